@@ -1,0 +1,11 @@
+//! The BitTorrent engine as sans-IO state machines.
+//!
+//! Floor 1 of wgod: time and randomness are arguments, effects are returned as values, nothing here
+//! opens a socket or a file, reads a clock, or takes a lock. The shell drives it.
+#![forbid(unsafe_code)]
+
+pub mod time;
+pub mod units;
+
+pub use time::Time;
+pub use units::{ByteRate, PeerKey, TorrentId};

@@ -1,0 +1,12 @@
+//! BitTorrent on the wire and on disk: bytes to types and back.
+//!
+//! Floor 0 of wgod: no state, no I/O, no clock. Every function here is total on hostile input: it
+//! returns a typed error that carries the evidence, and allocates no more than the input's own size
+//! allows.
+#![forbid(unsafe_code)]
+
+pub mod units;
+
+pub use units::{
+    BLOCK_LEN, Block, FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PeerId, PieceIndex, WireHash,
+};

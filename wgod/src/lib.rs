@@ -1,0 +1,1 @@
+//! The shell of wgod: sockets, disks, clocks and signals around the engine of `wgo-core`.
