@@ -5,8 +5,10 @@
 //! allows.
 #![forbid(unsafe_code)]
 
+pub mod bitfield;
 pub mod units;
 
+pub use bitfield::{Bitfield, BitfieldError};
 pub use units::{
     BLOCK_LEN, Block, FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PeerId, PieceIndex, WireHash,
 };
