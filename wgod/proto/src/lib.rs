@@ -7,6 +7,7 @@
 
 pub mod bitfield;
 pub mod units;
+pub mod wire;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use units::{
