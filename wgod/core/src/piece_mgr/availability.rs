@@ -1,0 +1,67 @@
+//! How many connected peers have each piece. Seeds are one counter, the others are counted per piece.
+use wgo_proto::bitfield::Bitfield;
+
+/// Copies of each piece among the connected peers.
+///
+/// Two bytes a piece. A count saturates at 65,535 peers that aren't seeds, far past every connection
+/// limit; past it counts are only inexact, and only used as a sort key.
+pub(super) struct Availability {
+    /// Peers that were seeds from the start, each of which has every piece.
+    pub(super) seeds: u32,
+    /// For each piece, the other peers that have it.
+    counts: Vec<u16>,
+}
+
+impl Availability {
+    pub(super) fn new(pieces: u32) -> Self {
+        Self { seeds: 0, counts: vec![0; pieces as usize] }
+    }
+
+    /// Peers that have the piece, seeds left out: what pieces are compared by.
+    pub(super) fn beside_seeds(&self, piece: u32) -> u16 {
+        self.counts.get(piece as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether any connected peer has the piece.
+    pub(super) fn is_obtainable(&self, piece: u32) -> bool {
+        self.seeds > 0 || self.beside_seeds(piece) > 0
+    }
+
+    /// Counts one more copy; returns the counts before and after.
+    pub(super) fn add_one(&mut self, piece: u32) -> (u16, u16) {
+        self.change(piece, |count| count.saturating_add(1))
+    }
+
+    /// Counts one copy less; returns the counts before and after.
+    pub(super) fn remove_one(&mut self, piece: u32) -> (u16, u16) {
+        self.change(piece, |count| count.saturating_sub(1))
+    }
+
+    /// Counts the copies of a peer.
+    pub(super) fn add(&mut self, bits: &Bitfield) {
+        self.each_word(bits, u16::saturating_add);
+    }
+
+    /// Counts the copies of a peer no more.
+    pub(super) fn remove(&mut self, bits: &Bitfield) {
+        self.each_word(bits, u16::saturating_sub);
+    }
+
+    fn change(&mut self, piece: u32, new: impl Fn(u16) -> u16) -> (u16, u16) {
+        let Some(count) = self.counts.get_mut(piece as usize) else { return (0, 0) };
+        let before = *count;
+        *count = new(before);
+        (before, *count)
+    }
+
+    /// Without a branch for each piece, so that the compiler can use vector instructions.
+    fn each_word(&mut self, bits: &Bitfield, op: impl Fn(u16, u16) -> u16) {
+        for (counts, &word) in self.counts.chunks_mut(64).zip(bits.words()) {
+            if word != 0 {
+                for (at, count) in counts.iter_mut().enumerate() {
+                    *count = op(*count, (word >> (63 - at) & 1) as u16);
+                }
+            }
+        }
+    }
+}
