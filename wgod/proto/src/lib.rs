@@ -5,6 +5,7 @@
 //! allows.
 #![forbid(unsafe_code)]
 
+pub mod bencode;
 pub mod units;
 
 pub use units::{
