@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bencode;
+pub mod layout;
 pub mod units;
 
 pub use units::{
