@@ -7,6 +7,7 @@
 
 pub mod bencode;
 pub mod layout;
+pub mod path;
 pub mod units;
 
 pub use units::{
