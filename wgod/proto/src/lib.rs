@@ -5,7 +5,10 @@
 //! allows.
 #![forbid(unsafe_code)]
 
+pub mod bencode;
 pub mod bitfield;
+pub mod layout;
+pub mod path;
 pub mod units;
 pub mod wire;
 
