@@ -4,7 +4,9 @@
 //! opens a socket or a file, reads a clock, or takes a lock. The shell drives it.
 #![forbid(unsafe_code)]
 
+pub mod status;
 pub mod time;
+pub mod timer;
 pub mod units;
 
 pub use time::Time;
