@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod choke_mgr;
+pub mod status;
 pub mod time;
+pub mod timer;
 pub mod units;
 
 pub use time::Time;
