@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod bitfield;
+pub mod compact;
+pub mod tracker;
 pub mod units;
 pub mod wire;
 
