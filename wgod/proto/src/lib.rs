@@ -5,6 +5,7 @@
 //! allows.
 #![forbid(unsafe_code)]
 
+pub mod bencode;
 pub mod bitfield;
 pub mod compact;
 pub mod tracker;
