@@ -9,6 +9,8 @@ pub mod bencode;
 pub mod bitfield;
 pub mod layout;
 pub mod path;
+pub mod compact;
+pub mod tracker;
 pub mod units;
 pub mod wire;
 

@@ -8,6 +8,7 @@ pub mod error;
 pub mod frame;
 pub mod handshake;
 pub mod message;
+pub mod peer_id;
 
 pub use allowed_fast::allowed_fast;
 pub use error::{HandshakeError, WireError};
