@@ -8,6 +8,7 @@
 pub mod bencode;
 pub mod host_port;
 pub mod layout;
+pub mod magnet;
 pub mod merkle;
 pub mod metainfo;
 pub mod path;
