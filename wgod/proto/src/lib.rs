@@ -7,12 +7,17 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod host_port;
 pub mod layout;
+pub mod magnet;
+pub mod merkle;
+pub mod metainfo;
 pub mod path;
 pub mod compact;
 pub mod tracker;
 pub mod units;
 pub mod wire;
+pub mod urls;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use units::{
