@@ -8,6 +8,7 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod compact;
+mod text;
 pub mod tracker;
 pub mod units;
 pub mod wire;

@@ -96,14 +96,6 @@ fn interval(seconds: i64) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(MAX_INTERVAL))
 }
 
-/// A text for people: control characters replaced, [`MAX_TEXT`] characters at most.
-fn text(bytes: &[u8]) -> String {
-    // Four bytes are the longest character: no more of a hostile text needs decoding.
-    let bytes = bytes.get(..MAX_TEXT * 4).unwrap_or(bytes);
-    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    String::from_utf8_lossy(bytes).trim().chars().map(printable).take(MAX_TEXT).collect()
-}
-
 /// Keeps the peers one can connect to, up to [`MAX_PEERS`] in all.
 fn keep_peers(peers: &mut Vec<SocketAddr>, more: impl Iterator<Item = SocketAddr>) {
     let room = MAX_PEERS.saturating_sub(peers.len());

@@ -71,7 +71,8 @@ impl Limits {
         MAX_OTHER_LEN.max(self.max_extended).max(*self.bitfield_lengths().end())
     }
 
-    fn piece(&self, id: u8, index: u32) -> Result<PieceIndex, WireError> {
+    /// The piece `index`, named by message `id`, if the torrent has it.
+    pub(super) fn piece(&self, id: u8, index: u32) -> Result<PieceIndex, WireError> {
         match self.pieces {
             Some(pieces) if index >= pieces => Err(WireError::NoSuchPiece { id, index, pieces }),
             _ => Ok(PieceIndex(index)),
