@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::units::{PeerId, WireHash};
 
 pub mod error;
+pub mod http;
 pub mod udp;
 
 pub use error::{Retry, TrackerError};
