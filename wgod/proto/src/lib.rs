@@ -12,6 +12,13 @@ mod text;
 pub mod tracker;
 pub mod units;
 pub mod wire;
+pub mod host_port;
+pub mod layout;
+pub mod merkle;
+pub mod metainfo;
+pub mod path;
+pub mod units;
+pub mod urls;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use units::{
