@@ -8,17 +8,16 @@
 pub mod bencode;
 pub mod bitfield;
 pub mod compact;
-mod text;
-pub mod tracker;
-pub mod units;
-pub mod wire;
 pub mod host_port;
 pub mod layout;
 pub mod merkle;
 pub mod metainfo;
 pub mod path;
+mod text;
+pub mod tracker;
 pub mod units;
 pub mod urls;
+pub mod wire;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use units::{
