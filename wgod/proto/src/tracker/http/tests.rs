@@ -212,6 +212,8 @@ fn a_scrape_answers_for_each_hash_in_the_order_asked() {
     let asked = [b'y', b'z', b'x'].map(|byte| WireHash([byte; 20]));
     let found = decode_scrape(body, &asked).unwrap();
     assert_eq!(found, [counts(21, 206, 20), None, counts(11, 13772, 19)]);
+    let twice = b"d5:filesd20:xxxxxxxxxxxxxxxxxxxxd8:completei1ee20:xxxxxxxxxxxxxxxxxxxxd8:completei2eeee";
+    assert_eq!(decode_scrape(twice, &asked).unwrap()[2].and_then(|counts| counts.seeders), Some(1));
     assert_eq!(decode_scrape(b"de", &asked), Ok(vec![None; 3]));
     assert_eq!(decode_scrape(b"d5:filesd20:xxxxxxxxxxxxxxxxxxxxi1eee", &asked), Ok(vec![None; 3]));
 }
