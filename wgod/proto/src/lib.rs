@@ -17,7 +17,16 @@ pub mod compact;
 pub mod tracker;
 pub mod units;
 pub mod wire;
+pub mod host_port;
+pub mod layout;
+pub mod merkle;
+pub mod metainfo;
+pub mod path;
+mod text;
+pub mod tracker;
+pub mod units;
 pub mod urls;
+pub mod wire;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use units::{

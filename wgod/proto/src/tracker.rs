@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::units::{PeerId, WireHash};
 
 pub mod error;
+pub mod http;
 pub mod udp;
 
 pub use error::{Retry, TrackerError};
@@ -94,14 +95,6 @@ pub struct SwarmCounts {
 fn interval(seconds: i64) -> Option<Duration> {
     let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds > 0)?;
     Some(Duration::from_secs(seconds).min(MAX_INTERVAL))
-}
-
-/// A text for people: control characters replaced, [`MAX_TEXT`] characters at most.
-fn text(bytes: &[u8]) -> String {
-    // Four bytes are the longest character: no more of a hostile text needs decoding.
-    let bytes = bytes.get(..MAX_TEXT * 4).unwrap_or(bytes);
-    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    String::from_utf8_lossy(bytes).trim().chars().map(printable).take(MAX_TEXT).collect()
 }
 
 /// Keeps the peers one can connect to, up to [`MAX_PEERS`] in all.

@@ -1,6 +1,8 @@
 //! What a tracker can answer that isn't what we asked for.
 use std::time::Duration;
 
+use crate::bencode::BencodeError;
+
 /// Why an answer, or a request, is not usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrackerError {
@@ -11,6 +13,20 @@ pub enum TrackerError {
         reason: String,
         /// When it would be asked again, if it says so.
         retry: Option<Retry>,
+    },
+    /// The body of an HTTP answer isn't bencode (BEP 3).
+    #[error("not a tracker's answer, {error}: \"{start}\"")]
+    Nonsense {
+        /// What is wrong with it.
+        error: BencodeError,
+        /// How it begins, made printable.
+        start: String,
+    },
+    /// The body of an HTTP answer is bencode, but no dictionary (BEP 3).
+    #[error("not a tracker's answer, no dictionary: \"{start}\"")]
+    NotDict {
+        /// How it begins, made printable.
+        start: String,
     },
     /// A packet too short for what it claims to be (BEP 15).
     #[error("{what} of {found} bytes, it takes {expected}")]

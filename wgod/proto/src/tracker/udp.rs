@@ -4,8 +4,9 @@
 //! trackers of the tests. Packets may be longer than they must be: what follows is ignored.
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::{Announce, AnnounceReply, Event, SwarmCounts, TrackerError, interval, keep_peers, text};
+use super::{Announce, AnnounceReply, Event, MAX_TEXT, SwarmCounts, TrackerError, interval, keep_peers};
 use crate::compact::{self, Family};
+use crate::text;
 use crate::units::{PeerId, WireHash};
 
 /// What a connect request begins with, in place of a connection id.
@@ -214,7 +215,7 @@ impl Response {
                 });
                 Ok(Self::Scrape { transaction, swarms: swarms.collect() })
             }
-            ERROR => Ok(Self::Error { transaction, message: text(reader.rest) }),
+            ERROR => Ok(Self::Error { transaction, message: text::printable(reader.rest, MAX_TEXT) }),
             found => Err(TrackerError::WrongAction { expected: ERROR, found }),
         }
     }

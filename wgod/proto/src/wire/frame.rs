@@ -9,13 +9,11 @@ use std::ops::RangeInclusive;
 use super::error::WireError;
 use super::message::{HashRange, Message, id};
 use crate::bitfield::Bitfield;
+use crate::layout::{MAX_PIECES, MAX_REQUEST_LEN};
 use crate::units::{Block, PieceIndex};
 
 /// Bytes of a `piece` message before its payload.
 pub const BLOCK_HEADER_LEN: usize = 13;
-
-/// Bytes of the longest block that we take or serve: eight times the usual, as others allow it too.
-pub const MAX_BLOCK_LEN: u32 = 128 * 1024;
 
 /// Bytes of the longest extension message, unless configured: the largest `ut_pex` and `ut_metadata`
 /// messages in use are far below.
@@ -23,9 +21,6 @@ pub const MAX_EXTENDED_LEN: u32 = 1024 * 1024;
 
 /// Bytes of the longest `hashes` message and of the longest message that we skip for not knowing it.
 pub const MAX_OTHER_LEN: u32 = 1024 * 1024;
-
-/// Pieces that a torrent whose metadata we don't have yet may turn out to have.
-pub const MAX_PIECES: u32 = 1 << 21;
 
 /// Bytes of a `hash request`, its id included: the root and four numbers.
 const HASH_RANGE_LEN: u32 = 49;
@@ -53,7 +48,7 @@ impl Limits {
             id::HAVE | id::SUGGEST | id::ALLOWED_FAST => 5..=5,
             id::BITFIELD => self.bitfield_lengths(),
             id::REQUEST | id::CANCEL | id::REJECT => 13..=13,
-            id::PIECE => 10..=9 + MAX_BLOCK_LEN,
+            id::PIECE => 10..=9 + MAX_REQUEST_LEN,
             id::PORT => 3..=3,
             id::EXTENDED => 2..=self.max_extended.max(2),
             id::HASH_REQUEST | id::HASH_REJECT => HASH_RANGE_LEN..=HASH_RANGE_LEN,
@@ -71,7 +66,8 @@ impl Limits {
         MAX_OTHER_LEN.max(self.max_extended).max(*self.bitfield_lengths().end())
     }
 
-    fn piece(&self, id: u8, index: u32) -> Result<PieceIndex, WireError> {
+    /// The piece `index`, named by message `id`, if the torrent has it.
+    pub(super) fn piece(&self, id: u8, index: u32) -> Result<PieceIndex, WireError> {
         match self.pieces {
             Some(pieces) if index >= pieces => Err(WireError::NoSuchPiece { id, index, pieces }),
             _ => Ok(PieceIndex(index)),
@@ -92,7 +88,7 @@ pub enum Frame<'a> {
     /// The header of a `piece`: after `header_len` bytes, `block.len` bytes of payload follow.
     Block {
         /// Where the payload belongs. Not yet known to lie inside the torrent; `len` is 1 to
-        /// [`MAX_BLOCK_LEN`].
+        /// [`MAX_REQUEST_LEN`].
         block: Block,
         /// Bytes of the header.
         header_len: usize,

@@ -67,6 +67,25 @@ fn an_announce_has_each_field_at_the_offset_of_the_bep() {
 }
 
 #[test]
+fn connect_and_scrape_have_each_field_at_the_offset_of_the_bep() {
+    let bytes = [0, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
+    let connect = Response::Connect { transaction: 9, connection: 0x0102_0304_0506_0708 };
+    assert_eq!(response(&connect), bytes);
+    assert_eq!(Response::decode(&bytes, Family::V4), Ok(connect));
+
+    let hashes = vec![WireHash([b'a'; 20]), WireHash([b'b'; 20])];
+    let bytes = packet(&Request::Scrape { connection: 7, transaction: 9, hashes });
+    assert_eq!(bytes[..16], [0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, 9]);
+    assert_eq!((&bytes[16..36], &bytes[36..]), (&[b'a'; 20][..], &[b'b'; 20][..]));
+
+    let bytes = [0, 0, 0, 2, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xff];
+    let scraped = Response::decode(&bytes, Family::V4).unwrap();
+    assert_eq!(response(&scraped), bytes[..20]);
+    let counts = SwarmCounts { seeders: Some(1), completed: Some(2), leechers: Some(3), downloaders: None };
+    assert_eq!(scraped.into_scrape(9), Ok(vec![counts]));
+}
+
+#[test]
 fn each_event_has_the_number_of_the_bep() {
     for (event, number) in [
         (None, 0),

@@ -181,7 +181,7 @@ fn the_bytes_are_those_of_the_beps() {
 #[test]
 fn wrong_lengths_are_refused_from_the_header_alone() {
     let limits = Limits::new(Some(100));
-    let block = 10..=9 + MAX_BLOCK_LEN;
+    let block = 10..=9 + MAX_REQUEST_LEN;
     let extended = 2..=MAX_EXTENDED_LEN;
     let hashes = 49..=MAX_OTHER_LEN;
     for (id, expected, found) in [
@@ -195,7 +195,7 @@ fn wrong_lengths_are_refused_from_the_header_alone() {
         (id::REQUEST, 13..=13, 12),
         (id::PIECE, block.clone(), 8),
         (id::PIECE, block.clone(), 9),
-        (id::PIECE, block, 10 + MAX_BLOCK_LEN),
+        (id::PIECE, block, 10 + MAX_REQUEST_LEN),
         (id::CANCEL, 13..=13, 14),
         (id::PORT, 3..=3, 2),
         (id::HAVE_ALL, 1..=1, 2),
