@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod choke_mgr;
+pub mod piece_mgr;
 pub mod time;
 pub mod units;
 
