@@ -1,3 +1,5 @@
+//! Picking, receiving, spilling and restoring, one behaviour a test; endgame, retries, random sequences
+//! of operations and scale have files of their own.
 use wgo_proto::{BLOCK_LEN, Block};
 
 use super::*;
@@ -5,7 +7,7 @@ use crate::{PeerKey, Time};
 use std::time::Duration;
 
 mod endgame;
-mod model;
+mod operations;
 mod retry;
 mod scale;
 

@@ -1,3 +1,4 @@
+//! When blocks are asked of several peers, and what happens to the others then.
 use super::*;
 
 #[test]

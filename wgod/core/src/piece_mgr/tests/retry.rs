@@ -1,3 +1,4 @@
+//! Who is blamed for a bad piece, and how it is fetched again.
 use super::*;
 use smallvec::smallvec;
 
