@@ -6,6 +6,7 @@
 
 pub mod choke_mgr;
 pub mod status;
+pub mod piece_mgr;
 pub mod time;
 pub mod timer;
 pub mod units;

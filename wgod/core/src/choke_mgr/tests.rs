@@ -1,3 +1,4 @@
+//! Rules of ranking, and what holds for every decision over many rounds.
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

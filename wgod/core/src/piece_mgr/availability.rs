@@ -1,5 +1,5 @@
 //! How many connected peers have each piece. Seeds are one counter, the others are counted per piece.
-use wgo_proto::bitfield::Bitfield;
+use wgo_proto::Bitfield;
 
 /// Copies of each piece among the connected peers.
 ///

@@ -1,6 +1,6 @@
 //! The pieces that could be opened next: wanted, and nothing of them asked for or received yet. In
 //! three priority classes, each with its pieces in buckets of equal availability.
-use wgo_proto::bitfield::Bitfield;
+use wgo_proto::{Bitfield, PieceIndex};
 
 use super::{PeerHave, Priority, availability::Availability};
 
@@ -70,7 +70,7 @@ impl Candidates {
         class_of(priority).is_some_and(|class| self.classes[class].set.get(piece))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.classes.iter().all(|class| class.set.is_empty())
     }
 
@@ -108,9 +108,16 @@ impl Candidates {
         self.fresh = true;
     }
 
-    /// Whether every candidate is one that no peer but a seed has. The buckets must be fresh.
-    pub(super) fn only_seeds_have_them(&self) -> bool {
-        self.classes.iter().all(|class| class.buckets.iter().skip(1).all(Vec::is_empty))
+    /// Whether no connected peer has any candidate. O(1) while fresh, but for the number of buckets.
+    pub(super) fn is_exhausted(&self, availability: &Availability) -> bool {
+        if self.is_empty() || availability.seeds > 0 {
+            return self.is_empty();
+        }
+        let no_copy = |piece| availability.beside_seeds(piece) == 0;
+        self.classes.iter().all(|class| match self.fresh {
+            true => class.buckets.iter().skip(1).all(Vec::is_empty),
+            false => class.set.iter_ones().all(no_copy),
+        })
     }
 
     /// The rarest piece of a class that the peer has, or the commonest; any of those when several are.
@@ -135,7 +142,7 @@ impl Candidates {
             let bucket = &class.buckets[if rarest { at } else { class.buckets.len() - 1 - at }];
             let start = if bucket.is_empty() { 0 } else { rng.usize(..bucket.len()) };
             for &piece in bucket[start..].iter().chain(&bucket[..start]) {
-                if has.get(wgo_proto::PieceIndex(piece)) {
+                if has.get(PieceIndex(piece)) {
                     return Some(piece);
                 }
                 probes += 1;

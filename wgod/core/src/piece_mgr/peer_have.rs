@@ -1,8 +1,7 @@
 //! Which pieces one peer has (BEP 3 `bitfield` and `have`, BEP 6 `have_all` and `have_none`).
 //!
 //! Kept by each peer's state, changed through `PieceMgr`, which counts what it says.
-use wgo_proto::PieceIndex;
-use wgo_proto::bitfield::Bitfield;
+use wgo_proto::{Bitfield, PieceIndex};
 
 /// Which pieces a peer has. Seeds and newcomers, the most common, hold no bits.
 #[derive(Clone, Debug, PartialEq, Eq)]

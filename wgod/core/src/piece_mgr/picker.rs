@@ -1,0 +1,241 @@
+//! Which blocks to ask a peer for.
+//!
+//! Open pieces are finished before others are opened, as only finished ones can be shared and free
+//! their memory. What is opened is the rarest piece of the highest priority that the peer has, except:
+//! the first few pieces are any, as rare ones are slow and we need something to give; slow peers open
+//! the commonest, so as not to hold up what is rare; a fast peer keeps the piece it opened to itself, as
+//! a piece from one peer is done sooner and its verdict is clear. When nothing is left to ask for, blocks
+//! already asked for are asked of more peers (endgame).
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use wgo_proto::{Block, PieceIndex};
+
+use super::candidates::CLASSES;
+use super::partial::{Partial, Phase};
+use super::{PeerHave, PieceMgr, Priority};
+use crate::{PeerKey, Time};
+
+/// How pieces of equal priority are ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// What the fewest peers have first.
+    #[default]
+    RarestFirst,
+    /// By index.
+    Sequential,
+}
+
+/// How fast a peer serves, as the picker cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Could fetch a piece alone within seconds: it opens pieces of its own.
+    Fast,
+    /// Shares pieces with others.
+    Medium,
+    /// Slow or snubbing: shares, and opens what is common.
+    Slow,
+}
+
+/// A peer that could be asked for blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The peer.
+    pub peer: PeerKey,
+    /// What it has.
+    pub has: &'a PeerHave,
+    /// Blocks wanted at most: what its pipeline has room for.
+    pub count: usize,
+    /// How fast it is.
+    pub pace: Pace,
+    /// `Some`: it chokes us, and only these pieces may be asked for (BEP 6). The caller bounds it.
+    pub allowed_fast: Option<&'a [PieceIndex]>,
+    /// Pieces that it would like to be asked for (BEP 6). The caller bounds it.
+    pub suggested: &'a [PieceIndex],
+    /// Blocks at most that may be asked for in pieces not open yet. Open pieces aren't bound by it:
+    /// finishing them is what frees memory. `count` bounds both.
+    pub may_open: usize,
+}
+
+/// Until we have so many pieces, any piece is opened (BEP 3: "random first piece").
+const RANDOM_FIRST_PIECES: usize = 4;
+/// A piece without progress for so long isn't left to whom it was kept for.
+const IDLE: Duration = Duration::from_secs(10);
+/// Requested blocks that one endgame pick looks at; with more under way, it isn't the end yet.
+const ENDGAME_SCAN: usize = 256;
+/// Blocks that one pick asks twice at most.
+const ENDGAME_COUNT: usize = 8;
+
+/// Which open pieces a peer may join.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Join {
+    /// Its own, and those kept for nobody.
+    Shared,
+    /// Those that fast peers have to themselves.
+    Kept,
+}
+
+/// What remains of one pick.
+struct Want<'a> {
+    now: Time,
+    ask: &'a Ask<'a>,
+    left: usize,
+    out: &'a mut Vec<Block>,
+}
+
+impl<B> PieceMgr<B> {
+    /// Chooses up to `ask.count` blocks to ask a peer for, appends them to `out`, and counts them as
+    /// requested. None of them is asked of this peer already, and outside endgame of no other either.
+    ///
+    /// Every block must come back through [`receive`](Self::receive) or [`release`](Self::release).
+    pub fn pick(&mut self, now: Time, ask: &Ask<'_>, out: &mut Vec<Block>) {
+        let mut want = Want { now, ask, left: ask.count, out };
+        self.pick_open(&mut want, Join::Shared);
+        self.pick_new(&mut want);
+        self.pick_open(&mut want, Join::Kept);
+        self.pick_requested(&mut want);
+    }
+
+    /// Whether every wanted block that a connected peer has is asked for, so that blocks may be asked of
+    /// several peers.
+    pub fn is_endgame(&self) -> bool {
+        let obtainable = |piece: u32| self.availability.is_obtainable(piece);
+        self.open.requested() > 0
+            && !self.is_finished()
+            && self.candidates.is_exhausted(&self.availability)
+            && !self.open.unfilled().any(|partial| {
+                // What is left of a pinned piece can't be had from anyone else anyhow.
+                self.wants(partial.piece) && partial.retry.is_none() && obtainable(partial.piece.0)
+            })
+    }
+
+    fn pick_open(&mut self, want: &mut Want<'_>, join: Join) {
+        while want.left > 0 {
+            let Some(piece) = self.best_open(want, join) else { return };
+            if self.request_in(want, piece, usize::MAX) == 0 {
+                return;
+            }
+        }
+    }
+
+    fn pick_new(&mut self, want: &mut Want<'_>) {
+        let mut budget = want.ask.may_open;
+        while want.left > 0 && budget > 0 {
+            let Some(piece) = self.best_new(want.ask) else { return };
+            self.remove_candidate(piece);
+            let mut partial = Partial::new(piece, self.layout.blocks_in(piece));
+            partial.progress = want.now;
+            partial.owner = (want.ask.pace == Pace::Fast).then_some(want.ask.peer);
+            self.open.insert(partial);
+            budget -= self.request_in(want, piece, budget);
+        }
+    }
+
+    /// Asks for missing blocks of an open piece, at most `limit`; returns how many.
+    fn request_in(&mut self, want: &mut Want<'_>, piece: PieceIndex, limit: usize) -> usize {
+        let Want { ask, left, out, .. } = want;
+        let asked = self.open.change(piece, |partial| {
+            partial.pin_to(ask.peer);
+            partial.request(ask.peer, limit.min(*left), |number| out.push(self.layout.block(piece, number)))
+        });
+        *left -= asked.unwrap_or(0);
+        asked.unwrap_or(0)
+    }
+
+    /// The open piece that the peer should help with: of the highest priority, its own before others',
+    /// and what is nearest to completion, or comes first if in order.
+    fn best_open(&self, want: &Want<'_>, join: Join) -> Option<PieceIndex> {
+        let usable = self.open.unfilled().filter(|partial| {
+            self.may_ask(want.ask, partial.piece)
+                && partial.accepts(want.ask.peer, want.now)
+                && partial.is_kept_from(want.ask.peer, want.now) == (join == Join::Kept)
+        });
+        let best = usable.min_by_key(|partial| {
+            let rank = std::cmp::Reverse(self.priority(partial.piece));
+            let foreign = partial.owner != Some(want.ask.peer);
+            let distance = match self.order {
+                Order::RarestFirst => partial.tally.missing,
+                Order::Sequential => 0,
+            };
+            (rank, foreign, distance, partial.piece)
+        });
+        best.map(|partial| partial.piece)
+    }
+
+    /// The candidate that the peer should open.
+    fn best_new(&mut self, ask: &Ask<'_>) -> Option<PieceIndex> {
+        CLASSES.into_iter().find_map(|priority| self.best_new_of(ask, priority))
+    }
+
+    fn best_new_of(&mut self, ask: &Ask<'_>, priority: Priority) -> Option<PieceIndex> {
+        let is_open_to =
+            |&piece: &PieceIndex| ask.has.get(piece) && self.candidates.contains(piece.0, priority);
+        if let Some(allowed) = ask.allowed_fast {
+            return allowed.iter().copied().find(is_open_to);
+        }
+        if self.order == Order::Sequential {
+            return self.candidates.first(priority, ask.has).map(PieceIndex);
+        }
+        if let Some(piece) = ask.suggested.iter().copied().find(is_open_to) {
+            return Some(piece);
+        }
+        if (self.have.count() as usize) + self.open.len() < RANDOM_FIRST_PIECES {
+            return self.candidates.any(priority, ask.has, &mut self.rng).map(PieceIndex);
+        }
+        self.candidates.refresh(&self.availability, self.layout.piece_count());
+        let rarest = ask.pace != Pace::Slow;
+        let rng = &mut self.rng;
+        self.candidates.by_availability(priority, ask.has, rarest, &self.availability, rng).map(PieceIndex)
+    }
+
+    /// Endgame: asks for a few blocks that others were asked for, the least asked first.
+    fn pick_requested(&mut self, want: &mut Want<'_>) {
+        if want.left == 0 || self.open.requested() == 0 {
+            return;
+        }
+        self.candidates.refresh(&self.availability, self.layout.piece_count());
+        if !self.is_endgame() {
+            return;
+        }
+        let peer = want.ask.peer;
+        let pieces = self.open.iter_from(self.rng.usize(..)).filter(|partial| {
+            let in_flight = partial.phase == Phase::Filling && partial.tally.requested > 0;
+            in_flight && partial.retry.is_none() && self.may_ask(want.ask, partial.piece)
+        });
+        let blocks = pieces.flat_map(|partial| {
+            partial.in_flight(peer).map(|(asked, number)| (asked, partial.piece, number))
+        });
+        let mut seen: SmallVec<[_; ENDGAME_SCAN]> = blocks.take(ENDGAME_SCAN).collect();
+        // Stable: among equals the random order of the pieces stays.
+        seen.sort_by_key(|&(asked, ..)| asked);
+        for (_, piece, number) in seen.into_iter().take(want.left.min(ENDGAME_COUNT)) {
+            self.open.change(piece, |partial| partial.request_also(peer, number));
+            want.out.push(self.layout.block(piece, number));
+            want.left -= 1;
+        }
+    }
+
+    fn may_ask(&self, ask: &Ask<'_>, piece: PieceIndex) -> bool {
+        self.wants(piece)
+            && ask.has.get(piece)
+            && ask.allowed_fast.is_none_or(|allowed| allowed.contains(&piece))
+    }
+}
+
+impl<B> Partial<B> {
+    /// Whether missing blocks may be asked of `peer`: always, unless a retry is pinned to another that
+    /// still sends.
+    fn accepts(&self, peer: PeerKey, now: Time) -> bool {
+        let Some(pin) = self.retry.and_then(|retry| retry.pin) else { return true };
+        pin == peer || (self.tally.requested == 0 && self.is_idle(now))
+    }
+
+    /// Whether the piece is left to another peer while there is something else to do.
+    fn is_kept_from(&self, peer: PeerKey, now: Time) -> bool {
+        self.owner.is_some_and(|owner| owner != peer) && !self.is_idle(now)
+    }
+
+    fn is_idle(&self, now: Time) -> bool {
+        now.since(self.progress) >= IDLE
+    }
+}
