@@ -110,6 +110,18 @@ pub struct Progress {
     pub newer: NewerFields,
 }
 
+impl Progress {
+    /// About how many bytes its row takes.
+    pub(super) fn weight(&self) -> usize {
+        let have = match &self.have {
+            Have::Some { bits, .. } => bits.len(),
+            Have::Nothing | Have::All => 0,
+        };
+        let partials: usize = self.partials.iter().map(|p| p.blocks.len() + 8).sum();
+        64 + have + partials + self.files.len() * 16
+    }
+}
+
 /// A set of pieces, cheap for the common ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Have {

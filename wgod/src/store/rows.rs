@@ -9,9 +9,7 @@ use wgo_core::ByteRate;
 use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use super::codec::{Field, Payload, RowError, RowReader, RowWriter};
-use super::record::{
-    Counters, FileStamp, Have, Partial, Priority, Progress, Settings, TorrentFault, Wanted,
-};
+use super::record::{Counters, FileStamp, Have, Partial, Priority, Progress, Settings, TorrentFault, Wanted};
 
 mod settings {
     pub(super) const HASH_V1: u64 = 1;
@@ -102,10 +100,16 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
             }
             FOLDER => folder = Some(f.path()),
             ADDED_AT => s.added_at = f.varint()?,
-            STOPPED => s.wanted = if mark(&mut f)? { Wanted::Stopped } else { Wanted::Started },
+            STOPPED => {
+                mark(&mut f)?;
+                s.wanted = Wanted::Stopped;
+            }
             ERROR => s.error = Some(fault(&mut f)?),
             LABELS => s.labels = texts(&mut f)?,
-            SEQUENTIAL => s.sequential = mark(&mut f)?,
+            SEQUENTIAL => {
+                mark(&mut f)?;
+                s.sequential = true;
+            }
             UP_LIMIT => s.up_limit = Some(ByteRate(f.varint()?)),
             DOWN_LIMIT => s.down_limit = Some(ByteRate(f.varint()?)),
             PRIORITY => s.priority = priority(&mut f)?,
@@ -175,7 +179,10 @@ pub(super) fn decode_progress(row: &[u8]) -> Result<Progress, RowError> {
     let mut p = Progress::default();
     while let Some(mut f) = row.next_field()? {
         match f.tag {
-            HAVE_ALL if mark(&mut f)? => p.have = Have::All,
+            HAVE_ALL => {
+                mark(&mut f)?;
+                p.have = Have::All;
+            }
             HAVE_SOME => p.have = have_some(&mut f)?,
             PARTIALS => {
                 while !f.is_empty() {
@@ -183,7 +190,10 @@ pub(super) fn decode_progress(row: &[u8]) -> Result<Progress, RowError> {
                     p.partials.push(Partial { piece, blocks: f.bytes()?.to_vec() });
                 }
             }
-            WRITING => p.writing = mark(&mut f)?,
+            WRITING => {
+                mark(&mut f)?;
+                p.writing = true;
+            }
             COMPLETED_AT => p.completed_at = Some(f.varint()?),
             FILES => {
                 while !f.is_empty() {
@@ -242,9 +252,9 @@ pub(super) fn decode_counters(row: &[u8]) -> Result<Counters, RowError> {
     Ok(c)
 }
 
-fn mark(f: &mut Field<'_>) -> Result<bool, RowError> {
+fn mark(f: &mut Field<'_>) -> Result<(), RowError> {
     match f.varint()? {
-        1 => Ok(true),
+        1 => Ok(()),
         _ => Err(f.malformed("a mark is 1 or absent")),
     }
 }
