@@ -1,0 +1,1 @@
+//! A real process is killed in the middle of its work.

@@ -1,0 +1,1 @@
+//! Rows: what is written is read back, and nothing else is taken for a row.
