@@ -12,7 +12,7 @@ use crate::files::RealDisk;
 mod crash;
 mod faults;
 mod kill;
-mod power_disk;
+pub(super) mod power_disk;
 mod rows;
 mod schema;
 mod world;
@@ -44,7 +44,7 @@ fn record(id: u64) -> TorrentRecord {
 }
 
 /// Progress of a torrent of `pieces` pieces that has `have` and is being written to.
-fn writing(pieces: u32, have: &[u32]) -> Progress {
+pub(super) fn writing(pieces: u32, have: &[u32]) -> Progress {
     let mut bits = vec![0; pieces.div_ceil(8) as usize];
     for &piece in have {
         bits[piece as usize / 8] |= 0x80 >> (piece % 8);

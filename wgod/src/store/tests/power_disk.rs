@@ -20,7 +20,7 @@ const SECTOR: usize = 512;
 
 /// Clones are one disk.
 #[derive(Clone, Debug)]
-pub(super) struct PowerDisk(Arc<Shared>);
+pub(in crate::store) struct PowerDisk(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -65,7 +65,7 @@ enum NameStep {
 
 /// Operations from `from` on, `count` of them, fail with `errno`; a write after half of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fault {
+pub(in crate::store) struct Fault {
     pub(super) from: u64,
     pub(super) count: u64,
     pub(super) errno: Errno,
@@ -73,7 +73,7 @@ pub(super) struct Fault {
 
 /// What of the unsynced part a cut leaves.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Survives {
+pub(in crate::store) enum Survives {
     /// All: only the process ended.
     All,
     Nothing,
@@ -85,7 +85,7 @@ pub(super) enum Survives {
 struct Open(Option<usize>);
 
 /// Syncs wait while it lives.
-pub(super) struct Gate(PowerDisk);
+pub(in crate::store) struct Gate(PowerDisk);
 
 impl Drop for Gate {
     fn drop(&mut self) {
@@ -95,7 +95,7 @@ impl Drop for Gate {
 }
 
 impl PowerDisk {
-    pub(super) fn new() -> PowerDisk {
+    pub(in crate::store) fn new() -> PowerDisk {
         PowerDisk(Arc::default())
     }
 
@@ -110,21 +110,21 @@ impl PowerDisk {
     }
 
     /// Operations so far.
-    pub(super) fn ops(&self) -> u64 {
+    pub(in crate::store) fn ops(&self) -> u64 {
         self.state().ops
     }
 
     /// The power goes at operation number `at`.
-    pub(super) fn cut_at(&self, at: u64) {
+    pub(in crate::store) fn cut_at(&self, at: u64) {
         self.state().cut_at = Some(at);
     }
 
-    pub(super) fn fail(&self, fault: Option<Fault>) {
+    pub(in crate::store) fn fail(&self, fault: Option<Fault>) {
         self.state().fault = fault;
     }
 
     /// Makes the next sync, and those after it, wait until the gate is dropped.
-    pub(super) fn hold_syncs(&self) -> Gate {
+    pub(in crate::store) fn hold_syncs(&self) -> Gate {
         self.state().hold_syncs = true;
         Gate(self.clone())
     }
@@ -135,7 +135,7 @@ impl PowerDisk {
     }
 
     /// Damages what is in a file, durably.
-    pub(super) fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
+    pub(in crate::store) fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let inode = state.names[Path::new(name)];
         edit(&mut state.inodes[inode].now);
@@ -143,13 +143,13 @@ impl PowerDisk {
     }
 
     /// The content of a file, as reads show it.
-    pub(super) fn content(&self, name: &str) -> Option<Vec<u8>> {
+    pub(in crate::store) fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         state.names.get(Path::new(name)).map(|&inode| state.inodes[inode].now.clone())
     }
 
     /// The disk as a restart finds it.
-    pub(super) fn restart(&self, survives: Survives) -> PowerDisk {
+    pub(in crate::store) fn restart(&self, survives: Survives) -> PowerDisk {
         let mut state = self.state().clone();
         (state.ops, state.cut_at, state.fault, state.hold_syncs) = (0, None, None, false);
         let mut random = match survives {
