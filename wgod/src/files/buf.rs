@@ -1,0 +1,222 @@
+//! Block buffers: the unit of payload memory, from a pool that counts what is out.
+//!
+//! A connection receives straight into one, a partial piece holds them until its piece is written,
+//! then they return to the pool. Who may lease how many is the session's decision (`[storage]
+//! memory`); the pool only counts and keeps a bounded reserve.
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use wgo_proto::BLOCK_LEN;
+
+/// Bytes of a block as an array length.
+const LEN: usize = BLOCK_LEN as usize;
+
+/// The memory of one block, aligned for direct I/O.
+#[repr(align(4096))]
+struct Page([u8; LEN]);
+
+/// Memory for one block of payload: 16 KiB, 4 KiB-aligned, with the length that is filled.
+/// Dereferences to the filled bytes. Returns to its pool when dropped.
+pub struct BlockBuf {
+    /// `None` only while the buffer is being dropped.
+    page: Option<Box<Page>>,
+    filled: usize,
+    pool: Arc<Shared>,
+}
+
+impl BlockBuf {
+    /// Bytes that a buffer can hold.
+    pub const CAPACITY: usize = LEN;
+
+    /// The bytes after the filled ones: what to receive into, then [`add_filled`](Self::add_filled).
+    pub fn unfilled(&mut self) -> &mut [u8] {
+        let filled = self.filled;
+        self.page.as_mut().and_then(|page| page.0.get_mut(filled..)).unwrap_or_default()
+    }
+
+    /// Counts `n` more bytes as filled, at most to the capacity.
+    pub fn add_filled(&mut self, n: usize) {
+        self.set_filled(self.filled.saturating_add(n));
+    }
+
+    /// Makes the first `n` bytes the filled ones, at most the capacity. Bytes that nothing was
+    /// written to hold zeros or what the buffer's last use left there.
+    pub fn set_filled(&mut self, n: usize) {
+        self.filled = n.min(LEN);
+    }
+
+    /// Appends as much of `bytes` as fits, and returns how much that is.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let room = self.unfilled();
+        let n = room.len().min(bytes.len());
+        room[..n].copy_from_slice(&bytes[..n]);
+        self.add_filled(n);
+        n
+    }
+}
+
+impl Deref for BlockBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.page.as_ref().and_then(|page| page.0.get(..self.filled)).unwrap_or_default()
+    }
+}
+
+impl DerefMut for BlockBuf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let filled = self.filled;
+        self.page.as_mut().and_then(|page| page.0.get_mut(..filled)).unwrap_or_default()
+    }
+}
+
+impl Drop for BlockBuf {
+    fn drop(&mut self) {
+        if let Some(page) = self.page.take() {
+            self.pool.put(page);
+        }
+    }
+}
+
+impl fmt::Debug for BlockBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlockBuf({} bytes)", self.filled)
+    }
+}
+
+/// Where block buffers come from and return to. Cheap to clone; all clones are one pool.
+#[derive(Clone)]
+pub struct BufPool(Arc<Shared>);
+
+struct Shared {
+    leased: AtomicUsize,
+    idle: Mutex<Idle>,
+}
+
+/// A leaf lock: nothing else is taken under it.
+struct Idle {
+    /// Bounded by `keep`; a buffer that returns to a full reserve is freed.
+    pages: Vec<Box<Page>>,
+    keep: usize,
+    /// Fewest idle buffers since the last trim: that many weren't needed.
+    spare: usize,
+}
+
+impl BufPool {
+    /// An empty pool that keeps at most `keep` idle buffers for reuse.
+    pub fn new(keep: usize) -> BufPool {
+        let idle = Idle { pages: Vec::new(), keep, spare: 0 };
+        BufPool(Arc::new(Shared { leased: AtomicUsize::new(0), idle: Mutex::new(idle) }))
+    }
+
+    /// An empty buffer: an idle one, else fresh memory.
+    pub fn take(&self) -> BlockBuf {
+        let reused = {
+            let mut idle = self.0.idle();
+            let page = idle.pages.pop();
+            idle.spare = idle.spare.min(idle.pages.len());
+            page
+        };
+        let page = reused.unwrap_or_else(|| Box::new(Page([0; LEN])));
+        self.0.leased.fetch_add(1, Ordering::Relaxed);
+        BlockBuf { page: Some(page), filled: 0, pool: self.0.clone() }
+    }
+
+    /// Buffers that are out.
+    pub fn leased_blocks(&self) -> usize {
+        self.0.leased.load(Ordering::Relaxed)
+    }
+
+    /// Buffers kept for reuse.
+    pub fn idle_blocks(&self) -> usize {
+        self.0.idle().pages.len()
+    }
+
+    /// Frees half of the buffers that stayed idle ever since the last call, so that an idle daemon
+    /// gives its memory back. Called at a steady interval. Returns the buffers freed.
+    pub fn trim(&self) -> usize {
+        let freed = {
+            let mut idle = self.0.idle();
+            let at = idle.pages.len().saturating_sub(idle.spare.div_ceil(2));
+            let freed = idle.pages.split_off(at);
+            idle.spare = idle.pages.len();
+            freed
+        };
+        freed.len()
+    }
+}
+
+impl fmt::Debug for BufPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BufPool({} leased, {} idle)", self.leased_blocks(), self.idle_blocks())
+    }
+}
+
+impl Shared {
+    /// A panic can't leave the reserve half-changed, so a poisoned lock is still good.
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, page: Box<Page>) {
+        self.leased.fetch_sub(1, Ordering::Relaxed);
+        let mut idle = self.idle();
+        if idle.pages.len() < idle.keep {
+            idle.pages.push(page);
+        } else {
+            // Freed outside the lock.
+            drop(idle);
+            drop(page);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_aligned_fills_and_starts_empty_when_reused() {
+        let pool = BufPool::new(4);
+        let mut buf = pool.take();
+        assert_eq!(buf.unfilled().as_ptr() as usize % 4096, 0);
+        assert_eq!((buf.len(), buf.unfilled().len()), (0, BlockBuf::CAPACITY));
+        assert_eq!(buf.append(b"hello"), 5);
+        buf.unfilled()[0] = b'!';
+        buf.add_filled(1);
+        assert_eq!(&buf[..], b"hello!");
+        assert_eq!(buf.append(&[7; 20_000]), BlockBuf::CAPACITY - 6);
+        assert_eq!((buf.len(), buf.append(b"x")), (BlockBuf::CAPACITY, 0));
+        drop(buf);
+        assert_eq!(pool.take().len(), 0);
+    }
+
+    #[test]
+    fn the_pool_counts_leases_and_keeps_a_bounded_reserve() {
+        let pool = BufPool::new(2);
+        let out: Vec<BlockBuf> = (0..5).map(|_| pool.take()).collect();
+        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (5, 0));
+        drop(out);
+        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (0, 2));
+        let _one = pool.take();
+        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (1, 1));
+    }
+
+    #[test]
+    fn trimming_frees_what_was_not_used_since_the_last_trim_and_only_that() {
+        let pool = BufPool::new(100);
+        drop((0..8).map(|_| pool.take()).collect::<Vec<_>>());
+        assert_eq!(pool.trim(), 0, "all eight were in use since the start");
+        let used: Vec<BlockBuf> = (0..6).map(|_| pool.take()).collect();
+        drop(used);
+        assert_eq!(pool.trim(), 1, "two were never needed");
+        let mut rounds = 0;
+        while pool.idle_blocks() > 0 {
+            pool.trim();
+            rounds += 1;
+        }
+        assert!(rounds <= 4, "{rounds}");
+    }
+}

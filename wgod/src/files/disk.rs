@@ -1,0 +1,444 @@
+//! The disk seam: every file access of the daemon is an [`Op`] submitted to a [`Disk`].
+//!
+//! Storage threads, the open-file cache and the database (through redb's `StorageBackend`) call it.
+//! [`RealDisk`](super::RealDisk) completes on the calling thread; a simulated disk keeps the pair of
+//! operation and completion and finishes it when its scenario says so.
+use std::any::Any;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use super::bufs::Bufs;
+
+/// What finishes an operation. Called exactly once, on any thread, possibly before `submit` returns.
+pub type OnDone = Box<dyn FnOnce(Completion) + Send>;
+
+/// Files and directories, reached only by submitted operations.
+pub trait Disk: Send + Sync + 'static {
+    /// Begins `op`; `done` receives what came of it. Buffers inside `op` belong to the disk until
+    /// then. An operation that can't be finished any more (the disk is gone) drops `done`.
+    fn submit(&self, op: Op, done: OnDone);
+
+    /// Reads from `offset` into `bufs` what is in memory already, without waiting for a device.
+    /// Returns the bytes read, less than asked when the rest isn't at hand and 0 at the end of the
+    /// file; [`io::ErrorKind::WouldBlock`] when nothing is at hand. Safe on an async worker.
+    fn read_nowait(&self, file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
+
+    /// The device that probably holds `path`, found without touching that device, so that a hung
+    /// mount can't hang the caller. Numbered as [`Stat::device`].
+    fn device_hint(&self, path: &Path) -> u64;
+}
+
+/// An open file or directory of the disk that returned it; closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct Handle(Arc<dyn Any + Send + Sync>);
+
+impl Handle {
+    /// Wraps what a [`Disk`] keeps for one open file.
+    pub fn new<T: Any + Send + Sync>(inner: T) -> Handle {
+        Handle(Arc::new(inner))
+    }
+
+    /// The wrapped value, for the disk that made it; `EBADF` for a handle of another disk.
+    pub fn inner<T: Any>(&self) -> io::Result<&T> {
+        self.0
+            .downcast_ref()
+            .ok_or_else(|| io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({:p})", Arc::as_ptr(&self.0))
+    }
+}
+
+/// A name in the file system: absolute, or relative to an open directory.
+#[derive(Clone, Debug)]
+pub struct At {
+    /// The directory that `path` is relative to; `None` when `path` is absolute.
+    pub dir: Option<Handle>,
+    /// The name. Relative to a directory it is one component where symlinks matter.
+    pub path: PathBuf,
+}
+
+impl At {
+    /// An absolute path.
+    pub fn path(path: impl Into<PathBuf>) -> At {
+        At { dir: None, path: path.into() }
+    }
+
+    /// `name` inside the open directory `dir`.
+    pub fn inside(dir: &Handle, name: impl Into<PathBuf>) -> At {
+        At { dir: Some(dir.clone()), path: name.into() }
+    }
+}
+
+/// How to open. All handles are close-on-exec; opening as a file what isn't a regular file fails
+/// with `EINVAL` and never waits (a FIFO, say).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenHow {
+    /// What the handle is for.
+    pub mode: OpenMode,
+    /// Whether a symlink as the last component is followed; if not, it is refused with `ELOOP`
+    /// (`ENOTDIR` for a directory).
+    pub follow: bool,
+}
+
+/// What a handle is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Reads of an existing file.
+    Read,
+    /// Reads and writes of an existing file.
+    Write,
+    /// Reads and writes; the file is created when it is missing, executable or not.
+    Create {
+        /// Whether a new file gets the executable bits that the umask allows.
+        executable: bool,
+    },
+    /// A directory: the base of relative names, and what [`Op::SyncAll`] takes.
+    Dir,
+}
+
+/// One operation.
+#[derive(Debug)]
+pub enum Op {
+    /// Opens `at` → [`Output::Opened`].
+    Open {
+        /// Which file or directory.
+        at: At,
+        /// How.
+        how: OpenHow,
+    },
+    /// Reads from `offset` into the window of `bufs` → [`Output::Moved`], short at the end of the file.
+    Read {
+        /// Where from.
+        file: Handle,
+        /// First byte in the file.
+        offset: u64,
+        /// Where to; come back in [`Completion::bufs`].
+        bufs: Bufs,
+    },
+    /// Writes the window of `bufs` at `offset` → [`Output::Moved`], possibly short.
+    Write {
+        /// Where to.
+        file: Handle,
+        /// First byte in the file.
+        offset: u64,
+        /// What; come back in [`Completion::bufs`].
+        bufs: Bufs,
+    },
+    /// Reserves space for the first `len` bytes and grows the file to them if it is shorter;
+    /// `EOPNOTSUPP` where the file system can't.
+    Allocate {
+        /// The file.
+        file: Handle,
+        /// Bytes from its start.
+        len: u64,
+    },
+    /// Makes the file exactly `len` bytes long; new bytes read as zeros.
+    SetLen {
+        /// The file.
+        file: Handle,
+        /// Its new length.
+        len: u64,
+    },
+    /// Makes what was written to the file durable, with its length (`fdatasync`).
+    SyncData(Handle),
+    /// Makes a file or directory durable with everything about it (`fsync`).
+    SyncAll(Handle),
+    /// Makes everything on the file system that holds this file durable (`syncfs`).
+    SyncFs(Handle),
+    /// Describes an open file → [`Output::Stat`].
+    StatHandle(Handle),
+    /// Describes what the name stands for, a symlink itself rather than its target → [`Output::Stat`].
+    Stat(At),
+    /// Describes the file system of an open file → [`Output::FsStat`].
+    StatFs(Handle),
+    /// The first byte at or after `offset` that isn't in a hole → [`Output::Offset`].
+    NextData {
+        /// The file.
+        file: Handle,
+        /// Where to start looking.
+        offset: u64,
+    },
+    /// Makes a directory; its parent must exist.
+    CreateDir(At),
+    /// Makes a symlink.
+    Symlink {
+        /// Where.
+        at: At,
+        /// The text it holds.
+        target: PathBuf,
+    },
+    /// Renames, replacing what is at `to`.
+    Rename {
+        /// Old name.
+        from: At,
+        /// New name.
+        to: At,
+    },
+    /// Removes a name that isn't a directory.
+    Unlink(At),
+    /// Removes an empty directory.
+    RemoveDir(At),
+    /// The path without symlinks, `.` and `..` → [`Output::Path`]; it must exist.
+    Canonical(PathBuf),
+}
+
+/// What came of one operation.
+#[derive(Debug)]
+pub struct Completion {
+    /// The outcome.
+    pub result: io::Result<Output>,
+    /// The buffers of a read or a write, also when it failed.
+    pub bufs: Option<Bufs>,
+}
+
+impl From<io::Result<Output>> for Completion {
+    fn from(result: io::Result<Output>) -> Completion {
+        Completion { result, bufs: None }
+    }
+}
+
+/// What an operation yields.
+#[derive(Debug)]
+pub enum Output {
+    /// Nothing but success.
+    Nothing,
+    /// An open file or directory.
+    Opened(Handle),
+    /// Bytes read or written.
+    Moved(usize),
+    /// A file's description.
+    Stat(Stat),
+    /// A file system's description.
+    FsStat(FsStat),
+    /// A position; `None` when there is none up to the end of the file.
+    Offset(Option<u64>),
+    /// A path.
+    Path(PathBuf),
+}
+
+/// What a name or handle stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symlink.
+    Symlink,
+    /// Anything else: a device, a socket, a FIFO.
+    Other,
+}
+
+/// A file's description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Length in bytes.
+    pub len: u64,
+    /// Last change of its content.
+    pub mtime: Mtime,
+    /// Number of the device that holds it (`st_dev`).
+    pub device: u64,
+    /// Its number there (`st_ino`).
+    pub inode: u64,
+}
+
+/// A modification time: seconds and nanoseconds since 1970, as the file system keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mtime {
+    /// Whole seconds, negative before 1970.
+    pub secs: i64,
+    /// Nanoseconds of the second.
+    pub nanos: u32,
+}
+
+/// A file system's description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FsStat {
+    /// Bytes that an unprivileged process can still use.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// Whether its files live in memory (tmpfs, ramfs), so that a read never waits.
+    pub in_memory: bool,
+}
+
+/// The blocking face of a [`Disk`], for storage threads and the database: submits and waits.
+#[derive(Clone)]
+pub struct BlockingDisk(Arc<dyn Disk>);
+
+impl fmt::Debug for BlockingDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BlockingDisk")
+    }
+}
+
+impl BlockingDisk {
+    /// Wraps `disk`.
+    pub fn new(disk: Arc<dyn Disk>) -> BlockingDisk {
+        BlockingDisk(disk)
+    }
+
+    /// The disk itself.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.0
+    }
+
+    /// Submits `op` and waits for it. An operation that the disk dropped failed with `EIO`.
+    pub fn call(&self, op: Op) -> Completion {
+        let (tx, rx) = mpsc::sync_channel(1);
+        // The receiver outlives the operation: `send` fails only after this function has returned.
+        self.0.submit(op, Box::new(move |completion| drop(tx.send(completion))));
+        rx.recv().unwrap_or_else(|_| Err(os_error(rustix::io::Errno::IO)).into())
+    }
+
+    /// Opens a file or directory.
+    pub fn open(&self, at: At, how: OpenHow) -> io::Result<Handle> {
+        match self.call(Op::Open { at, how }).result? {
+            Output::Opened(handle) => Ok(handle),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Reads once; returns the buffers and the bytes read, which may be fewer than asked.
+    pub fn read_at(&self, file: &Handle, offset: u64, bufs: Bufs) -> (Bufs, io::Result<usize>) {
+        moved(self.call(Op::Read { file: file.clone(), offset, bufs }))
+    }
+
+    /// Writes once; returns the buffers and the bytes written, which may be fewer than asked.
+    pub fn write_at(&self, file: &Handle, offset: u64, bufs: Bufs) -> (Bufs, io::Result<usize>) {
+        moved(self.call(Op::Write { file: file.clone(), offset, bufs }))
+    }
+
+    /// Reads until the window of `bufs` is full or the file ends; returns the bytes read.
+    pub fn read_full_at(&self, file: &Handle, offset: u64, bufs: Bufs) -> (Bufs, io::Result<usize>) {
+        self.whole(offset, bufs, |offset, bufs| self.read_at(file, offset, bufs))
+    }
+
+    /// Writes the whole window of `bufs`.
+    pub fn write_all_at(&self, file: &Handle, offset: u64, bufs: Bufs) -> (Bufs, io::Result<()>) {
+        let want = bufs.window().len();
+        let (bufs, result) = self.whole(offset, bufs, |offset, bufs| self.write_at(file, offset, bufs));
+        let result =
+            result.and_then(|n| if n == want { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) });
+        (bufs, result)
+    }
+
+    /// Repeats `step` over the window until all of it moved or a step moved nothing.
+    fn whole(
+        &self,
+        offset: u64,
+        mut bufs: Bufs,
+        step: impl Fn(u64, Bufs) -> (Bufs, io::Result<usize>),
+    ) -> (Bufs, io::Result<usize>) {
+        let window = bufs.window();
+        let mut moved = 0;
+        let result = loop {
+            if moved == window.len() {
+                break Ok(moved);
+            }
+            bufs.set_window(window.start + moved..window.end);
+            let (back, result) = step(offset + moved as u64, bufs);
+            bufs = back;
+            match result {
+                Ok(0) => break Ok(moved),
+                Ok(n) => moved += n.min(window.len() - moved),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => break Err(e),
+            }
+        };
+        bufs.set_window(window);
+        (bufs, result)
+    }
+
+    /// Describes an open file.
+    pub fn stat_handle(&self, file: &Handle) -> io::Result<Stat> {
+        stat(self.call(Op::StatHandle(file.clone())))
+    }
+
+    /// Describes what a name stands for, without following a final symlink.
+    pub fn stat(&self, at: At) -> io::Result<Stat> {
+        stat(self.call(Op::Stat(at)))
+    }
+
+    /// Length of an open file in bytes.
+    pub fn len(&self, file: &Handle) -> io::Result<u64> {
+        Ok(self.stat_handle(file)?.len)
+    }
+
+    /// Describes the file system of an open file.
+    pub fn stat_fs(&self, file: &Handle) -> io::Result<FsStat> {
+        match self.call(Op::StatFs(file.clone())).result? {
+            Output::FsStat(stat) => Ok(stat),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// First byte at or after `offset` outside a hole; `None` when only holes follow.
+    pub fn next_data(&self, file: &Handle, offset: u64) -> io::Result<Option<u64>> {
+        match self.call(Op::NextData { file: file.clone(), offset }).result? {
+            Output::Offset(offset) => Ok(offset),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The path without symlinks.
+    pub fn canonical(&self, path: impl Into<PathBuf>) -> io::Result<PathBuf> {
+        match self.call(Op::Canonical(path.into())).result? {
+            Output::Path(path) => Ok(path),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Runs an operation that yields nothing: allocate, set length, sync, create, rename, remove.
+    pub fn run(&self, op: Op) -> io::Result<()> {
+        self.call(op).result.map(drop)
+    }
+
+    /// Makes the file exactly `len` bytes long.
+    pub fn set_len(&self, file: &Handle, len: u64) -> io::Result<()> {
+        self.run(Op::SetLen { file: file.clone(), len })
+    }
+
+    /// Makes the file's content durable.
+    pub fn sync_data(&self, file: &Handle) -> io::Result<()> {
+        self.run(Op::SyncData(file.clone()))
+    }
+
+    /// Makes a file or a directory durable with everything about it.
+    pub fn sync_all(&self, file: &Handle) -> io::Result<()> {
+        self.run(Op::SyncAll(file.clone()))
+    }
+}
+
+fn moved(completion: Completion) -> (Bufs, io::Result<usize>) {
+    let result = completion.result.and_then(|output| match output {
+        Output::Moved(n) => Ok(n),
+        other => Err(unexpected(&other)),
+    });
+    (completion.bufs.unwrap_or_default(), result)
+}
+
+fn stat(completion: Completion) -> io::Result<Stat> {
+    match completion.result? {
+        Output::Stat(stat) => Ok(stat),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A disk answered an operation with another one's output: a fault of that `Disk`, not of the file.
+fn unexpected(output: &Output) -> io::Error {
+    io::Error::other(format!("the disk answered with {output:?}"))
+}
+
+pub(super) fn os_error(errno: rustix::io::Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno.raw_os_error())
+}

@@ -1,0 +1,228 @@
+//! The real [`Disk`]: Linux system calls, completed on the calling thread.
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{self, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
+use rustix::io::{Errno, ReadWriteFlags, preadv, preadv2, pwritev};
+
+use super::disk::{
+    At, Completion, Disk, FileKind, FsStat, Handle, Mtime, OnDone, Op, OpenHow, OpenMode, Output, Stat,
+    os_error,
+};
+
+/// Buffers of one system call at most (`IOV_MAX` of Linux).
+const MAX_SLICES: usize = 1024;
+/// Magic numbers of file systems whose files live in memory (`statfs(2)`).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const RAMFS_MAGIC: u64 = 0x8584_58f6;
+
+/// The machine's file systems.
+#[derive(Debug, Default)]
+pub struct RealDisk;
+
+/// What a handle of [`RealDisk`] holds.
+struct RealFile {
+    fd: OwnedFd,
+    /// Reads never wait: the file lives in memory.
+    in_memory: bool,
+    /// Cleared when the file system turns out not to take `RWF_NOWAIT`.
+    nowait: AtomicBool,
+}
+
+impl Disk for RealDisk {
+    fn submit(&self, op: Op, done: OnDone) {
+        done(perform(op));
+    }
+
+    fn read_nowait(&self, file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let file: &RealFile = file.inner()?;
+        let bufs = bufs.get_mut(..bufs.len().min(MAX_SLICES)).unwrap_or_default();
+        if file.nowait.load(Ordering::Relaxed) {
+            match preadv2(&file.fd, bufs, offset, ReadWriteFlags::NOWAIT) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    file.nowait.store(false, Ordering::Relaxed)
+                }
+                result => return Ok(result?),
+            }
+        }
+        if file.in_memory {
+            Ok(preadv(&file.fd, bufs, offset)?)
+        } else {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    fn device_hint(&self, path: &Path) -> u64 {
+        // procfs never waits for another file system.
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        device_of(&mounts, path)
+    }
+}
+
+fn perform(op: Op) -> Completion {
+    match op {
+        Op::Read { file, offset, mut bufs } => {
+            let result = read(&file, offset, &mut bufs.slices_mut());
+            Completion { result: result.map(Output::Moved), bufs: Some(bufs) }
+        }
+        Op::Write { file, offset, bufs } => {
+            let result = file.inner().and_then(|file: &RealFile| {
+                let slices = bufs.slices();
+                Ok(pwritev(&file.fd, slices.get(..MAX_SLICES).unwrap_or(&slices), offset)?)
+            });
+            Completion { result: result.map(Output::Moved), bufs: Some(bufs) }
+        }
+        op => simple(op).into(),
+    }
+}
+
+fn read(file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let file: &RealFile = file.inner()?;
+    let count = bufs.len().min(MAX_SLICES);
+    Ok(preadv(&file.fd, bufs.get_mut(..count).unwrap_or_default(), offset)?)
+}
+
+fn simple(op: Op) -> io::Result<Output> {
+    match op {
+        Op::Open { at, how } => return open(&at, how).map(Output::Opened),
+        Op::Allocate { file, len } => fs::fallocate(fd(&file)?, FallocateFlags::empty(), 0, len)?,
+        Op::SetLen { file, len } => fs::ftruncate(fd(&file)?, len)?,
+        Op::SyncData(file) => fs::fdatasync(fd(&file)?)?,
+        Op::SyncAll(file) => fs::fsync(fd(&file)?)?,
+        Op::SyncFs(file) => fs::syncfs(fd(&file)?)?,
+        Op::StatHandle(file) => return Ok(Output::Stat(stat_of(&fs::fstat(fd(&file)?)?))),
+        Op::Stat(at) => {
+            let stat = fs::statat(base(&at)?, &at.path, AtFlags::SYMLINK_NOFOLLOW)?;
+            return Ok(Output::Stat(stat_of(&stat)));
+        }
+        Op::StatFs(file) => return Ok(Output::FsStat(fs_stat(fd(&file)?)?)),
+        Op::NextData { file, offset } => return next_data(fd(&file)?, offset).map(Output::Offset),
+        Op::CreateDir(at) => fs::mkdirat(base(&at)?, &at.path, Mode::from_raw_mode(0o777))?,
+        Op::Symlink { at, target } => fs::symlinkat(&target, base(&at)?, &at.path)?,
+        Op::Rename { from, to } => fs::renameat(base(&from)?, &from.path, base(&to)?, &to.path)?,
+        Op::Unlink(at) => fs::unlinkat(base(&at)?, &at.path, AtFlags::empty())?,
+        Op::RemoveDir(at) => fs::unlinkat(base(&at)?, &at.path, AtFlags::REMOVEDIR)?,
+        Op::Canonical(path) => return std::fs::canonicalize(path).map(Output::Path),
+        // `perform` has taken these.
+        Op::Read { .. } | Op::Write { .. } => return Err(os_error(Errno::INVAL)),
+    }
+    Ok(Output::Nothing)
+}
+
+fn fd(file: &Handle) -> io::Result<BorrowedFd<'_>> {
+    Ok(file.inner::<RealFile>()?.fd.as_fd())
+}
+
+/// The directory that the name is relative to.
+fn base(at: &At) -> io::Result<BorrowedFd<'_>> {
+    at.dir.as_ref().map_or(Ok(CWD), fd)
+}
+
+fn open(at: &At, how: OpenHow) -> io::Result<Handle> {
+    // Without NONBLOCK, opening a FIFO that someone put in place of a file waits for its other end.
+    let mut flags = OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    if !how.follow {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let mut mode = 0o666;
+    flags |= match how.mode {
+        OpenMode::Read => OFlags::RDONLY,
+        OpenMode::Write => OFlags::RDWR,
+        OpenMode::Create { executable } => {
+            mode = if executable { 0o777 } else { 0o666 };
+            OFlags::RDWR | OFlags::CREATE
+        }
+        OpenMode::Dir => OFlags::RDONLY | OFlags::DIRECTORY,
+    };
+    let fd = fs::openat(base(at)?, &at.path, flags, Mode::from_raw_mode(mode))?;
+    if how.mode == OpenMode::Dir {
+        return Ok(Handle::new(RealFile { fd, in_memory: false, nowait: AtomicBool::new(false) }));
+    }
+    if stat_of(&fs::fstat(&fd)?).kind != FileKind::File {
+        return Err(os_error(Errno::INVAL));
+    }
+    let in_memory = fs_stat(fd.as_fd()).is_ok_and(|stat| stat.in_memory);
+    Ok(Handle::new(RealFile { fd, in_memory, nowait: AtomicBool::new(true) }))
+}
+
+fn stat_of(stat: &fs::Stat) -> Stat {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Dir,
+        FileType::Symlink => FileKind::Symlink,
+        _ => FileKind::Other,
+    };
+    let mtime = Mtime { secs: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) };
+    let len = u64::try_from(stat.st_size).unwrap_or(0);
+    Stat { kind, len, mtime, device: stat.st_dev, inode: stat.st_ino }
+}
+
+fn fs_stat(fd: BorrowedFd<'_>) -> io::Result<FsStat> {
+    let stat = fs::fstatfs(fd)?;
+    let unit = u64::try_from(stat.f_bsize).unwrap_or(0);
+    // The field is 32 bits wide or sign-extended, by architecture.
+    let magic = u64::from(stat.f_type as u32);
+    Ok(FsStat {
+        free: stat.f_bavail.saturating_mul(unit),
+        total: stat.f_blocks.saturating_mul(unit),
+        in_memory: magic == TMPFS_MAGIC || magic == RAMFS_MAGIC,
+    })
+}
+
+fn next_data(fd: BorrowedFd<'_>, offset: u64) -> io::Result<Option<u64>> {
+    match fs::seek(fd, SeekFrom::Data(offset)) {
+        Ok(at) => Ok(Some(at)),
+        Err(Errno::NXIO) => Ok(None),
+        // A file system that doesn't know its holes: all of it is data.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The device of the mount point that is the longest prefix of `path`, from `/proc/self/mountinfo`
+/// (proc_pid_mountinfo(5): field 3 is `major:minor`, field 5 the mount point). Symlinks on the way
+/// aren't followed: this is a hint.
+fn device_of(mountinfo: &str, path: &Path) -> u64 {
+    let mut best = (0, 0);
+    for line in mountinfo.lines() {
+        let mut fields = line.split(' ').skip(2);
+        let (Some(device), Some(point)) = (fields.next(), fields.nth(1)) else { continue };
+        let Some((major, minor)) = device.split_once(':') else { continue };
+        let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else { continue };
+        let point = unescape(point);
+        let depth = point.components().count();
+        // A later mount on the same point hides the earlier one.
+        if path.starts_with(&point) && depth >= best.0 {
+            best = (depth, fs::makedev(major, minor));
+        }
+    }
+    best.1
+}
+
+/// Undoes the kernel's `\040` for a space, and the like.
+fn unescape(text: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match (first, code) {
+            (b'\\', Some(code)) => {
+                out.push(code);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            _ => {
+                out.push(first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(out))
+}
+
+#[cfg(test)]
+#[path = "real_disk/tests.rs"]
+mod tests;

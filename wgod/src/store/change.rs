@@ -1,0 +1,49 @@
+//! What a request changes in the database.
+use wgo_core::TorrentId;
+
+use super::record::{Counters, Progress, Settings, TorrentRecord, Totals};
+
+/// One change. Those of one request are committed together, in order.
+///
+/// A change to a part of a torrent that isn't in the store is dropped: a checkpoint may meet a
+/// removal on its way.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Adds a torrent, or replaces all of its parts.
+    Torrent(Box<TorrentRecord>),
+    /// Replaces what the operator and the life cycle decide.
+    Settings(TorrentId, Box<Settings>),
+    /// A checkpoint: replaces what is durably on disk. Entries of the stored log that it covers are
+    /// dropped after the commit; without `writing`, all of the torrent's.
+    Progress(TorrentId, Progress),
+    /// Sets the `writing` mark and leaves the rest of the progress as it is. To be durable before
+    /// the first write to the torrent's files.
+    Writing(TorrentId),
+    /// Replaces the totals of a torrent.
+    Counters(TorrentId, Counters),
+    /// Stores the raw `.torrent`.
+    Metainfo(TorrentId, Vec<u8>),
+    /// Removes everything about a torrent. Its id is never used again.
+    Remove(TorrentId),
+    /// Replaces the totals of the daemon.
+    Totals(Totals),
+    /// Sets an override of a configuration key, or takes it back.
+    Override {
+        /// The key, such as `limits.up`.
+        key: String,
+        /// Its value; `None` removes the override.
+        value: Option<serde_json::Value>,
+    },
+}
+
+impl Change {
+    /// About how many bytes it adds to a commit.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Change::Metainfo(_, bytes) => bytes.len(),
+            Change::Torrent(record) => 1024 + record.progress.weight(),
+            Change::Progress(_, progress) => progress.weight(),
+            _ => 256,
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the store keeps of a torrent, in the three parts that change at different times.
+//!
+//! `Settings` changes when somebody says so, `Progress` at checkpoints, `Counters` at checkpoints and
+//! while seeding. Each part is one row, so a checkpoint rewrites neither the trackers of a torrent
+//! nor, of a seeding one, its bitmap; and two writers of different parts can't undo each other.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use wgo_core::{ByteRate, TorrentId};
+use wgo_proto::{InfoHashes, PieceIndex};
+
+/// A torrent as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TorrentRecord {
+    /// The key.
+    pub id: TorrentId,
+    /// What the operator and the life cycle decide.
+    pub settings: Settings,
+    /// What is on disk, durably.
+    pub progress: Progress,
+    /// Totals since the torrent was added.
+    pub counters: Counters,
+}
+
+/// What the operator and the torrent's life cycle decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The torrent's hashes; those not known yet (a hybrid's second one, from a magnet) are absent.
+    pub hashes: InfoHashes,
+    /// Shown name, sanitised.
+    pub name: String,
+    /// Absolute folder that holds the torrent's files; any bytes, as paths are.
+    pub folder: PathBuf,
+    /// Unix seconds.
+    pub added_at: u64,
+    /// What the operator wants of it.
+    pub wanted: Wanted,
+    /// Why the torrent is stopped, where it isn't by wish.
+    pub error: Option<TorrentFault>,
+    /// Labels, in the operator's order.
+    pub labels: Vec<String>,
+    /// Pieces are asked for in order.
+    pub sequential: bool,
+    /// Upload limit.
+    pub up_limit: Option<ByteRate>,
+    /// Download limit.
+    pub down_limit: Option<ByteRate>,
+    /// Rank among torrents.
+    pub priority: Priority,
+    /// One per file of the torrent, or empty: all `Normal`.
+    pub file_priorities: Vec<Priority>,
+    /// Tiers that replace those of the metainfo.
+    pub trackers: Option<Vec<Vec<String>>>,
+    /// Peers that the operator named.
+    pub user_peers: Vec<SocketAddr>,
+    /// Fields of a newer release, kept as they came.
+    pub newer: NewerFields,
+}
+
+/// What the operator wants of a torrent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Run it.
+    #[default]
+    Started,
+    /// Leave it alone.
+    Stopped,
+}
+
+/// Rank of a torrent or a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// A file that isn't wanted.
+    Skip,
+    /// After the others.
+    Low,
+    /// As they come.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}
+
+/// Why a torrent stopped by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TorrentFault {
+    /// Short word for programs, such as `disk_full`.
+    pub kind: String,
+    /// What failed, why, and what to do, for people.
+    pub message: String,
+    /// The path that it is about.
+    pub path: Option<PathBuf>,
+}
+
+/// What of a torrent is durably on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Pieces whose bytes are durable and hashed.
+    pub have: Have,
+    /// Pieces that are partly on disk, by ascending index.
+    pub partials: Vec<Partial>,
+    /// Files are being written to: after an unclean end the stored log says what to hash. Committed
+    /// before the first write, cleared by the checkpoint that follows the last one.
+    pub writing: bool,
+    /// Unix seconds at which the last wanted piece became durable.
+    pub completed_at: Option<u64>,
+    /// Size and time of each file of the torrent at this checkpoint, or empty: not recorded.
+    pub files: Vec<Option<FileStamp>>,
+    /// Fields of a newer release, kept as they came.
+    pub newer: NewerFields,
+}
+
+impl Progress {
+    /// About how many bytes its row takes.
+    pub(super) fn weight(&self) -> usize {
+        let have = match &self.have {
+            Have::Some { bits, .. } => bits.len(),
+            Have::Nothing | Have::All => 0,
+        };
+        let partials: usize = self.partials.iter().map(|p| p.blocks.len() + 8).sum();
+        64 + have + partials + self.files.len() * 16
+    }
+}
+
+/// A set of pieces, cheap for the common ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Have {
+    /// None of them, or the number of pieces isn't known yet.
+    #[default]
+    Nothing,
+    /// Every piece.
+    All,
+    /// Some of them.
+    Some {
+        /// Pieces of the torrent.
+        pieces: u32,
+        /// Their bitmap as in the `bitfield` message: highest bit first, spare bits 0 (BEP 3).
+        bits: Vec<u8>,
+    },
+}
+
+impl Have {
+    /// Whether `piece` is in the set.
+    pub fn has(&self, piece: PieceIndex) -> bool {
+        match self {
+            Have::Nothing => false,
+            Have::All => true,
+            Have::Some { pieces, bits } => {
+                let byte = bits.get(piece.0 as usize / 8).copied().unwrap_or(0);
+                piece.0 < *pieces && byte & (0x80 >> (piece.0 % 8)) != 0
+            }
+        }
+    }
+
+    /// Whether `piece` may be a piece of this torrent, as far as the set knows.
+    pub(super) fn covers(&self, piece: PieceIndex) -> bool {
+        match self {
+            Have::Some { pieces, .. } => piece.0 < *pieces,
+            Have::Nothing | Have::All => true,
+        }
+    }
+}
+
+/// A piece of which some blocks are on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partial {
+    /// The piece.
+    pub piece: PieceIndex,
+    /// One bit per block of the piece, highest bit first.
+    pub blocks: Vec<u8>,
+}
+
+/// What tells whether somebody else changed a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Bytes.
+    pub len: u64,
+    /// Modification time, nanoseconds from the Unix epoch.
+    pub mtime_nanos: i64,
+}
+
+/// Totals of a torrent since it was added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Payload bytes received.
+    pub downloaded: u64,
+    /// Payload bytes sent.
+    pub uploaded: u64,
+    /// Payload bytes thrown away: duplicates and bad pieces.
+    pub wasted: u64,
+    /// Seconds started.
+    pub active_secs: u64,
+    /// Seconds of those as a seed.
+    pub seeding_secs: u64,
+    /// Fields of a newer release, kept as they came.
+    pub newer: NewerFields,
+}
+
+/// Payload bytes of the whole daemon, over all its runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Received.
+    pub downloaded: u64,
+    /// Sent.
+    pub uploaded: u64,
+}
+
+/// Encoded fields that a newer release wrote, carried along unread. `default()` for a new record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewerFields(pub(super) Vec<u8>);

@@ -1,0 +1,225 @@
+//! Rows: what is written is read back, nothing else is taken for a row, and a newer release's fields
+//! pass through unharmed.
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use wgo_core::ByteRate;
+use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
+
+use super::record;
+use crate::store::codec::{RowReader, RowWriter};
+use crate::store::rows::*;
+use crate::store::*;
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    vec(1u8.., 0..30).prop_map(|bytes| PathBuf::from(OsString::from_vec(bytes)))
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    prop_oneof![Just(Priority::Skip), Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)]
+}
+
+fn hashes() -> impl Strategy<Value = InfoHashes> {
+    let (v1, v2) = (any::<[u8; 20]>().prop_map(InfoHashV1), any::<[u8; 32]>().prop_map(InfoHashV2));
+    prop_oneof![
+        v1.clone().prop_map(|v1| InfoHashes { v1: Some(v1), v2: None }),
+        v2.clone().prop_map(|v2| InfoHashes { v1: None, v2: Some(v2) }),
+        (v1, v2).prop_map(|(v1, v2)| InfoHashes { v1: Some(v1), v2: Some(v2) }),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = TorrentFault> {
+    let parts = (any::<String>(), any::<String>(), option::of(path()));
+    parts.prop_map(|(kind, message, path)| TorrentFault { kind, message, path })
+}
+
+prop_compose! {
+    fn settings()(
+        hashes in hashes(),
+        (name, folder, added_at) in (any::<String>(), path(), any::<u64>()),
+        (stopped, sequential) in (any::<bool>(), any::<bool>()),
+        error in option::of(fault()),
+        labels in vec(any::<String>(), 0..4),
+        limits in (option::of(any::<u64>()), option::of(any::<u64>())),
+        (priority, file_priorities) in (priority(), vec(priority(), 0..20)),
+        trackers in option::of(vec(vec(any::<String>(), 0..3), 0..4)),
+        user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
+    ) -> Settings {
+        Settings {
+            hashes, name, folder, added_at, error, labels, sequential, priority, file_priorities,
+            wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
+            up_limit: limits.0.map(ByteRate),
+            down_limit: limits.1.map(ByteRate),
+            trackers, user_peers,
+            newer: NewerFields::default(),
+        }
+    }
+}
+
+fn have() -> impl Strategy<Value = Have> {
+    let some = vec(any::<bool>(), 0..70).prop_map(|bits| {
+        let mut bytes = vec![0; bits.len().div_ceil(8)];
+        for (i, _) in bits.iter().enumerate().filter(|(_, set)| **set) {
+            bytes[i / 8] |= 0x80 >> (i % 8);
+        }
+        Have::Some { pieces: bits.len() as u32, bits: bytes }
+    });
+    prop_oneof![Just(Have::Nothing), Just(Have::All), some]
+}
+
+prop_compose! {
+    fn progress()(
+        have in have(),
+        partials in vec((any::<u32>(), vec(any::<u8>(), 0..5)), 0..4),
+        writing in any::<bool>(),
+        completed_at in option::of(any::<u64>()),
+        files in vec(option::of((0..u64::MAX, any::<i64>())), 0..5),
+    ) -> Progress {
+        let partial = |(piece, blocks)| Partial { piece: PieceIndex(piece), blocks };
+        let stamp = |(len, mtime_nanos)| FileStamp { len, mtime_nanos };
+        Progress {
+            have, writing, completed_at,
+            partials: partials.into_iter().map(partial).collect(),
+            files: files.into_iter().map(|file| file.map(stamp)).collect(),
+            newer: NewerFields::default(),
+        }
+    }
+}
+
+prop_compose! {
+    fn counters()(n in any::<[u64; 5]>()) -> Counters {
+        Counters {
+            downloaded: n[0], uploaded: n[1], wasted: n[2], active_secs: n[3], seeding_secs: n[4],
+            newer: NewerFields::default(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn settings_are_read_as_they_were_written(s in settings()) {
+        prop_assert_eq!(decode_settings(&encode_settings(&s)), Ok(s));
+    }
+
+    #[test]
+    fn progress_is_read_as_it_was_written(p in progress()) {
+        prop_assert_eq!(decode_progress(&encode_progress(&p)), Ok(p));
+    }
+
+    #[test]
+    fn counters_are_read_as_they_were_written(c in counters()) {
+        prop_assert_eq!(decode_counters(&encode_counters(&c)), Ok(c));
+    }
+
+    #[test]
+    fn a_flipped_bit_or_a_lost_end_is_noticed(s in settings(), at in any::<prop::sample::Index>(), bit in 0..8) {
+        let row = encode_settings(&s);
+        let at = at.index(row.len());
+        let mut flipped = row.clone();
+        flipped[at] ^= 1u8 << bit;
+        prop_assert!(decode_settings(&flipped).is_err());
+        prop_assert!(decode_settings(&row[..at]).is_err());
+    }
+
+    /// Any fields behind a checksum that is right: an error or a value, never a panic, and a value
+    /// is written as it was read.
+    #[test]
+    fn fields_of_any_content_are_read_or_refused(fields in vec((1u64..4, vec(any::<u8>(), 0..12)), 0..8)) {
+        let mut row = RowWriter::new();
+        let mut tag = 0;
+        for (step, payload) in &fields {
+            tag += step;
+            row.field(tag, |p| p.rest(payload));
+        }
+        let row = row.finish(&NewerFields::default());
+        if let Ok(s) = decode_settings(&row) {
+            prop_assert_eq!(decode_settings(&encode_settings(&s)), Ok(s));
+        }
+        if let Ok(p) = decode_progress(&row) {
+            prop_assert_eq!(decode_progress(&encode_progress(&p)), Ok(p));
+        }
+        if let Ok(c) = decode_counters(&row) {
+            prop_assert_eq!(decode_counters(&encode_counters(&c)), Ok(c));
+        }
+    }
+}
+
+/// A row with one field.
+fn row(tag: u64, payload: &[u8]) -> Vec<u8> {
+    let mut row = RowWriter::new();
+    row.field(tag, |p| p.rest(payload));
+    row.finish(&NewerFields::default())
+}
+
+#[test]
+fn malformed_fields_are_refused_with_their_tag() {
+    let cases: &[(&str, u64, &[u8])] = &[
+        ("a bitmap too short", 2, &[9, 0xff]),
+        ("a bitmap too long", 2, &[8, 0xff, 0]),
+        ("a spare bit", 2, &[7, 0xff]),
+        ("a mark that isn't 1", 4, &[2]),
+        ("an empty mark", 4, &[]),
+        ("a number with a spare byte", 5, &[0x80, 0]),
+        ("a number above 2^64", 5, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]),
+        ("a byte behind a number", 5, &[1, 1]),
+        ("a stamp without a time", 6, &[1]),
+    ];
+    for &(what, tag, payload) in cases {
+        match decode_progress(&row(tag, payload)) {
+            Err(RowError::Field { tag: found, .. }) => assert_eq!(found, tag, "{what}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    let many = RowError::Field { tag: 14, why: "more trackers than bytes" };
+    assert_eq!(decode_settings(&row(14, &[0xff, 0x7f])), Err(many), "a count claims no memory");
+    let long = RowError::Field { tag: 13, why: "a run of files is empty or too long" };
+    assert_eq!(decode_settings(&row(13, &[0, 0xff, 0xff, 0xff, 0xff, 0x0f])), Err(long));
+    assert_eq!(decode_settings(&row(3, b"name")), Err(RowError::Missing { tag: 1 }));
+}
+
+#[test]
+fn a_field_of_a_newer_release_passes_through() {
+    let mut newer = RowWriter::new();
+    newer.field(1, |p| p.varint(77));
+    newer.field(900, |p| p.rest(b"what is to come"));
+    newer.field(901, |_| {});
+    let row = newer.finish(&NewerFields::default());
+    let mut counters = decode_counters(&row).unwrap();
+    assert_eq!(counters.downloaded, 77);
+    counters.downloaded = 78;
+    counters.uploaded = 1;
+    let row = encode_counters(&counters);
+    let mut reader = RowReader::new(&row).unwrap();
+    let mut seen = Vec::new();
+    while let Some(mut field) = reader.next_field().unwrap() {
+        seen.push((field.tag, field.rest().to_vec()));
+    }
+    let want = [(1, vec![78]), (2, vec![1]), (900, b"what is to come".to_vec()), (901, vec![])];
+    assert_eq!(seen, want);
+}
+
+#[test]
+fn a_row_of_another_version_is_refused() {
+    let mut row = encode_counters(&Counters::default());
+    row.truncate(1);
+    row[0] = 9;
+    let crc = crc32fast::hash(&row);
+    row.extend_from_slice(&crc.to_le_bytes());
+    assert_eq!(decode_counters(&row), Err(RowError::Version { found: 9 }));
+}
+
+/// The bytes of version 1, so that a change of the form can't go unnoticed.
+#[test]
+fn the_form_of_version_1_stays_as_it_is() {
+    let counters = Counters { uploaded: 300, ..Counters::default() };
+    let row = encode_counters(&counters);
+    assert_eq!(row[..row.len() - 4], [1, 2, 2, 0xac, 0x02]);
+    let row = encode_progress(&Progress { writing: true, ..Progress::default() });
+    assert_eq!(row[..row.len() - 4], [1, 4, 1, 1]);
+    assert!(encode_settings(&record(1).settings).len() < 100, "100,000 torrents take some 10 MB");
+}

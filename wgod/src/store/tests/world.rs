@@ -1,0 +1,105 @@
+//! What the store should hold, by the simplest means, and a workload to compare it under.
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use wgo_core::TorrentId;
+
+use super::power_disk::PowerDisk;
+use super::{add, record, writing};
+use crate::store::database::Database;
+use crate::store::recovery::Opened;
+use crate::store::{
+    Change, Counters, Have, Progress, StoreError, TorrentRecord, Totals, recovery, schema, tables,
+};
+
+/// All that a reader can see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct World {
+    torrents: BTreeMap<u64, TorrentRecord>,
+    metainfo: BTreeMap<u64, Vec<u8>>,
+    totals: Totals,
+    overrides: BTreeMap<String, serde_json::Value>,
+}
+
+impl World {
+    fn apply(&mut self, change: &Change) {
+        let mut with = |id: &TorrentId, edit: &dyn Fn(&mut TorrentRecord)| {
+            self.torrents.get_mut(&id.0).map(edit);
+        };
+        match change {
+            Change::Torrent(record) => drop(self.torrents.insert(record.id.0, (**record).clone())),
+            Change::Settings(id, settings) => with(id, &|r| r.settings = (**settings).clone()),
+            Change::Progress(id, progress) => with(id, &|r| r.progress = progress.clone()),
+            Change::Writing(id) => with(id, &|r| r.progress.writing = true),
+            Change::Counters(id, counters) => with(id, &|r| r.counters = counters.clone()),
+            Change::Metainfo(id, bytes) => drop(self.metainfo.insert(id.0, bytes.clone())),
+            Change::Remove(id) => {
+                self.torrents.remove(&id.0);
+                self.metainfo.remove(&id.0);
+            }
+            Change::Totals(totals) => self.totals = *totals,
+            Change::Override { key, value: Some(value) } => {
+                self.overrides.insert(key.clone(), value.clone());
+            }
+            Change::Override { key, value: None } => drop(self.overrides.remove(key)),
+        }
+    }
+
+    /// The world before the first request, after it, and so on.
+    pub(super) fn after_each(requests: &[Vec<Change>]) -> Vec<World> {
+        let mut worlds = vec![World::default()];
+        for request in requests {
+            let mut world = worlds.last().unwrap().clone();
+            request.iter().for_each(|change| world.apply(change));
+            worlds.push(world);
+        }
+        worlds
+    }
+
+    /// What the store shows.
+    pub(super) fn read(database: &mut Database) -> Result<World, StoreError> {
+        database.read(|txn| {
+            let header = tables::header(txn)?;
+            let mut world = World { totals: header.totals, overrides: header.overrides, ..World::default() };
+            let mut from = 0;
+            loop {
+                // A small page, so that there are several.
+                let page = tables::page(txn, TorrentId(from), 200)?;
+                let Some(last) = page.last() else { return Ok(world) };
+                from = last.id.0 + 1;
+                for rows in page {
+                    if let Some(bytes) = tables::metainfo(txn, rows.id)? {
+                        world.metainfo.insert(rows.id.0, bytes);
+                    }
+                    world.torrents.insert(rows.id.0, rows.decode().unwrap());
+                }
+            }
+        })
+    }
+}
+
+pub(super) fn open(disk: &PowerDisk) -> Result<Opened, StoreError> {
+    recovery::open(Arc::new(disk.clone()), Path::new("/state"), schema::MIGRATIONS)
+}
+
+/// Requests that touch every table, small rows and such as fill pages, growth and removal.
+pub(super) fn requests() -> Vec<Vec<Change>> {
+    let one = TorrentId(1);
+    let mut settings = record(1).settings;
+    settings.labels = vec!["renamed".into()];
+    vec![
+        vec![add(1), Change::Metainfo(one, vec![7; 30_000])],
+        vec![add(2), add(3), Change::Metainfo(TorrentId(3), vec![9; 300])],
+        vec![Change::Writing(one)],
+        vec![
+            Change::Progress(one, writing(4000, &[0, 5])),
+            Change::Totals(Totals { downloaded: 1, uploaded: 2 }),
+        ],
+        vec![Change::Remove(TorrentId(3)), Change::Settings(one, Box::new(settings))],
+        vec![Change::Override { key: "limits.up".into(), value: Some(serde_json::json!(5)) }],
+        vec![Change::Progress(one, writing(4000, &[0, 5, 6])), Change::Remove(TorrentId(2))],
+        vec![Change::Counters(one, Counters { uploaded: 1 << 40, ..Counters::default() })],
+        vec![Change::Progress(one, Progress { have: Have::All, ..Progress::default() })],
+    ]
+}
