@@ -5,6 +5,9 @@
 //! allows.
 #![forbid(unsafe_code)]
 
+pub mod bencode;
+pub mod layout;
+pub mod path;
 pub mod units;
 
 pub use units::{
