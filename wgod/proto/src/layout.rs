@@ -166,6 +166,13 @@ impl Layout {
         self.0.files.get(file.0 as usize).map_or(0, |extent| extent.len)
     }
 
+    /// Where a file begins in the pieces laid end to end, where piece `p` begins at `p` times the nominal
+    /// length; the end of the last file for one that does not exist.
+    pub fn file_start(&self, file: FileIndex) -> u64 {
+        let end = || self.0.files.last().map_or(0, Extent::end);
+        self.0.files.get(file.0 as usize).map_or_else(end, |extent| extent.start)
+    }
+
     /// Bytes of a piece; 0 for one that does not exist.
     pub fn piece_len(&self, piece: PieceIndex) -> u32 {
         if piece.0 >= self.0.pieces {

@@ -11,8 +11,8 @@
 //!
 //! What is tolerated: **dictionary keys out of order**, because torrents in the wild have them and the
 //! info-hash is taken over the bytes as they came. Where order carries meaning, callers ask
-//! [`Dict::ascending`]. **Of duplicate keys the first counts** for [`Dict::get`]; who must not be
-//! ambiguous asks [`Dict::duplicate_key`].
+//! [`Dict::ascending`]. **Of duplicate keys the first counts** for [`Dict::get`], and [`Dict::pick`]
+//! refuses them.
 mod encode;
 mod lexer;
 #[cfg(test)]
@@ -72,6 +72,12 @@ pub enum Fault {
     /// More than [`MAX_DEPTH`] containers inside one another.
     #[error("more than {MAX_DEPTH} nested lists and dictionaries")]
     TooDeep,
+    /// Only from [`Dict::pick`]: the key was there before.
+    #[error("`{key}` for the second time")]
+    DuplicateKey {
+        /// The key.
+        key: String,
+    },
     /// Bytes follow the value.
     #[error("{count} bytes after the end of the bencoding")]
     Trailing {

@@ -1,6 +1,7 @@
 //! A borrowed view of validated bencode. Nothing is copied and no tree is built: a [`Value`] is a span of
 //! the input, and looking into it reads the input again.
 use super::lexer::{Lexer, Token};
+use super::{BencodeError, Fault};
 use std::ops::Range;
 
 /// One value inside a validated buffer. Copying it is free.
@@ -122,7 +123,7 @@ impl<'a> List<'a> {
     }
 }
 
-/// A dictionary. A look-up costs the bytes up to the entry; whoever wants many keys iterates once.
+/// A dictionary. A look-up costs the bytes up to the entry; whoever wants many keys takes [`Dict::pick`].
 #[derive(Clone, Copy, Debug)]
 pub struct Dict<'a>(Value<'a>);
 
@@ -160,17 +161,19 @@ impl<'a> Dict<'a> {
         keys.all(|key| std::mem::replace(&mut last, key) < key)
     }
 
-    /// A key that is there more than once. Allocates only for a dictionary that is out of order.
-    pub fn duplicate_key(&self) -> Option<&'a [u8]> {
-        if self.ascending() {
-            return None;
+    /// The values of `keys`, found in one pass. One of these keys given twice is an error: programs
+    /// disagree on which of the two counts.
+    pub fn pick<const N: usize>(&self, keys: [&str; N]) -> Result<[Option<Value<'a>>; N], BencodeError> {
+        let mut found = [None; N];
+        for (key, value) in self.iter() {
+            let wanted = keys.iter().zip(&mut found).find(|(wanted, _)| wanted.as_bytes() == key);
+            let Some((wanted, slot)) = wanted else { continue };
+            if slot.replace(value).is_some() {
+                let fault = Fault::DuplicateKey { key: (*wanted).to_owned() };
+                return Err(BencodeError { fault, at: value.start });
+            }
         }
-        let mut keys: Vec<&'a [u8]> = self.iter().map(|(key, _)| key).collect();
-        keys.sort_unstable();
-        keys.windows(2).find_map(|pair| match pair {
-            [a, b] if a == b => Some(*a),
-            _ => None,
-        })
+        Ok(found)
     }
 
     /// The dictionary as the value it is.
