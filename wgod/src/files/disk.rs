@@ -47,6 +47,11 @@ impl Handle {
             .downcast_ref()
             .ok_or_else(|| io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()))
     }
+
+    /// How many clones of this handle exist.
+    pub(super) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
 }
 
 impl fmt::Debug for Handle {

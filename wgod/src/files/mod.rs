@@ -1,12 +1,58 @@
 //! All access to torrents' payload files.
+//!
+//! The flow: the session opens a torrent ([`Job::Open`] gives a [`TorrentFiles`]), checks what is on
+//! disk ([`Job::Check`]) and makes its folder ([`Job::Prepare`]). Then, for each block that arrives:
+//!
+//! 1. A peer task receives it into a [`BlockBuf`] of the [`BufPool`].
+//! 2. The last block of a piece makes a [`Job::Store`]: a storage thread hashes the piece from memory
+//!    and writes it in one run. Under memory pressure [`Job::Spill`] writes blocks early.
+//! 3. The session's checkpoint makes a [`Job::Sync`]: what was stored becomes durable, then the store
+//!    commits have-bits. The last one seals the torrent: its files are only read from then on.
+//!
+//! For upload, a peer task reads what is in memory itself ([`TorrentFiles::read_run_nowait`]) and
+//! leaves the rest to [`Job::Read`]. [`Job::Close`] and [`Job::Remove`] end a torrent.
+//!
+//! [`Storage`] routes jobs to one bounded queue and a few threads for each device (`device`), which do
+//! them (`job`) with files from one bounded cache (`cache`), opened safely beneath the torrent's folder
+//! (`beneath`), through one seam ([`Disk`]). Paths are held by reference (`refs`).
 #![forbid(unsafe_code)]
 
+mod beneath;
 pub mod buf;
 pub mod bufs;
+mod cache;
+mod check;
+mod device;
 pub mod disk;
+mod error;
+mod job;
+mod piece;
+mod place;
+mod prepare;
 mod real_disk;
+mod refs;
+mod remove;
+mod storage;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod torrent;
+mod upload;
+mod verify;
 
 pub use buf::{BlockBuf, BufPool};
 pub use bufs::{Buf, Bufs};
+pub use cache::DEFAULT_OPEN_FILES;
+pub use check::{Check, CheckOutcome, CheckPieces, Checked, OnChecked};
+pub use device::DeviceStatus;
 pub use disk::{BlockingDisk, Disk, Handle, Op};
+pub use error::{DiskError, DiskErrorKind, DiskOp};
+pub use job::{Done, Job, ReadOutcome, Unfinished};
+pub use piece::StoreOutcome;
 pub use real_disk::RealDisk;
+pub use refs::SecondWriter;
+pub use remove::RemoveOutcome;
+pub use storage::{Storage, StorageLimits};
+pub use sync::{Stamp, SyncOutcome};
+pub use torrent::{OpenError, Preallocate, TorrentFiles, TorrentSpec};
+pub use upload::{HEADER_LEN, Nowait, wire_len};

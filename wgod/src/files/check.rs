@@ -1,0 +1,298 @@
+//! Verification of what is on disk: whole torrents or some pieces, on all storage threads of a device.
+//!
+//! A check is worked on batch by batch in the device's background queue, so that payload jobs pass it.
+//! Pieces with bytes in a missing or short file are missing at once; pieces that lie in holes are
+//! compared with the hash of zeros, which is computed once.
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use wgo_proto::layout::Span;
+use wgo_proto::{FileIndex, PieceIndex};
+
+use super::bufs::Bufs;
+use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::job::Done;
+use super::sync::stat;
+use super::torrent::TorrentFiles;
+use super::verify::{Digests, Verifier, wanted};
+
+/// Bytes that a thread checks before it looks for other work: long enough to read in sequence, short
+/// enough that a store waits a few tens of milliseconds.
+const BATCH_LEN: u64 = 8 * 1024 * 1024;
+/// Bytes of one read.
+const READ_LEN: usize = 1024 * 1024;
+
+/// Which pieces to check.
+#[derive(Clone, Debug)]
+pub enum CheckPieces {
+    /// These, by index.
+    Range(Range<u32>),
+    /// These.
+    List(Arc<[PieceIndex]>),
+}
+
+impl CheckPieces {
+    fn len(&self) -> usize {
+        match self {
+            CheckPieces::Range(range) => range.len(),
+            CheckPieces::List(list) => list.len(),
+        }
+    }
+
+    fn at(&self, position: usize) -> PieceIndex {
+        match self {
+            CheckPieces::Range(range) => PieceIndex(range.start + position as u32),
+            CheckPieces::List(list) => list.get(position).copied().unwrap_or(PieceIndex(u32::MAX)),
+        }
+    }
+}
+
+/// One piece's verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The piece.
+    pub piece: PieceIndex,
+    /// Whether the disk holds it whole and right.
+    pub good: bool,
+}
+
+/// How a check ended. Verdicts went to its `progress`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// All pieces have their verdict. A piece that couldn't be read isn't good; the first error says why.
+    Finished(Option<DiskError>),
+    /// It was cancelled, the torrent closed, or the storage was stopped.
+    Cancelled,
+}
+
+/// What receives verdicts, a batch at a time, from several storage threads at once.
+pub type OnChecked = Box<dyn Fn(&[Checked]) + Send + Sync>;
+
+/// A check to be done: what [`Job::Check`](super::Job::Check) takes.
+pub struct Check {
+    pub(super) torrent: Arc<TorrentFiles>,
+    pieces: CheckPieces,
+    progress: OnChecked,
+    cancel: Arc<AtomicBool>,
+    /// Lengths of the files on disk, `None` for a missing one; known after the first step.
+    lens: OnceLock<Box<[Option<u64>]>>,
+    /// The first piece that no thread has taken, as a position in `pieces`.
+    next: AtomicUsize,
+    /// Pieces that have no verdict yet.
+    left: AtomicUsize,
+    /// What a whole piece of zeros hashes to.
+    zeros: OnceLock<Digests>,
+    error: Mutex<Option<DiskError>>,
+    done: Mutex<Option<Done<CheckOutcome>>>,
+}
+
+/// What a storage thread found to do.
+pub(super) enum Claim {
+    /// Look at the files; nobody else can do anything before.
+    Prepare,
+    /// Check these positions; there may be more for other threads.
+    Batch(Range<usize>),
+    /// Nothing is left to begin.
+    Nothing,
+}
+
+impl Check {
+    /// A check of `pieces`. `progress` gets every verdict, `cancel` ends it early when it is set, then
+    /// `done` is called.
+    pub fn new(
+        torrent: Arc<TorrentFiles>,
+        pieces: CheckPieces,
+        progress: OnChecked,
+        cancel: Arc<AtomicBool>,
+        done: Done<CheckOutcome>,
+    ) -> Check {
+        let left = AtomicUsize::new(pieces.len());
+        Check {
+            torrent,
+            pieces,
+            progress,
+            cancel,
+            lens: OnceLock::new(),
+            next: AtomicUsize::new(0),
+            left,
+            zeros: OnceLock::new(),
+            error: Mutex::new(None),
+            done: Mutex::new(Some(done)),
+        }
+    }
+
+    /// Takes the next work. After [`Claim::Prepare`] nothing may be claimed until that is done.
+    pub(super) fn claim(&self) -> Claim {
+        if self.lens.get().is_none() {
+            return Claim::Prepare;
+        }
+        let piece_len = u64::from(self.torrent.layout().nominal_piece_len()).max(1);
+        let batch = usize::try_from(BATCH_LEN / piece_len).unwrap_or(1).max(1);
+        let start = self.next.fetch_add(batch, Ordering::Relaxed);
+        if start >= self.pieces.len() {
+            return Claim::Nothing;
+        }
+        Claim::Batch(start..(start + batch).min(self.pieces.len()))
+    }
+
+    /// Looks at the files.
+    pub(super) fn prepare(&self) {
+        let Some(_gate) = self.torrent.enter() else { return self.end() };
+        let files = self.torrent.layout().file_count();
+        let lens = (0..files).map(|file| self.len_on_disk(FileIndex(file))).collect();
+        let first = self.lens.set(lens).is_ok();
+        if first && self.pieces.len() == 0 {
+            self.end();
+        }
+    }
+
+    fn len_on_disk(&self, file: FileIndex) -> Option<u64> {
+        if self.torrent.is_pad(file) || self.torrent.layout().file_len(file) == 0 || self.is_over() {
+            return None;
+        }
+        match stat(&self.torrent, file) {
+            Ok(stamp) => stamp.map(|stamp| stamp.len),
+            Err(e) => {
+                self.note(e);
+                None
+            }
+        }
+    }
+
+    /// Checks a batch.
+    pub(super) fn run(&self, batch: Range<usize>) {
+        let count = batch.len();
+        if let Some(_gate) = self.torrent.enter() {
+            let mut scratch = Vec::new();
+            let pieces = batch.map(|position| self.pieces.at(position));
+            let checked: Vec<Checked> = pieces
+                .take_while(|_| !self.is_over())
+                .map(|piece| Checked { piece, good: self.is_good(piece, &mut scratch) })
+                .collect();
+            if !checked.is_empty() {
+                (self.progress)(&checked);
+            }
+        }
+        if self.left.fetch_sub(count, Ordering::AcqRel) == count {
+            self.end();
+        }
+    }
+
+    /// Whether it was told to end early.
+    fn is_over(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed) || self.torrent.is_closing()
+    }
+
+    /// Reports the end, once.
+    fn end(&self) {
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(done) = done {
+            let over = self.is_over();
+            done.call(if over { CheckOutcome::Cancelled } else { CheckOutcome::Finished(error) });
+        }
+    }
+
+    fn note(&self, error: DiskError) {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn is_good(&self, piece: PieceIndex, scratch: &mut Vec<u8>) -> bool {
+        match self.verify(piece, scratch) {
+            Ok(good) => good,
+            // It went away since the check began: that piece isn't there, and nothing is wrong.
+            Err(e) if e.is_lost_data() => false,
+            Err(e) => {
+                self.note(e);
+                false
+            }
+        }
+    }
+
+    fn verify(&self, piece: PieceIndex, scratch: &mut Vec<u8>) -> Result<bool, DiskError> {
+        let layout = self.torrent.layout();
+        let whole = || layout.spans(piece, 0, layout.piece_len(piece));
+        let want = wanted(&self.torrent.info, piece);
+        if want.is_none() || !whole().all(|span| self.is_on_disk(span)) {
+            return Ok(false);
+        }
+        if self.is_hole(piece)? {
+            return Ok(want == Some(self.zeros(piece)));
+        }
+        let mut verifier = Verifier::new(&self.torrent.info, piece);
+        for span in whole() {
+            if self.torrent.is_pad(span.file) {
+                verifier.update_zeros(span.len as usize);
+            } else {
+                self.hash_span(span, &mut verifier, scratch)?;
+            }
+        }
+        Ok(want == Some(verifier.finish()))
+    }
+
+    /// Whether the file is long enough for its share of a piece.
+    fn is_on_disk(&self, span: Span) -> bool {
+        let len = self.lens.get().and_then(|lens| *lens.get(span.file.0 as usize)?);
+        self.torrent.is_pad(span.file) || len.is_some_and(|len| len >= span.offset + u64::from(span.len))
+    }
+
+    /// Whether all of the piece lies in holes of its files.
+    fn is_hole(&self, piece: PieceIndex) -> Result<bool, DiskError> {
+        let layout = self.torrent.layout();
+        for span in layout.spans(piece, 0, layout.piece_len(piece)) {
+            if self.torrent.is_pad(span.file) {
+                continue;
+            }
+            let handle = self.torrent.handle_to_read(span.file)?;
+            let data = self.torrent.cx.disk.next_data(&handle, span.offset);
+            let data = data.map_err(|e| DiskError::new(DiskOp::Read, self.torrent.path(span.file), &e))?;
+            if data.is_some_and(|at| at < span.offset + u64::from(span.len)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the piece would hash to if it were all zeros.
+    fn zeros(&self, piece: PieceIndex) -> Digests {
+        let layout = self.torrent.layout();
+        let len = layout.piece_len(piece);
+        let compute = || {
+            let mut verifier = Verifier::new(&self.torrent.info, piece);
+            verifier.update_zeros(len as usize);
+            verifier.finish()
+        };
+        let subtree = self.torrent.info.hashes.v2(piece);
+        let usual = len == layout.nominal_piece_len() && subtree.is_none_or(|tree| tree.len == len);
+        if usual { *self.zeros.get_or_init(compute) } else { compute() }
+    }
+
+    fn hash_span(&self, span: Span, verifier: &mut Verifier, scratch: &mut Vec<u8>) -> Result<(), DiskError> {
+        let handle = self.torrent.handle_to_read(span.file)?;
+        let mut done = 0;
+        while done < span.len as usize {
+            let n = (span.len as usize - done).min(READ_LEN);
+            scratch.resize(n, 0);
+            let bufs = Bufs::bytes(std::mem::take(scratch));
+            let at = span.offset + done as u64;
+            let (bufs, result) = self.torrent.cx.disk.read_full_at(&handle, at, bufs);
+            *scratch = bufs.into_bytes();
+            let failed = |e| DiskError::new(DiskOp::Read, self.torrent.path(span.file), &e);
+            if result.map_err(failed)? < n {
+                let path = self.torrent.path(span.file);
+                return Err(DiskError::of_kind(DiskOp::Read, path, DiskErrorKind::Short));
+            }
+            verifier.update(scratch);
+            done += n;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Check({:?}, {:?})", self.torrent.id(), self.pieces)
+    }
+}

@@ -1,0 +1,220 @@
+//! The work that storage threads do, and the promise that each piece of it ends with a call.
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wgo_proto::{Block, FileIndex, PieceIndex};
+
+use super::buf::BlockBuf;
+use super::check::{Check, CheckOutcome};
+use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::piece::{StoreOutcome, store, write_blocks};
+use super::place::free_space;
+use super::prepare::prepare;
+use super::remove::{RemoveOutcome, remove};
+use super::sync::{Stamp, SyncOutcome, stat, sync};
+use super::torrent::{Context, OpenError, TorrentFiles, TorrentSpec};
+use super::upload::{read_run, wire_len};
+
+/// What a job calls when it ended: on the storage thread that did it, or, when the job was dropped
+/// because the storage stopped or its submitter went away, wherever that happened. It is called
+/// exactly once. It must not submit to a full queue and wait there, and whoever drops a job must not
+/// hold a lock that the call takes.
+pub struct Done<T: Unfinished>(Option<Box<dyn FnOnce(T) + Send>>);
+
+/// An outcome that says that the work was not done.
+pub trait Unfinished {
+    /// The outcome of a job that was dropped.
+    fn unfinished() -> Self;
+}
+
+impl<T: Unfinished> Done<T> {
+    /// Calls `call` with the outcome.
+    pub fn new(call: impl FnOnce(T) + Send + 'static) -> Done<T> {
+        Done(Some(Box::new(call)))
+    }
+
+    pub(super) fn call(mut self, outcome: T) {
+        if let Some(call) = self.0.take() {
+            call(outcome);
+        }
+    }
+}
+
+impl<T: Unfinished> Drop for Done<T> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call(T::unfinished());
+        }
+    }
+}
+
+impl<T: Unfinished> fmt::Debug for Done<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Done")
+    }
+}
+
+impl<T, E: From<DiskError>> Unfinished for Result<T, E> {
+    fn unfinished() -> Self {
+        Err(DiskError::stopped().into())
+    }
+}
+
+impl Unfinished for StoreOutcome {
+    fn unfinished() -> Self {
+        StoreOutcome::Failed(DiskError::stopped())
+    }
+}
+
+impl Unfinished for CheckOutcome {
+    fn unfinished() -> Self {
+        CheckOutcome::Cancelled
+    }
+}
+
+impl Unfinished for SyncOutcome {
+    fn unfinished() -> Self {
+        SyncOutcome { folder: Some(DiskError::stopped()), ..SyncOutcome::default() }
+    }
+}
+
+impl Unfinished for RemoveOutcome {
+    fn unfinished() -> Self {
+        RemoveOutcome { errors: vec![DiskError::stopped()], ..RemoveOutcome::default() }
+    }
+}
+
+impl Unfinished for ReadOutcome {
+    fn unfinished() -> Self {
+        ReadOutcome { out: Vec::new(), result: Err(DiskError::stopped()) }
+    }
+}
+
+/// What a read for upload gave.
+#[derive(Debug)]
+pub struct ReadOutcome {
+    /// The buffer that came with the job, now as long as the blocks are on the wire. Gaps for headers
+    /// hold anything.
+    pub out: Vec<u8>,
+    /// Whether the payloads are in it.
+    pub result: Result<(), DiskError>,
+}
+
+/// One piece of work.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each field is what its job's description names")]
+pub enum Job {
+    /// Finds a torrent's folder and takes hold of its paths. Makes nothing on disk.
+    Open { spec: TorrentSpec, done: Done<Result<Arc<TorrentFiles>, OpenError>> },
+    /// At the start of a download: makes the folder, empty files and symlinks.
+    Prepare { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
+    /// Hashes a complete piece and writes it; `None` is a block that was spilled before.
+    Store {
+        torrent: Arc<TorrentFiles>,
+        piece: PieceIndex,
+        blocks: Vec<Option<BlockBuf>>,
+        done: Done<StoreOutcome>,
+    },
+    /// Writes blocks of an unfinished piece, by number, to free their memory.
+    Spill {
+        torrent: Arc<TorrentFiles>,
+        piece: PieceIndex,
+        blocks: Vec<(u32, BlockBuf)>,
+        done: Done<Result<(), DiskError>>,
+    },
+    /// Reads blocks that follow one another in one piece, laid out as
+    /// [`TorrentFiles::read_run_nowait`] does.
+    Read { torrent: Arc<TorrentFiles>, blocks: Vec<Block>, out: Vec<u8>, done: Done<ReadOutcome> },
+    /// Verifies pieces on disk, in the background.
+    Check(Arc<Check>),
+    /// Makes durable what was stored before. `seal`: if that succeeds the torrent is complete, and its
+    /// files are only read from now on.
+    Sync { torrent: Arc<TorrentFiles>, seal: bool, done: Done<SyncOutcome> },
+    /// Length and time of files; those that are missing are left out.
+    Stat { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<Result<Vec<Stamp>, DiskError>> },
+    /// Deletes the torrent's files and closes it.
+    Remove { torrent: Arc<TorrentFiles>, done: Done<RemoveOutcome> },
+    /// Makes durable what was stored, closes the files and lets go of the paths.
+    Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
+    /// Bytes that can still be written to a folder, or to what will hold it.
+    FreeSpace { folder: PathBuf, done: Done<Result<u64, DiskError>> },
+}
+
+impl Job {
+    /// The torrent that it is about, if that is open.
+    pub(super) fn torrent(&self) -> Option<&Arc<TorrentFiles>> {
+        match self {
+            Job::Open { .. } | Job::FreeSpace { .. } => None,
+            Job::Check(check) => Some(&check.torrent),
+            Job::Prepare { torrent, .. }
+            | Job::Store { torrent, .. }
+            | Job::Spill { torrent, .. }
+            | Job::Read { torrent, .. }
+            | Job::Sync { torrent, .. }
+            | Job::Stat { torrent, .. }
+            | Job::Remove { torrent, .. }
+            | Job::Close { torrent, .. } => Some(torrent),
+        }
+    }
+}
+
+/// Does a job from beginning to end on this thread. A check goes batch by batch in its queue instead.
+pub(super) fn run(cx: &Arc<Context>, job: Job) {
+    match job {
+        Job::Open { spec, done } => done.call(TorrentFiles::open(cx, spec)),
+        Job::FreeSpace { folder, done } => done.call(free_space(&cx.disk, &folder)),
+        Job::Prepare { torrent, done } => done.call(gated(&torrent, || prepare(&torrent))),
+        Job::Store { torrent, piece, blocks, done } => {
+            let outcome = gated(&torrent, || Ok(store(&torrent, piece, blocks)));
+            done.call(outcome.unwrap_or_else(StoreOutcome::Failed));
+        }
+        Job::Spill { torrent, piece, blocks, done } => done.call(gated(&torrent, || {
+            let blocks = blocks.into_iter().map(|(number, block)| (number as usize, Some(block)));
+            write_blocks(&torrent, piece, blocks)
+        })),
+        Job::Read { torrent, blocks, mut out, done } => {
+            out.resize(wire_len(&blocks), 0);
+            let result = gated(&torrent, || read_run(&torrent, &blocks, &mut out));
+            done.call(ReadOutcome { out, result });
+        }
+        Job::Check(check) => {
+            check.prepare();
+            while let super::check::Claim::Batch(batch) = check.claim() {
+                check.run(batch);
+            }
+        }
+        Job::Sync { torrent, seal, done } => {
+            let outcome = gated(&torrent, || Ok(sync(&torrent)));
+            if seal && outcome.as_ref().is_ok_and(SyncOutcome::is_durable) {
+                torrent.end_writing();
+            }
+            done.call(outcome.unwrap_or_else(|_| SyncOutcome::unfinished()));
+        }
+        Job::Stat { torrent, files, done } => done.call(gated(&torrent, || {
+            files.iter().filter_map(|file| stat(&torrent, *file).transpose()).collect()
+        })),
+        Job::Remove { torrent, done } => {
+            torrent.shut();
+            cx.open.remove_torrent(torrent.id, false);
+            let outcome = remove(&torrent);
+            cx.refs.release(torrent.id);
+            done.call(outcome);
+        }
+        Job::Close { torrent, done } => {
+            torrent.shut();
+            let outcome = sync(&torrent);
+            cx.open.remove_torrent(torrent.id, false);
+            cx.refs.release(torrent.id);
+            done.call(outcome);
+        }
+    }
+}
+
+/// Does work on a torrent unless it is closed.
+fn gated<T>(torrent: &TorrentFiles, work: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskError> {
+    match torrent.enter() {
+        Some(_gate) => work(),
+        None => Err(DiskError::of_kind(DiskOp::Open, torrent.folder(), DiskErrorKind::Stopped)),
+    }
+}

@@ -1,0 +1,135 @@
+//! The way in: jobs go to the queue of the device that holds the torrent.
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::buf::BufPool;
+use super::cache::{DEFAULT_OPEN_FILES, OpenFiles};
+use super::device::{Device, DeviceStatus};
+use super::disk::{BlockingDisk, Disk};
+use super::job::{self, Job};
+use super::refs::PathRefs;
+use super::torrent::Context;
+
+/// How much of the machine storage may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageLimits {
+    /// Threads for each device (`[storage] procs`), at least 1.
+    pub threads: usize,
+    /// Open files at most; half of the process's descriptors if that is less.
+    pub open_files: usize,
+    /// Idle block buffers kept for reuse.
+    pub idle_blocks: usize,
+}
+
+impl Default for StorageLimits {
+    fn default() -> StorageLimits {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        // 8 MiB of idle buffers: a burst of pieces doesn't meet cold memory.
+        StorageLimits { threads, open_files: DEFAULT_OPEN_FILES, idle_blocks: 512 }
+    }
+}
+
+/// All storage of the daemon. Lives as long as the daemon; [`stop`](Self::stop) ends it in order.
+#[derive(Debug)]
+pub struct Storage {
+    cx: Arc<Context>,
+    threads: usize,
+    /// Bounded by the machine's file systems. A leaf lock.
+    devices: Mutex<Devices>,
+}
+
+#[derive(Debug, Default)]
+struct Devices {
+    by_number: HashMap<u64, Arc<Device>>,
+    stopping: bool,
+}
+
+impl Storage {
+    /// Storage on `disk`, without any thread yet.
+    pub fn new(disk: Arc<dyn Disk>, limits: StorageLimits) -> Storage {
+        let cx = Context {
+            disk: BlockingDisk::new(disk),
+            open: OpenFiles::new(limits.open_files),
+            refs: PathRefs::default(),
+            pool: BufPool::new(limits.idle_blocks),
+        };
+        Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
+    }
+
+    /// Where block buffers come from.
+    pub fn pool(&self) -> &BufPool {
+        &self.cx.pool
+    }
+
+    /// Submits a payload job (store, spill, read); waits while the device has too many. A future that
+    /// is dropped while it waits drops the job, whose `done` is then told that it wasn't done.
+    pub async fn submit(&self, job: Job) {
+        let device = self.device(&job);
+        let room = device.room().await;
+        device.push(job, room);
+    }
+
+    /// Submits any other job without waiting. The caller has at most a few of them for each torrent.
+    pub fn submit_now(&self, job: Job) {
+        self.device(&job).push(job, None);
+    }
+
+    /// Does a job on this thread: for a simulation, which has none of its own.
+    pub fn run_here(&self, job: Job) {
+        job::run(&self.cx, job);
+    }
+
+    /// What each device is busy with.
+    pub fn status(&self) -> Vec<DeviceStatus> {
+        let devices = self.all();
+        devices.iter().map(|device| device.status()).collect()
+    }
+
+    /// Files open now.
+    pub fn open_files(&self) -> usize {
+        self.cx.open.len()
+    }
+
+    /// Takes no more jobs, ends checks, does what waits and ends the threads. Devices that aren't done
+    /// after `patience` hang: their waiting jobs are dropped, and they are returned.
+    pub async fn stop(&self, patience: Duration) -> Vec<DeviceStatus> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner).stopping = true;
+        let devices = self.all();
+        devices.iter().for_each(|device| device.begin_stop());
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut hung = Vec::new();
+        for device in devices {
+            if tokio::time::timeout_at(deadline, device.stopped()).await.is_err() {
+                hung.push(device.status());
+                device.give_up();
+            }
+        }
+        hung
+    }
+
+    fn all(&self) -> Vec<Arc<Device>> {
+        let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        devices.by_number.values().cloned().collect()
+    }
+
+    /// The device that a job is for: its torrent's, or the one that seems to hold the folder.
+    fn device(&self, job: &Job) -> Arc<Device> {
+        let number = match (job.torrent(), job) {
+            (Some(torrent), _) => torrent.device,
+            (_, Job::Open { spec, .. }) => self.cx.disk.disk().device_hint(&spec.folder),
+            (_, Job::FreeSpace { folder, .. }) => self.cx.disk.disk().device_hint(folder),
+            _ => 0,
+        };
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        let stopping = devices.stopping;
+        let fresh = || {
+            let device = Device::new(number, self.threads, self.cx.clone());
+            if stopping {
+                device.begin_stop();
+            }
+            device
+        };
+        devices.by_number.entry(number).or_insert_with(fresh).clone()
+    }
+}

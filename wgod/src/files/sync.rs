@@ -1,0 +1,133 @@
+//! Checkpoints: what was written becomes durable.
+//!
+//! A file's content with `fdatasync`, each folder that gained an entry with `fsync`. After a failed
+//! sync the file is closed, so that it is opened afresh, and reported: its pieces since the last
+//! checkpoint are in doubt, and syncing again would wrongly succeed.
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+use wgo_proto::FileIndex;
+
+use super::beneath::Parents;
+use super::disk::{At, FileKind, Handle, Mtime, Op, OpenMode};
+use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::torrent::TorrentFiles;
+
+/// With more files than this, the whole file system is synced once before them: their own syncs then
+/// find nothing to wait for and only report errors.
+const MANY_FILES: usize = 64;
+
+/// Length and time of a file after a sync: what the store compares at the next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The file.
+    pub file: FileIndex,
+    /// Its length in bytes.
+    pub len: u64,
+    /// When it was last written to.
+    pub mtime: Mtime,
+}
+
+/// What a checkpoint did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncOutcome {
+    /// Files written to since the last checkpoint that are durable now.
+    pub stamps: Vec<Stamp>,
+    /// Files in doubt.
+    pub failed: Vec<(FileIndex, DiskError)>,
+    /// A folder whose new entries are in doubt, and with them every file written to: nothing of this
+    /// checkpoint may be committed.
+    pub folder: Option<DiskError>,
+}
+
+impl SyncOutcome {
+    /// Whether all that was written before the checkpoint is durable.
+    pub fn is_durable(&self) -> bool {
+        self.failed.is_empty() && self.folder.is_none()
+    }
+}
+
+/// Makes everything durable that was stored before the call.
+pub(super) fn sync(torrent: &TorrentFiles) -> SyncOutcome {
+    let (dirty, gained) = {
+        let mut state = torrent.state();
+        (std::mem::take(&mut state.dirty), std::mem::take(&mut state.gained))
+    };
+    let mut outcome = SyncOutcome::default();
+    let many = dirty.len() > MANY_FILES && sync_file_system(torrent).is_ok();
+    for &file in &dirty {
+        match sync_file(torrent, file, many) {
+            Ok(stamp) => outcome.stamps.push(stamp),
+            Err(e) => {
+                torrent.cx.open.remove(torrent.key(file));
+                outcome.failed.push((file, e));
+            }
+        }
+    }
+    outcome.folder = sync_folders(torrent, gained).err();
+    outcome
+}
+
+/// One sync for all. Its own errors may belong to someone else's files and miss ours.
+fn sync_file_system(torrent: &TorrentFiles) -> Result<(), DiskError> {
+    let folder = torrent.base.open(&torrent.cx.disk)?;
+    let synced = torrent.cx.disk.run(Op::SyncFs(folder));
+    synced.map_err(|e| DiskError::new(DiskOp::Sync, &torrent.base.folder, &e))
+}
+
+fn sync_file(torrent: &TorrentFiles, file: FileIndex, fs_synced: bool) -> Result<Stamp, DiskError> {
+    let disk = &torrent.cx.disk;
+    let failed = |e: io::Error| DiskError::new(DiskOp::Sync, torrent.path(file), &e);
+    let (was_open, synced) = torrent.cx.open.sync_now(disk, torrent.key(file));
+    synced.map_err(failed)?;
+    if !was_open && !fs_synced {
+        // It was synced when it was closed, unless a failed sync closed it under a writer.
+        disk.sync_data(&reopen(torrent, file)?).map_err(failed)?;
+    }
+    let stat = stat(torrent, file)?
+        .ok_or_else(|| DiskError::of_kind(DiskOp::Sync, torrent.path(file), DiskErrorKind::Missing))?;
+    Ok(stat)
+}
+
+fn reopen(torrent: &TorrentFiles, file: FileIndex) -> Result<Handle, DiskError> {
+    let missing = || DiskError::of_kind(DiskOp::Open, torrent.path(file), DiskErrorKind::Missing);
+    let entry = torrent.entry(file).ok_or_else(missing)?;
+    torrent.base.open_file(&torrent.cx.disk, &entry.path, OpenMode::Write)
+}
+
+fn sync_folders(torrent: &TorrentFiles, gained: BTreeSet<PathBuf>) -> Result<(), DiskError> {
+    let mut result = Ok(());
+    for folder in gained {
+        let synced = sync_folder(torrent, &folder);
+        if synced.is_err() {
+            torrent.state().gained.insert(folder);
+            result = result.and(synced);
+        }
+    }
+    result
+}
+
+fn sync_folder(torrent: &TorrentFiles, relative: &std::path::Path) -> Result<(), DiskError> {
+    // They come from safe paths, which are text.
+    let names = relative.iter().filter_map(|name| name.to_str());
+    let folder = torrent.base.open_dir(&torrent.cx.disk, names, Parents::MustExist)?;
+    let synced = torrent.cx.disk.sync_all(&folder.handle);
+    synced.map_err(|e| DiskError::new(DiskOp::Sync, torrent.base.folder.join(relative), &e))
+}
+
+/// Length and time of a file as it is; `None` when there is no such regular file.
+pub(super) fn stat(torrent: &TorrentFiles, file: FileIndex) -> Result<Option<Stamp>, DiskError> {
+    let Some(entry) = torrent.entry(file) else { return Ok(None) };
+    let disk = &torrent.cx.disk;
+    let parent = match torrent.base.open_parent(disk, &entry.path, Parents::MustExist) {
+        Err(e) if e.kind == DiskErrorKind::Missing => return Ok(None),
+        parent => parent?,
+    };
+    match disk.stat(At::inside(&parent.handle, entry.path.file_name())) {
+        Ok(stat) if stat.kind == FileKind::File => Ok(Some(Stamp { file, len: stat.len, mtime: stat.mtime })),
+        Ok(_) => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(DiskError::new(DiskOp::Stat, torrent.path(file), &e)),
+    }
+}

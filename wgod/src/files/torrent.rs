@@ -1,0 +1,290 @@
+//! One torrent's files: where they lie, which are open, what has been written since the last sync.
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use rustix::io::Errno;
+use wgo_core::TorrentId;
+use wgo_proto::metainfo::{FileEntry, Info};
+use wgo_proto::{FileIndex, layout::Layout};
+
+use super::beneath::Base;
+use super::buf::BufPool;
+use super::cache::OpenFiles;
+use super::disk::{BlockingDisk, Handle, Op, OpenMode};
+use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::place::Place;
+use super::refs::{PathRefs, SecondWriter};
+
+/// What all torrents share.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) disk: BlockingDisk,
+    pub(super) open: OpenFiles,
+    pub(super) refs: PathRefs,
+    pub(super) pool: BufPool,
+}
+
+/// How space is reserved when a file is first written to (`[storage] preallocate`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preallocate {
+    /// Not at all: the file grows with what is written.
+    None,
+    /// It gets its full length, without space.
+    Sparse,
+    /// It gets its full length and space (`fallocate`); sparse where the file system can't.
+    #[default]
+    Full,
+}
+
+/// What [`Job::Open`](super::Job::Open) needs to know.
+#[derive(Clone, Debug)]
+pub struct TorrentSpec {
+    /// The torrent.
+    pub id: TorrentId,
+    /// Its files.
+    pub info: Arc<Info>,
+    /// The absolute folder that they lie in.
+    pub folder: PathBuf,
+    /// Whether it will write: a complete torrent only reads, and never alters its files.
+    pub writes: bool,
+    /// How space is reserved.
+    pub preallocate: Preallocate,
+}
+
+/// Why a torrent's files can't be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The folder can't be reached.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another torrent writes to one of the files.
+    #[error(transparent)]
+    SecondWriter(#[from] SecondWriter),
+}
+
+/// The files of one live torrent. Reading what is in memory is a call on it
+/// ([`read_nowait`](Self::read_nowait)); everything else is a [`Job`](super::Job).
+#[derive(Debug)]
+pub struct TorrentFiles {
+    pub(super) id: TorrentId,
+    pub(super) info: Arc<Info>,
+    pub(super) base: Base,
+    /// The device that holds the folder: whose queue its jobs go to.
+    pub(super) device: u64,
+    pub(super) cx: Arc<Context>,
+    /// Names shared files.
+    place: Place,
+    preallocate: Preallocate,
+    writes: AtomicBool,
+    closing: AtomicBool,
+    /// Held for reading by each job, for writing by close and remove. Lock order: this, then `state`.
+    gate: RwLock<()>,
+    state: Mutex<State>,
+}
+
+/// What changed. Never held during an operation on the disk.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Files written to since the last checkpoint, also those that were closed (and synced) since.
+    pub(super) dirty: BTreeSet<FileIndex>,
+    /// Folders that gained an entry since the last checkpoint, relative to the base.
+    pub(super) gained: BTreeSet<PathBuf>,
+    /// Files whose space was reserved, so that it is done once.
+    prepared: HashSet<FileIndex>,
+}
+
+impl TorrentFiles {
+    /// Finds the folder and registers the paths. Called on a storage thread.
+    pub(super) fn open(cx: &Arc<Context>, spec: TorrentSpec) -> Result<Arc<TorrentFiles>, OpenError> {
+        let TorrentSpec { id, info, folder, writes, preallocate } = spec;
+        let has_root = info.files.iter().any(|file| file.path.components().nth(1).is_some());
+        let base = Base { folder, has_root };
+        let place = Place::find(&cx.disk, &base, &info)?;
+        let paths: Vec<PathBuf> = stored(&info).map(|file| place.path(&file.path)).collect();
+        cx.refs.register(id, &info.name, writes, &paths)?;
+        Ok(Arc::new(TorrentFiles {
+            id,
+            info,
+            base,
+            device: place.device,
+            cx: cx.clone(),
+            place,
+            preallocate,
+            writes: AtomicBool::new(writes),
+            closing: AtomicBool::new(false),
+            gate: RwLock::new(()),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// The torrent.
+    pub fn id(&self) -> TorrentId {
+        self.id
+    }
+
+    /// The folder that the files lie in.
+    pub fn folder(&self) -> &Path {
+        &self.base.folder
+    }
+
+    /// Its metainfo.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Whether its files may be written to.
+    pub fn writes(&self) -> bool {
+        self.writes.load(Ordering::Acquire)
+    }
+
+    /// Allows writes again, for a torrent that lost pieces or wants more files. Refused when another
+    /// torrent writes to one of the files. Touches no disk.
+    pub fn begin_writing(&self) -> Result<(), SecondWriter> {
+        let path_of = |index: usize| stored(&self.info).nth(index).map(|file| self.place.path(&file.path));
+        self.cx.refs.begin_writing(self.id, |index| path_of(index).unwrap_or_default())?;
+        self.writes.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// The torrent is complete and synced: only reads from now on. Called on a storage thread.
+    pub(super) fn end_writing(&self) {
+        self.writes.store(false, Ordering::Release);
+        self.cx.open.remove_torrent(self.id, true);
+        self.cx.refs.end_writing(self.id);
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.info.layout
+    }
+
+    pub(super) fn entry(&self, file: FileIndex) -> Option<&FileEntry> {
+        self.info.files.get(file.0 as usize)
+    }
+
+    /// Whether the file is on no disk: padding, or not in the torrent at all.
+    pub(super) fn is_pad(&self, file: FileIndex) -> bool {
+        self.entry(file).is_none_or(|entry| entry.pad)
+    }
+
+    /// The absolute path of a file, for people.
+    pub fn path(&self, file: FileIndex) -> PathBuf {
+        self.entry(file).map(|entry| self.base.full(&entry.path)).unwrap_or_default()
+    }
+
+    /// Whether another torrent uses this file.
+    pub(super) fn is_shared(&self, entry: &FileEntry) -> bool {
+        self.cx.refs.is_shared(self.id, &self.place.path(&entry.path))
+    }
+
+    /// Lets a job begin; `None` once the torrent is being closed.
+    pub(super) fn enter(&self) -> Option<RwLockReadGuard<'_, ()>> {
+        let guard = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        (!self.is_closing()).then_some(guard)
+    }
+
+    /// Whether a long job should end early.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Keeps new jobs out and waits for those under way.
+    pub(super) fn shut(&self) {
+        self.closing.store(true, Ordering::Release);
+        drop(self.gate.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Sets stay whole whatever panics, so poison is ignored.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn key(&self, file: FileIndex) -> (TorrentId, FileIndex) {
+        (self.id, file)
+    }
+
+    /// The file if it is open already. Safe on an async worker.
+    pub(super) fn open_already(&self, file: FileIndex) -> Option<Handle> {
+        self.cx.open.get(self.key(file))
+    }
+
+    /// A handle to read with, opening the file if need be.
+    pub(super) fn handle_to_read(&self, file: FileIndex) -> Result<Handle, DiskError> {
+        if let Some(handle) = self.open_already(file) {
+            return Ok(handle);
+        }
+        let entry = self.entry(file).ok_or_else(|| self.no_such(file))?;
+        let disk = &self.cx.disk;
+        let opened = self.with_room(|| self.base.open_file(disk, &entry.path, OpenMode::Read))?;
+        Ok(self.cx.open.insert(disk, self.key(file), self.device, opened, false))
+    }
+
+    /// A handle to write with, making the file and reserving its space if need be.
+    /// [`wrote`](Self::wrote) must be called after the write, before the handle is dropped.
+    pub(super) fn handle_to_write(&self, file: FileIndex) -> Result<Handle, DiskError> {
+        let entry = self.entry(file).ok_or_else(|| self.no_such(file))?;
+        if !self.writes() {
+            return Err(DiskError::of_kind(DiskOp::Write, self.path(file), DiskErrorKind::ReadOnly));
+        }
+        if let Some(handle) = self.cx.open.get_to_write(self.key(file)) {
+            return Ok(handle);
+        }
+        let disk = &self.cx.disk;
+        let opened = self.with_room(|| self.base.create_file(disk, &entry.path, entry.executable))?;
+        self.state().gained.extend(opened.gained);
+        let handle = self.cx.open.insert(disk, self.key(file), self.device, opened.handle, true);
+        if self.state().prepared.insert(file)
+            && let Err(e) = self.reserve(&handle, entry)
+        {
+            self.state().prepared.remove(&file);
+            return Err(DiskError::new(DiskOp::Allocate, self.path(file), &e));
+        }
+        Ok(handle)
+    }
+
+    /// The file was written to, or a write failed half-way: the next checkpoint syncs it.
+    pub(super) fn wrote(&self, file: FileIndex) {
+        self.cx.open.wrote(self.key(file));
+        self.state().dirty.insert(file);
+    }
+
+    /// Reserves the file's space as configured. Never shortens it, and leaves a file that another
+    /// torrent uses as it is.
+    fn reserve(&self, handle: &Handle, entry: &FileEntry) -> io::Result<()> {
+        if self.preallocate == Preallocate::None || entry.len == 0 || self.is_shared(entry) {
+            return Ok(());
+        }
+        let disk = &self.cx.disk;
+        if self.preallocate == Preallocate::Full {
+            let allocated = disk.run(Op::Allocate { file: handle.clone(), len: entry.len });
+            match allocated.as_ref().map_err(|e| e.raw_os_error().map(Errno::from_raw_os_error)) {
+                Err(Some(Errno::OPNOTSUPP | Errno::NOSYS)) => {}
+                _ => return allocated,
+            }
+        }
+        if disk.len(handle)? < entry.len { disk.set_len(handle, entry.len) } else { Ok(()) }
+    }
+
+    /// Opens; when the process is out of descriptors, closes a cached file and tries once more.
+    fn with_room<T>(&self, open: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
+        let full = [Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error()];
+        match open() {
+            Err(e) if e.errno.is_some_and(|errno| full.contains(&errno)) => {
+                self.cx.open.evict(&self.cx.disk, self.device);
+                open()
+            }
+            result => result,
+        }
+    }
+
+    fn no_such(&self, file: FileIndex) -> DiskError {
+        DiskError::of_kind(DiskOp::Open, self.path(file), DiskErrorKind::Missing)
+    }
+}
+
+/// The files that lie on disk: all but padding.
+fn stored(info: &Info) -> impl Iterator<Item = &FileEntry> {
+    info.files.iter().filter(|file| !file.pad)
+}
