@@ -1,0 +1,3 @@
+//! Transport.
+/// Who asks: in the extensions of every call.
+pub struct Caller;
