@@ -6,7 +6,7 @@
 //! bytes, bytes per second and seconds; `null` means unknown; states are lowercase words; hashes
 //! are lowercase hexadecimal.
 //!
-//! * [`rpc`]: the trait, [`ApiServer`](rpc::ApiServer) for wgod and [`ApiClient`](rpc::ApiClient) for callers;
+//! * [`rpc`]: the trait, [`ApiServer`] for wgod and [`ApiClient`] for callers;
 //!   [`params`] and [`result`] hold what goes in and out, [`torrent`] the object both talk about.
 //! * [`error`]: kinds of failure and their exit codes. [`ids`]: which torrent an operator means.
 //!   [`units`]: rates, sizes and durations as people write them.
