@@ -1,7 +1,7 @@
 //! Rates, sizes and durations as people write them: `"20 MB/s"`, `"1 MiB"`, `"10 min"`.
 //!
 //! For the configuration, the command line and the tables of `wgoctl`. `Display` is exact:
-//! reading it back gives the same value. [`human`] rounds, for tables.
+//! reading it back gives the same value. [`human_bytes`] and its kin round, for tables.
 //!
 //! `K M G T` are powers of 1000, `Ki Mi Gi Ti` of 1024. The case of letters does not matter, save
 //! that `b` after a capital prefix (`Mb`) means bits, and is refused. Fractions round to the nearest byte.
