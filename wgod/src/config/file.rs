@@ -36,6 +36,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Layer, Problems> {
             _ => refuse(Fault::Syntax(format!("this is a section, to be written as [{name}]"))),
         }
     }
+    problems.sort_by_key(|problem| match problem.origin {
+        Origin::File { line, .. } => line,
+        _ => 0,
+    });
     Problems::none_or(problems, layer)
 }
 
