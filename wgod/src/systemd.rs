@@ -1,4 +1,4 @@
-//! What the daemon tells systemd (sd_notify(3), `Type=notify-reload` in systemd.service(5)).
+//! What the daemon tells systemd (sd_notify(3), `Type=notify` in systemd.service(5)).
 //!
 //! Every call does nothing where no service manager listens. A message that can't be sent changes
 //! nothing for the daemon, so failures are logged at `debug` and not returned.
