@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod choke_mgr;
-pub mod status;
 pub mod piece_mgr;
+pub mod status;
 pub mod time;
 pub mod timer;
 pub mod units;

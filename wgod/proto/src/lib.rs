@@ -7,18 +7,10 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod compact;
 pub mod host_port;
 pub mod layout;
 pub mod magnet;
-pub mod merkle;
-pub mod metainfo;
-pub mod path;
-pub mod compact;
-pub mod tracker;
-pub mod units;
-pub mod wire;
-pub mod host_port;
-pub mod layout;
 pub mod merkle;
 pub mod metainfo;
 pub mod path;

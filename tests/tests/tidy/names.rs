@@ -1,0 +1,85 @@
+//! Names that must not appear where they would break a seam.
+use crate::source::{Source, words};
+use crate::{assert_none, sources};
+
+/// What the lower floors take as arguments or leave to the shell: their result must depend on their
+/// inputs alone.
+const AMBIENT: &[(&str, &str)] = &[
+    ("Instant", "a clock: take `now`"),
+    ("SystemTime", "a clock: take `now`"),
+    ("UNIX_EPOCH", "a clock: take `now`"),
+    ("TcpStream", "a socket"),
+    ("TcpListener", "a socket"),
+    ("UdpSocket", "a socket"),
+    ("UnixStream", "a socket"),
+    ("UnixListener", "a socket"),
+    ("UnixDatagram", "a socket"),
+    ("std::fs", "files"),
+    ("OpenOptions", "files"),
+    ("std::io", "files and sockets"),
+    ("std::env", "the environment"),
+    ("std::process", "processes"),
+    ("std::thread", "threads"),
+    ("thread_local", "threads"),
+    ("Mutex", "a lock"),
+    ("RwLock", "a lock"),
+    ("Condvar", "a lock"),
+    ("rand", "randomness: take a seed"),
+    ("getrandom", "randomness: take a seed"),
+    ("RandomState", "randomness: take a seed"),
+    ("tokio", "the runtime belongs to the shell"),
+    ("async", "the runtime belongs to the shell"),
+    ("tracing", "the shell logs what is returned"),
+];
+
+/// The order of these differs from run to run, which a state machine would pass on. Floor 0 keeps no
+/// state and may look things up in them: their seed is what withstands keys that a stranger chose.
+const UNORDERED: &[(&str, &str)] = &[
+    ("HashMap", "its order is random: BTreeMap"),
+    ("HashSet", "its order is random: BTreeSet"),
+    ("std::collections::hash_map", "its order is random"),
+];
+
+fn found(source: &Source, code: &str, names: &[(&str, &str)]) -> Vec<String> {
+    let mut out = Vec::new();
+    for (name, why) in names {
+        for at in words(code, name) {
+            out.push(format!("{}:{}: {name} ({why})", source.path, source.line(at)));
+        }
+    }
+    out
+}
+
+/// Everything in the shipped code of files below `folder` that is in `names`.
+fn breaches(folder: &str, names: &[(&str, &str)]) -> Vec<String> {
+    let sources = sources();
+    let inside = sources.iter().filter(|source| source.path.starts_with(folder));
+    inside.flat_map(|source| found(source, &source.shipped(), names)).collect()
+}
+
+#[test]
+fn the_lower_floors_touch_nothing_outside_of_themselves() {
+    let mut all = breaches("wgod/proto/src/", AMBIENT);
+    all.extend(breaches("wgod/core/src/", AMBIENT));
+    assert_none("floors 0 and 1 have no clock, file, socket, thread, lock or chance of their own", &all);
+}
+
+#[test]
+fn the_engine_does_the_same_in_every_run() {
+    assert_none("floor 1 has no map whose order is random", &breaches("wgod/core/src/", UNORDERED));
+}
+
+#[test]
+fn only_the_transport_knows_tcp() {
+    let all = breaches("wgod/src/", &[("TcpStream", "use Transport")]);
+    let outside: Vec<_> = all.into_iter().filter(|at| !at.starts_with("wgod/src/transport/")).collect();
+    assert_none("no file outside transport/ names TcpStream", &outside);
+}
+
+#[test]
+fn a_forbidden_name_is_found_in_code_and_not_in_tests_or_words() {
+    let text = "use std::time::Instant;\n// Instant\nfn f() { operand(\"rand\") }\n#[cfg(test)]\nmod tests { use std::fs; }";
+    let source = Source::new("wgod/core/src/x.rs", text.to_owned());
+    let found = found(&source, &source.shipped(), AMBIENT);
+    assert_eq!(found, ["wgod/core/src/x.rs:1: Instant (a clock: take `now`)"]);
+}

@@ -1,0 +1,175 @@
+//! The sources of values laid over each other, and which of them each value in force came from.
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Config;
+use super::key::KeyId;
+use super::problem::{Fault, Problem, Problems};
+use super::setting::Raw;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A line of the configuration file, counted from 1.
+    File {
+        /// The file.
+        path: Arc<Path>,
+        /// The line.
+        line: usize,
+    },
+    /// Set through the control socket in an earlier run and kept in the database.
+    Stored,
+    /// An environment variable.
+    Environment(String),
+    /// An argument of the command line.
+    CommandLine(&'static str),
+    /// Set through the control socket in this run.
+    Socket,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Stored => f.write_str("set by wgoctl in an earlier run"),
+            Origin::Environment(name) => write!(f, "${name}"),
+            Origin::CommandLine(flag) => f.write_str(flag),
+            Origin::Socket => f.write_str("set by wgoctl"),
+        }
+    }
+}
+
+/// A value that fits its key, and where it was given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    pub(super) raw: Raw,
+    pub(super) origin: Origin,
+}
+
+/// The values of one source. Each was checked against its key when it came in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layer(BTreeMap<KeyId, Given>);
+
+impl Layer {
+    /// Takes a value, replacing an earlier one of the key, unless it doesn't fit.
+    pub fn insert(&mut self, id: KeyId, raw: Raw, origin: Origin) -> Result<(), Problem> {
+        match id.check(&raw) {
+            Ok(()) => {
+                self.0.insert(id, Given { raw, origin });
+                Ok(())
+            }
+            Err(fault) => Err(Problem { origin, key: id.name(), fault }),
+        }
+    }
+
+    /// Drops the value of a key; whether there was one.
+    pub fn remove(&mut self, id: KeyId) -> bool {
+        self.0.remove(&id).is_some()
+    }
+
+    /// Keys and values, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyId, &Given)> {
+        self.0.iter().map(|(id, given)| (*id, given))
+    }
+
+    /// The overrides kept in the database: names and values in TOML's notation, as [`Layer::store`]
+    /// wrote them. A pair that this version doesn't take is dropped and returned as a problem: it
+    /// must not keep the daemon from starting.
+    pub fn from_store<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Layer, Vec<Problem>) {
+        let (mut layer, mut problems) = (Layer::default(), Vec::new());
+        for (name, text) in pairs {
+            let taken = match (KeyId::find(name), super::file::value(text)) {
+                (Some(id), Some(raw)) => layer.insert(id, raw, Origin::Stored),
+                (id, _) => {
+                    let wrong = || Fault::Syntax(format!("{text} is not a value"));
+                    let fault = id.map_or(Fault::Unknown { meant: None }, |_| wrong());
+                    Err(Problem { origin: Origin::Stored, key: name.to_owned(), fault })
+                }
+            };
+            problems.extend(taken.err());
+        }
+        (layer, problems)
+    }
+
+    /// Names and values in the notation that [`Layer::from_store`] reads.
+    pub fn store(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.iter().map(|(id, given)| (id.name(), given.raw.to_string()))
+    }
+}
+
+/// All sources, the one that wins first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layers {
+    /// Set through the control socket in this run; wins until the daemon restarts.
+    pub socket: Layer,
+    /// The command line.
+    pub command_line: Layer,
+    /// The environment.
+    pub environment: Layer,
+    /// Set through the control socket and kept for the next start; holds every value of `socket`.
+    pub stored: Layer,
+    /// The configuration file.
+    pub file: Layer,
+}
+
+impl Layers {
+    fn by_rank(&self) -> [&Layer; 5] {
+        [&self.socket, &self.command_line, &self.environment, &self.stored, &self.file]
+    }
+
+    /// The value that wins, if any source gives one.
+    fn winner(&self, id: KeyId) -> Option<&Given> {
+        self.by_rank().into_iter().find_map(|layer| layer.0.get(&id))
+    }
+}
+
+/// The values in force and where each came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// The values.
+    pub config: Config,
+    pub(super) origins: BTreeMap<KeyId, Origin>,
+}
+
+impl Resolved {
+    /// Where the value of a key came from.
+    pub fn origin(&self, id: KeyId) -> &Origin {
+        self.origins.get(&id).unwrap_or(&Origin::Default)
+    }
+
+    /// The value of a key in TOML's notation.
+    pub fn text(&self, id: KeyId) -> String {
+        (id.key().text)(&self.config)
+    }
+}
+
+/// Lays the sources over each other. Fails when values that are each in order exclude one another.
+pub fn resolve(layers: &Layers) -> Result<Resolved, Problems> {
+    let (mut config, mut origins, mut problems) = (Config::default(), BTreeMap::new(), Vec::new());
+    for id in KeyId::all() {
+        let Some(given) = layers.winner(id) else { continue };
+        match id.assign(&mut config, &given.raw) {
+            Ok(()) => _ = origins.insert(id, given.origin.clone()),
+            Err(fault) => problems.push(Problem { origin: given.origin.clone(), key: id.name(), fault }),
+        }
+    }
+    let resolved = Resolved { config, origins };
+    problems.extend(conflicts(&resolved));
+    Problems::none_or(problems, resolved)
+}
+
+/// Values that can't be used together.
+fn conflicts(resolved: &Resolved) -> Option<Problem> {
+    let network = &resolved.config.network;
+    let deaf = !network.tcp && !network.utp;
+    deaf.then(|| KeyId::find("network.tcp")).flatten().map(|id| Problem {
+        origin: resolved.origin(id).clone(),
+        key: id.name(),
+        fault: Fault::Conflict("with network.utp off too, no peer can be reached; one must be true".into()),
+    })
+}

@@ -1,0 +1,112 @@
+//! Reads all sources at the start, and the file again for a reload: the only part that does I/O.
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::layers::{Layer, Layers, Resolved, resolve};
+use super::places::{NoPlace, Places, Surroundings};
+use super::problem::{Problem, Problems};
+use super::{environment, file};
+
+/// The daemon's configuration at its start.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// All sources.
+    pub layers: Layers,
+    /// The values in force.
+    pub resolved: Resolved,
+    /// Where things are.
+    pub places: Places,
+    /// The file that a reload reads. It need not exist.
+    pub file: Option<PathBuf>,
+    /// What the operator should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file can't be read.
+    #[error("can't read the configuration {}: {error}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Values are wrong.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// A place is missing.
+    #[error(transparent)]
+    Places(#[from] NoPlace),
+}
+
+impl Loaded {
+    /// Reads the file and the environment, below the command line. `named` is the file that the
+    /// command line names; the usual one is read when it exists.
+    pub fn read(
+        command_line: Layer,
+        named: Option<&Path>,
+        around: &Surroundings,
+    ) -> Result<Loaded, LoadError> {
+        let path = named.map(Path::to_owned).or_else(|| around.config_file());
+        let file = path.as_deref().map_or(Ok(Layer::default()), |path| read_file(path, named.is_some()))?;
+        // A variable that isn't UTF-8 can't be one of ours: our names and values are.
+        let variables =
+            std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+        let (environment, warnings) = environment::parse(variables)?;
+        let layers = Layers { command_line, environment, file, ..Layers::default() };
+        let resolved = resolve(&layers)?;
+        let places = Places::decide(&resolved.config, around)?;
+        Ok(Loaded { layers, resolved, places, file: path, warnings })
+    }
+
+    /// Adds the overrides of the database, which can only be opened once the state directory is
+    /// known. One that this version doesn't take becomes a warning.
+    pub fn with_stored<'a>(
+        mut self,
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+        around: &Surroundings,
+    ) -> Result<Loaded, LoadError> {
+        let (stored, problems) = Layer::from_store(pairs);
+        self.warnings.extend(problems.iter().map(Problem::to_string));
+        self.layers.stored = stored;
+        self.resolved = resolve(&self.layers)?;
+        self.places = Places::decide(&self.resolved.config, around)?;
+        Ok(self)
+    }
+}
+
+/// The values of a file; one that nobody named may be missing.
+pub fn read_file(path: &Path, named: bool) -> Result<Layer, LoadError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(file::parse(path, &text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => Ok(Layer::default()),
+        Err(error) => Err(LoadError::Read { path: path.to_owned(), error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_named_must_exist_and_the_usual_one_need_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wgod.toml");
+        assert!(matches!(read_file(&path, true), Err(LoadError::Read { .. })));
+        assert_eq!(read_file(&path, false).unwrap(), Layer::default());
+        std::fs::write(&path, "[network]\nport = 1\n").unwrap();
+        assert_eq!(read_file(&path, false).unwrap().iter().count(), 1);
+    }
+
+    #[test]
+    fn overrides_of_the_database_come_in_once_it_is_open() {
+        let around = Surroundings { user_state: Some("/s".into()), ..Surroundings::default() };
+        let loaded = Loaded::read(Layer::default(), None, &around).unwrap();
+        let pairs = [("storage.folder", "\"/dl\""), ("storage.colour", "1")];
+        let loaded = loaded.with_stored(pairs, &around).unwrap();
+        assert_eq!(loaded.places.folder, Path::new("/dl"));
+        assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    }
+}

@@ -1,0 +1,43 @@
+//! Every tunable of wgod: one typed tree with its defaults, and how files, environment, command
+//! line and control socket fill it.
+//!
+//! [`settings`] is the single place where a setting is declared; its doc comment becomes the rustdoc
+//! of the field and the comment in `config/wgod.toml`. Each source of values is read into a
+//! [`Layer`] of checked values ([`file`], [`environment`], `cli`), [`resolve`] lays the layers over
+//! each other, and [`plan`] says what a change of layers would do to a running daemon. All of it is
+//! pure but [`load`], which reads the file and the environment.
+mod choices;
+pub mod environment;
+pub mod file;
+mod key;
+mod layers;
+mod load;
+mod log_spec;
+mod places;
+mod plan;
+mod print;
+mod problem;
+mod quantity;
+mod setting;
+mod settings;
+mod suggest;
+mod units;
+mod values;
+
+pub use choices::{AfterGoal, AfterImport, Encryption, SeedingOrder, Slots};
+pub use key::{Effect, Key, KeyId};
+pub use layers::{Given, Layer, Layers, Origin, Resolved, resolve};
+pub use load::{LoadError, Loaded, read_file};
+pub use log_spec::{COMPONENTS, Component, LogLevel, LogSpec};
+pub use places::{NoPlace, Places, Surroundings};
+pub use plan::{Change, Plan, Shadowed, plan, reset, set};
+pub use print::document;
+pub use problem::{Fault, Problem, Problems};
+pub use quantity::{Period, Rate, Size};
+pub use setting::Raw;
+pub use settings::{
+    Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, Seeding, Storage, Watch,
+};
+
+#[cfg(test)]
+mod tests;

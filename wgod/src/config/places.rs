@@ -1,0 +1,226 @@
+//! Where the daemon keeps things: as the configuration says, else where systemd, root or a user
+//! expects them.
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::Config;
+
+/// The file name of the control socket.
+const SOCKET: &str = "wgod.sock";
+
+/// The file name of the configuration.
+const CONFIG: &str = "wgod.toml";
+
+/// What of the surroundings decides on places; an argument, so that the decision can be tested.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// $STATE_DIRECTORY: systemd made it for us. It may list several, separated by colons.
+    pub state_directory: Option<OsString>,
+    /// $RUNTIME_DIRECTORY, likewise.
+    pub runtime_directory: Option<OsString>,
+    /// $CONFIGURATION_DIRECTORY, likewise.
+    pub configuration_directory: Option<OsString>,
+    /// Whether the effective user is root.
+    pub root: bool,
+    /// The user's home.
+    pub home: Option<PathBuf>,
+    /// ~/.local/state/wgod, or what XDG says instead.
+    pub user_state: Option<PathBuf>,
+    /// $XDG_RUNTIME_DIR/wgod.
+    pub user_runtime: Option<PathBuf>,
+    /// ~/.config/wgod, or what XDG says instead.
+    pub user_config: Option<PathBuf>,
+    /// The Downloads folder that the user's desktop names.
+    pub user_downloads: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn observe() -> Surroundings {
+        let project = directories::ProjectDirs::from("", "", "wgod");
+        let user = directories::UserDirs::new();
+        let of_project = |dir: fn(&directories::ProjectDirs) -> Option<&Path>| {
+            project.as_ref().and_then(dir).map(Path::to_owned)
+        };
+        Surroundings {
+            state_directory: std::env::var_os("STATE_DIRECTORY"),
+            runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
+            configuration_directory: std::env::var_os("CONFIGURATION_DIRECTORY"),
+            root: rustix::process::geteuid().is_root(),
+            home: user.as_ref().map(|user| user.home_dir().to_owned()),
+            user_state: of_project(|p| p.state_dir()),
+            user_runtime: of_project(|p| p.runtime_dir()),
+            user_config: of_project(|p| Some(p.config_dir())),
+            user_downloads: user.as_ref().and_then(|user| user.download_dir()).map(Path::to_owned),
+        }
+    }
+
+    /// The configuration that is read when the command line names none. It need not exist.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        let dir = first(self.configuration_directory.as_ref())
+            .or_else(|| self.root.then(|| "/etc/wgod".into()))
+            .or_else(|| self.user_config.clone())?;
+        Some(dir.join(CONFIG))
+    }
+
+    fn state_dir(&self) -> Option<PathBuf> {
+        first(self.state_directory.as_ref())
+            .or_else(|| self.root.then(|| "/var/lib/wgod".into()))
+            .or_else(|| self.user_state.clone())
+    }
+
+    fn runtime_dir(&self) -> Option<PathBuf> {
+        first(self.runtime_directory.as_ref())
+            .or_else(|| self.root.then(|| "/run/wgod".into()))
+            .or_else(|| self.user_runtime.clone())
+    }
+
+    /// A service's downloads don't belong into anybody's home.
+    fn downloads(&self) -> Option<PathBuf> {
+        let service = self.state_directory.is_some() || self.root;
+        if service { None } else { self.user_downloads.clone() }
+    }
+
+    /// A path as the configuration gives it, `~/` replaced.
+    fn expand(&self, path: &Path) -> Result<PathBuf, NoPlace> {
+        match path.strip_prefix("~") {
+            Ok(rest) => self.home.as_ref().map(|home| home.join(rest)).ok_or(NoPlace::Home(path.to_owned())),
+            Err(_) => Ok(path.to_owned()),
+        }
+    }
+}
+
+/// Where things are; all absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The database and what goes with it.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Where torrents go that are added without a folder.
+    pub folder: PathBuf,
+}
+
+/// A place that neither the configuration nor the surroundings give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlace {
+    /// No state directory.
+    #[error("no place for the state: there is no home directory; set daemon.state_dir or --state-dir")]
+    State,
+    /// `~/` without a home.
+    #[error("{}: there is no home directory to replace ~ by; write the path out", .0.display())]
+    Home(PathBuf),
+    /// Unix sockets have short names.
+    #[error("{}: a Unix socket's path has at most {MAX_SOCKET} bytes; set daemon.socket or --socket to a shorter one", .0.display())]
+    SocketTooLong(PathBuf),
+}
+
+/// Bytes of a Unix socket's path on Linux, its terminator left out (`sun_path`, unix(7)).
+const MAX_SOCKET: usize = 107;
+
+impl Places {
+    /// Decides on all places.
+    pub fn decide(config: &Config, around: &Surroundings) -> Result<Places, NoPlace> {
+        let state_dir = match &config.daemon.state_dir {
+            Some(dir) => around.expand(dir)?,
+            None => around.state_dir().ok_or(NoPlace::State)?,
+        };
+        let socket = match &config.daemon.socket {
+            Some(socket) => around.expand(socket)?,
+            None => around.runtime_dir().unwrap_or_else(|| state_dir.clone()).join(SOCKET),
+        };
+        let folder = match &config.storage.folder {
+            Some(folder) => around.expand(folder)?,
+            None => around.downloads().unwrap_or_else(|| state_dir.join("downloads")),
+        };
+        match socket.as_os_str().len() {
+            len if len > MAX_SOCKET => Err(NoPlace::SocketTooLong(socket)),
+            _ => Ok(Places { state_dir, socket, folder }),
+        }
+    }
+}
+
+/// The first of systemd's colon-separated directories.
+fn first(directories: Option<&OsString>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = directories?.as_bytes().split(|b| *b == b':').next()?;
+    (!bytes.is_empty()).then(|| PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user() -> Surroundings {
+        Surroundings {
+            home: Some("/home/u".into()),
+            user_state: Some("/home/u/.local/state/wgod".into()),
+            user_runtime: Some("/run/user/1000/wgod".into()),
+            user_config: Some("/home/u/.config/wgod".into()),
+            user_downloads: Some("/home/u/Downloads".into()),
+            ..Surroundings::default()
+        }
+    }
+
+    fn decide(around: &Surroundings) -> [String; 4] {
+        let places = Places::decide(&Config::default(), around).unwrap();
+        let config = around.config_file().unwrap();
+        [places.state_dir, places.socket, places.folder, config].map(|path| path.display().to_string())
+    }
+
+    #[test]
+    fn a_user_root_and_systemd_each_get_their_places() {
+        let root = Surroundings { root: true, ..user() };
+        let systemd = Surroundings {
+            state_directory: Some("/var/lib/w:/var/lib/x".into()),
+            runtime_directory: Some("/run/w".into()),
+            configuration_directory: Some("/etc/w".into()),
+            ..user()
+        };
+        let headless = Surroundings { user_downloads: None, user_runtime: None, ..user() };
+        let cases = [
+            (
+                user(),
+                "/home/u/.local/state/wgod",
+                "/run/user/1000/wgod/wgod.sock",
+                "/home/u/Downloads",
+                "/home/u/.config/wgod/wgod.toml",
+            ),
+            (root, "/var/lib/wgod", "/run/wgod/wgod.sock", "/var/lib/wgod/downloads", "/etc/wgod/wgod.toml"),
+            (systemd, "/var/lib/w", "/run/w/wgod.sock", "/var/lib/w/downloads", "/etc/w/wgod.toml"),
+            (
+                headless,
+                "/home/u/.local/state/wgod",
+                "/home/u/.local/state/wgod/wgod.sock",
+                "/home/u/.local/state/wgod/downloads",
+                "/home/u/.config/wgod/wgod.toml",
+            ),
+        ];
+        for (around, state, socket, folder, config) in cases {
+            assert_eq!(decide(&around), [state, socket, folder, config]);
+        }
+    }
+
+    #[test]
+    fn what_is_configured_wins_and_a_tilde_is_the_home() {
+        let mut config = Config::default();
+        config.daemon.state_dir = Some("/srv/state".into());
+        config.storage.folder = Some("~/dl".into());
+        let places = Places::decide(&config, &user()).unwrap();
+        assert_eq!(places.state_dir, Path::new("/srv/state"));
+        assert_eq!(places.folder, Path::new("/home/u/dl"));
+        let homeless = Surroundings { home: None, ..user() };
+        assert_eq!(Places::decide(&config, &homeless), Err(NoPlace::Home("~/dl".into())));
+    }
+
+    #[test]
+    fn without_a_home_the_state_directory_must_be_named() {
+        let nowhere = Surroundings::default();
+        assert_eq!(Places::decide(&Config::default(), &nowhere), Err(NoPlace::State));
+        let mut config = Config::default();
+        config.daemon.state_dir = Some("/s".into());
+        assert_eq!(Places::decide(&config, &nowhere).unwrap().socket, Path::new("/s/wgod.sock"));
+        config.daemon.state_dir = Some(format!("/{}", "s".repeat(107)).into());
+        assert!(matches!(Places::decide(&config, &nowhere), Err(NoPlace::SocketTooLong(_))));
+    }
+}

@@ -1,0 +1,116 @@
+//! What changed sources would do to a running daemon, before any of it is done.
+use super::key::{Effect, KeyId};
+use super::layers::{Layers, Origin, Resolved, resolve};
+use super::problem::{Fault, Problem, Problems};
+use super::setting::Raw;
+use super::{Config, file};
+
+/// The one setting that no override can change: the overrides lie in that directory.
+const STATE_DIR: &str = "daemon.state_dir";
+
+/// A setting whose value changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub key: KeyId,
+    /// The value in force, in TOML's notation.
+    pub from: String,
+    /// The new value.
+    pub to: String,
+}
+
+/// A value of the file that doesn't count because a stronger source gives another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadowed {
+    /// Which setting.
+    pub key: KeyId,
+    /// What the file says, in TOML's notation.
+    pub file: String,
+    /// The source that wins.
+    pub by: Origin,
+}
+
+/// Everything a reload or a command would do. It is carried out whole or not at all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Take effect at once.
+    pub applied: Vec<Change>,
+    /// Take effect at the next start; `next` keeps the old values.
+    pub restart: Vec<Change>,
+    /// Are set in the file and have no effect.
+    pub shadowed: Vec<Shadowed>,
+    /// The values in force once the plan is carried out.
+    pub next: Resolved,
+    /// The sources from then on.
+    pub layers: Layers,
+}
+
+/// What it means for a daemon that runs with the values of `running` when its sources become
+/// `layers`: for `reload`, the old ones with a new `file`.
+pub fn plan(running: &Resolved, layers: Layers) -> Result<Plan, Problems> {
+    let wanted = resolve(&layers)?;
+    let mut plan = Plan {
+        applied: Vec::new(),
+        restart: Vec::new(),
+        shadowed: shadowed(&layers, &wanted),
+        next: wanted.clone(),
+        layers,
+    };
+    for key in KeyId::all() {
+        let (from, to) = (running.text(key), wanted.text(key));
+        if from == to {
+            continue;
+        }
+        let change = Change { key, from, to };
+        match key.key().effect {
+            Effect::Now => plan.applied.push(change),
+            Effect::Restart | Effect::Unbuilt => {
+                (key.key().copy)(&mut plan.next.config, &running.config);
+                plan.next.origins.insert(key, running.origin(key).clone());
+                plan.restart.push(change);
+            }
+        }
+    }
+    Ok(plan)
+}
+
+/// What it would mean to set a key through the control socket: it wins over every other source until
+/// the daemon ends, and is stored for the next start.
+pub fn set(running: &Resolved, layers: &Layers, key: KeyId, value: Raw) -> Result<Plan, Problems> {
+    let refuse = |fault| Problems(vec![Problem { origin: Origin::Socket, key: key.name(), fault }]);
+    if key.name() == STATE_DIR {
+        return Err(refuse(Fault::Conflict("the overrides are stored there; set it in the file".into())));
+    }
+    let mut alone = Config::default();
+    key.assign(&mut alone, &value).map_err(refuse)?;
+    // Stored as the setting itself writes it, whatever notation it came in.
+    let written = (key.key().text)(&alone);
+    let value = file::value(&written).unwrap_or(value);
+    let mut layers = layers.clone();
+    for (layer, origin) in [(&mut layers.socket, Origin::Socket), (&mut layers.stored, Origin::Stored)] {
+        layer.insert(key, value.clone(), origin).map_err(|problem| Problems(vec![problem]))?;
+    }
+    plan(running, layers)
+}
+
+/// What it would mean to take back what was set through the control socket.
+pub fn reset(running: &Resolved, layers: &Layers, key: KeyId) -> Result<Plan, Problems> {
+    let mut layers = layers.clone();
+    layers.socket.remove(key);
+    layers.stored.remove(key);
+    plan(running, layers)
+}
+
+fn shadowed(layers: &Layers, wanted: &Resolved) -> Vec<Shadowed> {
+    let mut out = Vec::new();
+    for (key, given) in layers.file.iter() {
+        let mut alone = Config::default();
+        // A value of a layer fits its key: it was checked when it came in.
+        let fits = key.assign(&mut alone, &given.raw).is_ok();
+        let file = (key.key().text)(&alone);
+        if fits && *wanted.origin(key) != given.origin && file != wanted.text(key) {
+            out.push(Shadowed { key, file, by: wanted.origin(key).clone() });
+        }
+    }
+    out
+}

@@ -1,0 +1,207 @@
+//! The settings of wgod: names, types, defaults, meaning. `config/wgod.toml` is printed from here.
+//!
+//! `Now` takes effect by `reload`, `Restart` at the next start; `Unbuilt` marks a feature that is not
+//! there yet, whose setting takes nothing but its default or "off". Building the feature replaces
+//! that word.
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::choices::{AfterGoal, AfterImport, Encryption, SeedingOrder, Slots};
+use super::key::{Effect, Key, settings};
+use super::log_spec::LogSpec;
+use super::quantity::{Period, Rate, Size};
+use super::setting::Setting;
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+settings! {
+    /// The process itself.
+    daemon: Daemon {
+        /// The control socket, a Unix socket.
+        /// Not set: `wgod.sock` in $RUNTIME_DIRECTORY under systemd, in /run/wgod for root, else in
+        /// $XDG_RUNTIME_DIR/wgod.
+        [Restart] socket: Option<PathBuf> = None;
+
+        /// Where the daemon keeps its database.
+        /// Not set: $STATE_DIRECTORY under systemd, /var/lib/wgod for root, else
+        /// ~/.local/state/wgod.
+        [Restart] state_dir: Option<PathBuf> = None;
+
+        /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
+        /// after it, as in "info,peer=debug,tracker=trace".
+        /// Components: session, torrent, peer, tracker, files, store, console, listen, choke, config.
+        [Now] log: LogSpec = LogSpec::default();
+    }
+
+    /// Files, memory and processors.
+    storage: Storage {
+        /// Where torrents go that are added without a folder.
+        /// Not set: the user's Downloads folder when the desktop names one, else `downloads` in the
+        /// state directory.
+        [Now] folder: Option<PathBuf> = None;
+
+        /// Where incomplete torrents are kept until they are complete.
+        [Unbuilt] incomplete_folder: Option<PathBuf> = None;
+
+        /// The only folders (and what is below them) that torrents may be put into. None: any folder
+        /// that the daemon may write to.
+        [Unbuilt] allowed_folders: Vec<PathBuf> = Vec::new();
+
+        /// Reserve the space of a file before the first write to it: keeps files in one stretch and
+        /// finds a full disk early.
+        [Now] preallocate: bool = true;
+
+        /// All memory for payload: pieces on their way to the disk, pieces read ahead, batches being
+        /// sent.
+        [Restart] memory: Size = Size(52 * MIB), within Size(4 * MIB)..=Size(TIB);
+
+        /// Downloads to a file system stop while it has less than this left.
+        [Now] min_free_space: Size = Size(100 * MIB);
+
+        /// Processors to use at most for network and hashing; 0 is all there are.
+        [Restart] procs: u32 = 0, within 0..=1024;
+    }
+
+    /// Connections to peers.
+    network: Network {
+        /// Local addresses to listen on and connect from, as in ["192.0.2.1", "2001:db8::1"]. None:
+        /// all.
+        [Restart] ip: Vec<IpAddr> = Vec::new();
+
+        /// The port peers connect to; 0 takes any free one. While it is left at the default, another
+        /// one is taken when it is in use; `wgoctl status` shows which.
+        [Restart] port: u16 = 6868, within 0..=65535;
+
+        /// The only network interface to use, as in "wg0".
+        [Unbuilt] interface: Option<String> = None;
+
+        /// Connections to peers at most, over all torrents.
+        [Now] max_peers: u32 = 1000, within 1..=1_000_000;
+
+        /// Connections to peers at most, of one torrent.
+        [Now] max_peers_per_torrent: u32 = 100, within 1..=1_000_000;
+
+        /// Connect by TCP.
+        [Restart] tcp: bool = true;
+
+        /// Connect by uTP (BEP 29).
+        [Unbuilt] utp: bool = false;
+
+        /// Obfuscate connections: "off", "prefer" or "require".
+        [Unbuilt] encryption: Encryption = Encryption::Off;
+
+        /// Ask the router to forward the port (UPnP, NAT-PMP, PCP).
+        [Unbuilt] port_mapping: bool = false;
+
+        /// A proxy for trackers and peers, as in "socks5://127.0.0.1:1080".
+        [Unbuilt] proxy: Option<String> = None;
+
+        /// The address to tell trackers when it isn't the one they see.
+        [Unbuilt] announce_ip: Option<IpAddr> = None;
+    }
+
+    /// How peers are found, besides trackers. Private torrents use none of these.
+    discovery: Discovery {
+        /// The distributed hash table (BEP 5).
+        [Unbuilt] dht: bool = false;
+
+        /// Announcements in the local network (BEP 14).
+        [Unbuilt] lsd: bool = false;
+
+        /// Peers tell each other of peers (BEP 11).
+        [Unbuilt] pex: bool = false;
+    }
+
+    /// Rates over all torrents: "20 MB/s", "1 MiB/s", "500000 B/s", a bare number of KB/s (1000
+    /// bytes), 0 for no limit.
+    limits: Limits {
+        /// Upload.
+        [Now] up: Rate = Rate(0);
+
+        /// Download.
+        [Now] down: Rate = Rate(0);
+
+        /// Upload while the alternative limits are on.
+        [Unbuilt] alt_up: Rate = Rate(0);
+
+        /// Download while the alternative limits are on.
+        [Unbuilt] alt_down: Rate = Rate(0);
+
+        /// When the alternative limits are on, as in ["mon-fri 08:00-18:00"], local time.
+        [Unbuilt] schedule: Vec<String> = Vec::new();
+    }
+
+    /// Who is uploaded to.
+    choke: Choke {
+        /// Peers uploaded to at once over all torrents; "auto" follows the upload rate.
+        [Now] slots: Slots = Slots::Auto;
+
+        /// Whom complete torrents upload to first: "round-robin", "fastest-upload" or "anti-leech".
+        [Now] seeding: SeedingOrder = SeedingOrder::RoundRobin;
+    }
+
+    /// How many torrents are active at once; 0 is no limit. Others wait in the order of the queue.
+    queue: Queue {
+        /// Torrents that download.
+        [Unbuilt] downloads: u32 = 0;
+
+        /// Torrents that seed.
+        [Unbuilt] seeds: u32 = 0;
+
+        /// Torrents that download or seed.
+        [Unbuilt] active: u32 = 0;
+
+        /// A torrent slower than this for some minutes doesn't count; 0 counts every one.
+        [Unbuilt] slow: Rate = Rate(0);
+    }
+
+    /// When a torrent has been seeded enough; a torrent's own values win. 0 is no limit.
+    seeding: Seeding {
+        /// Uploaded bytes over the torrent's size.
+        [Unbuilt] ratio: f64 = 0.0, within 0.0..=100_000.0;
+
+        /// Time spent seeding.
+        [Unbuilt] time: Period = Period(0);
+
+        /// Time without an upload.
+        [Unbuilt] idle: Period = Period(0);
+
+        /// What happens at the first of these: "stop", "remove" or "remove-with-files".
+        [Unbuilt] action: AfterGoal = AfterGoal::Stop;
+    }
+
+    /// Folders whose .torrent files are added by themselves.
+    watch: Watch {
+        /// The folders.
+        [Unbuilt] folders: Vec<PathBuf> = Vec::new();
+
+        /// What happens to a .torrent file that was added: "keep", "rename" or "delete".
+        [Unbuilt] after: AfterImport = AfterImport::Rename;
+    }
+
+    /// Commands run on events, each a list of program and arguments; the torrent is described in the
+    /// environment.
+    hooks: Hooks {
+        /// A torrent was added.
+        [Unbuilt] on_added: Vec<String> = Vec::new();
+
+        /// A torrent is complete and safe on the disk.
+        [Unbuilt] on_completed: Vec<String> = Vec::new();
+
+        /// A torrent was removed.
+        [Unbuilt] on_removed: Vec<String> = Vec::new();
+
+        /// A torrent stopped with an error.
+        [Unbuilt] on_error: Vec<String> = Vec::new();
+
+        /// A command that runs longer than this is ended.
+        [Unbuilt] time_limit: Period = Period(60);
+    }
+
+    /// Figures for a monitoring system.
+    metrics: Metrics {
+        /// Where to serve them over HTTP in the text format of Prometheus, as in "127.0.0.1:9868".
+        [Unbuilt] listen: Option<SocketAddr> = None;
+    }
+}
