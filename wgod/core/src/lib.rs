@@ -4,6 +4,7 @@
 //! opens a socket or a file, reads a clock, or takes a lock. The shell drives it.
 #![forbid(unsafe_code)]
 
+pub mod limiter;
 pub mod status;
 pub mod time;
 pub mod timer;
