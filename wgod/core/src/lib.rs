@@ -6,6 +6,7 @@
 
 pub mod choke_mgr;
 pub mod piece_mgr;
+pub mod limiter;
 pub mod status;
 pub mod time;
 pub mod timer;
