@@ -5,7 +5,15 @@
 //! allows.
 #![forbid(unsafe_code)]
 
+pub mod bencode;
+pub mod host_port;
+pub mod layout;
+pub mod magnet;
+pub mod merkle;
+pub mod metainfo;
+pub mod path;
 pub mod units;
+pub mod urls;
 
 pub use units::{
     BLOCK_LEN, Block, FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PeerId, PieceIndex, WireHash,

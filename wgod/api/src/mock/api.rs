@@ -1,0 +1,285 @@
+//! The mock's side of the API.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonrpsee::core::{SubscriptionResult, async_trait};
+use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionMessage};
+use serde::Serialize;
+
+use super::{BAD_URI, HANGS, Mock, PANICS, PID, files, find, settings, trackers};
+use crate::error::{ApiError, Kind};
+use crate::params::*;
+use crate::result::*;
+use crate::rpc::ApiServer;
+use crate::server::Caller;
+use crate::torrent::{Row, State, Torrent};
+
+/// Answers from a [`Mock`].
+#[derive(Clone, Debug)]
+pub struct MockApi(pub Arc<Mock>);
+
+impl MockApi {
+    fn note(&self, method: &str, params: &impl Serialize) {
+        let value = serde_json::to_value(params).unwrap_or_default();
+        self.0.lock().calls.push((method.to_owned(), value));
+    }
+
+    fn act(
+        &self,
+        (ids, all): (&[String], bool),
+        act: impl Fn(&mut Vec<Torrent>, usize),
+    ) -> Result<ActResult, ApiError> {
+        check_selection(ids, all)?;
+        let mut torrents = Vec::new();
+        self.0.change(|held| {
+            let every: Vec<String> = held.iter().map(|torrent| torrent.info_hash.clone()).collect();
+            for id in if all { &every } else { ids } {
+                torrents.push(match find(held, id) {
+                    Ok(i) => {
+                        let acted = Acted::ok(id, held[i].info_hash.clone(), held[i].name.clone());
+                        act(held, i);
+                        acted
+                    }
+                    Err(error) => Acted::failed(id, error),
+                });
+            }
+        });
+        Ok(ActResult { torrents })
+    }
+
+    fn one(&self, id: &str) -> Result<Torrent, ApiError> {
+        let inner = self.0.lock();
+        find(&inner.torrents, id).map(|i| inner.torrents[i].clone())
+    }
+
+    fn list_now(&self, params: &ListParams) -> ListResult {
+        let inner = self.0.lock();
+        let fields = params.fields.unwrap_or_default();
+        let pass = inner.torrents.iter().filter(|torrent| params.filter.matches(torrent));
+        ListResult {
+            version: *self.0.version.borrow(),
+            full: params.since.is_none(),
+            torrents: pass.map(|torrent| Row { torrent: torrent.clone(), fields }).collect(),
+            removed: inner.removed.clone(),
+        }
+    }
+
+    fn add_one(&self, params: &AddParams, source: &Source) -> Result<Added, ApiError> {
+        let bytes = source.bytes()?;
+        let name = match (source, &bytes) {
+            (Source::Uri(uri), _) if uri == BAD_URI => {
+                return Err(ApiError::new(Kind::BadTorrent, "cannot fetch it: 404 Not Found").path(BAD_URI));
+            }
+            (Source::Uri(uri), _) => uri.clone(),
+            (_, bytes) => String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned(),
+        };
+        let mut hash = [0_u8; 20];
+        for (i, byte) in name.bytes().enumerate() {
+            hash[i % 20] = hash[i % 20].wrapping_mul(31).wrapping_add(byte);
+        }
+        let info_hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let present = self.0.lock().torrents.iter().any(|torrent| torrent.info_hash == info_hash);
+        if present && params.fail_if_exists {
+            let error = ApiError::new(Kind::Present, "the torrent is already here");
+            return Ok(Added::failed(Some(info_hash), Some(name), error));
+        }
+        if !present {
+            let state = if params.paused { State::Stopped } else { State::Downloading };
+            let labels = params.labels.clone();
+            let torrent = Torrent {
+                info_hash: info_hash.clone(),
+                name: name.clone(),
+                state,
+                labels,
+                ..Torrent::default()
+            };
+            self.0.change(|torrents| torrents.push(torrent));
+        }
+        let status = if present { AddStatus::Present } else { AddStatus::Added };
+        Ok(Added { info_hash: Some(info_hash), name: Some(name), status, error: None, kind: None })
+    }
+}
+
+#[async_trait]
+impl ApiServer for MockApi {
+    async fn add(&self, ext: &Extensions, params: AddParams) -> Result<AddResult, ApiError> {
+        self.note("add", &params);
+        if ext.get::<Caller>().is_none_or(|caller| caller.pid != Some(std::process::id() as i32)) {
+            return Err(ApiError::new(Kind::Internal, "the call does not say who makes it"));
+        }
+        let add = |source| self.add_one(&params, source).unwrap_or_else(|e| Added::failed(None, None, e));
+        Ok(AddResult { torrents: params.sources.iter().map(add).collect() })
+    }
+
+    async fn remove(&self, _: &Extensions, params: RemoveParams) -> Result<ActResult, ApiError> {
+        self.note("remove", &params);
+        self.act((&params.ids, params.all), |torrents, i| drop(torrents.remove(i)))
+    }
+
+    async fn list(&self, params: ListParams) -> Result<ListResult, ApiError> {
+        self.note("list", &params);
+        Ok(self.list_now(&params))
+    }
+
+    #[expect(clippy::panic, reason = "the server has to live through it")]
+    async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError> {
+        self.note("show", &params);
+        match params.id.as_str() {
+            PANICS => panic!("the mock was asked to panic"),
+            HANGS => std::future::pending().await,
+            _ => {}
+        }
+        let torrent = self.one(&params.id)?;
+        Ok(ShowResult {
+            files: params.files.then(|| files(&torrent)),
+            trackers: params.trackers.then(trackers),
+            peers: params.peers.then(|| {
+                let (address, client) = ("192.0.2.1:6881".to_owned(), "qBittorrent 5.0\u{1b}[31m".to_owned());
+                vec![Peer { address, client, source: "tracker".into(), progress: 1.0, ..Peer::default() }]
+            }),
+            pieces: params.pieces.then(|| Pieces {
+                count: 4,
+                have: "a0".into(),
+                availability: vec![2, 1, 2, 1],
+            }),
+            torrent: TorrentDetails { torrent, pieces: Some(4), pieces_done: Some(2), ..Default::default() },
+        })
+    }
+
+    async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {
+        self.note("status", &params);
+        let chosen: Result<Vec<Torrent>, ApiError> = params.ids.iter().map(|id| self.one(id)).collect();
+        let chosen = chosen?;
+        let inner = self.0.lock();
+        let mut states = BTreeMap::new();
+        for torrent in &inner.torrents {
+            *states.entry(torrent.state).or_insert(0) += 1;
+        }
+        let daemon = Daemon {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: PID,
+            uptime_secs: 3600,
+            limits: inner.limits,
+            torrents: states,
+            peers: 24,
+            listen: vec!["0.0.0.0:6868".to_owned()],
+            ..Daemon::default()
+        };
+        let torrents = match (params.torrents, params.ids.is_empty()) {
+            (true, _) => Some(inner.torrents.clone()),
+            (false, false) => Some(chosen),
+            (false, true) => None,
+        };
+        Ok(StatusResult { daemon, torrents })
+    }
+
+    async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError> {
+        self.note("limit", &params);
+        let mut inner = self.0.lock();
+        let i = params.id.as_deref().map(|id| find(&inner.torrents, id)).transpose()?;
+        let limits = match i {
+            Some(i) => &mut inner.torrents[i].limits,
+            None => &mut inner.limits,
+        };
+        limits.up = params.up.unwrap_or(limits.up);
+        limits.down = params.down.unwrap_or(limits.down);
+        let limits = *limits;
+        let of = i.map(|i| &inner.torrents[i]);
+        let (info_hash, name) = (of.map(|t| t.info_hash.clone()), of.map(|t| t.name.clone()));
+        Ok(LimitResult { info_hash, name, limits })
+    }
+
+    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.note("start", &params);
+        self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Downloading)
+    }
+
+    async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.note("stop", &params);
+        self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Stopped)
+    }
+
+    async fn verify(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.note("verify", &params);
+        self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Checking)
+    }
+
+    async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.note("announce", &params);
+        self.act((&params.ids, params.all), |_, _| ())
+    }
+
+    async fn wait(&self, params: WaitParams) -> Result<WaitResult, ApiError> {
+        self.note("wait", &params);
+        let limit = params.timeout_secs.map_or(Duration::MAX, Duration::from_secs);
+        let mut version = self.0.version.subscribe();
+        let reached = async {
+            loop {
+                let torrent = self.one(&params.id)?;
+                match (params.goal, torrent.state) {
+                    (_, State::Error) => {
+                        let why = torrent.error.unwrap_or_default();
+                        return Err(ApiError::new(Kind::Disk, why).torrent(torrent.info_hash));
+                    }
+                    (_, State::Seeding) => return Ok(WaitResult { torrent }),
+                    (Goal::Metadata, state) if state != State::Metadata => return Ok(WaitResult { torrent }),
+                    _ => {}
+                }
+                if version.changed().await.is_err() {
+                    return Err(ApiError::new(Kind::Stopping, "wgod is shutting down"));
+                }
+            }
+        };
+        match tokio::time::timeout(limit, reached).await {
+            Ok(result) => result,
+            Err(_) => Err(ApiError::new(Kind::Timeout, "not reached in time").torrent(&params.id)),
+        }
+    }
+
+    async fn config(&self, params: ConfigParams) -> Result<ConfigResult, ApiError> {
+        self.note("config", &params);
+        let asked = |setting: &Setting| {
+            params.keys.is_empty() || params.keys.iter().any(|key| setting.key.starts_with(key.as_str()))
+        };
+        let problems = if params.check {
+            vec!["/etc/wgod.toml:3: network.prot: unknown key; did you mean port?".to_owned()]
+        } else {
+            Vec::new()
+        };
+        let settings = settings().into_iter().filter(asked).collect();
+        Ok(ConfigResult { file: Some("/etc/wgod.toml".into()), settings, problems })
+    }
+
+    async fn reload(&self, params: ReloadParams) -> Result<ReloadResult, ApiError> {
+        self.note("reload", &params);
+        let restart = vec!["network.port".to_owned()];
+        Ok(ReloadResult { applied: vec!["limits.up".into()], restart, shadowed: Vec::new() })
+    }
+
+    async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
+        self.note("quit", &params);
+        self.0.stop();
+        Ok(QuitResult { pid: PID })
+    }
+
+    async fn subscribe_changes(
+        &self,
+        pending: PendingSubscriptionSink,
+        params: ListParams,
+    ) -> SubscriptionResult {
+        self.note("subscribe", &params);
+        let mut version = self.0.version.subscribe();
+        let sink = pending.accept().await?;
+        loop {
+            let list = serde_json::value::to_raw_value(&self.list_now(&params))?;
+            if sink.send(SubscriptionMessage::from(list)).await.is_err() {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = version.changed() => changed?,
+                () = sink.closed() => return Ok(()),
+            }
+        }
+    }
+}

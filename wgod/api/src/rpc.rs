@@ -1,0 +1,88 @@
+//! The API as one trait, for both ends. Method names are the verbs of `wgoctl`.
+//!
+//! Each method takes one object of named parameters. On the wire `params` is that object; it may be
+//! absent where every parameter has a default. jsonrpsee's own `param_kind = map` would list the
+//! parameters one by one, could not refuse unknown ones, and refuses an absent object; so the trait
+//! takes a struct as the only positional parameter, and [`crate::server`] and [`crate::client`]
+//! translate between the object and the list of one that jsonrpsee expects.
+use jsonrpsee::core::SubscriptionResult;
+use jsonrpsee::proc_macros::rpc;
+
+use crate::error::ApiError;
+use crate::params::{
+    AddParams, ConfigParams, LimitParams, ListParams, QuitParams, ReloadParams, RemoveParams, SelectParams,
+    ShowParams, StatusParams, WaitParams,
+};
+use crate::result::{
+    ActResult, AddResult, ConfigResult, LimitResult, ListResult, QuitResult, ReloadResult, ShowResult,
+    StatusResult, WaitResult,
+};
+
+/// Everything that wgod can be asked over its control socket.
+///
+/// Handlers that change something do it in a task of their own: the future of a call is dropped
+/// when its client hangs up. [`crate::server::Caller`] in the extensions says who asks.
+#[rpc(server, client)]
+pub trait Api {
+    /// Adds torrents. Durable before it is acknowledged; each source succeeds or fails by itself.
+    #[method(name = "add", with_extensions)]
+    async fn add(&self, params: AddParams) -> Result<AddResult, ApiError>;
+
+    /// Removes torrents; their files stay unless `data` is set.
+    #[method(name = "remove", with_extensions)]
+    async fn remove(&self, params: RemoveParams) -> Result<ActResult, ApiError>;
+
+    /// Torrents, all or those that changed since a version; the order is by `added_at`.
+    #[method(name = "list")]
+    async fn list(&self, params: ListParams) -> Result<ListResult, ApiError>;
+
+    /// One torrent in full.
+    #[method(name = "show")]
+    async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError>;
+
+    /// The daemon at a glance, and torrents if asked for.
+    #[method(name = "status")]
+    async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError>;
+
+    /// Sets and reports rate limits. What is set here lasts until the daemon restarts.
+    #[method(name = "limit")]
+    async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError>;
+
+    /// Starts torrents; one that runs already is fine.
+    #[method(name = "start")]
+    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Stops torrents; one that is stopped already is fine.
+    #[method(name = "stop")]
+    async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Hashes what is on disk anew. Returns when the checks are scheduled.
+    #[method(name = "verify")]
+    async fn verify(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Asks the trackers for peers now, as far as their minimum intervals allow.
+    #[method(name = "announce")]
+    async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Returns when the torrent reaches the goal. Fails with kind `timeout` when it doesn't in
+    /// time, and with the torrent's own trouble as soon as it is in state `error`.
+    #[method(name = "wait")]
+    async fn wait(&self, params: WaitParams) -> Result<WaitResult, ApiError>;
+
+    /// The settings in force and where each comes from; with `check`, the faults of the file.
+    #[method(name = "config")]
+    async fn config(&self, params: ConfigParams) -> Result<ConfigResult, ApiError>;
+
+    /// Reads the configuration again: all of it is applied, or nothing. Kind `bad_config` names
+    /// file, line, key and what is allowed.
+    #[method(name = "reload")]
+    async fn reload(&self, params: ReloadParams) -> Result<ReloadResult, ApiError>;
+
+    /// Begins an orderly shutdown and returns at once; the socket disappears at its end.
+    #[method(name = "quit", with_extensions)]
+    async fn quit(&self, params: QuitParams) -> Result<QuitResult, ApiError>;
+
+    /// Over WebSocket only: first the full list, then what changed, at most once a second.
+    #[subscription(name = "subscribe" => "changes", unsubscribe = "unsubscribe", item = ListResult)]
+    async fn subscribe_changes(&self, params: ListParams) -> SubscriptionResult;
+}

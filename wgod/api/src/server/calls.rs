@@ -1,0 +1,222 @@
+//! Around every call: named parameters, a bound on calls under way, panics caught, errors in one shape.
+use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use jsonrpsee::server::middleware::rpc::{Batch, BatchEntry, Notification, Request, RpcServiceT};
+use jsonrpsee::server::{BatchResponseBuilder, MethodResponse};
+use jsonrpsee::types::{ErrorObject, ErrorObjectOwned, Id};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use tower::Layer;
+
+use crate::error::{ApiError, Kind};
+
+/// The method whose parameter is jsonrpsee's own: the subscription's id, in a list.
+const UNSUBSCRIBE: &str = "unsubscribe";
+
+/// Counts the calls under way of all connections.
+#[derive(Clone, Debug)]
+pub(super) struct CallGate(Arc<Semaphore>);
+
+impl CallGate {
+    pub(super) fn new(calls: usize) -> Self {
+        Self(Arc::new(Semaphore::new(calls)))
+    }
+}
+
+/// Puts [`Calls`] around jsonrpsee's service.
+#[derive(Clone, Debug)]
+pub(super) struct CallLayer(CallGate);
+
+impl CallLayer {
+    pub(super) fn new(gate: CallGate) -> Self {
+        Self(gate)
+    }
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = Calls<S>;
+
+    fn layer(&self, service: S) -> Calls<S> {
+        Calls { service, gate: self.0.clone() }
+    }
+}
+
+/// The service of calls.
+#[derive(Clone, Debug)]
+pub(super) struct Calls<S> {
+    service: S,
+    gate: CallGate,
+}
+
+impl<S> RpcServiceT for Calls<S>
+where
+    S: RpcServiceT<MethodResponse = MethodResponse> + Clone + Send + Sync + 'static,
+{
+    type MethodResponse = MethodResponse;
+    type NotificationResponse = S::NotificationResponse;
+    type BatchResponse = MethodResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let Self { service, gate } = self.clone();
+        async move {
+            let id = request.id.clone().into_owned();
+            let method = request.method.clone().into_owned();
+            let Ok(_permit) = gate.0.try_acquire() else {
+                let error = ApiError::new(Kind::Busy, "wgod has too many calls under way; try again later");
+                return MethodResponse::error(id, ErrorObjectOwned::from(error));
+            };
+            let request = match with_list_of_one(request) {
+                Ok(request) => request,
+                Err(error) => return MethodResponse::error(id, ErrorObjectOwned::from(error)),
+            };
+            let call = AssertUnwindSafe(async { service.call(request).await });
+            match call.catch_unwind().await {
+                Ok(answer) => in_our_shape(answer, id, &method),
+                Err(_) => {
+                    tracing::error!(method, "a control call panicked; this is a defect of wgod");
+                    let message = format!("`{method}` failed by a defect of wgod; its log has the details");
+                    MethodResponse::error(id, ErrorObjectOwned::from(ApiError::new(Kind::Internal, message)))
+                }
+            }
+        }
+    }
+
+    fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        let calls = self.clone();
+        async move {
+            // Each answer is bounded already, and so is their number.
+            let mut answers = BatchResponseBuilder::new_with_limit(usize::MAX);
+            let mut notified = false;
+            for entry in batch {
+                let answer = match entry {
+                    Ok(BatchEntry::Call(request)) => calls.call(request).await,
+                    Ok(BatchEntry::Notification(_)) => {
+                        notified = true;
+                        continue;
+                    }
+                    Err(error) => {
+                        let (error, id) = error.into_parts();
+                        MethodResponse::error(id, error)
+                    }
+                };
+                if let Err(too_large) = answers.append(answer) {
+                    return too_large;
+                }
+            }
+            if answers.is_empty() && notified {
+                return MethodResponse::notification();
+            }
+            MethodResponse::from_batch(answers.finish())
+        }
+    }
+
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = Self::NotificationResponse> + Send + 'a {
+        self.service.notification(notification)
+    }
+}
+
+/// Turns the object of named parameters, or none at all, into the list of one object that the
+/// generated code decodes. A list of one object, as the generated client sends it, passes.
+fn with_list_of_one(mut request: Request<'_>) -> Result<Request<'_>, ApiError> {
+    if request.method == UNSUBSCRIBE {
+        return Ok(request);
+    }
+    let given = request.params.as_deref().map_or("", |raw| raw.get().trim());
+    let list = match given.as_bytes().first() {
+        None => "[{}]".to_owned(),
+        Some(b'{') => {
+            let mut list = String::with_capacity(given.len() + 2);
+            list.push('[');
+            list.push_str(given);
+            list.push(']');
+            list
+        }
+        Some(_) if given == "null" => "[{}]".to_owned(),
+        Some(_) => match serde_json::from_str::<Vec<ObjectOnly<'_>>>(given) {
+            Ok(list) if list.is_empty() => "[{}]".to_owned(),
+            Ok(list) if list.len() == 1 => return Ok(request),
+            _ => {
+                let message = "parameters are named: `params` must be an object, like {\"id\": \"…\"}";
+                return Err(ApiError::new(Kind::BadRequest, message));
+            }
+        },
+    };
+    let raw = RawValue::from_string(list)
+        .map_err(|why| ApiError::new(Kind::BadRequest, format!("`params` is not valid JSON: {why}")))?;
+    request.params = Some(Cow::Owned(raw));
+    Ok(request)
+}
+
+/// Any JSON object, not looked into.
+struct ObjectOnly<'a>(std::marker::PhantomData<&'a ()>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for ObjectOnly<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(from)?;
+        match raw.get().starts_with('{') {
+            true => Ok(Self(std::marker::PhantomData)),
+            false => Err(serde::de::Error::custom("not an object")),
+        }
+    }
+}
+
+/// Gives errors that jsonrpsee made itself (unknown method, refused parameter) our `data`.
+fn in_our_shape(answer: MethodResponse, id: Id<'static>, method: &str) -> MethodResponse {
+    #[derive(Deserialize)]
+    struct Failed<'a> {
+        #[serde(borrow)]
+        error: ErrorObject<'a>,
+    }
+    if answer.as_error_code().is_none() || answer.is_batch() {
+        return answer;
+    }
+    let Ok(Failed { error }) = serde_json::from_str::<Failed<'_>>(answer.as_json().get()) else {
+        return answer;
+    };
+    let is_ours = |raw: &RawValue| serde_json::from_str::<crate::error::ErrorData>(raw.get()).is_ok();
+    if error.data().is_some_and(is_ours) {
+        return answer;
+    }
+    let code = error.code();
+    let mut ours = ApiError::from(error);
+    if ours.kind() == Kind::Unsupported {
+        ours.message = format!("this wgod knows no method {method:?}");
+    }
+    let ours = ErrorObjectOwned::owned(code, ours.message, Some(ours.data));
+    MethodResponse::error(id, ours).with_extensions(answer.extensions().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_become_a_list_of_one_object() {
+        let convert = |method: &str, params: Option<&str>| {
+            let raw = params.map(|p| RawValue::from_string(p.to_owned()).unwrap());
+            let request = Request::owned(method.to_owned(), raw, Id::Number(1));
+            with_list_of_one(request).map(|request| request.params.unwrap().get().to_owned())
+        };
+        for (given, expected) in [
+            (None, "[{}]"),
+            (Some("null"), "[{}]"),
+            (Some("[]"), "[{}]"),
+            (Some(r#"{"id":"a"}"#), r#"[{"id":"a"}]"#),
+            (Some(r#"[{"id":"a"}]"#), r#"[{"id":"a"}]"#),
+            (Some(r#"[ {"id":"a"} ]"#), r#"[ {"id":"a"} ]"#),
+        ] {
+            assert_eq!(convert("show", given).unwrap(), expected);
+        }
+        for bad in ["[1]", "[{},{}]", "3", "\"x\"", "[[]]"] {
+            assert_eq!(convert("show", Some(bad)).unwrap_err().kind(), Kind::BadRequest, "{bad}");
+        }
+        assert_eq!(convert(UNSUBSCRIBE, Some("[1]")).unwrap(), "[1]");
+    }
+}

@@ -1,0 +1,202 @@
+//! A connection that knows when it last moved, and does not read while its writes are stuck.
+//!
+//! Without the latter a WebSocket client that sends requests and never takes the answers would make
+//! jsonrpsee queue them without bound.
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, Sleep};
+
+/// What a connection is doing, for its idle time-out.
+pub(super) struct Activity {
+    start: Instant,
+    /// Milliseconds after `start` at which bytes last moved or a call last ended.
+    moved: AtomicU64,
+    calls: AtomicUsize,
+}
+
+/// A call under way; dropping it ends it.
+pub(super) struct UnderWay(Arc<Activity>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.touch();
+    }
+}
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { start: Instant::now(), moved: AtomicU64::new(0), calls: AtomicUsize::new(0) })
+    }
+
+    fn touch(&self) {
+        self.moved.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// A call begins.
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// Returns when no call has been under way and nothing has moved for `limit`.
+    pub(super) async fn idle_for(self: Arc<Self>, limit: Duration) {
+        loop {
+            let moved = self.start + Duration::from_millis(self.moved.load(Ordering::Relaxed));
+            let busy = self.calls.load(Ordering::Relaxed) > 0;
+            let until = if busy { Instant::now() + limit } else { moved + limit };
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// A Unix stream that reports to an [`Activity`].
+pub(super) struct Watched {
+    stream: UnixStream,
+    activity: Arc<Activity>,
+    stall: Duration,
+    /// Runs while a write is stuck.
+    stuck: Option<Pin<Box<Sleep>>>,
+    /// Who wanted to read meanwhile.
+    reader: Option<Waker>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: UnixStream, activity: Arc<Activity>, stall: Duration) -> Self {
+        Self { stream, activity, stall, stuck: None, reader: None }
+    }
+
+    /// Notes how a write went; a write that is stuck too long becomes an error.
+    fn wrote<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.activity.touch();
+            self.stuck = None;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+            return written;
+        }
+        let stall = self.stall;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        if stuck.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no answers")));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.stuck.is_some() {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.activity.touch();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_only_without_calls_and_traffic() {
+        let activity = Activity::new();
+        let call = activity.begin();
+        let limit = Duration::from_secs(10);
+        let idle =
+            tokio::time::timeout(Duration::from_secs(100), Arc::clone(&activity).idle_for(limit)).await;
+        assert!(idle.is_err(), "a call is under way");
+        drop(call);
+        let before = Instant::now();
+        activity.idle_for(limit).await;
+        assert!(
+            before.elapsed() >= Duration::from_secs(9) && before.elapsed() <= limit,
+            "{:?}",
+            before.elapsed()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stuck_write_stops_the_reads_until_it_moves() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let mut server = Watched::new(server, Activity::new(), Duration::from_secs(3600));
+        let big = vec![7_u8; 1 << 24];
+        let mut fill = Box::pin(server.write_all(&big));
+        assert!(futures_util::poll!(fill.as_mut()).is_pending());
+        drop(fill);
+        client.write_all(b"question").await.unwrap();
+        let mut buf = [0; 8];
+        let mut read = Box::pin(server.read_exact(&mut buf));
+        assert!(futures_util::poll!(read.as_mut()).is_pending(), "reads while its write is stuck");
+        drop(read);
+        let mut taken = vec![0; 1 << 20];
+        let taking = async {
+            loop {
+                assert_ne!(client.read(&mut taken).await.unwrap(), 0);
+            }
+        };
+        tokio::select! {
+            () = taking => unreachable!("the loop has no end"),
+            done = async { server.write_all(b"x").await.unwrap(); server.read_exact(&mut buf).await } => { done.unwrap(); }
+        }
+        assert_eq!(&buf, b"question");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let (_client, server) = UnixStream::pair().unwrap();
+        let mut server = Watched::new(server, Activity::new(), Duration::from_millis(20));
+        let error = server.write_all(&vec![7_u8; 1 << 24]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

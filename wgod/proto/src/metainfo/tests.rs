@@ -1,0 +1,2 @@
+//! Tests of torrent parsing.
+mod fixtures;
