@@ -17,7 +17,6 @@ mod places;
 mod plan;
 mod print;
 mod problem;
-mod quantity;
 mod setting;
 mod settings;
 mod suggest;
@@ -33,11 +32,12 @@ pub use places::{NoPlace, Places, Surroundings};
 pub use plan::{Change, Plan, Shadowed, plan, reset, set};
 pub use print::document;
 pub use problem::{Fault, Problem, Problems};
-pub use quantity::{Period, Rate, Size};
+
 pub use setting::Raw;
 pub use settings::{
     Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, Seeding, Storage, Watch,
 };
+pub use wgo_api::units::{Period, Rate, Size};
 
 #[cfg(test)]
 mod tests;

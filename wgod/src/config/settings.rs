@@ -6,10 +6,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use wgo_api::units::{Period, Rate, Size};
+
 use super::choices::{AfterGoal, AfterImport, Encryption, SeedingOrder, Slots};
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
-use super::quantity::{Period, Rate, Size};
 use super::setting::Setting;
 
 const MIB: u64 = 1 << 20;
