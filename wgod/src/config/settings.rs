@@ -138,6 +138,9 @@ settings! {
         /// Peers uploaded to at once over all torrents; "auto" follows the upload rate.
         [Now] slots: Slots = Slots::Auto;
 
+        /// Peers uploaded to on trial, besides these; "auto" is a fifth of the slots.
+        [Now] optimistic: Slots = Slots::Auto;
+
         /// Whom complete torrents upload to first: "round-robin", "fastest-upload" or "anti-leech".
         [Now] seeding: SeedingOrder = SeedingOrder::RoundRobin;
     }
