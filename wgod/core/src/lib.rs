@@ -8,6 +8,7 @@ pub mod limiter;
 pub mod status;
 pub mod time;
 pub mod timer;
+pub mod tracker;
 pub mod units;
 
 pub use time::Time;
