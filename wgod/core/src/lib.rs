@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod limiter;
+pub mod peer_mgr;
 pub mod status;
 pub mod time;
 pub mod timer;
