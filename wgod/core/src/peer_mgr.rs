@@ -124,7 +124,7 @@ impl PeerMgr {
     }
 
     /// An address was heard of.
-    pub fn add(&mut self, addr: SocketAddr, source: Source) -> Added {
+    pub fn add(&mut self, now: Time, addr: SocketAddr, source: Source) -> Added {
         let addr = normal(addr);
         if !is_plausible(addr, source, self.own.iter().any(|own| own.ip().is_loopback())) {
             return Added::Invalid;
@@ -151,6 +151,7 @@ impl PeerMgr {
             && self.is_single(addr.ip())
             && self.table.of_ip(addr.ip()).count() >= MAX_OF_IP;
         let full = self.table.len() >= self.limits.candidates;
+        self.table.wake(now);
         if crowded || full && !self.table.make_room(candidate.rank()) {
             return Added::Full;
         }
@@ -159,7 +160,7 @@ impl PeerMgr {
     }
 
     /// Takes the next address to dial. It counts as a dial under way until `on_connected` or `on_failed`
-    /// names it. Ask after every event, until `None`.
+    /// names it, which every dial must come to. Ask after every event, until `None`.
     pub fn next_dial(&mut self, now: Time) -> Option<SocketAddr> {
         if !self.has_room() {
             return None;
@@ -204,7 +205,7 @@ impl PeerMgr {
 
     /// The peer at the other end of a connection listens at `port` (BEP 10, `p`), so that it can be
     /// dialled later. Nothing new for a connection that we made.
-    pub fn on_listen_port(&mut self, addr: SocketAddr, port: u16) {
+    pub fn on_listen_port(&mut self, now: Time, addr: SocketAddr, port: u16) {
         let addr = normal(addr);
         let mut listening = addr;
         listening.set_port(port);
@@ -212,7 +213,7 @@ impl PeerMgr {
             Some(connection) if connection.candidate.is_none() => {}
             _ => return,
         }
-        if !matches!(self.add(listening, Source::Incoming), Added::New | Added::Known) {
+        if !matches!(self.add(now, listening, Source::Incoming), Added::New | Added::Known) {
             return;
         }
         if self.table.get(listening).is_some_and(Candidate::is_idle)
@@ -293,7 +294,12 @@ impl PeerMgr {
 
     /// Whether the address is banned. Asked for each incoming connection, before its handshake.
     pub fn is_banned(&self, ip: IpAddr) -> bool {
-        self.bans.of(ip).is_some()
+        self.ban_of(ip).is_some()
+    }
+
+    /// The ban that covers an address.
+    pub fn ban_of(&self, ip: IpAddr) -> Option<Ban> {
+        self.bans.of(ip)
     }
 
     /// All bans.
@@ -301,9 +307,11 @@ impl PeerMgr {
         self.bans.iter()
     }
 
-    /// When `next_dial` may have someone new, if nothing else happens.
+    /// When to ask `next_dial`: at once (at the beginning of time) while someone is ready and there is
+    /// room, else when the next back-off ends.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.table.next_wake().filter(|_| self.has_room())
+        let wake = if self.table.ready() > 0 { Some(Time::ZERO) } else { self.table.next_wake() };
+        wake.filter(|_| self.has_room())
     }
 
     /// How many of each.

@@ -10,13 +10,16 @@ use crate::Time;
 const MAX_BANS: usize = 2048;
 
 /// Why an address is banned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Reason {
     /// It alone sent the blocks of a piece that failed its hash.
+    #[error("it sent bad pieces")]
     BadPiece,
     /// It breaks the protocol, not just once.
+    #[error("it broke the protocol")]
     Protocol,
     /// The operator said so.
+    #[error("the operator banned it")]
     Operator,
 }
 

@@ -51,7 +51,7 @@ fn only_new_plausible_foreign_addresses_become_candidates() {
         ("9.8.7.6:6869", Source::Dht, Added::New),
         ("6.6.6.6:1", Source::Tracker, Added::Banned),
     ] {
-        assert_eq!(peers.add(at(addr), source), expected, "{addr}");
+        assert_eq!(peers.add(secs(0), at(addr), source), expected, "{addr}");
         peers.check_invariants();
     }
 }
@@ -59,8 +59,8 @@ fn only_new_plausible_foreign_addresses_become_candidates() {
 #[test]
 fn dials_go_by_operator_then_failures_then_canonical_priority() {
     let mut peers = manager(Limits { half_open: 100, ..Limits::default() });
-    (0..20).for_each(|n| assert_eq!(peers.add(peer(n), Source::Tracker), Added::New));
-    peers.add(peer(7), Source::User);
+    (0..20).for_each(|n| assert_eq!(peers.add(secs(0), peer(n), Source::Tracker), Added::New));
+    peers.add(secs(0), peer(7), Source::User);
     let first = dial_all(&mut peers, secs(0));
     assert_eq!((first.len(), first[0]), (20, peer(7)));
     let priorities: Vec<_> = first[1..].iter().map(|&addr| peers.priority(addr)).collect();
@@ -80,13 +80,15 @@ fn dials_go_by_operator_then_failures_then_canonical_priority() {
 #[test]
 fn half_open_and_connection_limits_hold() {
     let mut peers = manager(Limits { half_open: 3, connections: 5, ..Limits::default() });
-    (0..20).for_each(|n| _ = peers.add(peer(n), Source::Tracker));
+    (0..20).for_each(|n| _ = peers.add(secs(0), peer(n), Source::Tracker));
     let dialed = dial_all(&mut peers, secs(0));
     assert_eq!(dialed.len(), 3);
     for (n, &addr) in (0..).zip(&dialed) {
         peers.on_connected(secs(0), addr, Origin::Outgoing, id(n)).unwrap();
     }
+    assert_eq!(peers.poll_timeout(), Some(Time::ZERO), "there is room for two more");
     assert_eq!(dial_all(&mut peers, secs(0)).len(), 2);
+    assert_eq!(peers.poll_timeout(), None, "there is no room");
     for n in 100..102 {
         peers.on_connected(secs(0), peer(n), Origin::Incoming, id(n)).unwrap();
     }
@@ -100,8 +102,8 @@ fn half_open_and_connection_limits_hold() {
 #[test]
 fn failures_back_off_and_the_fifth_drops_whom_the_operator_did_not_name() {
     let mut peers = manager(Limits::default());
-    peers.add(peer(1), Source::Pex);
-    peers.add(peer(2), Source::User);
+    peers.add(secs(0), peer(1), Source::Pex);
+    peers.add(secs(0), peer(2), Source::User);
     let mut now = secs(0);
     let mut tries = [Vec::new(), Vec::new()];
     for _ in 0..12 {
@@ -119,16 +121,16 @@ fn failures_back_off_and_the_fifth_drops_whom_the_operator_did_not_name() {
         assert!((expected * 3 / 4 - 1..=expected * 5 / 4 + 1).contains(&gap), "{tries:?}");
     }
     assert!(tries[1].len() > 5);
-    assert_eq!((peers.counts().candidates, peers.add(peer(1), Source::Tracker)), (1, Added::New));
+    assert_eq!((peers.counts().candidates, peers.add(secs(0), peer(1), Source::Tracker)), (1, Added::New));
 }
 
 #[test]
 fn a_full_table_lets_go_of_the_worst_untried_and_keeps_the_operators() {
     let mut peers = manager(Limits { candidates: 10, ..Limits::default() });
-    peers.add(peer(0), Source::User);
+    peers.add(secs(0), peer(0), Source::User);
     let all: Vec<_> = (0..200).map(peer).collect();
     for &addr in &all {
-        peers.add(addr, Source::Pex);
+        peers.add(secs(0), addr, Source::Pex);
         peers.check_invariants();
     }
     let mut best: Vec<_> = all[1..].iter().map(|&addr| peers.priority(addr)).collect();
@@ -137,14 +139,14 @@ fn a_full_table_lets_go_of_the_worst_untried_and_keeps_the_operators() {
     assert_eq!((kept.len(), kept[0]), (10, peer(0)));
     let kept: Vec<_> = kept[1..].iter().map(|&addr| peers.priority(addr)).collect();
     assert_eq!(kept, best[..9]);
-    assert_eq!(peers.add(peer(500), Source::Pex), Added::Full, "everyone is in use");
+    assert_eq!(peers.add(secs(0), peer(500), Source::Pex), Added::Full, "everyone is in use");
 }
 
 #[test]
 fn one_ip_has_one_connection_and_cannot_fill_the_table() {
     let mut peers = manager(Limits::default());
     let port = |port: u16| SocketAddr::from(([20, 0, 0, 1], port));
-    let added: Vec<_> = (1..10).map(|n| peers.add(port(n), Source::Pex)).collect();
+    let added: Vec<_> = (1..10).map(|n| peers.add(secs(0), port(n), Source::Pex)).collect();
     assert_eq!(added.iter().filter(|&&added| added == Added::New).count(), MAX_OF_IP);
     let dialed = dial_all(&mut peers, secs(0));
     assert_eq!(dialed.len(), 1);
@@ -152,7 +154,7 @@ fn one_ip_has_one_connection_and_cannot_fill_the_table() {
     assert_eq!(dial_all(&mut peers, secs(500)), []);
     assert_eq!(peers.on_connected(secs(0), port(99), Origin::Incoming, id(2)), Err(Refusal::SameIp));
     let local = |n: u16| SocketAddr::from(([127, 0, 0, 1], n));
-    assert!((1..40).all(|n| peers.add(local(n), Source::Tracker) == Added::New));
+    assert!((1..40).all(|n| peers.add(secs(0), local(n), Source::Tracker) == Added::New));
     assert_eq!(dial_all(&mut peers, secs(501)).len(), 20, "loopback is shared by many");
     peers.set_limits(Limits { one_per_ip: false, ..Limits::default() });
     peers.on_connected(secs(600), port(99), Origin::Incoming, id(2)).unwrap();
@@ -162,13 +164,13 @@ fn one_ip_has_one_connection_and_cannot_fill_the_table() {
 #[test]
 fn a_peer_is_connected_once_and_we_never_to_ourselves() {
     let mut peers = manager(Limits::default());
-    peers.add(peer(1), Source::Tracker);
-    peers.add(peer(2), Source::Tracker);
+    peers.add(secs(0), peer(1), Source::Tracker);
+    peers.add(secs(0), peer(2), Source::Tracker);
     dial_all(&mut peers, secs(0));
     peers.on_connected(secs(0), peer(1), Origin::Outgoing, id(1)).unwrap();
     assert_eq!(peers.on_connected(secs(0), peer(9), Origin::Incoming, id(1)), Err(Refusal::SamePeer));
     assert_eq!(peers.on_connected(secs(0), peer(2), Origin::Outgoing, OWN_ID), Err(Refusal::Myself));
-    assert_eq!(peers.add(peer(2), Source::Tracker), Added::Own);
+    assert_eq!(peers.add(secs(0), peer(2), Source::Tracker), Added::Own);
     peers.on_closed(secs(1), peer(1), Why::Stopping);
     peers.on_connected(secs(2), peer(9), Origin::Incoming, id(1)).unwrap();
     peers.check_invariants();
@@ -179,9 +181,9 @@ fn an_incoming_peer_that_tells_its_port_can_be_dialled_later() {
     let mut peers = manager(Limits::default());
     let remote = SocketAddr::new(peer(1).ip(), 50_000);
     peers.on_connected(secs(0), remote, Origin::Incoming, id(1)).unwrap();
-    peers.on_listen_port(remote, 6881);
-    peers.on_listen_port(remote, 7000);
-    assert_eq!(peers.add(peer(1), Source::Tracker), Added::Known);
+    peers.on_listen_port(secs(1), remote, 6881);
+    peers.on_listen_port(secs(1), remote, 7000);
+    assert_eq!(peers.add(secs(0), peer(1), Source::Tracker), Added::Known);
     assert_eq!(peers.next_dial(secs(0)), None);
     peers.on_closed(secs(100), remote, Why::Ended);
     assert_eq!(peers.poll_timeout(), Some(secs(160)));
@@ -192,7 +194,7 @@ fn an_incoming_peer_that_tells_its_port_can_be_dialled_later() {
 #[test]
 fn a_connection_that_ends_at_once_counts_as_a_failure() {
     let mut peers = manager(Limits::default());
-    peers.add(peer(1), Source::Tracker);
+    peers.add(secs(0), peer(1), Source::Tracker);
     for _ in 0..MAX_FAILURES {
         let now = peers.poll_timeout().unwrap_or_default();
         assert_eq!(peers.next_dial(now), Some(peer(1)));
@@ -205,7 +207,7 @@ fn a_connection_that_ends_at_once_counts_as_a_failure() {
 #[test]
 fn seeds_are_not_dialled_while_we_seed() {
     let mut peers = manager(Limits::default());
-    (1..4).for_each(|n| _ = peers.add(peer(n), Source::Tracker));
+    (1..4).for_each(|n| _ = peers.add(secs(0), peer(n), Source::Tracker));
     peers.mark_seed(peer(1), true);
     peers.mark_seed(peer(2), true);
     peers.set_seeding(true);
@@ -226,7 +228,8 @@ fn a_ban_closes_forgets_and_refuses() {
     let mut peers = manager(Limits { one_per_ip: false, ..Limits::default() });
     let ip: IpAddr = "2001:db8:5::1".parse().unwrap();
     let near = at("[2001:db8:5::2]:10");
-    (1..4).for_each(|port| assert_eq!(peers.add(SocketAddr::new(ip, port), Source::Pex), Added::New));
+    (1..4)
+        .for_each(|port| assert_eq!(peers.add(secs(0), SocketAddr::new(ip, port), Source::Pex), Added::New));
     let (first, second) = (peers.next_dial(secs(0)).unwrap(), peers.next_dial(secs(0)).unwrap());
     peers.on_connected(secs(0), first, Origin::Outgoing, id(1)).unwrap();
     peers.on_connected(secs(0), near, Origin::Incoming, id(2)).unwrap();
@@ -241,13 +244,13 @@ fn a_ban_closes_forgets_and_refuses() {
     assert_eq!(peers.counts(), Counts { banned: 1, ..Counts::default() });
     assert_eq!(peers.bans().next().map(|(_, ban)| (ban.reason, ban.times)), Some((Reason::BadPiece, 1)));
     assert!(peers.unban(near.ip()) && !peers.unban(near.ip()));
-    assert_eq!(peers.add(near, Source::Dht), Added::New);
+    assert_eq!(peers.add(secs(0), near, Source::Dht), Added::New);
 }
 
 #[test]
 fn priorities_follow_our_address_when_it_becomes_known() {
     let mut peers = PeerMgr::new(Limits::default(), OWN_ID, 1);
-    (0..50).for_each(|n| _ = peers.add(peer(n), Source::Tracker));
+    (0..50).for_each(|n| _ = peers.add(secs(0), peer(n), Source::Tracker));
     assert_eq!(peers.priority(peer(1)), 0);
     peers.set_own(&[at("127.0.0.1:1"), at("9.8.7.6:6868"), peer(3)]);
     peers.check_invariants();
@@ -255,13 +258,17 @@ fn priorities_follow_our_address_when_it_becomes_known() {
     let best = (0..50).filter(|&n| n != 3).map(|n| peers.priority(peer(n))).max();
     let first = peers.next_dial(secs(0)).map(|addr| peers.priority(addr));
     assert_eq!(first, best);
-    assert_eq!(peers.add(at("127.0.0.1:9"), Source::Pex), Added::New, "we are on loopback ourselves");
+    assert_eq!(
+        peers.add(secs(0), at("127.0.0.1:9"), Source::Pex),
+        Added::New,
+        "we are on loopback ourselves"
+    );
 }
 
 #[test]
 fn what_is_worth_saving_is_what_once_worked() {
     let mut peers = manager(Limits::default());
-    (0..10).for_each(|n| _ = peers.add(peer(n), Source::Tracker));
+    (0..10).for_each(|n| _ = peers.add(secs(0), peer(n), Source::Tracker));
     let dialed = dial_all(&mut peers, secs(0));
     peers.on_connected(secs(0), dialed[8], Origin::Outgoing, id(8)).unwrap();
     peers.on_connected(secs(0), dialed[9], Origin::Outgoing, id(9)).unwrap();
@@ -335,19 +342,21 @@ proptest! {
             match op {
                 Op::Add(n, source) => {
                     let before = peers.counts().candidates;
-                    let added = peers.add(some_peer(n), source);
+                    let added = peers.add(now, some_peer(n), source);
                     let after = peers.counts().candidates;
                     prop_assert!(after <= before.max(limits.candidates));
                     prop_assert!(added == Added::New || before == after);
                 }
-                Op::Dial => if let Some(addr) = peers.next_dial(now) {
+                Op::Dial => match peers.next_dial(now) {
+                    None => prop_assert!(peers.poll_timeout().is_none_or(|at| at > now)),
+                    Some(addr) => {
                     prop_assert!(!dialing.contains(&addr) && !peers.is_banned(addr.ip()));
                     dialing.push(addr);
                     prop_assert!(dialing.len() <= limits.half_open);
                     prop_assert!(dialing.len() + open.len() <= limits.connections);
                     let same = open.iter().chain(&dialing).filter(|other| other.ip() == addr.ip()).count();
                     prop_assert!(same == 1 || !limits.one_per_ip);
-                },
+                }},
                 Op::Fail(n) if n < dialing.len() => peers.on_failed(now, dialing.swap_remove(n)),
                 Op::Connect(n, peer) if n < dialing.len() => {
                     let addr = dialing.swap_remove(n);
@@ -362,7 +371,7 @@ proptest! {
                         open.push(addr);
                     }
                 }
-                Op::Listen(n, port) if n < open.len() => peers.on_listen_port(open[n], port),
+                Op::Listen(n, port) if n < open.len() => peers.on_listen_port(now, open[n], port),
                 Op::Close(n, why) if n < open.len() => peers.on_closed(now, open.swap_remove(n), why),
                 Op::Ban(n) => {
                     let close = peers.ban(now, some_peer(n).ip(), Reason::Protocol);
