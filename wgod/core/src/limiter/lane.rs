@@ -246,7 +246,8 @@ impl Lane {
                 self.global.is_some() && self.shares.waiting.first().is_some_and(|first| first.0 <= served)
             }
         };
-        if overtakes && served >= self.shares.clock {
+        let lags = self.global.is_some() && served < self.shares.clock;
+        if overtakes && !lags {
             return 0;
         }
         let turn = if waiting { self.turn(t) } else { self.max_grant(t) };

@@ -63,7 +63,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn no_sequence_of_operations_breaks_a_limit_or_the_books(ops in prop::collection::vec(op(), 1..400)) {
