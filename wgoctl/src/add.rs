@@ -1,6 +1,7 @@
 //! `wgoctl add`: torrents from files, folders, standard input, magnet links and URLs.
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use wgo_api::params::{AddParams, Check, Goal, Source};
 use wgo_api::result::{AddResult, AddStatus, Added};
@@ -100,12 +101,16 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     let given = sources::gather(&args.sources, context.console);
     let labels: Vec<String> = given.iter().map(|given| given.label.clone()).collect();
     let result = AddResult { torrents: send(given, &template, context).await? };
-    let waited = match args.wait {
-        Some(goal) => wait(&result, goal.into(), context).await,
-        None => Ok(()),
-    };
     report(context, &result, &labels)?;
-    waited?;
+    if let Some(goal) = args.wait {
+        // What was added is known now; the wait may take days.
+        context.console.out.flush().map_err(Failure::Output)?;
+        if let Err(failure) = wait(&result, goal.into(), context).await {
+            // The document is out: that the wait failed is told by the exit code.
+            context.console.complain(&failure, false);
+            return Ok(failure.exit_code());
+        }
+    }
     Ok(exit_code_of(result.torrents.iter().map(|added| match added.status {
         AddStatus::Failed => Some(added.kind.unwrap_or(Kind::Other)),
         AddStatus::Added | AddStatus::Present => None,
@@ -205,8 +210,11 @@ async fn flush(
 async fn wait(result: &AddResult, goal: Goal, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let wanted = result.torrents.iter().filter(|added| added.status != AddStatus::Failed);
     let ids: Vec<String> = wanted.filter_map(|added| added.info_hash.clone()).collect();
+    // One limit for all of them, not one for each.
+    let end = context.patience().map(|limit| Instant::now() + limit);
     for id in ids {
-        wait_for(&id, goal, context).await?;
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        wait_for(&id, goal, left, context).await?;
     }
     Ok(())
 }

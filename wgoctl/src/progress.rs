@@ -17,13 +17,16 @@ const BAR: usize = 20;
 /// Columns of the line where standard output, whose width is known, is not the terminal.
 const USUAL_COLUMNS: usize = 80;
 
-/// Waits until the torrent reaches the goal, as long as `--timeout` allows.
+/// Waits until the torrent reaches the goal; `None` waits for ever.
+///
+/// # Errors
+/// Kind `timeout` when `patience` ends first, and the torrent's own trouble.
 pub(crate) async fn wait_for(
     id: &str,
     goal: Goal,
+    patience: Option<Duration>,
     context: &mut Context<'_, '_>,
 ) -> Result<Torrent, Failure> {
-    let patience = context.patience();
     let params =
         WaitParams { id: id.to_owned(), goal, timeout_secs: patience.map(|limit| limit.as_secs().max(1)) };
     let waiter = context.waiting_client(patience);

@@ -14,6 +14,7 @@ pub(crate) struct FileTorrent {
     pub(crate) info_hash: String,
     pub(crate) info_hash_v2: Option<String>,
     pub(crate) name: String,
+    /// Without pad files: what it takes on disk.
     pub(crate) size_bytes: u64,
     pub(crate) piece_length: u32,
     pub(crate) pieces: u32,

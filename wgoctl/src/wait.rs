@@ -22,7 +22,8 @@ pub struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
-    let result = WaitResult { torrent: wait_for(&args.id, args.goal.into(), context).await? };
+    let torrent = wait_for(&args.id, args.goal.into(), context.patience(), context).await?;
+    let result = WaitResult { torrent };
     context.answer(&result, |result, _| {
         format!("{}: {}\n", clean(&result.torrent.name), result.torrent.state)
     })?;

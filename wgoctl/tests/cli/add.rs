@@ -119,6 +119,9 @@ fn waiting_follows_adding() {
     rig.run(&["add", MAGNET, "--wait", "metadata"]).code(0);
     assert_eq!(rig.last_call().1["for"], "metadata");
     rig.run(&["add", MAGNET, "--wait", "done", "--timeout", "1"]).code(7).says(&["Present "]);
+    let document = rig.run(&["--json", "add", MAGNET, "--wait", "done", "--timeout", "1"]);
+    assert_eq!(document.code, 7);
+    assert_eq!(document.json()["torrents"][0]["status"], "present");
 }
 
 #[test]
