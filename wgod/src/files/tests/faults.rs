@@ -143,6 +143,7 @@ fn a_sync_that_failed_when_a_file_made_room_is_not_lost() {
     assert_eq!(bench.store(0), StoreOutcome::Stored);
     bench.fault(Fault::SyncOnce);
     assert_eq!(bench.store(1), StoreOutcome::Stored, "the other file's fault");
+    assert!(bench.disk.0.lock().unwrap().is_none(), "synced before it was closed");
     let outcome = bench.rig.sync(&bench.files, false);
     assert_eq!(outcome.failed.len(), 1);
     assert_eq!((outcome.failed[0].0, outcome.failed[0].1.kind), (FileIndex(0), DiskErrorKind::Io));

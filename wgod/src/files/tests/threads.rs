@@ -117,6 +117,54 @@ async fn a_stop_gives_up_on_a_hung_device_and_ends_what_waited() {
 }
 
 #[tokio::test]
+async fn a_stop_ends_those_who_wait_for_room() {
+    let disk = Arc::new(Hanging::default());
+    let rig = rig(disk.clone(), 1);
+    let torrent = multi("q", 16384, &[file("a", 100)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    disk.set(true);
+    let (tx, rx) = mpsc::channel();
+    let submit_until_refused = async {
+        while rx.try_recv().is_err() {
+            rig.storage.submit(store(&rig, &files, &torrent, &tx)).await;
+        }
+        disk.set(false);
+    };
+    let both = async { tokio::join!(submit_until_refused, rig.storage.stop(PATIENCE)) };
+    let (_, hung) = tokio::time::timeout(PATIENCE / 2, both).await.expect("nobody waits for a dead queue");
+    assert_eq!(hung, []);
+}
+
+#[tokio::test]
+async fn a_check_gets_its_turn_among_many_stores_and_they_theirs() {
+    let disk = Arc::new(Hanging::default());
+    let rig = rig(disk.clone(), 1);
+    let torrent = multi("q", 16384, &[file("a", 16384 * 8)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    rig.store_all(&files, &torrent);
+    disk.set(true);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..60 {
+        let blocks = torrent.blocks(rig.storage.pool(), 0);
+        let order = order.clone();
+        let done = Done::new(move |_: StoreOutcome| order.lock().unwrap().push("store"));
+        rig.storage.submit(Job::Store { torrent: files.clone(), piece: PieceIndex(0), blocks, done }).await;
+    }
+    let checked = order.clone();
+    let done = Done::new(move |_: CheckOutcome| checked.lock().unwrap().push("check"));
+    let check = Check::new(files, CheckPieces::Range(0..8), Box::new(|_| ()), Arc::default(), done);
+    rig.storage.submit_now(Job::Check(Arc::new(check)));
+    disk.set(false);
+    while order.lock().unwrap().len() < 61 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let turn = order.lock().unwrap().iter().position(|what| *what == "check").unwrap();
+    assert!((10..50).contains(&turn), "{turn}");
+}
+
+#[tokio::test]
 async fn a_panic_ends_its_job_and_not_the_thread() {
     let rig = rig(Arc::new(RealDisk), 1);
     let torrent = multi("p", 16384, &[file("a", 100)]);
