@@ -25,7 +25,7 @@ pub fn start(engine: &Arc<Engine>, torrent: &Arc<Torrent>, addr: SocketAddr) {
 
 async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr) {
     let failed = |why: String| {
-        tracing::debug!(target: "peer", %addr, why, "not connected");
+        tracing::debug!(%addr, why, "not connected");
         engine.call(&torrent, |swarm, now| swarm.on_dial_failed(now, addr));
     };
     let Some(place) = engine.take_place() else { return failed("`max_peers` reached".into()) };

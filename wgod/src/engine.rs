@@ -78,7 +78,7 @@ impl Engine {
                     PieceOutcome::Stored
                 }
                 StoreOutcome::BadHash => {
-                    owner.span.in_scope(|| tracing::info!(target: "torrent", piece = piece.0, "wrong hash"));
+                    owner.span.in_scope(|| tracing::info!(piece = piece.0, "wrong hash"));
                     PieceOutcome::BadHash(BadBlocks::All)
                 }
                 StoreOutcome::Failed(error) => {

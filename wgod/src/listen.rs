@@ -33,7 +33,7 @@ pub fn bind(ips: &[IpAddr], port: u16, flexible: bool) -> Result<Vec<Listener>, 
     let wanted = if ips.is_empty() { &everywhere[..] } else { ips };
     match bind_all(wanted, port, ips.is_empty()) {
         Err(failed) if flexible && failed.error.kind() == io::ErrorKind::AddrInUse => {
-            tracing::warn!(target: "listen", port, "port is taken; using another");
+            tracing::warn!(port, "port is taken; using another");
             bind_all(wanted, 0, ips.is_empty())
         }
         result => result,
@@ -51,7 +51,7 @@ fn bind_all(ips: &[IpAddr], port: u16, lenient: bool) -> Result<Vec<Listener>, C
                 listeners.push(listener);
             }
             Err(error) if lenient && is_missing_family(&error) && ips.len() > 1 => {
-                tracing::info!(target: "listen", %addr, %error, "not listening there");
+                tracing::info!(%addr, %error, "not listening there");
             }
             Err(error) => return Err(CannotListen { addr, error }),
         }
@@ -78,7 +78,7 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
             Ok((transport, addr)) => {
                 if greeting.fetch_add(1, Ordering::Relaxed) >= MAX_GREETING {
                     greeting.fetch_sub(1, Ordering::Relaxed);
-                    tracing::debug!(target: "listen", %addr, "too many handshakes under way");
+                    tracing::debug!(%addr, "too many handshakes under way");
                     continue;
                 }
                 let (engine, greeting, stopping) = (engine.clone(), greeting.clone(), stopping.clone());
@@ -91,7 +91,7 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
                 });
             }
             Err(error) => {
-                tracing::warn!(target: "listen", %error, "cannot accept; trying on");
+                tracing::warn!(%error, "cannot accept; trying on");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -103,7 +103,7 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
 /// Shakes hands and gives the connection to a task of its torrent.
 async fn greet(engine: &Arc<Engine>, transport: Transport, addr: SocketAddr) {
     let Some(place) = engine.take_place() else {
-        return tracing::debug!(target: "listen", %addr, "refused: `max_peers` reached");
+        return tracing::debug!(%addr, "refused: `max_peers` reached");
     };
     match peer::accept(engine, &transport, addr).await {
         Ok((torrent, info)) => {
@@ -113,6 +113,6 @@ async fn greet(engine: &Arc<Engine>, transport: Transport, addr: SocketAddr) {
                 drop(place);
             });
         }
-        Err(reason) => tracing::debug!(target: "listen", %addr, %reason, "no handshake"),
+        Err(reason) => tracing::debug!(%addr, %reason, "no handshake"),
     }
 }

@@ -57,12 +57,12 @@ pub async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, transport: Transpor
     let addr = info.addr;
     let key = match torrent.call(|swarm, now| swarm.connect(now, info)) {
         Ok(Ok(key)) => key,
-        Ok(Err(reason)) => return tracing::debug!(target: "peer", %addr, %reason, "not connected"),
+        Ok(Err(reason)) => return tracing::debug!(%addr, %reason, "not connected"),
         Err(Broken) => return,
     };
     let waker = Arc::new(Notify::new());
     torrent.set_waker(key, waker.clone());
-    tracing::debug!(target: "peer", %addr, "connected");
+    tracing::debug!(%addr, "connected");
     let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
     let mut receiver = Receiver::new(flow(Direction::Down), torrent.info.layout.piece_count());
     let mut sender = Sender::new(flow(Direction::Up));
@@ -72,8 +72,8 @@ pub async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, transport: Transpor
     let _closed = torrent.call(|swarm, now| {
         let said = swarm.closing(key).unwrap_or_else(|| reason.clone());
         match &said {
-            CloseReason::Fault(fault) => tracing::info!(target: "peer", %addr, %fault, "closed"),
-            _ => tracing::debug!(target: "peer", %addr, reason = %said, "closed"),
+            CloseReason::Fault(fault) => tracing::info!(%addr, %fault, "closed"),
+            _ => tracing::debug!(%addr, reason = %said, "closed"),
         }
         swarm.disconnect(now, key, reason);
     });

@@ -154,7 +154,7 @@ impl Driver {
         }
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
-        tracing::info!(target: "session", torrent = entry.settings.name, "added");
+        tracing::info!(torrent = entry.settings.name, "added");
         let check = if entry.info.layout.piece_count() == 0 { Check::None } else { check };
         self.session.add(self.engine.clock.now(), id, hashes, started, check, false);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));

@@ -151,7 +151,7 @@ impl Driver {
         if let Some(entry) = self.forget(id) {
             self.totals.downloaded += entry.counters.downloaded;
             self.totals.uploaded += entry.counters.uploaded;
-            tracing::info!(target: "session", torrent = entry.settings.name, "removed");
+            tracing::info!(torrent = entry.settings.name, "removed");
         }
         drop(reply.send(result));
     }

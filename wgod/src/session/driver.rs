@@ -1,6 +1,6 @@
 //! The task that owns the session: one loop over commands, events, actions, ended operations and the
 //! session's clock.
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub struct Driver {
     pub(super) seed: u64,
     pub(super) next_id: u64,
     pub(super) ops: JoinSet<(TorrentId, Outcome)>,
-    /// Hashes that are being added.
-    pub(super) adding: HashSet<WireHash>,
+    /// Tasks that gather an answer for a caller.
+    pub(super) replies: JoinSet<()>,
     /// Who waits for a torrent to wake.
     pub(super) waking: HashMap<TorrentId, Vec<oneshot::Sender<Option<Arc<Torrent>>>>>,
     /// Number of the last visible change.
@@ -50,7 +50,6 @@ pub struct Driver {
     pub(super) removed: VecDeque<(u64, String)>,
     /// Totals of earlier runs.
     pub(super) totals: Totals,
-    /// Counters of torrents removed in this run, and what live ones began with.
     commands: mpsc::Receiver<Command>,
     events: mpsc::UnboundedReceiver<Event>,
     actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
@@ -98,7 +97,7 @@ impl Driver {
             seed: start.seed,
             next_id: start.next_id.0,
             ops: JoinSet::new(),
-            adding: HashSet::new(),
+            replies: JoinSet::new(),
             waking: HashMap::new(),
             version: 0,
             changed,
@@ -115,7 +114,7 @@ impl Driver {
         store
             .load(|record| match record {
                 Ok(record) => records.push(record),
-                Err(error) => tracing::error!(target: "store", %error, "a torrent can't be read; it is kept aside"),
+                Err(error) => tracing::error!(%error, "a torrent can't be read; it is kept aside"),
             })
             .await?;
         let mut suspects = start.suspects;
@@ -134,13 +133,13 @@ impl Driver {
     ) -> Result<(), StoreError> {
         let id = record.id;
         let Some(raw) = self.engine.store.metainfo(id).await? else {
-            tracing::error!(target: "store", id = id.0, name = record.settings.name, "its metainfo is missing; it is left alone");
+            tracing::error!(id = id.0, name = record.settings.name, "its metainfo is missing; it is left alone");
             return Ok(());
         };
         let metainfo = match Metainfo::parse(&raw) {
             Ok(metainfo) => metainfo,
             Err(error) => {
-                tracing::error!(target: "store", id = id.0, name = record.settings.name, %error, "its metainfo is damaged; it is left alone");
+                tracing::error!(id = id.0, name = record.settings.name, %error, "its metainfo is damaged; it is left alone");
                 return Ok(());
             }
         };
@@ -188,6 +187,7 @@ impl Driver {
                 Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
                 Some(id) = self.broken.recv() => self.on_broken(id),
                 Some(ended) = self.ops.join_next() => self.on_op(ended),
+                Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
                 _ = trim.tick() => { self.engine.pool.trim(); }
             }
@@ -221,14 +221,14 @@ impl Driver {
         self.save_totals().await;
         self.engine.announces.close();
         if tokio::time::timeout(FAREWELL, self.engine.announces.wait()).await.is_err() {
-            tracing::info!(target: "tracker", "some trackers did not answer `stopped` in time");
+            tracing::info!("some trackers did not answer `stopped` in time");
         }
     }
 
     async fn save_totals(&self) {
         let totals = self.all_totals();
         if let Err(error) = self.engine.store.put(vec![crate::store::Change::Totals(totals)]).await {
-            tracing::warn!(target: "store", %error, "totals not saved");
+            tracing::warn!(%error, "totals not saved");
         }
     }
 

@@ -6,13 +6,15 @@ use wgo_core::TorrentId;
 use wgo_core::peer::CloseReason;
 use wgo_core::session::{Effect, Fault, FaultKind, share_memory};
 use wgo_core::swarm::Action;
-use wgo_core::tracker::{Announce, Outcome as Answer, Retry};
+use wgo_core::tracker::{Announce, Event as Event3, Outcome as Answer, Retry};
 
 use super::ops::Op;
 use super::{Driver, Event, fault};
 use crate::files::BlockBuf;
 use crate::torrent::Torrent;
-use crate::tracker::{AnnounceQuery, TrackerFailure};
+use wgo_proto::tracker as wire;
+
+use crate::tracker::TrackerError;
 
 impl Driver {
     /// Carries out everything that the session wants.
@@ -82,7 +84,7 @@ impl Driver {
     /// The torrent finished, durably: the trackers hear of it, and it is no longer written to.
     fn completed(&mut self, id: TorrentId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        tracing::info!(target: "session", torrent = entry.settings.name, "complete");
+        tracing::info!(torrent = entry.settings.name, "complete");
         if let Some(live) = entry.live.clone() {
             self.engine.call(&live, |swarm, now| swarm.announce_completed(now));
         }
@@ -104,12 +106,19 @@ impl Driver {
     /// Carries an announce to its tracker, in a task that outlives the torrent.
     fn announce(&self, torrent: &Arc<Torrent>, announce: Announce) {
         let (engine, torrent) = (self.engine.clone(), torrent.clone());
-        let query = AnnounceQuery::of(&announce, torrent.hash, engine.peer_id, engine.port);
+        let told = self.announcement(&torrent, &announce);
         self.engine.announces.spawn(async move {
+            let query = wire::http::AnnounceQuery {
+                announce: &told,
+                tracker_id: announce.tracker_id.as_deref(),
+                ip: None,
+                ipv4: None,
+                ipv6: None,
+            };
             let answer = engine.trackers.announce(&announce.url, &query).await;
             engine.call(&torrent, |swarm, now| match &answer {
                 Ok(reply) => {
-                    let outcome = Answer::from(reply);
+                    let outcome = outcome_of(reply);
                     swarm.on_announced(now, announce.id, &outcome, &reply.peers);
                 }
                 Err(failure) => {
@@ -117,6 +126,25 @@ impl Driver {
                 }
             });
         });
+    }
+
+    /// What a tracker is told.
+    fn announcement(&self, torrent: &Torrent, announce: &Announce) -> wire::Announce {
+        wire::Announce {
+            hash: torrent.hash,
+            peer_id: self.engine.peer_id,
+            port: self.engine.port,
+            uploaded: announce.stats.uploaded,
+            downloaded: announce.stats.downloaded,
+            left: announce.stats.left,
+            event: announce.event.map(|event| match event {
+                Event3::Started => wire::Event::Started,
+                Event3::Completed => wire::Event::Completed,
+                Event3::Stopped => wire::Event::Stopped,
+            }),
+            key: announce.key,
+            num_want: Some(announce.stats.num_want),
+        }
     }
 
     pub(super) fn on_event(&mut self, event: Event) {
@@ -141,7 +169,7 @@ impl Driver {
     pub(super) fn fault(&mut self, id: TorrentId, fault: Fault) {
         let known = self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
         if !known && let Some(entry) = self.entries.get(&id) {
-            tracing::warn!(target: "session", torrent = entry.settings.name, error = fault.message, "torrent stands");
+            tracing::warn!(torrent = entry.settings.name, error = fault.message, "torrent stands");
         }
         self.session.on_fault(self.engine.clock.now(), id, fault);
         self.touch();
@@ -163,10 +191,23 @@ impl Driver {
     }
 }
 
-fn retry_of(failure: &TrackerFailure) -> Retry {
+fn retry_of(failure: &TrackerError) -> Retry {
     match failure.retry() {
         None => Retry::BackOff,
-        Some(None) => Retry::Never,
-        Some(Some(wait)) => Retry::After(wait),
+        Some(wire::Retry::Never) => Retry::Never,
+        Some(wire::Retry::After(wait)) => Retry::After(wait),
+    }
+}
+
+fn outcome_of(reply: &wire::AnnounceReply) -> Answer {
+    Answer {
+        interval: reply.interval,
+        min_interval: reply.min_interval,
+        tracker_id: reply.tracker_id.clone(),
+        seeders: reply.counts.seeders,
+        leechers: reply.counts.leechers,
+        downloaded: reply.counts.completed,
+        peers: reply.peers.len(),
+        warning: reply.warning.clone(),
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinError;
+use wgo_api::result::Added;
 use wgo_core::TorrentId;
 use wgo_core::session::{Check, Fault};
 use wgo_proto::{Bitfield, PieceIndex};
@@ -22,6 +23,8 @@ use crate::torrent::Torrent;
 /// What can be asked of a torrent's lane.
 #[derive(Debug)]
 pub(super) enum Op {
+    /// Make a new torrent durable.
+    Add { changes: Vec<Change>, check: Check, reply: oneshot::Sender<Added> },
     /// Hash what must be hashed.
     Check(Check),
     /// Make a Swarm.
@@ -44,7 +47,12 @@ pub(super) enum Op {
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// A check found these pieces.
-    Checked { files: Arc<TorrentFiles>, have: Bitfield, stamps: Vec<Option<FileStamp>> },
+    Checked {
+        files: Arc<TorrentFiles>,
+        have: Bitfield,
+        stamps: Vec<Option<FileStamp>>,
+        completed_at: Option<u64>,
+    },
     /// A check was cancelled.
     Cancelled,
     /// The torrent is live.
@@ -61,6 +69,8 @@ pub(super) enum Outcome {
     Healed { files: Arc<TorrentFiles> },
     /// Something stands in the way.
     Faulted(Fault),
+    /// A new torrent is durable, or could not be made so.
+    Added { check: Check, result: Result<(), String>, reply: oneshot::Sender<Added> },
     /// It is gone.
     Removed { result: Result<(), String>, reply: oneshot::Sender<Result<(), String>> },
     /// Nothing to report.
@@ -147,7 +157,6 @@ impl Driver {
         }
         let Some(op) = entry.lane.pop_front() else { return };
         entry.busy = true;
-        let span = tracing::Span::current();
         let cx = self.cx(id);
         let Some(cx) = cx else { return };
         match op {
@@ -156,30 +165,36 @@ impl Driver {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.check = Some(progress.clone());
                 }
-                self.spawn(span, id, check::run(cx, kind, progress));
+                self.spawn(id, check::run(cx, kind, progress));
             }
-            Op::GoLive => self.spawn(span, id, live::go_live(cx)),
-            Op::GoDormant => self.spawn(span, id, live::go_dormant(cx)),
-            Op::Halt => self.spawn(span, id, live::halt(cx)),
-            Op::Checkpoint => self.spawn(span, id, checkpoint::run(cx)),
-            Op::Probe => self.spawn(span, id, live::probe(cx)),
+            Op::GoLive => self.spawn(id, live::go_live(cx)),
+            Op::GoDormant => self.spawn(id, live::go_dormant(cx)),
+            Op::Halt => self.spawn(id, live::halt(cx)),
+            Op::Checkpoint => self.spawn(id, checkpoint::run(cx)),
+            Op::Probe => self.spawn(id, live::probe(cx)),
             Op::Save => {
                 let settings = self.wishes(id);
                 let store = self.engine.store.clone();
-                self.spawn(span, id, async move {
+                self.spawn(id, async move {
                     if let Some(settings) = settings {
                         report(store.put(vec![Change::Settings(id, Box::new(settings))]).await);
                     }
                     Outcome::Done
                 });
             }
-            Op::Remove { data, reply } => self.spawn(span, id, remove::run(cx, data, reply)),
+            Op::Add { changes, check, reply } => {
+                let store = self.engine.store.clone();
+                self.spawn(id, async move {
+                    let result = store.put(changes).await.map_err(|error| error.to_string());
+                    Outcome::Added { check, result, reply }
+                });
+            }
+            Op::Remove { data, reply } => self.spawn(id, remove::run(cx, data, reply)),
         }
     }
 
     fn spawn(
         &mut self,
-        _span: tracing::Span,
         id: TorrentId,
         work: impl Future<Output = Outcome> + Send + 'static,
     ) {
@@ -229,7 +244,7 @@ impl Driver {
             Ok(ended) => ended,
             Err(error) => {
                 // The lane of that torrent stays blocked; nobody else is affected.
-                tracing::error!(target: "session", %error, "an operation ended by a defect");
+                tracing::error!(%error, "an operation ended by a defect");
                 return;
             }
         };
@@ -246,7 +261,9 @@ impl Driver {
         let now = self.engine.clock.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match outcome {
-            Outcome::Checked { files, have, stamps } => {
+            Outcome::Checked { files, have, stamps, completed_at } => {
+                entry.completed_at = completed_at;
+                entry.partials.retain(|(piece, _)| !have.get(piece.0));
                 let complete = have.is_full();
                 entry.files = Some(files);
                 entry.durable = have.clone();
@@ -308,6 +325,7 @@ impl Driver {
                 self.waking.remove(&id);
                 self.fault(id, fault);
             }
+            Outcome::Added { check, result, reply } => self.on_added(id, check, result, reply),
             Outcome::NotIdle => self.session.wake(now, id),
             Outcome::Removed { result, reply } => self.on_removed(id, result, reply),
             Outcome::Cancelled | Outcome::Done => {}
@@ -318,6 +336,6 @@ impl Driver {
 /// A store that does not take what is not vital: the log says so, the next time tries again.
 fn report(result: Result<(), StoreError>) {
     if let Err(error) = result {
-        tracing::error!(target: "store", %error, "not saved; it is tried again with the next change");
+        tracing::error!(%error, "not saved; it is tried again with the next change");
     }
 }

@@ -292,16 +292,23 @@ fn peer(view: &PeerView, now: wgo_core::Time) -> Peer {
 }
 
 fn tracker(status: &TrackerStatus, now: wgo_core::Time) -> Tracker {
+    use wgo_core::tracker::State as S;
+    let (word, message) = match &status.state {
+        S::Never => ("idle", None),
+        S::Updating => ("announcing", None),
+        S::Working => ("ok", None),
+        S::Failed { message, .. } | S::Disabled { message } => ("error", Some(message.clone())),
+    };
     Tracker {
         url: status.url.to_string(),
         tier: status.tier as u32,
-        status: Some(status.state.as_str().to_owned()),
-        message: status.message.clone(),
-        next_announce_secs: status.next.map(|at| at.since(now).as_secs()),
-        last_announce_secs: status.last.map(|at| now.since(at).as_secs()),
+        status: Some(word.to_owned()),
+        message: message.or_else(|| status.warning.clone()),
+        next_announce_secs: status.next_announce.map(|at| at.since(now).as_secs()),
+        last_announce_secs: status.last_announce.map(|at| now.since(at).as_secs()),
         seeds: status.seeders,
         leeches: status.leechers,
         completed: status.downloaded,
-        peers: status.peers.map(|peers| peers as u32),
+        peers: Some(status.peers as u32),
     }
 }

@@ -11,6 +11,7 @@ use super::{Cx, Outcome, open_files, run_job};
 use crate::files::{
     Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles,
 };
+use crate::clock::unix_now;
 use crate::store::{Change, FileStamp, Progress};
 
 /// Pieces that a quick check hashes (DESIGN).
@@ -38,18 +39,23 @@ pub(super) async fn run(cx: Cx, kind: Check, progress: Arc<CheckProgress>) -> Ou
         Ok(None) => return Outcome::Cancelled,
         Err(fault) => return Outcome::Faulted(fault),
     };
+    let completed_at = match cx.completed_at {
+        _ if !have.is_full() => None,
+        None => Some(unix_now().max(0) as u64),
+        known => known,
+    };
     let changed = have != cx.durable || cx.writing || cx.stamps.is_empty();
     if changed {
         let change = Progress {
             have: to_stored(&have),
             writing: false,
-            completed_at: cx.completed_at.filter(|_| have.is_full()),
+            completed_at,
             files: stamps.clone(),
             ..Progress::default()
         };
         super::report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
     }
-    Outcome::Checked { files, have, stamps }
+    Outcome::Checked { files, have, stamps, completed_at }
 }
 
 /// Length and time of every file; `None` for one that is missing.
@@ -165,7 +171,7 @@ async fn suspects(
     if list.is_empty() {
         return Ok(Some(have));
     }
-    tracing::info!(target: "files", torrent = cx.info.name, pieces = list.len(), "hashing what the last checkpoint does not cover");
+    tracing::info!(torrent = cx.info.name, pieces = list.len(), "hashing what the last checkpoint does not cover");
     let list: Arc<[PieceIndex]> = list.into_iter().map(PieceIndex).collect();
     let tried = list.clone();
     let found = hash(cx, files, CheckPieces::List(list), have, progress).await?;
@@ -214,7 +220,7 @@ async fn hash(
         CheckOutcome::Cancelled => Ok(None),
         CheckOutcome::Finished(error) => {
             if let Some(error) = error {
-                tracing::warn!(target: "files", torrent = cx.info.name, %error, "some pieces could not be read");
+                tracing::warn!(torrent = cx.info.name, %error, "some pieces could not be read");
             }
             let found = found.lock().unwrap_or_else(PoisonError::into_inner);
             Ok(Some(found.clone()))

@@ -141,7 +141,7 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
     let mut rest = Rest { have, partials, counters, stamps, durable: false, next_announce: None };
     match in_doubt(&outcome) {
         Some(error) => {
-            tracing::warn!(target: "files", torrent = cx.info.name, %error, "not everything could be made durable");
+            tracing::warn!(torrent = cx.info.name, %error, "not everything could be made durable");
             rest.have = cx.durable.clone();
             rest.partials.clear();
         }
@@ -175,7 +175,7 @@ async fn end_tasks(
     }
     live.tasks.close();
     if tokio::time::timeout(TASKS_LIMIT, live.tasks.wait()).await.is_err() {
-        tracing::warn!(target: "files", torrent = cx.info.name, "some of its work hangs; it is left behind");
+        tracing::warn!(torrent = cx.info.name, "some of its work hangs; it is left behind");
     }
     live.call(|swarm, now| (swarm.have_copy(), swarm.partials(), swarm.view(now).counters)).ok()
 }
