@@ -7,3 +7,4 @@ pub mod files;
 pub mod logging;
 pub mod store;
 pub mod systemd;
+pub mod tracker;
