@@ -58,8 +58,9 @@ impl Control {
     pub async fn reload(&self) -> Result<ReloadResult, ApiError> {
         let mut state = self.state.lock().await;
         let file = match &self.file {
-            Some(path) => config::read_file(path, false)
-                .map_err(|e| ApiError::new(Kind::BadConfig, e.to_string()).path(path.display().to_string()))?,
+            Some(path) => config::read_file(path, false).map_err(|e| {
+                ApiError::new(Kind::BadConfig, e.to_string()).path(path.display().to_string())
+            })?,
             None => config::Layer::default(),
         };
         let layers = Layers { file, ..state.layers.clone() };
@@ -89,11 +90,9 @@ impl Control {
             let stored: BTreeMap<String, String> = plan.layers.stored.store().collect();
             let value = stored.get(name).map(|text| serde_json::Value::String(text.clone()));
             let change = StoreChange::Override { key: name.to_owned(), value };
-            self.engine
-                .store
-                .put(vec![change])
-                .await
-                .map_err(|error| ApiError::new(Kind::Disk, format!("the limit could not be saved: {error}")))?;
+            self.engine.store.put(vec![change]).await.map_err(|error| {
+                ApiError::new(Kind::Disk, format!("the limit could not be saved: {error}"))
+            })?;
             self.commit(&mut state, plan).await;
         }
         let limits = &state.running.config.limits;
@@ -116,7 +115,8 @@ impl Control {
         let state = self.state.lock().await;
         let chosen: Vec<KeyId> = KeyId::all()
             .filter(|id| {
-                keys.is_empty() || keys.iter().any(|key| *key == id.name() || key.as_str() == id.key().section)
+                keys.is_empty()
+                    || keys.iter().any(|key| *key == id.name() || key.as_str() == id.key().section)
             })
             .collect();
         if chosen.is_empty() {

@@ -49,7 +49,10 @@ pub async fn run(loaded: Loaded, logging: Logging, torrents: Vec<TorrentSource>)
     let (store, stored) = open_store(&loaded)?;
     if !stored.recovery.clean {
         let suspects: usize = stored.recovery.suspect.values().map(Vec::len).sum();
-        tracing::warn!(pieces = suspects, "the last run did not end in order; what it stored since its last checkpoint is hashed");
+        tracing::warn!(
+            pieces = suspects,
+            "the last run did not end in order; what it stored since its last checkpoint is hashed"
+        );
     }
     let overrides: Vec<(String, String)> = stored
         .overrides
@@ -128,7 +131,10 @@ impl Daemon {
             shaper: Shaper::new(clock),
             registry: Registry::new(broken),
             timers: Timers::default(),
-            trackers: Trackers::start(TrackerSettings { local: config.network.ip.clone(), ..TrackerSettings::default() })?,
+            trackers: Trackers::start(TrackerSettings {
+                local: config.network.ip.clone(),
+                ..TrackerSettings::default()
+            })?,
             local: LocalAddrs::new(&config.network.ip),
             port,
             actions,
@@ -210,8 +216,19 @@ impl Daemon {
     }
 
     async fn run(self) -> Result<()> {
-        let Daemon { engine, session, control, console, logging, socket_file, control_listener, listeners, driver, stop, .. } =
-            self;
+        let Daemon {
+            engine,
+            session,
+            control,
+            console,
+            logging,
+            socket_file,
+            control_listener,
+            listeners,
+            driver,
+            stop,
+            ..
+        } = self;
         let mut parts = JoinSet::new();
         let rest = stop.rest.clone();
         parts.spawn(engine.timers.clone().run(engine.clock, engine.registry.clone(), rest.clone()));
@@ -250,7 +267,11 @@ impl Daemon {
         for hung in engine.storage.stop(STORAGE_PATIENCE).await {
             tracing::warn!(device = hung.device, waiting = hung.waiting, "a disk did not answer in time");
         }
-        engine.store.close().await.context("the state could not be closed in order; the next start checks it")?;
+        engine
+            .store
+            .close()
+            .await
+            .context("the state could not be closed in order; the next start checks it")?;
         while parts.join_next().await.is_some() {}
         while server.join_next().await.is_some() {}
         tracing::info!("stopped");

@@ -184,6 +184,7 @@ pub struct Place(Arc<Engine>);
 impl Places {
     /// `limit` places.
     pub fn new(limit: usize) -> Places {
+        Places { taken: AtomicUsize::new(0), limit: AtomicUsize::new(limit) }
     }
 
     /// Another limit; connections beyond it are kept.

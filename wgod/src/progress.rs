@@ -29,7 +29,9 @@ pub async fn run(session: SessionHandle, stopping: CancellationToken) {
             () = stopping.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let Some(Ok(glance)) = session.ask(|reply| Command::Glance(Some(Vec::new()), reply)).await else { return };
+        let Some(Ok(glance)) = session.ask(|reply| Command::Glance(Some(Vec::new()), reply)).await else {
+            return;
+        };
         let torrents = glance.torrents.unwrap_or_default();
         let mut text = String::new();
         if drawn > 0 {

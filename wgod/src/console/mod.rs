@@ -74,7 +74,8 @@ impl Console {
     pub fn new(parts: Parts) -> Console {
         let Parts { engine, session, control, changed, quit, quit_now, default_folder, listen } = parts;
         let started = Instant::now();
-        let inner = Inner { engine, session, control, changed, quit, quit_now, started, default_folder, listen };
+        let inner =
+            Inner { engine, session, control, changed, quit, quit_now, started, default_folder, listen };
         Console { inner: Arc::new(inner) }
     }
 
@@ -100,13 +101,16 @@ impl Console {
             Source::Uri(uri) => return Err(refuse_uri(uri)),
             Source::Torrent(_) => source.bytes().map_err(plain)?.unwrap_or_default(),
         };
-        let metainfo = Metainfo::parse(&raw)
-            .map_err(|e| plain(ApiError::new(Kind::BadTorrent, format!("not a torrent that can be read: {e}"))))?;
+        let metainfo = Metainfo::parse(&raw).map_err(|e| {
+            plain(ApiError::new(Kind::BadTorrent, format!("not a torrent that can be read: {e}")))
+        })?;
         let folder = match &params.folder {
             Some(folder) if folder.is_absolute() => folder.clone(),
             Some(folder) => {
                 let message = format!("the folder {} is not absolute", folder.display());
-                return Err(plain(ApiError::new(Kind::BadRequest, message).path(folder.display().to_string())));
+                return Err(plain(
+                    ApiError::new(Kind::BadRequest, message).path(folder.display().to_string()),
+                ));
             }
             None => self.inner.control.folder().await.unwrap_or_else(|| self.inner.default_folder.clone()),
         };
@@ -132,7 +136,11 @@ impl Console {
         devices
             .into_iter()
             .map(|device| Disk {
-                path: format!("device {}:{}", rustix::fs::major(device.device), rustix::fs::minor(device.device)),
+                path: format!(
+                    "device {}:{}",
+                    rustix::fs::major(device.device),
+                    rustix::fs::minor(device.device)
+                ),
                 queue: device.waiting as u32,
                 error: device
                     .oldest
@@ -153,9 +161,11 @@ fn refuse_uri(uri: &str) -> (Option<String>, Option<String>, ApiError) {
             let message = format!("{what} are not available in this version; add the .torrent file");
             (Some(hash), magnet.name, ApiError::new(Kind::Unsupported, message))
         }
-        Err(error) if uri.starts_with("magnet:") => {
-            (None, None, ApiError::new(Kind::BadTorrent, format!("not a magnet link that can be read: {error}")))
-        }
+        Err(error) if uri.starts_with("magnet:") => (
+            None,
+            None,
+            ApiError::new(Kind::BadTorrent, format!("not a magnet link that can be read: {error}")),
+        ),
         Err(_) => {
             let message = "URLs are not fetched in this version; download the .torrent file and add that";
             (None, None, ApiError::new(Kind::Unsupported, message))
@@ -192,7 +202,8 @@ impl ApiServer for Console {
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {
         let with = params.torrents || !params.ids.is_empty();
         let ids = with.then_some(params.ids);
-        let glance = self.inner.session.ask(|reply| Command::Glance(ids, reply)).await.ok_or_else(stopping)??;
+        let glance =
+            self.inner.session.ask(|reply| Command::Glance(ids, reply)).await.ok_or_else(stopping)??;
         let daemon = Daemon {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -270,7 +281,11 @@ impl ApiServer for Console {
         Ok(QuitResult { pid: std::process::id() })
     }
 
-    async fn subscribe_changes(&self, pending: PendingSubscriptionSink, params: ListParams) -> SubscriptionResult {
+    async fn subscribe_changes(
+        &self,
+        pending: PendingSubscriptionSink,
+        params: ListParams,
+    ) -> SubscriptionResult {
         let sink = pending.accept().await?;
         let mut params = params;
         let mut tick = tokio::time::interval(SUBSCRIPTION_TICK);
@@ -301,7 +316,8 @@ impl Console {
         loop {
             changed.mark_unchanged();
             let show = ShowParams { id: id.to_owned(), ..ShowParams::default() };
-            let shown = self.inner.session.ask(|reply| Command::Show(show, reply)).await.ok_or_else(stopping)??;
+            let shown =
+                self.inner.session.ask(|reply| Command::Show(show, reply)).await.ok_or_else(stopping)??;
             let torrent = shown.torrent.torrent;
             let reached = match goal {
                 Goal::Metadata => torrent.size_bytes.is_some(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgo_core::peer::{Direction, PeerInfo};
-use wgo_proto::wire::handshake::{HANDSHAKE_LEN, Handshake, HandshakeError, Reserved};
+use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, HandshakeError, Reserved};
 use wgo_proto::{PeerId, WireHash};
 
 use crate::engine::Engine;
@@ -55,7 +55,8 @@ pub async fn accept(
     let unknown = HandshakeFailed::Unknown(theirs.hash);
     let Some(torrent) = engine.torrent_for(&theirs.hash).await else { return Err(unknown) };
     send(transport, theirs.hash, engine.peer_id).await?;
-    let info = PeerInfo { addr, direction: Direction::Incoming, id: theirs.peer_id, reserved: theirs.reserved };
+    let info =
+        PeerInfo { addr, direction: Direction::Incoming, id: theirs.peer_id, reserved: theirs.reserved };
     Ok((torrent, info))
 }
 

@@ -126,7 +126,8 @@ impl Receiver {
             };
             let end = (kept + room).min(scratch.len());
             let direct = first.len();
-            let mut bufs = [IoSliceMut::new(std::mem::take(&mut first)), IoSliceMut::new(&mut scratch[kept..end])];
+            let mut bufs =
+                [IoSliceMut::new(std::mem::take(&mut first)), IoSliceMut::new(&mut scratch[kept..end])];
             match connection.transport.try_read(&mut bufs) {
                 Ok(0) => return Err(CloseReason::Gone("closed by the peer".into())),
                 Ok(n) => (n.min(direct), n),

@@ -9,7 +9,7 @@ use std::io;
 use tokio::sync::oneshot;
 use wgo_core::peer::CloseReason;
 use wgo_proto::wire::message::block_header;
-use wgo_proto::{Block, BLOCK_LEN};
+use wgo_proto::{BLOCK_LEN, Block};
 
 use super::{Connection, Progress, gone};
 use crate::files::{DiskError, HEADER_LEN, Nowait, wire_len};
@@ -117,7 +117,12 @@ impl Sender {
         Ok(true)
     }
 
-    fn read_failed(&mut self, connection: &Connection, blocks: &[Block], error: DiskError) -> Result<(), CloseReason> {
+    fn read_failed(
+        &mut self,
+        connection: &Connection,
+        blocks: &[Block],
+        error: DiskError,
+    ) -> Result<(), CloseReason> {
         connection.torrent.call(|swarm, _| {
             for block in blocks {
                 swarm.on_upload_failed(connection.key, *block);
@@ -175,7 +180,8 @@ impl Sender {
             match read {
                 Nowait::Failed(error) => self.read_failed(connection, &missed, error)?,
                 _ if !missed.is_empty() => {
-                    self.reading = Some((connection.engine.read_blocks(&connection.torrent, &missed), missed));
+                    self.reading =
+                        Some((connection.engine.read_blocks(&connection.torrent, &missed), missed));
                 }
                 _ => {}
             }

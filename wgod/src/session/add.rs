@@ -82,7 +82,12 @@ impl Driver {
         ))
     }
 
-    fn new_entry(&self, id: TorrentId, request: AddRequest, reply: oneshot::Sender<Added>) -> (Entry, super::ops::Op) {
+    fn new_entry(
+        &self,
+        id: TorrentId,
+        request: AddRequest,
+        reply: oneshot::Sender<Added>,
+    ) -> (Entry, super::ops::Op) {
         let AddRequest { metainfo, raw, folder, paused, labels, check, peers, sequential, .. } = request;
         let settings = Settings {
             hashes: metainfo.hashes,

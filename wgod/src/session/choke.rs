@@ -57,10 +57,8 @@ impl Driver {
     pub(super) fn choke_fill(&mut self) {
         let Some(slots) = self.choke.slots else { return self.choke_round() };
         let (torrents, candidates) = self.choke_candidates();
-        let used: usize = torrents
-            .iter()
-            .filter_map(|torrent| torrent.call(|swarm, _| swarm.unchoked().0).ok())
-            .sum();
+        let used: usize =
+            torrents.iter().filter_map(|torrent| torrent.call(|swarm, _| swarm.unchoked().0).ok()).sum();
         let free = (slots as usize).saturating_sub(used);
         if free == 0 {
             return;

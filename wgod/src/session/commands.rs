@@ -41,7 +41,11 @@ impl Driver {
     }
 
     /// The torrents of a call, each with the id as it was given.
-    fn select(&self, ids: &[String], all: bool) -> Result<Vec<(String, Result<TorrentId, ApiError>)>, ApiError> {
+    fn select(
+        &self,
+        ids: &[String],
+        all: bool,
+    ) -> Result<Vec<(String, Result<TorrentId, ApiError>)>, ApiError> {
         check_selection(ids, all)?;
         if all {
             let listed = self.entries.values().filter(|entry| !entry.leaving);
@@ -156,11 +160,7 @@ impl Driver {
         drop(reply.send(result));
     }
 
-    fn limit(
-        &mut self,
-        id: &str,
-        limits: [Option<(Direction, u64)>; 2],
-    ) -> Result<LimitResult, ApiError> {
+    fn limit(&mut self, id: &str, limits: [Option<(Direction, u64)>; 2]) -> Result<LimitResult, ApiError> {
         let id = self.resolve(id)?;
         let Some(entry) = self.entries.get_mut(&id) else {
             return Err(ApiError::new(Kind::NoMatch, "it is being removed"));

@@ -19,7 +19,7 @@ use super::ops::{Op, Outcome};
 use super::{Command, Event, SessionHandle, Tunables};
 use crate::engine::Engine;
 use crate::files::BlockBuf;
-use crate::store::{Progress, StoreError, Totals, TorrentRecord, Wanted};
+use crate::store::{Progress, StoreError, TorrentRecord, Totals, Wanted};
 use crate::torrent::Torrent;
 
 /// Time that the trackers have to hear `stopped` when the daemon quits.
@@ -133,7 +133,11 @@ impl Driver {
     ) -> Result<(), StoreError> {
         let id = record.id;
         let Some(raw) = self.engine.store.metainfo(id).await? else {
-            tracing::error!(id = id.0, name = record.settings.name, "its metainfo is missing; it is left alone");
+            tracing::error!(
+                id = id.0,
+                name = record.settings.name,
+                "its metainfo is missing; it is left alone"
+            );
             return Ok(());
         };
         let metainfo = match Metainfo::parse(&raw) {
@@ -249,7 +253,9 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
     let partials = partials
         .into_iter()
         .filter(|partial| partial.piece.0 < layout.piece_count())
-        .filter_map(|p| Some((p.piece, wgo_proto::Bitfield::from_wire(&p.blocks, layout.blocks_in(p.piece)).ok()?)))
+        .filter_map(|p| {
+            Some((p.piece, wgo_proto::Bitfield::from_wire(&p.blocks, layout.blocks_in(p.piece)).ok()?))
+        })
         .collect();
     Entry {
         id,

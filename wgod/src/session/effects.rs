@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wgo_core::TorrentId;
-use wgo_core::peer::CloseReason;
 use wgo_core::session::{Effect, Fault, FaultKind, share_memory};
 use wgo_core::swarm::Action;
 use wgo_core::tracker::{Announce, Event as Event3, Outcome as Answer, Retry};
@@ -167,7 +166,8 @@ impl Driver {
 
     /// Something stands in the torrent's way: the log says so once, the session decides what goes on.
     pub(super) fn fault(&mut self, id: TorrentId, fault: Fault) {
-        let known = self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
+        let known =
+            self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
         if !known && let Some(entry) = self.entries.get(&id) {
             tracing::warn!(torrent = entry.settings.name, error = fault.message, "torrent stands");
         }
@@ -183,11 +183,6 @@ impl Driver {
         }
         let message = crate::torrent::Broken.to_string();
         self.fault(id, Fault { kind: FaultKind::Broken, message });
-    }
-
-    /// Ends every connection of a torrent.
-    pub(super) fn close_connections(&self, torrent: &Arc<Torrent>) {
-        let _broken = torrent.call(|swarm, _| swarm.close_all(&CloseReason::Stopped));
     }
 }
 

@@ -126,7 +126,7 @@ impl Entry {
 }
 
 /// A set of pieces as the store keeps it.
-pub fn to_stored(pieces: &Bitfield) -> Have {
+pub(super) fn to_stored(pieces: &Bitfield) -> Have {
     if pieces.is_full() {
         Have::All
     } else if pieces.is_empty() {
@@ -138,12 +138,10 @@ pub fn to_stored(pieces: &Bitfield) -> Have {
 
 /// A stored set of pieces, for a torrent of `count` pieces. One that does not fit counts as empty: the
 /// worst that follows is a check.
-pub fn from_stored(have: &Have, count: u32) -> Bitfield {
+pub(super) fn from_stored(have: &Have, count: u32) -> Bitfield {
     match have {
         Have::Nothing => Bitfield::new(count),
         Have::All => Bitfield::full(count),
-        Have::Some { bits, .. } => {
-            Bitfield::from_wire(bits, count).unwrap_or_else(|_| Bitfield::new(count))
-        }
+        Have::Some { bits, .. } => Bitfield::from_wire(bits, count).unwrap_or_else(|_| Bitfield::new(count)),
     }
 }

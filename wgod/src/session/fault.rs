@@ -4,7 +4,7 @@ use wgo_core::session::{Fault, FaultKind};
 use crate::files::{DiskError, DiskErrorKind, OpenError};
 
 /// The fault of a disk error; `None` when it says nothing about the disk.
-pub fn of_disk(error: &DiskError) -> Option<Fault> {
+pub(super) fn of_disk(error: &DiskError) -> Option<Fault> {
     let (kind, advice) = match error.kind {
         DiskErrorKind::Full => (FaultKind::DiskFull, "it goes on by itself when there is space again"),
         DiskErrorKind::Missing | DiskErrorKind::Short => (
@@ -27,19 +27,11 @@ pub fn of_disk(error: &DiskError) -> Option<Fault> {
 }
 
 /// The fault of files that can't be opened.
-pub fn of_open(error: &OpenError) -> Option<Fault> {
+pub(super) fn of_open(error: &OpenError) -> Option<Fault> {
     match error {
         OpenError::Disk(error) => of_disk(error),
-        OpenError::SecondWriter(other) => Some(Fault { kind: FaultKind::NotWritable, message: other.to_string() }),
-    }
-}
-
-/// The kind of failure that a caller of the API sees.
-pub fn api_kind(error: &DiskError) -> wgo_api::error::Kind {
-    use wgo_api::error::Kind;
-    match error.kind {
-        DiskErrorKind::Full => Kind::DiskFull,
-        DiskErrorKind::Permission | DiskErrorKind::ReadOnly => Kind::Permission,
-        _ => Kind::Disk,
+        OpenError::SecondWriter(other) => {
+            Some(Fault { kind: FaultKind::NotWritable, message: other.to_string() })
+        }
     }
 }

@@ -15,8 +15,8 @@ use wgo_core::session::{Check, Fault};
 use wgo_proto::{Bitfield, PieceIndex};
 
 use super::Driver;
-use crate::files::{TorrentFiles, TorrentSpec};
 use crate::files::{Done, Job, OpenError, Preallocate};
+use crate::files::{TorrentFiles, TorrentSpec};
 use crate::store::{Change, Counters, FileStamp, StoreError, Wanted};
 use crate::torrent::Torrent;
 
@@ -62,7 +62,12 @@ pub(super) enum Outcome {
     /// It was to sleep, but has work again.
     NotIdle,
     /// A checkpoint succeeded.
-    Checkpointed { durable: Bitfield, stamps: Vec<Option<FileStamp>>, completed_at: Option<u64>, low_space: Option<Fault> },
+    Checkpointed {
+        durable: Bitfield,
+        stamps: Vec<Option<FileStamp>>,
+        completed_at: Option<u64>,
+        low_space: Option<Fault>,
+    },
     /// A checkpoint failed; these pieces are in doubt.
     NotCheckpointed { fault: Fault },
     /// What stood in the way is gone.
@@ -193,11 +198,7 @@ impl Driver {
         }
     }
 
-    fn spawn(
-        &mut self,
-        id: TorrentId,
-        work: impl Future<Output = Outcome> + Send + 'static,
-    ) {
+    fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {
         self.ops.spawn(async move { (id, work.await) });
     }
 

@@ -21,7 +21,8 @@ impl Driver {
         self.refresh();
         let known = params.since.filter(|since| {
             let oldest = self.removed.front().map_or(0, |(version, _)| *version);
-            *since <= self.version && (*since >= oldest || self.removed.len() < super::driver::REMEMBERED_REMOVALS)
+            *since <= self.version
+                && (*since >= oldest || self.removed.len() < super::driver::REMEMBERED_REMOVALS)
         });
         let fields = params.fields.unwrap_or_default();
         let mut result = ListResult { version: self.version, full: known.is_none(), ..ListResult::default() };
@@ -66,9 +67,11 @@ impl Driver {
         let state = row.map_or(CoreState::Stopped, |row| row.state());
         let size = wanted_bytes(entry);
         let done = view.as_ref().map_or_else(|| stored_bytes(entry, &entry.have), |v| done_of(v, size));
-        let counters = view.as_ref().map_or((entry.counters.downloaded, entry.counters.uploaded, entry.counters.wasted), |v| {
-            (v.counters.downloaded, v.counters.uploaded, v.counters.wasted)
-        });
+        let counters = view
+            .as_ref()
+            .map_or((entry.counters.downloaded, entry.counters.uploaded, entry.counters.wasted), |v| {
+                (v.counters.downloaded, v.counters.uploaded, v.counters.wasted)
+            });
         let checking = entry.check.as_ref().filter(|_| state == CoreState::Checking);
         let progress = checking.map_or_else(|| share(done, size), |check| check.share());
         let down_rate = view.as_ref().map_or(0, |v| v.down.0);
@@ -114,7 +117,8 @@ impl Driver {
         let torrent = self.row(id).ok_or_else(gone)?;
         let have = entry.have_now();
         let layout = &entry.info.layout;
-        let availability = entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.availability()).ok());
+        let availability =
+            entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.availability()).ok());
         let details = TorrentDetails {
             torrent,
             piece_length: Some(layout.nominal_piece_len()),
@@ -182,7 +186,8 @@ impl Driver {
     pub(super) fn all_totals(&self) -> store::Totals {
         let mut totals = self.totals;
         for entry in self.entries.values() {
-            let live = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now).counters).ok());
+            let live =
+                entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now).counters).ok());
             totals.downloaded += live.map_or(entry.counters.downloaded, |c| c.downloaded);
             totals.uploaded += live.map_or(entry.counters.uploaded, |c| c.uploaded);
         }
@@ -249,7 +254,10 @@ fn files(entry: &Entry, have: &Bitfield) -> Vec<File> {
         let mut done = 0;
         for piece in layout.pieces_of(FileIndex(index as u32)).filter(|piece| have.get(*piece)) {
             let spans = layout.spans(PieceIndex(piece), 0, layout.piece_len(PieceIndex(piece)));
-            done += spans.filter(|span| span.file.0 as usize == index).map(|span| u64::from(span.len)).sum::<u64>();
+            done += spans
+                .filter(|span| span.file.0 as usize == index)
+                .map(|span| u64::from(span.len))
+                .sum::<u64>();
         }
         done.min(len)
     };

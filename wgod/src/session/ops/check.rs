@@ -8,10 +8,8 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 use super::super::entry::{CheckProgress, to_stored};
 use super::super::fault;
 use super::{Cx, Outcome, open_files, run_job};
-use crate::files::{
-    Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles,
-};
 use crate::clock::unix_now;
+use crate::files::{Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles};
 use crate::store::{Change, FileStamp, Progress};
 
 /// Pieces that a quick check hashes (DESIGN).
@@ -171,7 +169,11 @@ async fn suspects(
     if list.is_empty() {
         return Ok(Some(have));
     }
-    tracing::info!(torrent = cx.info.name, pieces = list.len(), "hashing what the last checkpoint does not cover");
+    tracing::info!(
+        torrent = cx.info.name,
+        pieces = list.len(),
+        "hashing what the last checkpoint does not cover"
+    );
     let list: Arc<[PieceIndex]> = list.into_iter().map(PieceIndex).collect();
     let tried = list.clone();
     let found = hash(cx, files, CheckPieces::List(list), have, progress).await?;

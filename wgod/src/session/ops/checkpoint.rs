@@ -21,7 +21,8 @@ pub(super) async fn run(cx: Cx) -> Outcome {
     };
     let complete = have.is_full();
     let files = live.files.clone();
-    let outcome: SyncOutcome = run_job(&cx.engine, |done| Job::Sync { torrent: files, seal: complete, done }).await;
+    let outcome: SyncOutcome =
+        run_job(&cx.engine, |done| Job::Sync { torrent: files, seal: complete, done }).await;
     if let Some(error) = in_doubt(&outcome) {
         return failed(&cx, &live, &have, error);
     }
@@ -60,12 +61,7 @@ pub(super) fn progress(
 
 /// The totals of earlier sessions keep what the Swarm does not count.
 pub(super) fn add_counters(before: &Counters, now: wgo_core::status::Counters) -> Counters {
-    Counters {
-        downloaded: now.downloaded,
-        uploaded: now.uploaded,
-        wasted: now.wasted,
-        ..before.clone()
-    }
+    Counters { downloaded: now.downloaded, uploaded: now.uploaded, wasted: now.wasted, ..before.clone() }
 }
 
 /// Why not everything is durable.

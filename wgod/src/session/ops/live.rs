@@ -33,7 +33,8 @@ pub(super) async fn go_live(cx: Cx) -> Outcome {
         return Outcome::Faulted(fault);
     }
     if !cx.writes && files.writes() {
-        let _sealed: SyncOutcome = run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: true, done }).await;
+        let _sealed: SyncOutcome =
+            run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: true, done }).await;
     }
     let torrent = make(&cx, &files);
     cx.engine.registry.listen(cx.id, &cx.hashes);
@@ -91,9 +92,9 @@ fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
 /// A torrent without work keeps its files open to whoever asks, but no Swarm.
 pub(super) async fn go_dormant(cx: Cx) -> Outcome {
     let Some(live) = &cx.live else { return Outcome::Done };
-    let Ok((quiet, next_announce, counters)) = live.call(|swarm, now| {
-        (swarm.is_idle(), swarm.next_announce(), swarm.view(now).counters)
-    }) else {
+    let Ok((quiet, next_announce, counters)) =
+        live.call(|swarm, now| (swarm.is_idle(), swarm.next_announce(), swarm.view(now).counters))
+    else {
         return Outcome::Done;
     };
     if !quiet {
@@ -147,7 +148,8 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
         }
         None => {
             let progress = progress(&rest.have, &rest.partials, false, cx.completed_at, &rest.stamps);
-            let changes = vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
+            let changes =
+                vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
             let put = cx.engine.store.put(changes).await;
             rest.durable = put.is_ok();
             super::report(put);
