@@ -114,7 +114,7 @@ impl Driver {
             counters: Counters::default(),
         };
         let check = if check == ApiCheck::Quick { Check::Quick } else { Check::Full };
-        let changes = vec![Change::Metainfo(id, raw), Change::Torrent(Box::new(record))];
+        let changes = vec![Change::Torrent(Box::new(record)), Change::Metainfo(id, raw)];
         let about = About::of(&metainfo);
         let entry = Entry {
             id,
