@@ -93,7 +93,7 @@ fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
 pub(super) async fn go_dormant(cx: Cx) -> Outcome {
     let Some(live) = &cx.live else { return Outcome::Done };
     let Ok((quiet, next_announce, counters)) =
-        live.call(|swarm, now| (swarm.is_idle(), swarm.next_announce(), swarm.view(now).counters))
+        live.call(|swarm, now| (swarm.may_sleep(), swarm.next_announce(), swarm.view(now).counters))
     else {
         return Outcome::Done;
     };
