@@ -96,7 +96,6 @@ pub enum Action<B> {
 }
 
 /// One live torrent. See the module's text.
-
 pub struct Swarm<B> {
     id: TorrentId,
     hash: WireHash,

@@ -140,18 +140,18 @@ async fn suspects(
     let mut list: BTreeSet<u32> = cx.suspects.iter().map(|piece| piece.0).collect();
     let layout = &cx.info.layout;
     let mut missing = Vec::new();
-    for index in 0..stamps.len() {
+    for (index, found) in stamps.iter().enumerate() {
         let file = FileIndex(index as u32);
         if !on_disk(cx, file) {
             continue;
         }
         let known = cx.stamps.get(index).copied().flatten();
-        if is_unchanged(known, stamps[index], cx.writing) {
+        if is_unchanged(known, *found, cx.writing) {
             continue;
         }
         let pieces = layout.pieces_of(file);
         let had = pieces.clone().any(|piece| have.get(piece));
-        if had && stamps[index].is_none() {
+        if had && found.is_none() {
             missing.push(cx.info.files[index].path.as_str().to_owned());
         }
         list.extend(pieces.clone().filter(|piece| have.get(*piece)));
