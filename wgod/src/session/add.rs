@@ -125,6 +125,7 @@ impl Driver {
             files: None,
             live: None,
             durable: have.clone(),
+            unverified: have.clone(),
             have,
             partials: Vec::new(),
             stamps: Vec::new(),

@@ -153,6 +153,16 @@ impl Driver {
                 let Some(fault) = fault::of_disk(&error) else { return };
                 self.fault(id, fault);
             }
+            Event::Doubt(id, piece) => {
+                if let Some(entry) = self.entries.get(&id) {
+                    tracing::warn!(
+                        torrent = entry.settings.name,
+                        piece = piece.0,
+                        "a piece that a quick check believed is wrong; hashing everything"
+                    );
+                }
+                self.session.verify(now, id);
+            }
             Event::Wake(id, reply) => match self.entries.get(&id).map(|entry| entry.live.clone()) {
                 None => drop(reply),
                 Some(Some(live)) => drop(reply.send(Some(live))),

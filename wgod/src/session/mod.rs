@@ -38,6 +38,8 @@ pub use entry::Entry;
 pub enum Event {
     /// A file of the torrent could not be read or written.
     DiskFailed(TorrentId, DiskError),
+    /// A piece that a quick check believed is wrong.
+    Doubt(TorrentId, wgo_proto::PieceIndex),
     /// Someone needs the torrent awake; answered when it is, with `None` if it can't be.
     Wake(TorrentId, oneshot::Sender<Option<Arc<Torrent>>>),
 }

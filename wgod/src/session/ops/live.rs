@@ -85,7 +85,8 @@ fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
     }
     swarm.restore_partials(&cx.partials);
     swarm.add_candidates(now, cx.user_peers.iter().copied(), Source::User);
-    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.clone() };
+    let unverified = cx.unverified.clone();
+    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.clone(), unverified };
     Torrent::new(parts, cx.engine.clock, cx.engine.actions.clone(), cx.engine.timers.clone())
 }
 
@@ -114,7 +115,16 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| cx.durable.clone()),
         None => cx.have.clone(),
     };
-    Rest { have, partials: Vec::new(), counters, stamps: cx.stamps.clone(), durable: false, next_announce }
+    let unverified = cx.live.as_ref().map_or_else(|| cx.unverified.clone(), |live| live.unverified());
+    Rest {
+        have,
+        unverified,
+        partials: Vec::new(),
+        counters,
+        stamps: cx.stamps.clone(),
+        durable: false,
+        next_announce,
+    }
 }
 
 /// Ends a torrent's exchange: connections, announces, a last checkpoint.
@@ -126,6 +136,7 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
         // A Swarm that can't be asked is down to the last checkpoint.
         let rest = Rest {
             have: cx.durable.clone(),
+            unverified: cx.unverified.clone(),
             partials: Vec::new(),
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
@@ -139,7 +150,8 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
     let outcome: SyncOutcome = run_job(&cx.engine, job).await;
     let stamps = merge_stamps(&cx, &outcome);
     let counters = add_counters(&cx.counters, counters);
-    let mut rest = Rest { have, partials, counters, stamps, durable: false, next_announce: None };
+    let unverified = live.unverified();
+    let mut rest = Rest { have, unverified, partials, counters, stamps, durable: false, next_announce: None };
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(torrent = cx.info.name, %error, "not everything could be made durable");
@@ -147,7 +159,9 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
             rest.partials.clear();
         }
         None => {
-            let progress = progress(&rest.have, &rest.partials, false, cx.completed_at, &rest.stamps);
+            let mut hashed = rest.have.clone();
+            hashed.subtract(&rest.unverified);
+            let progress = progress(&hashed, &rest.partials, false, cx.completed_at, &rest.stamps);
             let changes =
                 vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
             let put = cx.engine.store.put(changes).await;
