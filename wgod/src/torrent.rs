@@ -5,16 +5,16 @@
 //! deadline. A panic inside a call ends this torrent only, not the caller: it is reported and stopped.
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wgo_core::swarm::{Action, Swarm};
 use wgo_core::{PeerKey, Time, TorrentId};
-use wgo_proto::WireHash;
 use wgo_proto::metainfo::Info;
+use wgo_proto::{Bitfield, PieceIndex, WireHash};
 
 use crate::clock::Clock;
 use crate::files::{BlockBuf, TorrentFiles};
@@ -53,6 +53,10 @@ pub struct Torrent {
     actions: ActionSender,
     timers: Timers,
     state: Mutex<State>,
+    /// Whether `unverified` holds anything: nearly always not.
+    any_unverified: AtomicBool,
+    /// Pieces to be hashed before they are first served. A leaf lock.
+    unverified: Mutex<Bitfield>,
 }
 
 struct State {
@@ -77,6 +81,8 @@ pub struct Parts {
     pub info: Arc<Info>,
     /// Its files, open.
     pub files: Arc<TorrentFiles>,
+    /// Pieces that a quick check believed: each is hashed before it is first served.
+    pub unverified: Bitfield,
 }
 
 impl Torrent {
@@ -95,6 +101,8 @@ impl Torrent {
             clock,
             actions,
             timers,
+            any_unverified: AtomicBool::new(!parts.unverified.is_empty()),
+            unverified: Mutex::new(parts.unverified),
             state: Mutex::new(State {
                 swarm: parts.swarm,
                 wakers: HashMap::new(),
@@ -193,6 +201,28 @@ impl Torrent {
         if let Ok(mut state) = self.state.lock() {
             state.wakers.remove(&key);
         }
+    }
+
+    /// Whether the piece must be hashed before it is served.
+    pub fn is_unverified(&self, piece: PieceIndex) -> bool {
+        self.any_unverified.load(Ordering::Acquire) && self.unverified_pieces().get(piece.0)
+    }
+
+    /// The piece was hashed and is right.
+    pub fn verified(&self, piece: PieceIndex) {
+        let mut pieces = self.unverified_pieces();
+        pieces.clear(piece.0);
+        self.any_unverified.store(!pieces.is_empty(), Ordering::Release);
+    }
+
+    /// The pieces that were not hashed yet.
+    pub fn unverified(&self) -> Bitfield {
+        self.unverified_pieces().clone()
+    }
+
+    fn unverified_pieces(&self) -> MutexGuard<'_, Bitfield> {
+        // A panic can't leave a bit half-cleared.
+        self.unverified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The engine's clock.

@@ -171,7 +171,11 @@ impl Sender {
         scratch.extend_from_slice(control);
         if !run.is_empty() {
             scratch.resize(control.len() + wire_len(&run), 0);
-            let read = connection.torrent.files.read_run_nowait(&run, &mut scratch[control.len()..]);
+            let doubtful = run.first().is_some_and(|block| connection.torrent.is_unverified(block.piece));
+            let read = match doubtful {
+                true => Nowait::Miss,
+                false => connection.torrent.files.read_run_nowait(&run, &mut scratch[control.len()..]),
+            };
             let ready = match &read {
                 Nowait::Done(n) => *n,
                 Nowait::Miss | Nowait::Failed(_) => 0,

@@ -129,6 +129,7 @@ impl Driver {
             files: None,
             live: None,
             durable: have.clone(),
+            unverified: have.clone(),
             have,
             partials: Vec::new(),
             stamps: Vec::new(),

@@ -13,6 +13,8 @@ use super::ops::Op;
 use super::{Command, Driver, Tunables, Verb};
 use crate::store::Counters;
 
+/// An id as it was given, and the torrent that it names.
+type Selected = (String, Result<TorrentId, ApiError>);
 /// The answer to a call on several torrents.
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 
@@ -42,11 +44,7 @@ impl Driver {
     }
 
     /// The torrents of a call, each with the id as it was given.
-    fn select(
-        &self,
-        ids: &[String],
-        all: bool,
-    ) -> Result<Vec<(String, Result<TorrentId, ApiError>)>, ApiError> {
+    fn select(&self, ids: &[String], all: bool) -> Result<Vec<Selected>, ApiError> {
         check_selection(ids, all)?;
         if all {
             let listed = self.entries.values().filter(|entry| !entry.leaving);

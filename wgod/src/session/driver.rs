@@ -155,9 +155,12 @@ impl Driver {
         let entry = entry_of(record, metainfo, suspects);
         let (started, finished) = (entry.settings.wanted == Wanted::Started, entry.is_complete());
         let hashes = entry.settings.hashes;
+        // Complete, but not all of it was ever hashed: what a quick check left behind.
+        let believed = entry.completed_at.is_some() && !finished && !entry.writing;
+        let check = if believed { Check::Quick } else { Check::Suspects };
         self.insert(entry);
         let now = self.engine.clock.now();
-        self.session.add(now, id, hashes, started, Check::Suspects, finished);
+        self.session.add(now, id, hashes, started, check, finished);
         Ok(())
     }
 
@@ -280,6 +283,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         files: None,
         live: None,
         durable: have.clone(),
+        unverified: wgo_proto::Bitfield::new(have.len()),
         have,
         partials,
         stamps: files,

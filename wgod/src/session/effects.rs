@@ -155,6 +155,18 @@ impl Driver {
                 let Some(fault) = fault::of_disk(&error) else { return };
                 self.fault(id, fault);
             }
+            // Of those that many peers found, the first is enough.
+            Event::Doubt(id, piece) if self.session.row(id).is_some_and(|row| row.live) => {
+                if let Some(entry) = self.entries.get(&id) {
+                    tracing::warn!(
+                        torrent = entry.settings.name,
+                        piece = piece.0,
+                        "a piece that a quick check believed is wrong; hashing everything"
+                    );
+                }
+                self.session.verify(self.engine.clock.now(), id);
+            }
+            Event::Doubt(..) => {}
             Event::Wake(id, reply) => match self.entries.get(&id).map(|entry| entry.live.clone()) {
                 None => drop(reply),
                 Some(Some(live)) => drop(reply.send(Some(live))),

@@ -31,6 +31,9 @@ pub struct Entry {
     pub live: Option<Arc<Torrent>>,
     /// The pieces that are stored and verified, while it has no Swarm.
     pub have: Bitfield,
+    /// Pieces of `have` that a quick check believed without hashing them: each is hashed before it is
+    /// first served.
+    pub unverified: Bitfield,
     /// The pieces that the last checkpoint covers.
     pub durable: Bitfield,
     /// Blocks on disk of unfinished pieces, while it has no Swarm.

@@ -50,6 +50,7 @@ pub(super) enum Outcome {
     Checked {
         files: Arc<TorrentFiles>,
         have: Bitfield,
+        unverified: Bitfield,
         stamps: Vec<Option<FileStamp>>,
         completed_at: Option<u64>,
     },
@@ -92,6 +93,7 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Rest {
     pub have: Bitfield,
+    pub unverified: Bitfield,
     pub partials: Vec<(PieceIndex, Bitfield)>,
     pub counters: Counters,
     pub stamps: Vec<Option<FileStamp>>,
@@ -136,6 +138,7 @@ pub(super) struct Cx {
     live: Option<Arc<Torrent>>,
     have: Bitfield,
     durable: Bitfield,
+    unverified: Bitfield,
     partials: Vec<(PieceIndex, Bitfield)>,
     stamps: Vec<Option<FileStamp>>,
     suspects: Vec<PieceIndex>,
@@ -229,6 +232,7 @@ impl Driver {
             live: entry.live.clone(),
             have: entry.have.clone(),
             durable: entry.durable.clone(),
+            unverified: entry.unverified.clone(),
             partials: entry.partials.clone(),
             stamps: entry.stamps.clone(),
             suspects: entry.suspects.clone(),
@@ -285,7 +289,8 @@ impl Driver {
         let now = self.engine.clock.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match outcome {
-            Outcome::Checked { files, have, stamps, completed_at } => {
+            Outcome::Checked { files, have, unverified, stamps, completed_at } => {
+                entry.unverified = unverified;
                 entry.completed_at = completed_at;
                 entry.partials.retain(|(piece, _)| !have.get(piece.0));
                 let complete = have.is_full();
@@ -312,6 +317,7 @@ impl Driver {
                 entry.live = None;
                 entry.completed_at = rest.completed_at;
                 let finished = rest.have.is_full();
+                entry.unverified = rest.unverified;
                 if rest.durable {
                     entry.durable = rest.have.clone();
                     entry.writing = false;

@@ -7,7 +7,7 @@ use super::super::fault;
 use super::check::to_file_stamp;
 use super::{Cx, Outcome, run_job};
 use crate::clock::unix_now;
-use crate::files::{DiskError, Job, SyncOutcome};
+use crate::files::{DiskError, Job, Space, SyncOutcome};
 use crate::store::{Change, Counters, FileStamp, Partial, Progress, StoreError};
 use crate::torrent::Torrent;
 
@@ -100,8 +100,8 @@ pub(super) fn store_fault(error: &StoreError) -> Fault {
 /// The fault of a file system that has less than `min_free_space` left.
 pub(super) async fn low_space(cx: &Cx) -> Option<Fault> {
     let folder = cx.folder.clone();
-    let free: Result<u64, DiskError> = run_job(&cx.engine, |done| Job::FreeSpace { folder, done }).await;
-    let free = free.ok().filter(|free| *free < cx.min_free_space)?;
+    let room: Result<Space, DiskError> = run_job(&cx.engine, |done| Job::FreeSpace { folder, done }).await;
+    let free = room.ok().map(|room| room.free).filter(|free| *free < cx.min_free_space)?;
     let message = format!(
         "{} has {} left, less than `min_free_space` ({}); downloading goes on by itself when there is more",
         cx.folder.display(),

@@ -87,7 +87,8 @@ fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
     }
     swarm.restore_partials(&cx.partials);
     swarm.add_candidates(now, cx.user_peers.iter().copied(), Source::User);
-    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.clone() };
+    let unverified = cx.unverified.clone();
+    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.clone(), unverified };
     Torrent::new(parts, cx.engine.clock, cx.engine.actions.clone(), cx.engine.timers.clone())
 }
 
@@ -116,8 +117,17 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| cx.durable.clone()),
         None => cx.have.clone(),
     };
-    let (stamps, completed_at) = (cx.stamps.clone(), cx.completed_at);
-    Rest { have, partials: Vec::new(), counters, stamps, durable: false, completed_at, next_announce }
+    let unverified = cx.live.as_ref().map_or_else(|| cx.unverified.clone(), |live| live.unverified());
+    Rest {
+        have,
+        unverified,
+        partials: Vec::new(),
+        counters,
+        stamps: cx.stamps.clone(),
+        durable: false,
+        completed_at: cx.completed_at,
+        next_announce,
+    }
 }
 
 /// Ends a torrent's exchange: connections, announces, a last checkpoint.
@@ -129,6 +139,7 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
         // A Swarm that can't be asked is down to the last checkpoint.
         let rest = Rest {
             have: cx.durable.clone(),
+            unverified: cx.unverified.clone(),
             partials: Vec::new(),
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
@@ -143,9 +154,10 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
     let outcome: SyncOutcome = run_job(&cx.engine, job).await;
     let stamps = merge_stamps(&cx, &outcome);
     let counters = add_counters(&cx.counters, counters);
+    let unverified = live.unverified();
     let completed_at = cx.completed_at;
     let mut rest =
-        Rest { have, partials, counters, stamps, durable: false, completed_at, next_announce: None };
+        Rest { have, unverified, partials, counters, stamps, durable: false, completed_at, next_announce: None };
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(torrent = cx.info.name, %error, "not everything could be made durable");
@@ -155,7 +167,9 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
         None => {
             // The last piece may have come after the last checkpoint.
             rest.completed_at = cx.completed_at.or_else(|| complete.then(|| unix_now().max(0) as u64));
-            let progress = progress(&rest.have, &rest.partials, false, rest.completed_at, &rest.stamps);
+            let mut hashed = rest.have.clone();
+            hashed.subtract(&rest.unverified);
+            let progress = progress(&hashed, &rest.partials, false, rest.completed_at, &rest.stamps);
             let changes =
                 vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
             let put = cx.engine.store.put(changes).await;
