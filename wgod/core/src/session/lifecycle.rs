@@ -38,6 +38,7 @@ impl Session {
             live: false,
             dormant: false,
             completing: false,
+            finished_late: false,
             checkpointing: false,
             fault: None,
             probes: 0,
@@ -144,6 +145,7 @@ impl Session {
         self.change(id, |row| {
             row.finished = true;
             row.completing = true;
+            row.finished_late = row.checkpointing;
         });
         self.checkpoint(id);
         self.fill_queue(now);
@@ -153,6 +155,9 @@ impl Session {
     pub fn on_checkpointed(&mut self, now: Time, id: TorrentId, ok: bool) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.checkpointing = false;
+        if std::mem::take(&mut row.finished_late) && ok {
+            return self.checkpoint(id);
+        }
         if ok && std::mem::take(&mut row.completing) {
             self.effects.push_back(Effect::Completed(id));
         }
@@ -186,6 +191,7 @@ impl Session {
         self.change(id, |row| {
             row.finished = finished;
             row.completing = false;
+            row.finished_late = false;
         });
         self.enforce_queue(now);
     }
@@ -403,6 +409,7 @@ impl Session {
             row.live = false;
             row.dormant = false;
             row.completing = false;
+            row.finished_late = false;
             row.checkpointing = false;
         });
         self.checks.retain(|waiting| *waiting != id);
