@@ -144,7 +144,9 @@ impl Engine {
                 owner.verified(piece);
                 engine.storage.submit_now(job);
             }
-            CheckOutcome::Finished(_) => engine.tell(Event::Doubt(owner.id, piece)),
+            // Not read is not wrong: a mount may be missing.
+            CheckOutcome::Finished(Some(error)) => engine.report_disk_error(owner.id, error),
+            CheckOutcome::Finished(None) => engine.tell(Event::Doubt(owner.id, piece)),
         });
         let on_checked = move |verdicts: &[Checked]| {
             good.store(verdicts.iter().all(|verdict| verdict.good), Ordering::Release);

@@ -11,6 +11,7 @@ use wgo_core::{ByteRate, TorrentId};
 
 use super::ops::Op;
 use super::{Command, Driver, Tunables, Verb};
+use crate::store::Counters;
 
 /// An id as it was given, and the torrent that it names.
 type Selected = (String, Result<TorrentId, ApiError>);
@@ -129,6 +130,7 @@ impl Driver {
         self.session.remove(now, id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.leaving = true;
+        entry.removing = true;
         // What it would still have done makes no sense any more.
         entry.lane.retain(|op| matches!(op, Op::Remove { .. }));
         if let Some(check) = &entry.check {
@@ -148,11 +150,12 @@ impl Driver {
         &mut self,
         id: TorrentId,
         result: Result<(), String>,
+        counters: &Counters,
         reply: oneshot::Sender<Result<(), String>>,
     ) {
         if let Some(entry) = self.forget(id) {
-            self.totals.downloaded += entry.counters.downloaded;
-            self.totals.uploaded += entry.counters.uploaded;
+            self.totals.downloaded += counters.downloaded;
+            self.totals.uploaded += counters.uploaded;
             tracing::info!(torrent = entry.settings.name, "removed");
         }
         drop(reply.send(result));

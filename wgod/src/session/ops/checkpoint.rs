@@ -12,12 +12,13 @@ use crate::store::{Change, Counters, FileStamp, Partial, Progress, StoreError};
 use crate::torrent::Torrent;
 
 pub(super) async fn run(cx: Cx) -> Outcome {
-    let Some(live) = cx.live.clone() else { return Outcome::Done };
+    // A fault may have kept the Swarm from being made.
+    let Some(live) = cx.live.clone() else { return Outcome::NoCheckpoint };
     let Ok((have, partials, counters)) = live.call(|swarm, now| {
         swarm.begin_checkpoint();
         (swarm.have_copy(), swarm.partials(), swarm.view(now).counters)
     }) else {
-        return Outcome::Done;
+        return Outcome::NoCheckpoint;
     };
     let complete = have.is_full();
     let files = live.files.clone();
