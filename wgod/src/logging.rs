@@ -1,7 +1,7 @@
 //! What the daemon logs and where: the journal when it holds our stderr, readable text otherwise.
 //!
 //! `main` calls [`start`] once; `reload` and `wgoctl log` change the levels of a running daemon
-//! through [`Logging::set`]. A fault that repeats is counted instead of repeated, see [`repeats`].
+//! through [`Logging::set`]. A fault that repeats is counted instead of repeated.
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::Arc;

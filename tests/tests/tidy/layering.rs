@@ -40,7 +40,8 @@ fn packages_depend_only_downwards() {
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let used = dependency["name"].as_str().unwrap_or_default();
             let ours = EDGES.iter().any(|(known, _)| *known == used);
-            if ours && !allowed.contains(&used) {
+            // A package may use itself in its tests, with more features.
+            if ours && used != name && !allowed.contains(&used) {
                 breaches.push(format!("{name} uses {used}"));
             }
         }

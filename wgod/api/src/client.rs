@@ -35,10 +35,10 @@ use crate::error::{ApiError, Kind};
 pub const MAX_REQUEST: usize = 64 * 1024 * 1024;
 
 /// Bytes of an answer that are read: somewhat above what a daemon sends.
-const MAX_ANSWER: usize = 300 * 1024 * 1024;
+const MAX_ANSWER: u32 = 300 * 1024 * 1024;
 
-/// Bytes of a message by WebSocket in either direction. A larger one kills jsonrpsee's client.
-const MAX_MESSAGE: u32 = 64 * 1024 * 1024;
+/// Bytes of a request by WebSocket; see [`crate::server::Limits::message_bytes`].
+const MAX_MESSAGE: u32 = 1024 * 1024;
 
 /// Pause before connecting again when the daemon's queue of connections is full.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -152,7 +152,7 @@ async fn exchange(path: &Path, body: Vec<u8>) -> Result<(StatusCode, Bytes), Api
     let answer = pin!(async {
         let response = sender.send_request(request).await.map_err(|e| broken(&e))?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = Limited::new(response.into_body(), MAX_ANSWER as usize).collect().await;
         Ok((status, body.map_err(|e| broken(&e))?.to_bytes()))
     });
     // The connection has no task of its own: it moves while its answer is awaited.
@@ -269,7 +269,8 @@ impl SubscriptionClientT for UnixHttpClient {
 pub async fn connect_websocket(path: &Path, timeout: Duration) -> Result<Client, ApiError> {
     let transport = WsTransportClientBuilder {
         max_request_size: MAX_MESSAGE,
-        max_response_size: MAX_MESSAGE,
+        // A larger message kills jsonrpsee's client.
+        max_response_size: MAX_ANSWER,
         ..Default::default()
     };
     let url = Url::parse("ws://localhost/")

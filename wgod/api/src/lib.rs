@@ -35,3 +35,6 @@ pub use torrent::{State, Torrent};
 pub use jsonrpsee::{
     Extensions, PendingSubscriptionSink, SubscriptionMessage, core::SubscriptionResult, core::async_trait,
 };
+
+/// What the generated client fails with; converts into [`ApiError`].
+pub use jsonrpsee::core::ClientError;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::result::{File, Setting, Tracker};
-use crate::server::{Limits, serve};
+use crate::server::{Caller, Limits, serve};
 use crate::torrent::{RateLimits, State, Torrent};
 use crate::{ids, socket};
 
@@ -41,6 +41,7 @@ struct Inner {
     removed: Vec<String>,
     limits: RateLimits,
     calls: Vec<(String, serde_json::Value)>,
+    caller: Option<Caller>,
 }
 
 impl Mock {
@@ -67,6 +68,11 @@ impl Mock {
     /// Every call so far: method and parameters, defaults filled in.
     pub fn calls(&self) -> Vec<(String, serde_json::Value)> {
         self.lock().calls.clone()
+    }
+
+    /// Who made the last `add`.
+    pub fn caller(&self) -> Option<Caller> {
+        self.lock().caller
     }
 
     /// Makes the daemon end, as `quit` does.

@@ -167,6 +167,35 @@ fn a_large_torrent_goes_through_by_http() {
 }
 
 #[test]
+fn a_call_says_who_makes_it() {
+    let daemon = daemon();
+    call(&daemon, "add", json!({"sources": [{"uri": "magnet:?x"}]}));
+    let caller = daemon.mock().caller().expect("the caller is in the extensions");
+    assert_eq!(caller.pid, Some(std::process::id() as i32));
+    assert_eq!(caller.connection, 1);
+}
+
+#[test]
+fn calls_as_scripts_make_them_are_taken() {
+    let daemon = daemon();
+    for (method, params) in [
+        (
+            "add",
+            json!({"sources": [{"torrent": "ZDE6YWU="}], "folder": "/dl", "check": "quick",
+                       "peers": ["127.0.0.1:6881"]}),
+        ),
+        ("add", json!({"sources": [{"uri": "magnet:?x"}], "folder": "/dl"})),
+        ("limit", json!({"up": 0, "down": 5000})),
+        ("limit", json!({"up": null, "down": null})),
+        ("show", json!({"id": "01".repeat(20)})),
+        ("list", json!({})),
+    ] {
+        let answer = call(&daemon, method, params.clone());
+        assert!(answer["result"].is_object(), "{method} {params}: {answer}");
+    }
+}
+
+#[test]
 fn a_body_that_stops_arriving_ends_its_connection_only() {
     let limits = Limits { body: Duration::from_millis(100), ..Limits::default() };
     let daemon = MockDaemon::start_with(Vec::new(), limits);

@@ -6,9 +6,12 @@
 
 pub mod choke_mgr;
 pub mod piece_mgr;
+pub mod limiter;
+pub mod peer_mgr;
 pub mod status;
 pub mod time;
 pub mod timer;
+pub mod tracker;
 pub mod units;
 
 pub use time::Time;

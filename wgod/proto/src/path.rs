@@ -231,6 +231,9 @@ fn renames(paths: &[&SafePath]) -> Vec<(usize, SafePath)> {
 /// Byte order with `/` first, so that a folder's files stand together. No component has a byte below `/`
 /// that could be mistaken for it: control characters are refused.
 fn by_component(a: &str, b: &str) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
     let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
     a.bytes().map(rank).cmp(b.bytes().map(rank))
 }

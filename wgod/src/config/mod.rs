@@ -1,11 +1,11 @@
 //! Every tunable of wgod: one typed tree with its defaults, and how files, environment, command
 //! line and control socket fill it.
 //!
-//! [`settings`] is the single place where a setting is declared; its doc comment becomes the rustdoc
+//! `settings.rs` is the single place where a setting is declared; its doc comment becomes the rustdoc
 //! of the field and the comment in `config/wgod.toml`. Each source of values is read into a
-//! [`Layer`] of checked values ([`file`], [`environment`], `cli`), [`resolve`] lays the layers over
-//! each other, and [`plan`] says what a change of layers would do to a running daemon. All of it is
-//! pure but [`load`], which reads the file and the environment.
+//! [`Layer`] of checked values (the file, the environment, the command line), [`resolve()`] lays the
+//! layers over each other, and [`plan()`] says what a change of layers would do to a running daemon.
+//! All of it is pure but [`Loaded`], which reads the file and the environment.
 mod choices;
 pub mod environment;
 pub mod file;
@@ -17,7 +17,6 @@ mod places;
 mod plan;
 mod print;
 mod problem;
-mod quantity;
 mod setting;
 mod settings;
 mod suggest;
@@ -33,11 +32,12 @@ pub use places::{NoPlace, Places, Surroundings};
 pub use plan::{Change, Plan, Shadowed, plan, reset, set};
 pub use print::document;
 pub use problem::{Fault, Problem, Problems};
-pub use quantity::{Period, Rate, Size};
+
 pub use setting::Raw;
 pub use settings::{
     Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, Seeding, Storage, Watch,
 };
+pub use wgo_api::units::{Period, Rate, Size};
 
 #[cfg(test)]
 mod tests;

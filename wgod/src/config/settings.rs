@@ -6,10 +6,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use wgo_api::units::{Period, Rate, Size};
+
 use super::choices::{AfterGoal, AfterImport, Encryption, SeedingOrder, Slots};
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
-use super::quantity::{Period, Rate, Size};
 use super::setting::Setting;
 
 const MIB: u64 = 1 << 20;
@@ -136,6 +137,9 @@ settings! {
     choke: Choke {
         /// Peers uploaded to at once over all torrents; "auto" follows the upload rate.
         [Now] slots: Slots = Slots::Auto;
+
+        /// Peers uploaded to on trial, besides these; "auto" is a fifth of the slots.
+        [Now] optimistic: Slots = Slots::Auto;
 
         /// Whom complete torrents upload to first: "round-robin", "fastest-upload" or "anti-leech".
         [Now] seeding: SeedingOrder = SeedingOrder::RoundRobin;

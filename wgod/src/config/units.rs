@@ -1,5 +1,6 @@
 //! Rates, sizes and times as settings.
-use super::quantity::{Period, Rate, Size};
+use wgo_api::units::{Period, Rate, Size};
+
 use super::setting::{Raw, Refused, Setting, quoted};
 
 /// The text of a quantity: a number stands for text without a unit, the ways to say "off" for 0.

@@ -31,7 +31,8 @@ pub trait Disk: Send + Sync + 'static {
     fn device_hint(&self, path: &Path) -> u64;
 }
 
-/// An open file or directory of the disk that returned it; closed when the last clone is dropped.
+/// An open file or directory of the disk that returned it; closed when the last clone is dropped. A
+/// file of which a clone exists counts as in use: a disk keeps none beyond the operation it is for.
 #[derive(Clone)]
 pub struct Handle(Arc<dyn Any + Send + Sync>);
 

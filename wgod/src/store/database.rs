@@ -1,8 +1,8 @@
 //! The database file: opened, read, committed to, and opened again after the disk failed it.
 //!
-//! redb refuses everything after an I/O error. So any error closes it; the next use writes again
-//! what no sync has confirmed (see `backend`) and opens it anew. What a failed commit had begun then
-//! either is there whole or not at all; whoever asked for it was told that it failed.
+//! redb refuses everything after an I/O error. So any error closes it, and the next use opens it
+//! anew. What a failed commit had begun then either is there whole or not at all; whoever asked for
+//! it was told that it failed.
 use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
@@ -103,7 +103,6 @@ impl Database {
         let db = match self.open.take() {
             Some(db) => db,
             None => {
-                self.backend.heal().map_err(|e| self.dir.error("cannot sync", FILE, e))?;
                 let opened = builder().create_with_backend(self.backend.clone());
                 opened.map_err(|e| error(&self.dir, "cannot open", e.into()))?
             }

@@ -11,6 +11,8 @@
 //!   Before the first write to a torrent's files comes [`Change::Writing`].
 //! - Each piece that was written and hashed goes to [`Store::log_stored`]; after an unclean end
 //!   [`Recovery::suspect`] has those that no checkpoint covered.
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -13,8 +13,8 @@ use super::lock::DirLock;
 use super::log_thread::{LogQueue, LogWork};
 use super::tables::{self, StoredRows, Tables};
 
-/// A commit takes in waiting requests until their changes are about this large, so that neither the
-/// journal of unsynced writes nor the wait of the first request grows without bound.
+/// A commit takes in waiting requests until their changes are about this large: it bounds the memory
+/// that a commit takes and the wait of its first request.
 const MAX_COMMIT_BYTES: usize = 8 << 20;
 
 /// Torrents of one page while loading: about this many bytes of rows.

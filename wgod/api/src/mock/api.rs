@@ -105,9 +105,7 @@ impl MockApi {
 impl ApiServer for MockApi {
     async fn add(&self, ext: &Extensions, params: AddParams) -> Result<AddResult, ApiError> {
         self.note("add", &params);
-        if ext.get::<Caller>().is_none_or(|caller| caller.pid != Some(std::process::id() as i32)) {
-            return Err(ApiError::new(Kind::Internal, "the call does not say who makes it"));
-        }
+        self.0.lock().caller = ext.get::<Caller>().copied();
         let add = |source| self.add_one(&params, source).unwrap_or_else(|e| Added::failed(None, None, e));
         Ok(AddResult { torrents: params.sources.iter().map(add).collect() })
     }

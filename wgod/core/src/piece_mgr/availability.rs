@@ -8,13 +8,15 @@ use wgo_proto::Bitfield;
 pub(super) struct Availability {
     /// Peers that were seeds from the start, each of which has every piece.
     pub(super) seeds: u32,
+    /// The other peers that have any piece.
+    pub(super) peers: u32,
     /// For each piece, the other peers that have it.
     counts: Vec<u16>,
 }
 
 impl Availability {
     pub(super) fn new(pieces: u32) -> Self {
-        Self { seeds: 0, counts: vec![0; pieces as usize] }
+        Self { seeds: 0, peers: 0, counts: vec![0; pieces as usize] }
     }
 
     /// Peers that have the piece, seeds left out: what pieces are compared by.

@@ -5,8 +5,8 @@
 //! It neither reads nor writes payload: `B` is whatever holds a block of 16 KiB in memory.
 //!
 //! A piece is in one of four states. *Missing*: nothing of it is asked for or received; if it is wanted
-//! it is a candidate ([`candidates`]). *Partial*: open, some of its blocks are asked for, received or
-//! on disk ([`partial`], [`open_pieces`]). *Verifying*: all blocks are with the storage threads, which
+//! it is a candidate (`candidates`). *Partial*: open, some of its blocks are asked for, received or
+//! on disk (`partial`, `open_pieces`). *Verifying*: all blocks are with the storage threads, which
 //! hash and write them. *Have*: written.
 mod availability;
 mod blocks;
@@ -189,7 +189,10 @@ impl<B> PieceMgr<B> {
         match has {
             PeerHave::All => self.availability.seeds += 1,
             PeerHave::None => {}
-            PeerHave::Some(bits) => self.count_all(bits, Availability::add_one, Availability::add),
+            PeerHave::Some(bits) => {
+                self.availability.peers += 1;
+                self.count_all(bits, Availability::add_one, Availability::add);
+            }
         }
     }
 
@@ -199,7 +202,10 @@ impl<B> PieceMgr<B> {
         match has {
             PeerHave::All => self.availability.seeds = self.availability.seeds.saturating_sub(1),
             PeerHave::None => {}
-            PeerHave::Some(bits) => self.count_all(bits, Availability::remove_one, Availability::remove),
+            PeerHave::Some(bits) => {
+                self.availability.peers = self.availability.peers.saturating_sub(1);
+                self.count_all(bits, Availability::remove_one, Availability::remove);
+            }
         }
     }
 
@@ -208,6 +214,7 @@ impl<B> PieceMgr<B> {
         let pieces = self.layout.piece_count();
         if let PeerHave::None = has {
             *has = PeerHave::Some(Bitfield::new(pieces));
+            self.availability.peers += 1;
         }
         let PeerHave::Some(bits) = has else { return false };
         let is_new = bits.set(piece.0);
@@ -244,18 +251,18 @@ impl<B> PieceMgr<B> {
         self.availability.seeds + u32::from(self.availability.beside_seeds(piece.0))
     }
 
-    /// Few pieces move between buckets one by one; for many, the buckets are built anew when next used.
+    /// Few pieces move between buckets one by one, many at once don't.
     fn count_all(
         &mut self,
         bits: &Bitfield,
         one: fn(&mut Availability, u32) -> (u16, u16),
         all: fn(&mut Availability, &Bitfield),
     ) {
-        /// One move between buckets costs about what so many pieces cost in bulk.
-        const MOVE_COST: u32 = 16;
+        /// One move between buckets costs what so many pieces cost in bulk (60 ns against 0.2 ns).
+        const MOVE_COST: u32 = 256;
         if bits.count() > bits.len() / MOVE_COST {
             all(&mut self.availability, bits);
-            self.candidates.invalidate();
+            self.candidates.skip_peer();
             return;
         }
         for piece in bits.iter_ones() {
@@ -273,8 +280,7 @@ impl<B> PieceMgr<B> {
     }
 
     fn remove_candidate(&mut self, piece: PieceIndex) {
-        let copies = self.availability.beside_seeds(piece.0);
-        self.candidates.remove(piece.0, self.priority(piece), copies);
+        self.candidates.remove(piece.0, self.priority(piece));
     }
 }
 

@@ -7,9 +7,9 @@ use crate::{PeerKey, Time};
 
 /// In endgame a block is asked of so many peers at most, which bounds what arrives for nothing.
 pub(super) const MAX_REQUESTERS: usize = 4;
-/// Requests called off whose blocks are still welcome; past it the oldest is forgotten, and its block
-/// will be refused if it comes after all.
-const MAX_LATE: usize = 64;
+/// Requests called off whose blocks are still welcome, 4 MiB of them: what is under way when a fast peer
+/// chokes us. Past it the oldest is forgotten, and its block will be refused if it comes after all.
+const MAX_LATE: usize = 256;
 
 /// A piece of which something was asked for, received or restored, up to the verdict on it.
 pub(super) struct Partial<B> {
@@ -179,15 +179,15 @@ impl<B> Partial<B> {
     /// Takes a block that arrived.
     pub(super) fn receive(&mut self, now: Time, peer: PeerKey, number: u32, buf: B) -> Receive<B> {
         let may_be_late = self.retry.is_none_or(|retry| retry.pin.is_none_or(|pin| pin == peer));
-        let is_late = may_be_late && self.late.contains(&(number, peer));
+        let is_late = || may_be_late && self.late.contains(&(number, peer));
         let state = &mut self.blocks[number as usize];
         let mut cancel = SmallVec::new();
         match state {
-            BlockState::Requested(of) if is_late || of.contains(&peer) => {
+            BlockState::Requested(of) if of.contains(&peer) || is_late() => {
                 cancel.extend(of.iter().copied().filter(|&other| other != peer));
                 self.tally.requested -= 1;
             }
-            BlockState::Missing if is_late => self.tally.missing -= 1,
+            BlockState::Missing if is_late() => self.tally.missing -= 1,
             BlockState::Requested(_) | BlockState::Missing => return Receive::Unwanted(buf),
             // So is every block of a piece that is being verified.
             BlockState::Held { .. } | BlockState::Away { .. } | BlockState::OnDisk { .. } => {

@@ -190,11 +190,7 @@ impl<B> PieceMgr<B> {
 
     /// Endgame: asks for a few blocks that others were asked for, the least asked first.
     fn pick_requested(&mut self, want: &mut Want<'_>) {
-        if want.left == 0 || self.open.requested() == 0 {
-            return;
-        }
-        self.candidates.refresh(&self.availability, self.layout.piece_count());
-        if !self.is_endgame() {
+        if want.left == 0 || !self.is_endgame() {
             return;
         }
         let peer = want.ask.peer;

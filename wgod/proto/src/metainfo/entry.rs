@@ -53,17 +53,11 @@ impl<'a> Paths<'a> {
         Paths { folder, left: MAX_PATHS_LEN }
     }
 
-    pub(super) fn path<C: AsRef<[u8]>>(
-        &mut self,
-        components: impl IntoIterator<Item = C>,
-        at: usize,
-    ) -> Result<SafePath, MetainfoError> {
-        let mut own = components.into_iter().peekable();
-        if own.peek().is_none() {
+    pub(super) fn path(&mut self, components: &[&[u8]], at: usize) -> Result<SafePath, MetainfoError> {
+        if components.is_empty() {
             return Err(MetainfoError::Path { error: PathError::Empty, at });
         }
-        let folder = self.folder.iter().map(|name| name.to_vec());
-        let all = folder.chain(own.map(|component| component.as_ref().to_vec()));
+        let all = self.folder.iter().chain(components);
         let path = SafePath::sanitise(all).map_err(|error| MetainfoError::Path { error, at })?;
         self.left = self.left.checked_sub(path.as_str().len()).ok_or(MetainfoError::PathsTooLong)?;
         Ok(path)
@@ -83,7 +77,7 @@ impl<'a> Paths<'a> {
             let reason = "leads out of the torrent";
             return Err(MetainfoError::Symlink { path: link.to_string(), reason });
         }
-        self.path(components, at).map(Some)
+        self.path(&components, at).map(Some)
     }
 }
 

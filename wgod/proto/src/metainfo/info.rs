@@ -29,6 +29,7 @@ pub struct Info {
 
 /// The keys that say what kind of torrent it is.
 struct Keys<'a> {
+    files: Option<Value<'a>>,
     name: Option<Value<'a>>,
     name_utf8: Option<Value<'a>>,
     piece_len: Option<Value<'a>>,
@@ -49,9 +50,17 @@ pub(super) fn read(info: Dict<'_>, layers: Option<Dict<'_>>) -> Result<(InfoHash
         Some(found) => return Err(MetainfoError::MetaVersion { found }),
         None => return Err(MetainfoError::Invalid { key: "meta version", at, expected: "a number" }),
     };
-    let [name, name_utf8, piece_len, pieces, private, source, tree] =
-        info.pick(["name", "name.utf-8", "piece length", "pieces", "private", "source", "file tree"])?;
-    let keys = Keys { name, name_utf8, piece_len, pieces, private, source, tree };
+    let [tree, files, name, name_utf8, piece_len, pieces, private, source] = info.pick([
+        "file tree",
+        "files",
+        "name",
+        "name.utf-8",
+        "piece length",
+        "pieces",
+        "private",
+        "source",
+    ])?;
+    let keys = Keys { files, name, name_utf8, piece_len, pieces, private, source, tree };
 
     let is_v1 = !is_v2 || keys.pieces.is_some();
     let hashes = InfoHashes {
@@ -90,7 +99,7 @@ fn read_v1(
     let mut files = v1::files(info, name)?;
     let layout = Layout::v1(piece_len, &lens(&files))?;
     let v2_layout = match hybrid {
-        Some(_) => Some(join(&mut files, &layout, &tree_of(keys, name, at)?)?),
+        Some(_) => Some(join(&mut files, &layout, &tree_of(keys, name, at, keys.files.is_some())?)?),
         None => None,
     };
     let pieces = string("pieces", keys.pieces.ok_or(MetainfoError::Missing { key: "pieces", at })?)?;
@@ -109,15 +118,15 @@ fn read_v2(
     layers: Option<Dict<'_>>,
     at: usize,
 ) -> Result<Content, MetainfoError> {
-    let files = tree_of(keys, name, at)?;
+    let files = tree_of(keys, name, at, false)?;
     let layout = Layout::v2(piece_len, &lens(&files))?;
     let roots: Vec<_> = files.iter().map(|file| file.pieces_root).collect();
     let hashes = PieceHashes::default().with_v2(&layout, &roots, layers)?;
     Ok((files, layout, hashes))
 }
 
-fn tree_of(keys: &Keys<'_>, name: &[u8], at: usize) -> Result<Vec<FileEntry>, MetainfoError> {
-    tree::files(keys.tree.ok_or(MetainfoError::Missing { key: "file tree", at })?, name)
+fn tree_of(keys: &Keys<'_>, name: &[u8], at: usize, listed: bool) -> Result<Vec<FileEntry>, MetainfoError> {
+    tree::files(keys.tree.ok_or(MetainfoError::Missing { key: "file tree", at })?, name, listed)
 }
 
 /// Joins the two halves of a hybrid: they must list the same files in the same order, and each file with

@@ -1,2 +1,4 @@
 //! Tests of torrent parsing.
-mod fixtures;
+mod build;
+mod hostile;
+mod round_trip;

@@ -9,11 +9,12 @@ use crate::bencode::{Dict, Token, Tokens, Value};
 use crate::merkle::Hash;
 use crate::path::SafePath;
 
-/// The files of `tree`, in the order of their pieces, in a folder `name` unless the tree is one file.
-pub(super) fn files(tree: Value<'_>, name: &[u8]) -> Result<Vec<FileEntry>, MetainfoError> {
+/// The files of `tree`, in the order of their pieces. They lie in a folder `name`, unless the tree is one
+/// file; in a hybrid such a file still lies in the folder if its v1 half says so by its list of `files`.
+pub(super) fn files(tree: Value<'_>, name: &[u8], listed: bool) -> Result<Vec<FileEntry>, MetainfoError> {
     let at = tree.span().start;
     let root = tree.as_dict().ok_or(MetainfoError::Tree { at, reason: "it is not a dictionary" })?;
-    let paths = Paths::in_folder((!is_single_file(root)).then_some(name));
+    let paths = Paths::in_folder((listed || !is_single_file(root)).then_some(name));
     let mut walk = Walk { paths, files: Vec::new(), folders: Vec::new(), last_keys: Vec::new() };
     walk.run(tree.tokens())?;
     Ok(walk.files)

@@ -18,7 +18,7 @@ pub(super) fn files(info: Dict<'_>, name: &[u8]) -> Result<Vec<FileEntry>, Metai
         return Err(MetainfoError::Missing { key: "length` or `files", at });
     }
     let mut paths = Paths::in_folder(None);
-    let path = paths.path([name], at)?;
+    let path = paths.path(&[name], at)?;
     let properties = Properties { attr, length, mtime, sha1, symlink_path, at };
     Ok(vec![properties.entry(path, &mut paths)?])
 }
@@ -46,8 +46,8 @@ fn entry(file: Dict<'_>, paths: &mut Paths<'_>) -> Result<FileEntry, MetainfoErr
     };
     let path = match components.is_empty() && marked_pad {
         // The name that BEP 47 recommends; it allows to leave it out.
-        true => paths.path([".pad".to_owned(), properties.len()?.to_string()], at)?,
-        false => paths.path(components, at)?,
+        true => paths.path(&[b".pad", properties.len()?.to_string().as_bytes()], at)?,
+        false => paths.path(&components, at)?,
     };
     let mut entry = properties.entry(path, paths)?;
     entry.pad = entry.symlink.is_none() && (marked_pad || entry.path.file_name().starts_with(OLD_PAD_NAME));

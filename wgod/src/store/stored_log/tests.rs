@@ -144,3 +144,16 @@ fn suspects_are_durable_before_their_old_log_is_given_up() {
     StoredLog::begin(&dir(&disk), 2, suspects).unwrap();
     assert_eq!(found(&disk.restart(Survives::Nothing), 2), [(1, 4)]);
 }
+
+#[test]
+fn the_writer_keeps_the_order_of_pieces_and_checkpoints() {
+    use crate::store::log_thread::{LogWork, perform};
+    let disk = PowerDisk::new();
+    let mut log = log(&disk, 1);
+    let stored = |piece| LogWork::Stored(ONE, PieceIndex(piece));
+    let done = || LogWork::Cover(ONE, Box::new(Progress { have: Have::All, ..Progress::default() }));
+    perform(&mut log, vec![stored(1), stored(2), done()]).unwrap();
+    assert_eq!(len(&disk), 0);
+    perform(&mut log, vec![stored(3), done(), stored(4)]).unwrap();
+    assert!(found(&disk, 1).contains(&(1, 4)), "stored after the checkpoint");
+}

@@ -44,7 +44,7 @@ fn a_full_disk_fails_the_request_and_the_store_goes_on() {
 }
 
 #[test]
-fn an_io_error_fails_the_request_and_what_a_failed_sync_lost_is_written_again() {
+fn an_io_error_fails_the_request_and_nothing_is_built_on_what_a_failed_sync_lost() {
     check(Errno::IO, 1);
 }
 

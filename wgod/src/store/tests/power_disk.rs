@@ -358,3 +358,23 @@ impl Disk for PowerDisk {
         0
     }
 }
+
+#[test]
+fn what_a_failed_sync_lost_no_later_sync_makes_durable() {
+    use crate::files::disk::OpenHow;
+    use crate::files::{BlockingDisk, Bufs};
+
+    let power = PowerDisk::new();
+    let disk = BlockingDisk::new(Arc::new(power.clone()));
+    let how = OpenHow { mode: OpenMode::Create { executable: false }, follow: false };
+    let dir = disk.open(At::path("/"), OpenHow { mode: OpenMode::Dir, follow: true }).unwrap();
+    let file = disk.open(At::inside(&dir, "f"), how).unwrap();
+    disk.sync_all(&dir).unwrap();
+    disk.write_all_at(&file, 0, Bufs::bytes(vec![1])).1.unwrap();
+    power.fail(Some(Fault { from: power.ops(), count: 1, errno: Errno::IO }));
+    disk.sync_data(&file).unwrap_err();
+    disk.write_all_at(&file, 1, Bufs::bytes(vec![2])).1.unwrap();
+    disk.sync_data(&file).unwrap();
+    assert_eq!(power.content("f").unwrap(), [1, 2]);
+    assert_eq!(power.restart(Survives::Nothing).content("f").unwrap(), [0, 2]);
+}

@@ -167,11 +167,9 @@ impl Model {
             }
             Op::Prioritise { piece, priority } => self.mgr.set_priority(PieceIndex(piece), priority),
             Op::Reorder { order } => self.mgr.set_order(order),
-            Op::Lose { piece } => {
-                if self.mgr.state(PieceIndex(piece)) != PieceState::Verifying {
-                    self.mgr.lose(PieceIndex(piece));
-                    self.disk.retain(|(of, _), _| of.0 != piece);
-                }
+            Op::Lose { piece } if self.mgr.state(PieceIndex(piece)) != PieceState::Verifying => {
+                self.mgr.lose(PieceIndex(piece));
+                self.disk.retain(|(of, _), _| of.0 != piece);
             }
             // A check of the files doesn't run beside their writing.
             Op::Found { piece } if !self.is_writing(PieceIndex(piece)) => {

@@ -8,11 +8,17 @@ use super::*;
 const PIECES: u32 = 100_000;
 
 fn timed(what: &str, times: u32, mut run: impl FnMut(u32)) -> Duration {
-    let start = Instant::now();
-    (0..times).for_each(&mut run);
-    let each = start.elapsed() / times;
-    println!("{what}: {each:?}");
-    each
+    let mut all: Vec<Duration> = (0..times)
+        .map(|n| {
+            let start = Instant::now();
+            run(n);
+            start.elapsed()
+        })
+        .collect();
+    all.sort_unstable();
+    let median = all[all.len() / 2];
+    println!("{what}: {median:?}, at worst {:?}", all[all.len() - 1]);
+    median
 }
 
 #[test]
@@ -28,15 +34,22 @@ fn a_hundred_thousand_pieces_and_a_thousand_peers_stay_cheap() {
         })
         .collect();
     timed("add_peer", 1000, |n| mgr.add_peer(&peers[n as usize]));
-    timed("rebuild", 20, |n| {
+    timed("remove_peer and add_peer", 200, |n| {
         mgr.remove_peer(&peers[n as usize + 500]);
         mgr.add_peer(&peers[n as usize + 500]);
+    });
+    timed("buckets", 20, |_| {
+        (0..1000).for_each(|_| mgr.candidates.skip_peer());
         mgr.candidates.refresh(&mgr.availability, PIECES);
     });
     mgr.check_invariants();
     timed("have", 100_000, |n| {
         mgr.peer_got(&mut peers[n as usize % 1000], index(n.wrapping_mul(7919) % PIECES));
     });
+    // Few of a thousand may come and go unseen by the buckets.
+    peers[990..].iter().for_each(|has| mgr.remove_peer(has));
+    mgr.peer_got(&mut peers[0], index(0));
+    mgr.check_invariants();
     let mut out = Vec::new();
     let mut open = |mgr: &mut PieceMgr<Buf>, name, ids: std::ops::Range<usize>, pace| {
         timed(name, 2000, |n| {
@@ -46,11 +59,11 @@ fn a_hundred_thousand_pieces_and_a_thousand_peers_stay_cheap() {
         })
     };
     let each = [
-        open(&mut mgr, "pick 16, peers that have nearly all", 900..1000, Pace::Medium),
+        open(&mut mgr, "pick 16, peers that have nearly all", 900..990, Pace::Medium),
         open(&mut mgr, "pick 16, peers that lack what is rare", 100..200, Pace::Medium),
         open(&mut mgr, "pick 16, peers that have very little", 1..10, Pace::Medium),
-        open(&mut mgr, "pick 16, fast peers", 500..1000, Pace::Fast),
-        open(&mut mgr, "pick 16, slow peers", 500..1000, Pace::Slow),
+        open(&mut mgr, "pick 16, fast peers", 500..990, Pace::Fast),
+        open(&mut mgr, "pick 16, slow peers", 500..990, Pace::Slow),
     ];
     assert!(each.iter().all(|each| *each < Duration::from_millis(5)), "{each:?}");
     mgr.check_invariants();

@@ -1,0 +1,90 @@
+//! The command line: global options and the list of verbs. Each verb's options are in its own file.
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use wgo_api::units::Period;
+
+/// Drives wgod, the BitTorrent daemon.
+#[derive(Debug, Parser)]
+#[command(name = "wgoctl", version, max_term_width = 100, after_help = AFTER)]
+pub struct Cli {
+    /// The daemon's control socket [default: that of your own wgod, else /run/wgod/wgod.sock]
+    #[arg(long, global = true, env = "WGOD_SOCKET", value_name = "PATH", hide_env_values = true)]
+    pub socket: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Give up after this long, like "10 s" or "5 min"; 0 waits for ever [default: 30 s for an answer, no limit to wait for a torrent]
+    #[arg(long, global = true, value_name = "TIME")]
+    pub timeout: Option<Period>,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const AFTER: &str = "\
+A torrent's ID is its info-hash, a unique prefix of it (4 digits or more), or its exact name.
+Rates: \"20 MB/s\", \"1 MiB/s\", \"500000 B/s\"; a bare number is in KB/s; 0 is unlimited.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 no or ambiguous match, 5 partly done,
+6 already present (with --fail-if-exists), 7 wait timed out, 8 permission denied.
+
+Examples:
+  wgoctl add debian.torrent --wait done
+  wgoctl status
+  wgoctl --json list | jq '.torrents[].name'";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Add torrents: files, folders of .torrent files, magnet links, URLs, - for standard input
+    Add(crate::add::Args),
+    /// Remove torrents; their files stay unless --data is given
+    Remove(crate::remove::Args),
+    /// The daemon and its torrents at a glance
+    Status(crate::status::Args),
+    /// Stop the daemon
+    Quit(crate::quit::Args),
+    /// List torrents
+    List(crate::list::Args),
+    /// Show one torrent, or what is in a .torrent file
+    Show(crate::show::Args),
+    /// Start torrents
+    Start(crate::act::Args),
+    /// Stop torrents
+    Stop(crate::act::Args),
+    /// Hash what is on disk anew
+    Verify(crate::act::Args),
+    /// Ask the trackers for peers now
+    Announce(crate::act::Args),
+    /// Show or set rate limits, of the daemon or of one torrent
+    Limit(crate::limit::Args),
+    /// Wait until a torrent is complete, or its metadata is known
+    Wait(crate::wait::Args),
+    /// Show the settings in force, or check a configuration file
+    Config(crate::config::Args),
+    /// Make the daemon read its configuration again
+    Reload(crate::reload::Args),
+    /// Print a script that completes wgoctl's arguments in a shell
+    Completions(crate::completions::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_examples() {
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.clone().render_long_help().to_string();
+            assert!(help.contains("Examples:\n  wgoctl "), "{}:\n{help}", verb.get_name());
+        }
+    }
+}

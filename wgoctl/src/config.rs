@@ -1,0 +1,131 @@
+//! `wgoctl config`: the settings in force, and what is wrong with a configuration file.
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+use wgo_api::params::ConfigParams;
+use wgo_api::result::{ConfigResult, Origin, Setting};
+use wgo_api::{ApiClient, Kind};
+
+use crate::clean::clean_lines;
+use crate::console::Terminal;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::table::{Align, Cell, Table, Tone};
+
+/// What to do with the configuration.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wgoctl config show
+  wgoctl config show limits network.port
+  wgoctl config check                      # the running daemon's file
+  wgoctl config check /etc/wgod/wgod.toml  # needs no daemon")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Show the settings in force and where each comes from
+    Show {
+        /// Only these: section.key, or a whole section
+        #[arg(value_name = "KEY")]
+        keys: Vec<String>,
+    },
+    /// Check a configuration file: the given one by wgod itself, or the running daemon's
+    Check {
+        /// The file
+        file: Option<PathBuf>,
+    },
+}
+
+pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
+    match args.verb {
+        Verb::Show { keys } => {
+            let result = context.client.config(ConfigParams { keys, check: false }).await?;
+            context.answer(&result, show)?;
+            Ok(0)
+        }
+        Verb::Check { file: None } => {
+            let result =
+                context.client.config(ConfigParams { check: true, ..ConfigParams::default() }).await?;
+            let file = result.file.clone().unwrap_or_else(|| "no configuration file".to_owned());
+            verdict(&file, &result.problems, context)
+        }
+        Verb::Check { file: Some(file) } => check_file(&file, context),
+    }
+}
+
+fn show(result: &ConfigResult, terminal: Terminal) -> String {
+    let mut table = Table::new().column("KEY", Align::Left, false).column("VALUE", Align::Left, true).column(
+        "FROM",
+        Align::Left,
+        false,
+    );
+    for setting in &result.settings {
+        let tone = if setting.origin == Origin::Default { Tone::Faint } else { Tone::Plain };
+        table.row(vec![
+            Cell::from(&setting.key),
+            Cell::toned(&setting.value.to_string(), tone),
+            Cell::toned(&origin(setting), tone),
+        ]);
+    }
+    let file =
+        result.file.as_deref().map_or("No configuration file".to_owned(), |file| format!("File: {file}"));
+    format!("{}\n{}", clean_lines(&file), table.render(terminal, true))
+}
+
+fn origin(setting: &Setting) -> String {
+    let word = match setting.origin {
+        Origin::Default => "default",
+        Origin::File => "file",
+        Origin::Override => "stored override",
+        Origin::Environment => "environment",
+        Origin::CommandLine => "command line",
+        Origin::Socket => "set over the socket",
+    };
+    match &setting.shadowed {
+        Some(value) => format!("{word}; the file says {value}"),
+        None => word.to_owned(),
+    }
+}
+
+/// Prints what is wrong with `file`; exits with the code of a bad configuration if anything is.
+fn verdict(file: &str, problems: &[String], context: &mut Context<'_, '_>) -> Result<u8, Failure> {
+    let document = json!({ "file": file, "ok": problems.is_empty(), "problems": problems });
+    context.answer(&document, |_, _| match problems {
+        [] => format!("{}: ok\n", clean_lines(file)),
+        _ => String::new(),
+    })?;
+    for problem in problems {
+        context.console.note(&clean_lines(problem));
+    }
+    Ok(if problems.is_empty() { 0 } else { Kind::BadConfig.exit_code() })
+}
+
+/// Asks `wgod --check-config`: only it knows every key.
+fn check_file(file: &Path, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
+    let wgod = wgod_beside(std::env::current_exe().ok().as_deref());
+    let output = Command::new(&wgod).arg("--check-config").arg("--config").arg(file).output();
+    let output = output.map_err(|error| {
+        Failure::System("cannot run `wgod --check-config`; it should stand beside wgoctl or in PATH", error)
+    })?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let mut problems: Vec<String> =
+        said.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+    if output.status.success() {
+        problems.clear();
+    } else if problems.is_empty() {
+        problems.push(format!("`{} --check-config` ended with {}", wgod.display(), output.status));
+    }
+    verdict(&file.display().to_string(), &problems, context)
+}
+
+/// The `wgod` installed with this `wgoctl`, else whichever is in `PATH`.
+fn wgod_beside(wgoctl: Option<&Path>) -> PathBuf {
+    let beside = wgoctl.map(|path| path.with_file_name("wgod")).filter(|path| path.is_file());
+    beside.unwrap_or_else(|| PathBuf::from(OsStr::new("wgod")))
+}

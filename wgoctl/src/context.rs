@@ -1,0 +1,74 @@
+//! One run: the daemon to talk to, how long to wait for it, and how to answer.
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use wgo_api::client::UnixHttpClient;
+
+use crate::cli::Cli;
+use crate::console::{Console, Terminal};
+use crate::failure::Failure;
+use crate::socket;
+
+/// How long an answer may take unless `--timeout` says otherwise.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// How much longer than the daemon the client waits, where the daemon keeps the time.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// What a verb needs to run.
+pub(crate) struct Context<'c, 'io> {
+    /// The daemon. Nothing is connected until the first call.
+    pub(crate) client: UnixHttpClient,
+    /// Where text goes.
+    pub(crate) console: &'c mut Console<'io>,
+    /// One JSON document instead of text.
+    pub(crate) json: bool,
+    /// `--timeout`: `None` when not given, `Some(None)` for ever.
+    timeout: Option<Option<Duration>>,
+}
+
+impl<'c, 'io> Context<'c, 'io> {
+    pub(crate) fn new(cli: &Cli, console: &'c mut Console<'io>) -> Self {
+        let timeout = cli.timeout.map(|period| (period.0 > 0).then(|| period.into()));
+        let path = cli.socket.clone().unwrap_or_else(|| socket::find(&socket::Surroundings::of_process()));
+        let client = UnixHttpClient::new(path, timeout.unwrap_or(Some(ANSWER_TIME)));
+        Self { client, console, json: cli.json, timeout }
+    }
+
+    /// How long to wait for a torrent: as long as `--timeout` says, else for ever.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.timeout.flatten()
+    }
+
+    /// A client for a call in which the daemon waits for up to `patience`.
+    pub(crate) fn waiting_client(&self, patience: Option<Duration>) -> UnixHttpClient {
+        self.client.with_timeout(patience.map(|limit| limit + MARGIN))
+    }
+
+    /// A client that has the usual time to answer, whatever `--timeout` says.
+    pub(crate) fn prompt_client(&self) -> UnixHttpClient {
+        self.client.with_timeout(Some(ANSWER_TIME))
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        self.client.path()
+    }
+
+    pub(crate) fn terminal(&self) -> Terminal {
+        self.console.terminal
+    }
+
+    /// Prints the result: `value` as JSON, or the text of `human`.
+    pub(crate) fn answer<T: Serialize>(
+        &mut self,
+        value: &T,
+        human: impl FnOnce(&T, Terminal) -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            return self.console.print_json(value);
+        }
+        let text = human(value, self.console.terminal);
+        self.console.print(&text)
+    }
+}

@@ -1,0 +1,111 @@
+//! `wgoctl`, the command that drives wgod: one verb per file, each a call over the control socket.
+//!
+//! [`run`] is the whole command, with its input and output as arguments, so that tests call it.
+//! Shared by the verbs: [`console`] (where text goes), [`failure`] (exit codes), [`table`],
+//! [`units`], [`clean`] (hostile names), `context` (the daemon and how to answer).
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+pub mod clean;
+pub mod cli;
+pub mod console;
+pub mod failure;
+pub mod table;
+pub mod units;
+
+mod act;
+mod add;
+mod announce;
+mod completions;
+mod config;
+mod context;
+mod limit;
+mod list;
+mod progress;
+mod quit;
+mod reload;
+mod remove;
+mod show;
+mod socket;
+mod sources;
+mod start;
+mod status;
+mod stop;
+mod torrent_file;
+mod verify;
+mod wait;
+
+use cli::{Cli, Verb};
+use console::Console;
+use context::Context;
+use failure::Failure;
+
+/// Runs the command line `args`, the program's name first, and returns the exit code.
+pub fn run<I, A>(args: I, console: &mut Console<'_>) -> u8
+where
+    I: IntoIterator<Item = A>,
+    A: Into<OsString> + Clone,
+{
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, args.iter().any(|arg| arg == "--json"), console),
+    };
+    let json = cli.json;
+    let done = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(dispatch(cli, console)),
+        Err(error) => Err(Failure::System("cannot start: the asynchronous runtime", error)),
+    };
+    let done = done.and_then(|code| console.out.flush().map(|()| code).map_err(Failure::Output));
+    match done {
+        Ok(code) => code,
+        // Who closed our output has seen enough: `wgoctl list | head` is no failure.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(failure) => {
+            console.complain(&failure, json);
+            failure.exit_code()
+        }
+    }
+}
+
+/// Help, version, or a usage error.
+fn refuse(error: &clap::Error, json: bool, console: &mut Console<'_>) -> u8 {
+    let text =
+        if console.terminal.color { error.render().ansi().to_string() } else { error.render().to_string() };
+    if error.use_stderr() {
+        console.note(text.trim_end());
+        if json {
+            let first = error.render().to_string().lines().next().unwrap_or_default().to_owned();
+            console.complain_json(&Failure::Usage(first));
+        }
+    } else {
+        // A reader that is gone does not miss the help.
+        let _ = console.out.write_all(text.as_bytes()).and_then(|()| console.out.flush());
+    }
+    u8::try_from(error.exit_code()).unwrap_or(2)
+}
+
+async fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<u8, Failure> {
+    let mut context = Context::new(&cli, console);
+    let context = &mut context;
+    match cli.verb {
+        Verb::Add(args) => add::run(args, context).await,
+        Verb::Remove(args) => remove::run(args, context).await,
+        Verb::List(args) => list::run(args, context).await,
+        Verb::Show(args) => show::run(args, context).await,
+        Verb::Status(args) => status::run(args, context).await,
+        Verb::Start(args) => start::run(args, context).await,
+        Verb::Stop(args) => stop::run(args, context).await,
+        Verb::Verify(args) => verify::run(args, context).await,
+        Verb::Announce(args) => announce::run(args, context).await,
+        Verb::Limit(args) => limit::run(args, context).await,
+        Verb::Wait(args) => wait::run(args, context).await,
+        Verb::Config(args) => config::run(args, context).await,
+        Verb::Reload(args) => reload::run(args, context).await,
+        Verb::Quit(args) => quit::run(args, context).await,
+        Verb::Completions(args) => completions::run(args, context),
+    }
+}

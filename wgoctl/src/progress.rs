@@ -1,0 +1,101 @@
+//! Waiting for a torrent, with a line of progress where someone can see it.
+use std::time::Duration;
+
+use wgo_api::params::{Goal, StatusParams, WaitParams};
+use wgo_api::{ApiClient, Torrent};
+
+use crate::clean::clean;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::table::cut;
+use crate::units::{human_bytes, human_rate, human_secs, known, percent};
+
+/// How often the line is redrawn.
+const PERIOD: Duration = Duration::from_millis(500);
+/// Columns of the bar.
+const BAR: usize = 20;
+/// Columns of the line where standard output, whose width is known, is not the terminal.
+const USUAL_COLUMNS: usize = 80;
+
+/// Waits until the torrent reaches the goal; `None` waits for ever.
+///
+/// # Errors
+/// Kind `timeout` when `patience` ends first, and the torrent's own trouble.
+pub(crate) async fn wait_for(
+    id: &str,
+    goal: Goal,
+    patience: Option<Duration>,
+    context: &mut Context<'_, '_>,
+) -> Result<Torrent, Failure> {
+    let params =
+        WaitParams { id: id.to_owned(), goal, timeout_secs: patience.map(|limit| limit.as_secs().max(1)) };
+    let waiter = context.waiting_client(patience);
+    let mut waiting = std::pin::pin!(waiter.wait(params));
+    if !context.terminal().can_redraw {
+        return Ok(waiting.await?.torrent);
+    }
+    let asker = context.prompt_client();
+    let mut ticks = tokio::time::interval(PERIOD);
+    let done = loop {
+        tokio::select! {
+            done = &mut waiting => break done,
+            _ = ticks.tick() => {
+                // A failure here says nothing: `wait` will tell.
+                let status = asker.status(StatusParams { ids: vec![id.to_owned()], torrents: false }).await;
+                if let Some(torrent) = status.ok().and_then(|status| status.torrents?.into_iter().next()) {
+                    let columns = context.terminal().columns.unwrap_or(USUAL_COLUMNS);
+                    redraw(context, &cut(&line(&torrent), columns.saturating_sub(1)));
+                }
+            }
+        }
+    };
+    redraw(context, "");
+    Ok(done?.torrent)
+}
+
+/// Replaces the line on standard error (ECMA-48 EL).
+fn redraw(context: &mut Context<'_, '_>, text: &str) {
+    // A progress line that cannot be shown is no failure.
+    let _ = write!(context.console.err, "\r\u{1b}[K{text}").and_then(|()| context.console.err.flush());
+}
+
+/// `[=====>   ] 42.0%  1.2 GB of 2.9 GB  3.4 MB/s  8m 20s left  name`
+fn line(torrent: &Torrent) -> String {
+    let filled = (torrent.progress.clamp(0.0, 1.0) * BAR as f64) as usize;
+    let bar: String = (0..BAR)
+        .map(|i| {
+            if i < filled {
+                '='
+            } else if i == filled {
+                '>'
+            } else {
+                ' '
+            }
+        })
+        .collect();
+    format!(
+        "[{bar}] {}  {}  {} of {}  {}  {} left  {}",
+        percent(torrent.progress),
+        torrent.state,
+        human_bytes(torrent.done_bytes),
+        known(torrent.size_bytes, human_bytes),
+        human_rate(torrent.down_rate),
+        known(torrent.eta_secs, human_secs),
+        clean(&torrent.name),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_shows_progress_and_survives_odd_figures() {
+        let torrent = Torrent { progress: 0.5, name: "a\u{1b}".into(), ..Torrent::default() };
+        assert!(line(&torrent).starts_with("[==========>         ] 50.0%"), "{}", line(&torrent));
+        assert!(!line(&torrent).contains('\u{1b}'));
+        for progress in [f64::NAN, -1.0, 9.0, 1.0] {
+            assert_eq!(line(&Torrent { progress, ..Torrent::default() }).find(']'), Some(BAR + 1));
+        }
+    }
+}

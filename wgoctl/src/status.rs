@@ -1,0 +1,103 @@
+//! `wgoctl status`: the daemon and its torrents at a glance.
+use wgo_api::ApiClient;
+use wgo_api::params::StatusParams;
+use wgo_api::result::{Daemon, PortState, StatusResult};
+use wgo_api::torrent::{State, Torrent};
+
+use crate::clean::clean;
+use crate::console::Terminal;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::list::{EXPENDABLE, columns, rank, tabulate};
+use crate::table::Tone;
+use crate::units::{count, human_bytes, human_rate, human_secs, known, limit};
+
+/// Which torrents.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  wgoctl status
+  wgoctl status 3fa9 77c2
+  wgoctl --json status | jq .daemon.up_rate
+  watch -n 2 wgoctl status")]
+pub struct Args {
+    /// Only these torrents: info-hashes, unique prefixes of them, or exact names
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+/// Torrents on a page that one takes in at a glance; `list` shows all.
+const GLANCE: usize = 40;
+
+const COLUMNS: &str = "name,state,progress,down,up,eta,ratio,peers,error";
+
+pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
+    let torrents = args.ids.is_empty();
+    let result = context.client.status(StatusParams { ids: args.ids, torrents }).await?;
+    context.answer(&result, |result, terminal| page(result, terminal, torrents))?;
+    Ok(0)
+}
+
+fn page(result: &StatusResult, terminal: Terminal, shorten: bool) -> String {
+    let mut text = daemon(&result.daemon, terminal);
+    let mut torrents: Vec<&Torrent> = result.torrents.iter().flatten().collect();
+    torrents.sort_by_key(|torrent| (rank(torrent.state), torrent.added_at));
+    let hidden = if shorten { torrents.len().saturating_sub(GLANCE) } else { 0 };
+    torrents.truncate(torrents.len() - hidden);
+    if !torrents.is_empty() {
+        let mut shown = columns(COLUMNS).unwrap_or_default();
+        // A column of nothing takes room from the names.
+        shown.retain(|column| {
+            column.name != "error" || torrents.iter().any(|torrent| torrent.error.is_some())
+        });
+        text.push('\n');
+        text.push_str(&tabulate(&shown, &torrents).expendable(EXPENDABLE).render(terminal, true));
+    }
+    if hidden > 0 {
+        text.push_str(&format!("and {}; `wgoctl list` shows all\n", count(hidden, "more torrent")));
+    }
+    text
+}
+
+fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
+    let title = format!("wgod {}", clean(&daemon.version));
+    let mut text = format!(
+        "{}  pid {}, up {}\n",
+        Tone::Strong.paint(&title, terminal.color),
+        daemon.pid,
+        human_secs(daemon.uptime_secs)
+    );
+    let mut line = |name: &str, value: String| text.push_str(&format!("{name:<9} {value}\n"));
+    let rate = |rate, limited: u64| match limited {
+        0 => human_rate(rate),
+        limited => format!("{} (limit {})", human_rate(rate), limit(limited)),
+    };
+    let (down, up) = (daemon.down_rate, daemon.up_rate);
+    line("Traffic", format!("down {}, up {}", rate(down, daemon.limits.down), rate(up, daemon.limits.up)));
+    let total: u32 = daemon.torrents.values().sum();
+    let states: Vec<String> = State::ALL
+        .iter()
+        .filter_map(|state| daemon.torrents.get(state).filter(|&&n| n > 0).map(|n| format!("{n} {state}")))
+        .collect();
+    let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
+    line("Torrents", format!("{total}{states}"));
+    line("Peers", daemon.peers.to_string());
+    let port = match daemon.port_state {
+        PortState::Open => "reachable",
+        PortState::Closed => "not reachable from outside",
+        PortState::Unknown => "reachability unknown",
+    };
+    let listen = if daemon.listen.is_empty() { "nowhere".to_owned() } else { daemon.listen.join(", ") };
+    line("Listening", format!("{}, {port}", clean(&listen)));
+    for disk in &daemon.disks {
+        let free = format!(
+            "{} free of {}",
+            known(disk.free_bytes, human_bytes),
+            known(disk.size_bytes, human_bytes)
+        );
+        let trouble =
+            disk.error.as_deref().map(|e| Tone::Bad.paint(&format!("  {}", clean(e)), terminal.color));
+        line("Disk", format!("{}: {free}{}", clean(&disk.path), trouble.unwrap_or_default()));
+    }
+    text
+}

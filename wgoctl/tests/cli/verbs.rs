@@ -1,0 +1,204 @@
+//! Every verb of `wgoctl` against a mock daemon: what it sends, what it prints, how it exits.
+use crate::harness::{Rig, run_with};
+use serde_json::json;
+use wgo_api::torrent::State;
+use wgoctl::console::Terminal;
+
+const ASKING: Terminal = Terminal { columns: Some(80), color: false, can_ask: true, can_redraw: false };
+
+#[test]
+fn status_is_a_page_and_a_document() {
+    let rig = Rig::new();
+    let ran = rig.run(&["status"]).code(0);
+    let ran =
+        ran.says(&["wgod 0.1.0", "pid 4242", "3: 1 downloading, 1 seeding, 1 error", "torrent 1", "50.0%"]);
+    ran.says(&["2.50 MB/s", "1h 2m", "1.25", "no space left on device", "0.0.0.0:6868"]);
+    let document = rig.run(&["--json", "status"]).code(0).json();
+    assert_eq!(document["daemon"]["pid"], 4242);
+    assert_eq!(document["torrents"].as_array().unwrap().len(), 3);
+    let one = rig.run(&["status", "0202", "--json"]).code(0).json();
+    assert_eq!(
+        (one["torrents"].as_array().unwrap().len(), &one["torrents"][0]["name"]),
+        (1, &json!("torrent 2"))
+    );
+    rig.run(&["status", "nothing"]).code(4).complains(&["no torrent matches"]);
+}
+
+#[test]
+fn list_filters_sorts_and_projects() {
+    let rig = Rig::new();
+    let ran = rig.run(&["list"]).code(0);
+    assert_eq!(ran.out.lines().count(), 4, "{}", ran.out);
+    ran.says(&["NAME", "01010101", "torrent 1", "downloading"]);
+    let ran = rig.run(&["list", "--no-header", "--sort", "-name", "--columns", "name,ratio"]).code(0);
+    assert_eq!(ran.out, "torrent 3  1.25\ntorrent 2  1.25\ntorrent 1  1.25\n");
+    let ran = rig.run(&["list", "--ids", "--filter", "state=seeding,error", "-f", "label=linux"]).code(0);
+    assert_eq!(ran.out, format!("{}\n{}\n", "02".repeat(20), "03".repeat(20)));
+    assert_eq!(rig.last_call().1["filter"]["states"], json!(["seeding", "error"]));
+    assert_eq!(rig.run(&["list", "--ids", "-f", "RENT 2"]).out, format!("{}\n", "02".repeat(20)));
+    let document = rig.run(&["--json", "list"]).code(0).json();
+    assert_eq!(document["torrents"][0]["down_rate"], 2_500_000);
+    assert_eq!(document["full"], true);
+    let document = rig.run(&["--json", "list", "--columns", "name,up"]).code(0).json();
+    let keys: Vec<&String> = document["torrents"][0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["info_hash", "name", "up_rate"]);
+    rig.run(&["list", "--sort", "nmae"]).code(2).complains(&["unknown column \"nmae\""]);
+    rig.run(&["list", "--filter", "state=eating"]).code(2).complains(&["unknown state"]);
+}
+
+#[test]
+fn show_prints_facts_and_what_is_asked_for() {
+    let rig = Rig::new();
+    let ran = rig.run(&["show", "torrent 1"]).code(0).says(&["Info-hash", "downloading", "/srv/torrents"]);
+    assert!(!ran.out.contains("Files"), "{}", ran.out);
+    let ran = rig.run(&["show", "0101", "--files", "--peers", "--trackers", "--pieces"]).code(0);
+    let ran =
+        ran.says(&["a.iso", "192.0.2.1:6881", "qBittorrent", "http://tracker.example/announce", "#.#."]);
+    assert!(!ran.out.contains('\u{1b}'), "a peer's name acts on the terminal");
+    let document = rig.run(&["--json", "show", "0101", "--files"]).code(0).json();
+    assert_eq!(
+        (&document["torrent"]["pieces"], &document["files"][0]["path"]),
+        (&json!(4), &json!("torrent 1/a.iso"))
+    );
+    assert!(document.get("peers").is_none());
+    rig.run(&["show", "01"]).code(4).complains(&["at least 4 digits"]);
+    rig.run(&["show", "panics"]).code(1).complains(&["defect"]);
+}
+
+#[test]
+fn show_of_a_file_needs_no_daemon() {
+    let rig = Rig::new();
+    let info = "d6:lengthi5e4:name5:a.iso12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
+    let torrent = format!("d8:announce20:http://t.example/ann4:info{info}e");
+    let path = rig.file("a.torrent", torrent.as_bytes());
+    let none = ["--socket", "/nonexistent/s"];
+    let ran = run_with(&[&none[..], &["show", &path, "--json"]].concat(), b"", Terminal::default()).code(0);
+    let document = ran.json();
+    assert_eq!(document["torrent"]["name"], "a.iso");
+    assert_eq!(document["torrent"]["size_bytes"], 5);
+    assert_eq!(
+        (&document["torrent"]["pieces"], &document["torrent"]["piece_length"]),
+        (&json!(1), &json!(16384))
+    );
+    assert_eq!(document["torrent"]["info_hash"].as_str().unwrap().len(), 40);
+    assert_eq!(document["files"], json!([{"path": "a.iso", "size_bytes": 5, "pad": false}]));
+    assert_eq!(document["trackers"], json!([{"url": "http://t.example/ann", "tier": 0}]));
+    let ran = run_with(&[&none[..], &["show", &path, "--files", "--trackers"]].concat(), b"", ASKING).code(0);
+    ran.says(&["a.iso", "http://t.example/ann", "16 KiB"]);
+    let bad = rig.file("bad.torrent", b"hello");
+    run_with(&["show", &bad], b"", Terminal::default()).code(1).complains(&["bad.torrent", "not a"]);
+    // What is no file is an id.
+    rig.run(&["show", "missing.torrent"]).code(4);
+}
+
+#[test]
+fn start_stop_and_verify_act_on_ids_or_all() {
+    let rig = Rig::new();
+    rig.run(&["stop", "0101"]).code(0).says(&["Stopped torrent 1"]);
+    assert_eq!(rig.states()[0], State::Stopped);
+    rig.run(&["start", "--all"]).code(0).says(&["Started 3 torrents"]);
+    assert_eq!(rig.states(), [State::Downloading; 3]);
+    rig.run(&["verify", "torrent 3"]).code(0).says(&["Verifying torrent 3"]);
+    assert_eq!(rig.states()[2], State::Checking);
+    rig.run(&["announce", "0202"]).code(0);
+    assert_eq!(rig.last_call().0, "announce");
+    for verb in ["start", "stop", "verify", "announce"] {
+        rig.run(&[verb]).code(2);
+        rig.run(&[verb, "0101", "--all"]).code(2);
+    }
+}
+
+#[test]
+fn partial_success_exits_5_and_says_which_failed() {
+    let rig = Rig::new();
+    let ran = rig.run(&["stop", "0101", "nothing", "0202"]).code(5);
+    ran.says(&["Stopped 2 torrents"]).complains(&["nothing: no torrent matches"]);
+    rig.run(&["stop", "nothing", "nobody"]).code(4);
+    let document = rig.run(&["--json", "stop", "0101", "nothing"]).code(5).json();
+    assert_eq!(document["torrents"][1]["kind"], "no_match");
+    rig.run(&["stop", "torrent 1", "0101"]).code(0);
+}
+
+#[test]
+fn an_ambiguous_id_lists_the_candidates() {
+    let rig = Rig::new();
+    rig.daemon.mock().change(|torrents| torrents[1].name = "torrent 1".into());
+    let ran = rig.run(&["show", "torrent 1"]).code(4);
+    ran.complains(&["2 torrents", &"01".repeat(20), &"02".repeat(20)]);
+}
+
+#[test]
+fn remove_keeps_data_and_never_guesses() {
+    let rig = Rig::new();
+    rig.run(&["remove"]).code(2);
+    rig.run(&["remove", "--data"]).code(2);
+    rig.run(&["remove", "--all"]).code(2).complains(&["--yes"]);
+    rig.run_with(&["remove", "--all"], b"n\n", ASKING)
+        .code(1)
+        .complains(&["Remove 3 torrents; their files stay?"]);
+    rig.run_with(&["remove", "--all"], b"", ASKING).code(1);
+    assert_eq!(rig.states().len(), 3);
+    rig.run(&["remove", "0101"]).code(0).says(&["Removed torrent 1"]);
+    assert_eq!(rig.last_call().1, json!({"ids": ["0101"], "all": false, "data": false}));
+    rig.run(&["remove", "--data", "0202"]).code(0);
+    assert_eq!(rig.last_call().1["data"], true);
+    rig.run_with(&["remove", "--all", "--data"], b"yes\n", ASKING)
+        .code(0)
+        .complains(&["DELETE ALL THEIR FILES"]);
+    assert!(rig.states().is_empty());
+    rig.run(&["remove", "--all", "-y"]).code(0);
+}
+
+#[test]
+fn limits_are_read_with_units_and_sent_in_bytes() {
+    let rig = Rig::new();
+    rig.run(&["limit"]).code(0).says(&["up unlimited, down unlimited"]);
+    rig.run(&["limit", "--up", "2 MB/s", "--down", "500"]).code(0).says(&["up 2 MB/s, down 500 KB/s"]);
+    assert_eq!(rig.last_call().1, json!({"up": 2_000_000, "down": 500_000, "id": null}));
+    rig.run(&["limit", "--down", "1 MiB/s", "0101"]).code(0).says(&["torrent 1: up unlimited, down 1 MiB/s"]);
+    let document = rig.run(&["--json", "limit", "--up", "0"]).code(0).json();
+    assert_eq!(document["limits"], json!({"up": 0, "down": 500_000}));
+    rig.run(&["limit", "--up", "fast"]).code(2).complains(&["20 MB/s"]);
+    rig.run(&["limit", "--up", "5 Mb/s"]).code(2).complains(&["bits"]);
+    rig.run(&["limit", "nothing"]).code(4);
+}
+
+#[test]
+fn wait_returns_at_the_goal_or_exits_7() {
+    let rig = Rig::new();
+    rig.run(&["wait", "0202"]).code(0).says(&["torrent 2: seeding"]);
+    rig.run(&["wait", "0101", "--for", "metadata"]).code(0);
+    rig.run(&["wait", "0101", "--timeout", "1"]).code(7).complains(&["not reached in time"]);
+    rig.run(&["wait", "0303"]).code(1).complains(&["no space left"]);
+    let document = rig.run(&["--json", "wait", "0101", "--timeout", "1 s"]).code(7).json();
+    assert_eq!(document["error"]["kind"], "timeout");
+    let terminal = Terminal { can_redraw: true, ..Terminal::default() };
+    let ran = rig.run_with(&["wait", "0101", "--timeout", "1"], b"", terminal).code(7);
+    ran.complains(&["[==========>", "50.0%", "2.50 MB/s"]);
+}
+
+#[test]
+fn config_reload_and_quit_speak_of_the_daemon() {
+    let rig = Rig::new();
+    rig.run(&["config", "show"]).code(0).says(&["/etc/wgod.toml", "network.port", "7000", "file", "default"]);
+    let document = rig.run(&["--json", "config", "show", "limits"]).code(0).json();
+    assert_eq!(document["settings"].as_array().unwrap().len(), 1);
+    rig.run(&["config", "check"]).code(1).complains(&["network.prot", "did you mean port?"]);
+    assert_eq!(rig.run(&["--json", "config", "check"]).code(1).json()["ok"], false);
+    rig.run(&["reload"]).code(0).says(&["In force now: limits.up", "restart of wgod: network.port"]);
+    let ran = rig.run(&["quit", "--now"]).code(0);
+    ran.says(&["wgod has stopped"]);
+    assert!(!rig.daemon.socket().exists());
+    rig.run(&["status"]).code(3).complains(&["does not exist", "start wgod"]);
+    assert_eq!(rig.run(&["--json", "status"]).code(3).json()["error"]["kind"], "unreachable");
+}
+
+#[test]
+fn completions_need_no_daemon() {
+    for shell in ["bash", "zsh", "fish"] {
+        run_with(&["completions", shell], b"", Terminal::default()).code(0).says(&["wgoctl", "status"]);
+    }
+    let ran = run_with(&["--json", "completions", "bash"], b"", Terminal::default()).code(0);
+    assert_eq!(ran.json()["shell"], "bash");
+    run_with(&["completions", "cmd"], b"", Terminal::default()).code(2);
+}

@@ -1,0 +1,206 @@
+//! Disks that fail: every error is typed, reported once, and leaves nothing half-believed.
+use std::io::{self, IoSliceMut};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rustix::io::Errno;
+use wgo_proto::FileIndex;
+
+use super::rig::*;
+use crate::files::disk::OnDone;
+use crate::files::*;
+
+/// A real disk that refuses some operations.
+#[derive(Default)]
+struct Faulty(Mutex<Option<Fault>>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Write(Errno),
+    Allocate(Errno),
+    /// The next sync of a file.
+    SyncOnce,
+    SyncFolder,
+    /// Operations are dropped, as by a simulation that ended.
+    Gone,
+    /// Writes move a few bytes at a time.
+    ShortWrites,
+}
+
+impl Disk for Faulty {
+    fn submit(&self, op: Op, done: OnDone) {
+        let mut fault = self.0.lock().unwrap();
+        let errno = match (&op, *fault) {
+            (_, Some(Fault::Gone)) => return drop(done),
+            (Op::Write { .. }, Some(Fault::Write(errno))) => errno,
+            (Op::Allocate { .. }, Some(Fault::Allocate(errno))) => errno,
+            (Op::SyncData(_), Some(Fault::SyncOnce)) => {
+                *fault = None;
+                Errno::IO
+            }
+            (Op::SyncAll(_), Some(Fault::SyncFolder)) => Errno::IO,
+            (Op::Write { .. }, Some(Fault::ShortWrites)) => {
+                let Op::Write { file, offset, mut bufs } = op else { return };
+                let window = bufs.window();
+                bufs.set_window(window.start..(window.start + 1000).min(window.end));
+                return RealDisk.submit(Op::Write { file, offset, bufs }, done);
+            }
+            _ => return RealDisk.submit(op, done),
+        };
+        done(Err(io::Error::from_raw_os_error(errno.raw_os_error())).into());
+    }
+
+    fn read_nowait(&self, file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        RealDisk.read_nowait(file, offset, bufs)
+    }
+
+    fn device_hint(&self, path: &Path) -> u64 {
+        RealDisk.device_hint(path)
+    }
+}
+
+struct Bench {
+    rig: Rig,
+    disk: Arc<Faulty>,
+    torrent: Torrent,
+    files: Arc<TorrentFiles>,
+}
+
+fn bench(open_files: usize) -> Bench {
+    let disk = Arc::new(Faulty::default());
+    let limits = StorageLimits { open_files, ..StorageLimits::default() };
+    let rig = Rig::with(disk.clone(), tempfile::tempdir().unwrap(), limits);
+    let rig = Rig { preallocate: Preallocate::Full, ..rig };
+    let torrent = multi("f", 32768, &[file("a", 32768), file("d/b", 32768 * 2)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    Bench { rig, disk, torrent, files }
+}
+
+impl Bench {
+    fn fault(&self, fault: impl Into<Option<Fault>>) {
+        *self.disk.0.lock().unwrap() = fault.into();
+    }
+
+    fn store(&self, piece: u32) -> StoreOutcome {
+        self.rig.store(&self.files, &self.torrent, piece)
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_from_a_broken_one_and_recovers() {
+    let bench = bench(16);
+    for (fault, kind) in [
+        (Fault::Allocate(Errno::NOSPC), DiskErrorKind::Full),
+        (Fault::Write(Errno::NOSPC), DiskErrorKind::Full),
+        (Fault::Write(Errno::DQUOT), DiskErrorKind::Full),
+        (Fault::Write(Errno::IO), DiskErrorKind::Io),
+        (Fault::Gone, DiskErrorKind::Io),
+    ] {
+        bench.fault(fault);
+        let StoreOutcome::Failed(error) = bench.store(1) else { panic!() };
+        assert_eq!(error.kind, kind, "{error}");
+        bench.fault(None);
+    }
+    assert_eq!(bench.store(1), StoreOutcome::Stored);
+    assert_eq!(bench.rig.storage.pool().leased_blocks(), 0);
+}
+
+#[test]
+fn a_file_system_without_fallocate_makes_files_sparse() {
+    let bench = bench(16);
+    bench.fault(Fault::Allocate(Errno::OPNOTSUPP));
+    assert_eq!(bench.store(2), StoreOutcome::Stored);
+    assert_eq!(bench.rig.content("f/d/b").len(), 65536);
+}
+
+#[test]
+fn short_writes_are_continued() {
+    let bench = bench(16);
+    bench.fault(Fault::ShortWrites);
+    bench.rig.store_all(&bench.files, &bench.torrent);
+    bench.rig.assert_on_disk(&bench.torrent);
+}
+
+#[test]
+fn a_failed_sync_is_reported_once_and_for_the_right_file() {
+    let bench = bench(16);
+    bench.rig.store_all(&bench.files, &bench.torrent);
+    bench.fault(Fault::SyncOnce);
+    let outcome = bench.rig.sync(&bench.files, true);
+    assert!(!outcome.is_durable() && bench.files.writes(), "it isn't sealed");
+    assert_eq!(outcome.failed.len(), 1);
+    assert_eq!((outcome.failed[0].0, outcome.failed[0].1.op), (FileIndex(0), DiskOp::Sync));
+    assert_eq!(stamps(&outcome), [(FileIndex(1), 65536)]);
+    assert_eq!(bench.rig.sync(&bench.files, false), SyncOutcome::default(), "and never just retried");
+    assert_eq!(bench.store(0), StoreOutcome::Stored, "after the file was opened again");
+    assert_eq!(stamps(&bench.rig.sync(&bench.files, false)), [(FileIndex(0), 32768)]);
+}
+
+#[test]
+fn a_sync_that_failed_when_a_file_made_room_is_not_lost() {
+    let bench = bench(1);
+    assert_eq!(bench.store(0), StoreOutcome::Stored);
+    bench.fault(Fault::SyncOnce);
+    assert_eq!(bench.store(1), StoreOutcome::Stored, "the other file's fault");
+    assert!(bench.disk.0.lock().unwrap().is_none(), "synced before it was closed");
+    let outcome = bench.rig.sync(&bench.files, false);
+    assert_eq!(outcome.failed.len(), 1);
+    assert_eq!((outcome.failed[0].0, outcome.failed[0].1.kind), (FileIndex(0), DiskErrorKind::Io));
+    assert_eq!(stamps(&outcome), [(FileIndex(1), 65536)]);
+}
+
+#[test]
+fn a_folder_that_is_not_durable_puts_the_checkpoint_in_doubt_until_it_is() {
+    let bench = bench(16);
+    assert_eq!(bench.store(1), StoreOutcome::Stored);
+    bench.fault(Fault::SyncFolder);
+    let outcome = bench.rig.sync(&bench.files, false);
+    assert!(outcome.folder.is_some() && !outcome.is_durable());
+    assert!(bench.rig.sync(&bench.files, false).folder.is_some(), "still");
+    bench.fault(None);
+    assert!(bench.rig.sync(&bench.files, false).is_durable());
+}
+
+/// A tmpfs of 64 KiB, unmounted when it goes.
+struct TinyFs(tempfile::TempDir);
+
+impl TinyFs {
+    fn mount() -> Option<TinyFs> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        let mount = mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(dir.path());
+        mount.output().is_ok_and(|out| out.status.success()).then_some(TinyFs(dir))
+    }
+}
+
+impl Drop for TinyFs {
+    fn drop(&mut self) {
+        let status = std::process::Command::new("umount").arg(self.0.path()).status();
+        if !status.is_ok_and(|status| status.success()) {
+            println!("{} is still mounted", self.0.path().display());
+        }
+    }
+}
+
+#[test]
+fn a_real_full_file_system_fails_with_full() {
+    let Some(fs) = TinyFs::mount() else {
+        println!("SKIPPED: mounting a tmpfs is not allowed here, a full file system was not tried");
+        return;
+    };
+    for preallocate in [Preallocate::Full, Preallocate::Sparse] {
+        let folder = tempfile::tempdir_in(fs.0.path()).unwrap();
+        let rig = Rig::with(Arc::new(RealDisk), folder, StorageLimits::default());
+        let rig = Rig { preallocate, ..rig };
+        let torrent = multi("big", 32768, &[file("a", 1 << 20)]);
+        let files = rig.open(&torrent);
+        let outcomes: Vec<StoreOutcome> = (0..4).map(|piece| rig.store(&files, &torrent, piece)).collect();
+        let full = outcomes.iter().find_map(|outcome| match outcome {
+            StoreOutcome::Failed(e) => Some(e.kind),
+            _ => None,
+        });
+        assert_eq!(full, Some(DiskErrorKind::Full), "{preallocate:?}");
+        rig.remove(&files);
+    }
+}
