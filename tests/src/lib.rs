@@ -10,6 +10,7 @@
 pub mod binaries;
 pub mod ctl;
 pub mod daemon;
+pub mod exchange;
 pub mod http;
 pub mod leecher;
 pub mod maker;

@@ -81,7 +81,8 @@ impl Payload {
         }
     }
 
-    /// What is different below `folder`, if anything: a missing or additional file, a wrong byte.
+    /// What is different below `folder`, if anything: a missing file, an additional one that isn't
+    /// empty, a wrong byte.
     pub fn difference(&self, folder: &Path) -> Option<String> {
         for (path, expected) in &self.files {
             let shown = path.display();
@@ -96,9 +97,17 @@ impl Payload {
                 return Some(format!("{shown}: differs at byte {at}"));
             }
         }
-        let extra = files_below(&folder.join(&self.name));
         let known = |path: &PathBuf| self.files.iter().any(|(known, _)| folder.join(known) == *path);
-        extra.iter().find(|path| !known(path)).map(|path| format!("{} does not belong here", path.display()))
+        let is_empty = |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() == 0);
+        let found = files_below(&folder.join(&self.name));
+        let extra = found.iter().find(|path| !known(path) && !is_empty(path));
+        extra.map(|path| format!("{} does not belong here", path.display()))
+    }
+
+    /// The same without the empty files, which some peers don't create.
+    pub fn without_empty(mut self) -> Payload {
+        self.files.retain(|(_, bytes)| !bytes.is_empty());
+        self
     }
 
     /// # Panics

@@ -33,7 +33,8 @@ impl Transmission {
         let addr = SocketAddr::new(ip, free_port(ip));
         let (v4, v6) = match ip {
             IpAddr::V4(ip) => (ip.to_string(), "::1".to_owned()),
-            IpAddr::V6(ip) => (Ipv4Addr::LOCALHOST.to_string(), ip.to_string()),
+            // It reaches trackers from its IPv4 address only.
+            IpAddr::V6(ip) => ("0.0.0.0".to_owned(), ip.to_string()),
         };
         let settings = json!({
             "bind-address-ipv4": v4, "bind-address-ipv6": v6,
