@@ -2,8 +2,24 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod console;
+pub mod control;
+pub mod daemon;
+pub mod dial;
+pub mod engine;
 pub mod files;
+pub mod listen;
 pub mod logging;
+pub mod peer;
+pub mod progress;
+pub mod registry;
+pub mod session;
+pub mod shaper;
 pub mod store;
 pub mod systemd;
+pub mod timers;
+pub mod torrent;
+pub mod tracker;
+pub mod transport;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use wgod::cli::Cli;
 use wgod::config::{self, Loaded, Surroundings};
@@ -17,17 +18,34 @@ fn main() -> ExitCode {
         let _ = io::stdout().write_all(config::document().as_bytes());
         return ExitCode::SUCCESS;
     }
-    match load(&cli) {
-        Ok(_) if cli.check_config => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "{error:#}");
-            ExitCode::from(USAGE)
-        }
+    let loaded = match load(&cli) {
+        Ok(_) if cli.check_config => return ExitCode::SUCCESS,
+        Ok(loaded) => loaded,
+        Err(error) => return fail(&error, USAGE),
+    };
+    match run(loaded, cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
     }
+}
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    // Nobody reads stderr: then nobody can be told.
+    let _ = writeln!(io::stderr(), "wgod: {error:#}");
+    ExitCode::from(code)
 }
 
 fn load(cli: &Cli) -> anyhow::Result<Loaded> {
     let command_line = cli.layer_here()??;
     Ok(Loaded::read(command_line, cli.config.as_deref(), &Surroundings::observe())?)
+}
+
+fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<()> {
+    let logging = wgod::logging::start(&loaded.resolved.config.daemon.log)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if loaded.resolved.config.storage.procs > 0 {
+        builder.worker_threads(loaded.resolved.config.storage.procs as usize);
+    }
+    let runtime = builder.enable_all().thread_name("wgod").build().context("no runtime")?;
+    runtime.block_on(wgod::daemon::run(loaded, logging, cli.torrent))
 }

@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod choke_mgr;
-pub mod piece_mgr;
 pub mod limiter;
+pub mod peer;
 pub mod peer_mgr;
+pub mod piece_mgr;
+pub mod session;
 pub mod status;
+pub mod swarm;
 pub mod time;
 pub mod timer;
 pub mod tracker;

@@ -32,7 +32,8 @@ pub struct Key {
     /// When a change of it counts.
     pub effect: Effect,
     pub(super) assign: fn(&mut Config, &Raw) -> Result<(), Refused>,
-    pub(super) text: fn(&Config) -> String,
+    /// Its value in TOML's notation.
+    pub text: fn(&Config) -> String,
     pub(super) copy: fn(&mut Config, &Config),
     pub(super) allowed: fn() -> String,
 }

@@ -1,0 +1,91 @@
+//! Why a connection ends, and what that says about the peer.
+use std::time::Duration;
+
+use wgo_proto::{Block, PieceIndex};
+
+/// A peer broke the protocol. The connection ends; nothing else is touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerFault {
+    /// A piece number that the torrent does not have.
+    #[error("piece {} does not exist, the torrent has {count}", piece.0)]
+    NoSuchPiece {
+        /// The number it named.
+        piece: PieceIndex,
+        /// Pieces of the torrent.
+        count: u32,
+    },
+    /// A request, cancel, reject or block outside its piece, empty, or too large.
+    #[error("{message} of piece {} offset {} length {} lies outside the torrent", block.piece.0, block.offset, block.len)]
+    OutOfRange {
+        /// The message's name.
+        message: &'static str,
+        /// The block it named.
+        block: Block,
+    },
+    /// A bitfield, have-all or have-none that does not come first.
+    #[error("{0} after other messages about pieces")]
+    LateBitfield(&'static str),
+    /// A bitfield of the wrong length or with bits set past the last piece.
+    #[error("malformed bitfield: {0}")]
+    BadBitfield(String),
+    /// A message of the fast extension without having offered it (BEP 6).
+    #[error("{0} without the fast extension")]
+    NotFast(&'static str),
+    /// An extension message that does not parse.
+    #[error("malformed extension message: {0}")]
+    BadExtension(String),
+    /// Framing or encoding that the wire decoder refused.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+    /// Too many messages that are each harmless.
+    #[error("{0} useless messages")]
+    Nuisance(u32),
+    /// It alone sent a piece whose hash is wrong.
+    #[error("sent piece {} with a wrong hash", .0.0)]
+    Poisoned(PieceIndex),
+}
+
+/// Why a connection ended or is to end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// It broke the protocol.
+    #[error(transparent)]
+    Fault(#[from] PeerFault),
+    /// The other side closed, or the connection broke.
+    #[error("connection ended: {0}")]
+    Gone(String),
+    /// Nothing came for this long.
+    #[error("silent for {} s", .0.as_secs())]
+    Silent(Duration),
+    /// It does not read what we send.
+    #[error("does not read what we send")]
+    NotReading,
+    /// Neither side has anything the other wants.
+    #[error("both sides are complete")]
+    BothComplete,
+    /// It neither wants nor has anything of use, and the place is needed.
+    #[error("of no use to either side")]
+    Useless,
+    /// Another connection to the same peer is kept.
+    #[error("another connection to this peer exists")]
+    Duplicate,
+    /// It is ourselves.
+    #[error("connected to ourselves")]
+    Ourselves,
+    /// Its address is banned.
+    #[error("banned: {0}")]
+    Banned(String),
+    /// The limits on connections are reached.
+    #[error("too many connections")]
+    Full,
+    /// The torrent stopped, is removed, or failed.
+    #[error("torrent stopped")]
+    Stopped,
+}
+
+impl CloseReason {
+    /// Whether the peer is at fault, so that its address is not tried again soon.
+    pub fn is_fault(&self) -> bool {
+        matches!(self, CloseReason::Fault(_) | CloseReason::NotReading | CloseReason::Banned(_))
+    }
+}

@@ -1,0 +1,339 @@
+//! The transitions of one torrent: commands of the operator, events of the shell, and the clock.
+use std::time::Duration;
+
+use wgo_proto::InfoHashes;
+
+use super::{
+    CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, Check, Effect, Fault, FaultKind, HOUSEKEEPING, Phase, QueueLimits,
+    Row, Session,
+};
+use crate::time::Time;
+use crate::units::TorrentId;
+
+/// A fault is probed after this long, doubling up to [`PROBE_MAX`].
+const PROBE_MIN: Duration = Duration::from_secs(5);
+/// Longest wait between two probes: how long a torrent stays down after its cause is gone.
+const PROBE_MAX: Duration = Duration::from_secs(60);
+
+impl Session {
+    /// A torrent exists: new, or loaded from the store.
+    pub fn add(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        hashes: InfoHashes,
+        started: bool,
+        needs: Check,
+        finished: bool,
+    ) {
+        let queue_position = self.next_position;
+        self.next_position += 1;
+        let row = Row {
+            id,
+            hashes,
+            started,
+            phase: Phase::Stopped,
+            needs,
+            finished,
+            live: false,
+            dormant: false,
+            completing: false,
+            checkpointing: false,
+            fault: None,
+            probes: 0,
+            queue_position,
+            deadline: None,
+        };
+        self.rows.insert(id, row);
+        self.proceed(now, id);
+    }
+
+    /// Forgets a torrent. The shell has already ended what it did for it, or does so on seeing the
+    /// effects that come out.
+    pub fn remove(&mut self, now: Time, id: TorrentId) {
+        self.leave(id);
+        self.set_deadline(id, None);
+        self.rows.remove(&id);
+        self.fill_queue(now);
+    }
+
+    /// The operator wants the torrent to run; what stood in its way is tried again.
+    pub fn start(&mut self, now: Time, id: TorrentId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.started = true;
+        let broken = row.fault.take().is_some();
+        row.probes = 0;
+        self.effects.push_back(Effect::Save(id));
+        if broken && row.phase == Phase::Active {
+            self.effects.push_back(Effect::Probe(id));
+        }
+        self.proceed(now, id);
+    }
+
+    /// The operator wants the torrent still. A running check ends and begins again with the next start.
+    pub fn stop(&mut self, now: Time, id: TorrentId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.started = false;
+        row.fault = None;
+        self.effects.push_back(Effect::Save(id));
+        self.leave(id);
+        self.set_deadline(id, None);
+        self.fill_queue(now);
+    }
+
+    /// Everything is to be hashed anew, whether the torrent runs or not.
+    pub fn verify(&mut self, now: Time, id: TorrentId) {
+        if !self.rows.contains_key(&id) {
+            return;
+        }
+        self.leave(id);
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.needs = Check::Full;
+        row.fault = None;
+        self.enqueue_check(id);
+        self.next_check();
+        self.fill_queue(now);
+    }
+
+    /// New limits of the queue.
+    pub fn set_queue(&mut self, now: Time, queue: QueueLimits) {
+        self.queue = queue;
+        let over: Vec<TorrentId> = [false, true]
+            .into_iter()
+            .flat_map(|finished| self.active[usize::from(finished)].iter().skip(self.limit(finished)))
+            .map(|(_, id)| *id)
+            .collect();
+        for id in over {
+            self.leave(id);
+            self.proceed(now, id);
+        }
+        self.fill_queue(now);
+    }
+
+    /// A check ended: what it found is the torrent's state now.
+    pub fn on_checked(&mut self, now: Time, id: TorrentId, finished: bool) {
+        if self.checking == Some(id) {
+            self.checking = None;
+        }
+        if self.rows.get(&id).is_some_and(|r| r.phase == Phase::Checking) {
+            self.change(id, |row| {
+                row.phase = Phase::Stopped;
+                row.needs = Check::None;
+                row.finished = finished;
+            });
+            self.effects.push_back(Effect::Save(id));
+            self.proceed(now, id);
+        }
+        self.next_check();
+    }
+
+    /// Everything wanted is stored: the checkpoint that makes it durable comes first.
+    pub fn on_finished(&mut self, now: Time, id: TorrentId) {
+        if self.rows.get(&id).is_none_or(|r| r.finished) {
+            return;
+        }
+        self.change(id, |row| {
+            row.finished = true;
+            row.completing = true;
+        });
+        self.checkpoint(id);
+        self.fill_queue(now);
+    }
+
+    /// A checkpoint ended. One that failed is made again at the next interval.
+    pub fn on_checkpointed(&mut self, now: Time, id: TorrentId, ok: bool) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.checkpointing = false;
+        if ok && std::mem::take(&mut row.completing) {
+            self.effects.push_back(Effect::Completed(id));
+        }
+        let Some(row) = self.rows.get(&id).filter(|r| r.live) else { return };
+        if row.fault.is_none() && (!row.finished || row.completing) {
+            self.set_deadline(id, Some(now + CHECKPOINT_INTERVAL));
+        }
+    }
+
+    /// So many bytes wait for a checkpoint.
+    pub fn on_unsynced(&mut self, id: TorrentId, bytes: u64) {
+        if bytes >= CHECKPOINT_BYTES {
+            self.checkpoint(id);
+        }
+    }
+
+    /// Something stands in the torrent's way. It is tried again by itself until it is gone.
+    pub fn on_fault(&mut self, now: Time, id: TorrentId, fault: Fault) {
+        let was_checking = self.checking == Some(id);
+        if was_checking {
+            self.checking = None;
+            self.change(id, |row| row.phase = Phase::Stopped);
+        }
+        let Some(row) = self.rows.get_mut(&id) else { return self.next_check() };
+        let kind = fault.kind;
+        row.fault = Some(Box::new(fault));
+        let wait = PROBE_MIN.saturating_mul(1 << row.probes.min(8)).min(PROBE_MAX);
+        row.probes += 1;
+        if row.live {
+            let uploads = matches!(kind, FaultKind::Unreachable | FaultKind::Broken);
+            self.effects.push_back(Effect::Pause { id, requests: true, uploads });
+        }
+        let again = row.started && kind != FaultKind::Broken;
+        self.set_deadline(id, again.then(|| now + wait));
+        self.next_check();
+    }
+
+    /// What stood in the torrent's way is gone.
+    pub fn on_healed(&mut self, now: Time, id: TorrentId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.fault = None;
+        row.probes = 0;
+        if row.live {
+            self.effects.push_back(Effect::Pause { id, requests: false, uploads: false });
+            self.set_deadline(id, Some(now + CHECKPOINT_INTERVAL));
+        } else {
+            self.proceed(now, id);
+        }
+    }
+
+    /// A live torrent has no work.
+    pub fn on_idle(&mut self, id: TorrentId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        if row.live && row.finished && !row.completing && !row.checkpointing && row.fault.is_none() {
+            self.change(id, |row| {
+                row.live = false;
+                row.dormant = true;
+            });
+            self.set_deadline(id, None);
+            self.effects.push_back(Effect::GoDormant(id));
+        }
+    }
+
+    /// A torrent that went dormant next wants to announce at `at`.
+    pub fn sleep_until(&mut self, id: TorrentId, at: Option<Time>) {
+        if self.rows.get(&id).is_some_and(|row| row.dormant) {
+            self.set_deadline(id, at);
+        }
+    }
+
+    /// Someone needs a dormant torrent: a peer that connects, a command.
+    pub fn wake(&mut self, now: Time, id: TorrentId) {
+        if self.rows.get(&id).is_some_and(|row| row.dormant) {
+            self.go_live(now, id);
+        }
+    }
+
+    /// A row's deadline passed.
+    pub(super) fn row_due(&mut self, now: Time, id: TorrentId) {
+        let Some(row) = self.rows.get(&id) else { return };
+        if row.fault.is_some() {
+            match row.phase {
+                Phase::Active => self.effects.push_back(Effect::Probe(id)),
+                _ => {
+                    if let Some(row) = self.rows.get_mut(&id) {
+                        row.fault = None;
+                    }
+                    self.proceed(now, id);
+                }
+            }
+        } else if row.dormant {
+            self.go_live(now, id);
+        } else if row.live {
+            self.checkpoint(id);
+        }
+    }
+
+    fn checkpoint(&mut self, id: TorrentId) {
+        let Some(row) = self.rows.get_mut(&id).filter(|r| !r.checkpointing && r.live) else { return };
+        row.checkpointing = true;
+        self.set_deadline(id, None);
+        self.effects.push_back(Effect::Checkpoint(id));
+    }
+
+    /// Takes a still torrent one step towards what is wanted of it.
+    fn proceed(&mut self, now: Time, id: TorrentId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        if !row.started || row.fault.is_some() || !matches!(row.phase, Phase::Stopped | Phase::Queued) {
+            return;
+        }
+        if row.needs != Check::None {
+            self.enqueue_check(id);
+            return self.next_check();
+        }
+        self.change(id, |row| row.phase = Phase::Queued);
+        self.fill_queue(now);
+    }
+
+    fn enqueue_check(&mut self, id: TorrentId) {
+        self.change(id, |row| row.phase = Phase::CheckQueued);
+        self.checks.push_back(id);
+    }
+
+    fn next_check(&mut self) {
+        if self.checking.is_some() {
+            return;
+        }
+        let Some(id) = self.checks.pop_front() else { return };
+        self.checking = Some(id);
+        self.change(id, |row| row.phase = Phase::Checking);
+        if let Some(row) = self.rows.get(&id) {
+            self.effects.push_back(Effect::Check(id, row.needs));
+        }
+    }
+
+    fn limit(&self, finished: bool) -> usize {
+        let limit = if finished { self.queue.seeds } else { self.queue.downloads };
+        limit.map_or(usize::MAX, |limit| limit as usize)
+    }
+
+    /// Gives free places of the queue to those who wait.
+    fn fill_queue(&mut self, now: Time) {
+        let mut free = [false, true].map(|f| self.limit(f).saturating_sub(self.active[usize::from(f)].len()));
+        let mut admitted = Vec::new();
+        for (_, id) in &self.queued {
+            let Some(row) = self.rows.get(id) else { continue };
+            let free = &mut free[usize::from(row.finished)];
+            if *free > 0 && row.fault.is_none() {
+                *free -= 1;
+                admitted.push(*id);
+            }
+        }
+        for id in admitted {
+            self.go_live(now, id);
+        }
+    }
+
+    fn go_live(&mut self, now: Time, id: TorrentId) {
+        self.change(id, |row| {
+            row.phase = Phase::Active;
+            row.dormant = false;
+            row.live = true;
+        });
+        let Some(row) = self.rows.get(&id) else { return };
+        let checkpoints = !row.finished;
+        self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+        self.housekeep_at.get_or_insert(now + HOUSEKEEPING);
+        self.choke_at.get_or_insert(now + super::CHOKE_INTERVAL);
+        self.effects.push_back(Effect::GoLive(id));
+    }
+
+    /// Takes a torrent out of whatever it is doing, to `Stopped`.
+    fn leave(&mut self, id: TorrentId) {
+        let Some(row) = self.rows.get(&id) else { return };
+        let was_live = row.live;
+        self.change(id, |row| {
+            row.phase = Phase::Stopped;
+            row.live = false;
+            row.dormant = false;
+            row.completing = false;
+            row.checkpointing = false;
+        });
+        self.checks.retain(|waiting| *waiting != id);
+        if self.checking == Some(id) {
+            self.checking = None;
+            self.effects.push_back(Effect::CancelCheck(id));
+            self.next_check();
+        }
+        if was_live {
+            self.effects.push_back(Effect::Halt(id));
+        }
+    }
+}

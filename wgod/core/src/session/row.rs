@@ -1,0 +1,145 @@
+//! What the session knows of one torrent, at most 200 bytes.
+use std::fmt;
+
+use wgo_proto::InfoHashes;
+
+use super::Check;
+use crate::time::Time;
+use crate::units::TorrentId;
+
+/// Where a torrent is in its life, for the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The operator wants it still.
+    Stopped,
+    /// It waits for a check.
+    CheckQueued,
+    /// It is being hashed.
+    Checking,
+    /// It waits for a place in the queue.
+    Queued,
+    /// It may exchange data.
+    Active,
+}
+
+/// What people see: the `state` of the control API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Waits for a place or a check.
+    Queued,
+    /// Files are being hashed.
+    Checking,
+    /// The info dictionary is being fetched (BEP 9).
+    Metadata,
+    /// Pieces are wanted.
+    Downloading,
+    /// Everything wanted is stored.
+    Seeding,
+    /// The operator stopped it.
+    Stopped,
+    /// Files are being moved.
+    Moving,
+    /// Something stands in its way; it heals when that is gone.
+    Error,
+}
+
+impl State {
+    /// The word of the control API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Checking => "checking",
+            State::Metadata => "metadata",
+            State::Downloading => "downloading",
+            State::Seeding => "seeding",
+            State::Stopped => "stopped",
+            State::Moving => "moving",
+            State::Error => "error",
+        }
+    }
+}
+
+/// What kind of thing stands in a torrent's way, which decides what goes on meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// No space is left: reading goes on.
+    DiskFull,
+    /// Files can't be written, but may be read: permissions, a read-only mount.
+    NotWritable,
+    /// Files can't be reached at all: a missing folder, a failing device.
+    Unreachable,
+    /// The torrent itself can't go on (its metainfo is damaged, the engine failed): it stays down.
+    Broken,
+}
+
+/// What stands in a torrent's way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its kind.
+    pub kind: FaultKind,
+    /// What failed, where, why, and what to do: for the operator.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// One torrent.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its number.
+    pub id: TorrentId,
+    /// Its info-hashes.
+    pub hashes: InfoHashes,
+    /// The operator wants it to run.
+    pub started: bool,
+    /// Where it is.
+    pub phase: Phase,
+    /// The check that it needs before it may be active.
+    pub needs: Check,
+    /// Everything wanted is stored.
+    pub finished: bool,
+    /// A Swarm exists, or is being made.
+    pub live: bool,
+    /// It is active without a Swarm.
+    pub dormant: bool,
+    /// It finished, and the checkpoint that makes it so is under way.
+    pub completing: bool,
+    /// A checkpoint is under way.
+    pub checkpointing: bool,
+    /// What stands in its way.
+    pub fault: Option<Box<Fault>>,
+    /// Failures in a row of what the fault is about; sets how long until the next probe.
+    pub probes: u32,
+    /// Its place in the queue, from 0.
+    pub queue_position: u64,
+    /// When it wants something next.
+    pub(super) deadline: Option<Time>,
+}
+
+impl Row {
+    /// What people see.
+    pub fn state(&self) -> State {
+        match self.phase {
+            _ if self.fault.is_some() && self.started => State::Error,
+            Phase::Stopped => State::Stopped,
+            Phase::Checking => State::Checking,
+            Phase::CheckQueued | Phase::Queued => State::Queued,
+            Phase::Active if self.finished => State::Seeding,
+            Phase::Active => State::Downloading,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_stays_small_for_a_hundred_thousand_torrents() {
+        assert!(size_of::<Row>() <= 200, "{}", size_of::<Row>());
+    }
+}

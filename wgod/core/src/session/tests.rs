@@ -1,0 +1,1 @@
+//! Behaviour of the session as its callers see it.

@@ -1,0 +1,81 @@
+//! The trackers' side of the Swarm (BEP 3, 12).
+use std::net::SocketAddr;
+
+use super::{Action, Swarm};
+use crate::peer_mgr::Source;
+use crate::time::Time;
+use crate::tracker::{AnnounceId, Outcome, Retry, Stats, TrackerStatus};
+
+/// Peers asked for in an announce while we want more.
+const NUM_WANT: u32 = 100;
+/// With fewer connections and known addresses than this, trackers are asked again early.
+const HUNGRY_BELOW: usize = 20;
+
+impl<B> Swarm<B> {
+    /// Tells the trackers' list whether more peers would help.
+    pub(super) fn update_hunger(&mut self) {
+        let hungry = self.wants_peers() && self.peer_mgr.counts().candidates < HUNGRY_BELOW;
+        self.trackers.set_hungry(hungry);
+    }
+
+    pub(super) fn announce_due(&mut self, now: Time) {
+        if self.trackers.poll_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        self.update_hunger();
+        let totals = self.traffic.counters() - self.began_with;
+        let stats = Stats {
+            uploaded: totals.uploaded,
+            downloaded: totals.downloaded,
+            left: self.layout.total_len() - self.have_bytes,
+            num_want: if self.wants_peers() { NUM_WANT } else { 0 },
+        };
+        while let Some(announce) = self.trackers.next_announce(now, &stats) {
+            self.act(Action::Announce(announce));
+        }
+    }
+
+    /// A tracker answered.
+    pub fn on_announced(&mut self, now: Time, id: AnnounceId, outcome: &Outcome, peers: &[SocketAddr]) {
+        self.trackers.on_success(now, id, outcome);
+        self.add_candidates(now, peers.iter().copied(), Source::Tracker);
+    }
+
+    /// A tracker could not be reached or refused us; `reason` is for the operator.
+    pub fn on_announce_failed(&mut self, now: Time, id: AnnounceId, reason: &str, retry: Retry) {
+        self.trackers.on_failure(now, id, reason, retry);
+    }
+
+    /// The torrent became complete, and durably so: the trackers hear `completed`.
+    pub fn announce_completed(&mut self, now: Time) {
+        self.trackers.completed();
+        self.announce_due(now);
+    }
+
+    /// We leave: the trackers hear `stopped`.
+    pub fn announce_stopped(&mut self, now: Time) {
+        self.trackers.stop();
+        self.announce_due(now);
+    }
+
+    /// Whether no announce is under way or owed.
+    pub fn trackers_quiet(&self) -> bool {
+        self.trackers.is_quiet()
+    }
+
+    /// The operator wants peers now, as far as the trackers' floors allow.
+    pub fn announce_now(&mut self, now: Time) {
+        self.trackers.announce_now(now);
+        self.announce_due(now);
+    }
+
+    /// When a tracker is to be told next.
+    pub fn next_announce(&self) -> Option<Time> {
+        self.trackers.poll_timeout()
+    }
+
+    /// Every tracker, for the operator.
+    pub fn tracker_statuses(&self) -> Vec<TrackerStatus> {
+        self.trackers.statuses()
+    }
+}

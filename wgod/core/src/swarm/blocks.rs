@@ -1,0 +1,180 @@
+//! Blocks that arrive, pieces that get whole, and what the disk says of them.
+use wgo_proto::wire::ExtMessage;
+use wgo_proto::{Block, PieceIndex};
+
+use super::{Action, Swarm};
+use crate::peer::{CloseReason, PeerFault};
+use crate::peer_mgr::Reason;
+use crate::piece_mgr::{BadBlocks, Blame, Complete, Receive};
+use crate::time::Time;
+use crate::units::PeerKey;
+
+/// Failed pieces that a peer had a part in, among others, before it is banned on suspicion: with the
+/// blocks of each retry pinned to one peer, an honest peer does not get there.
+const MAX_SUSPICIONS: u32 = 8;
+
+/// What became of a piece that was handed out as complete.
+#[derive(Debug)]
+pub enum PieceOutcome<B> {
+    /// It hashed right and the write returned.
+    Stored,
+    /// It hashed wrong; nothing was written. v2 pieces can name the bad blocks.
+    BadHash(BadBlocks<B>),
+    /// It hashed right, or was not hashed, and could not be read back or written.
+    DiskFailed,
+}
+
+impl<B> Swarm<B> {
+    /// The payload of a `piece` message came. Returns the piece when this block completes it: the
+    /// caller hashes and writes it and reports with [`on_piece`](Self::on_piece).
+    pub fn on_block(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        block: Block,
+        buf: B,
+    ) -> Result<Option<Complete<B>>, PeerFault> {
+        if !self.layout.is_whole_block(block) {
+            return Err(PeerFault::OutOfRange { message: "piece", block });
+        }
+        let Some(peer) = self.peers.peer_mut(key) else { return Ok(None) };
+        peer.received_at = now;
+        peer.traffic.downloaded(now, u64::from(block.len));
+        self.traffic.downloaded(now, u64::from(block.len));
+        let asked = peer.pipeline.remove(block).is_some();
+        if asked {
+            peer.pipeline.on_block(now);
+        } else if peer.given_up > 0 {
+            peer.given_up -= 1;
+        } else {
+            self.traffic.wasted(u64::from(block.len));
+            return self.nuisance(key).map(|()| None);
+        }
+        let complete = match self.pieces.receive(now, key, block, buf) {
+            Receive::Stored { cancel, complete } => {
+                for other in cancel {
+                    self.cancel(other, block);
+                    self.fill(now, other);
+                }
+                complete
+            }
+            Receive::Duplicate(_) | Receive::Unwanted(_) => {
+                self.traffic.wasted(u64::from(block.len));
+                None
+            }
+        };
+        self.fill(now, key);
+        Ok(complete)
+    }
+
+    /// A piece that [`on_block`](Self::on_block) handed out has been dealt with.
+    pub fn on_piece(&mut self, now: Time, piece: PieceIndex, outcome: PieceOutcome<B>) {
+        match outcome {
+            PieceOutcome::Stored => self.on_piece_stored(now, piece),
+            PieceOutcome::BadHash(bad) => self.on_bad_piece(now, piece, bad),
+            PieceOutcome::DiskFailed => {
+                self.pieces.write_failed(piece);
+                self.traffic.wasted(u64::from(self.layout.piece_len(piece)));
+                self.fill_all(now);
+            }
+        }
+    }
+
+    fn on_piece_stored(&mut self, now: Time, piece: PieceIndex) {
+        let wanted = self.pieces.wants(piece);
+        self.pieces.stored(piece);
+        self.note_have(piece, wanted, true);
+        self.unsynced_bytes += u64::from(self.layout.piece_len(piece));
+        self.haves.push(piece);
+        if self.have_flush_at.is_none() {
+            self.have_flush_at = Some(now + super::timers::HAVE_DELAY);
+        }
+        let done = self.pieces.is_finished();
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.peer_mut(key) else { continue };
+            if wanted && peer.has.get(piece) {
+                peer.interesting = peer.interesting.saturating_sub(1);
+                if peer.interesting == 0 {
+                    self.update_interest(now, key);
+                }
+            }
+            if done {
+                self.wake(key);
+                self.close_if_both_complete(key);
+            }
+        }
+        if done {
+            self.peer_mgr.set_seeding(true);
+            self.tell_upload_only();
+            self.act(Action::Finished);
+        }
+        if self.pieces.held_blocks() < self.memory_blocks {
+            self.fill_starved(now);
+        }
+    }
+
+    /// Peers that had nothing in flight because memory was short get requests again.
+    fn fill_starved(&mut self, now: Time) {
+        if !self.starved {
+            return;
+        }
+        self.starved = false;
+        self.fill_all(now);
+    }
+
+    fn on_bad_piece(&mut self, now: Time, piece: PieceIndex, bad: BadBlocks<B>) {
+        self.traffic.wasted(u64::from(self.layout.piece_len(piece)));
+        self.hash_failures += 1;
+        match self.pieces.failed(piece, bad) {
+            Blame::Proven(keys) => {
+                keys.into_iter().for_each(|key| self.ban(now, key, PeerFault::Poisoned(piece)));
+            }
+            Blame::Suspects(keys) => {
+                for key in keys {
+                    let Some(peer) = self.peers.peer_mut(key) else { continue };
+                    peer.suspicions += 1;
+                    if peer.suspicions >= MAX_SUSPICIONS {
+                        self.ban(now, key, PeerFault::Poisoned(piece));
+                    }
+                }
+            }
+        }
+        self.fill_all(now);
+    }
+
+    /// Ends the connection and keeps the address away.
+    pub(super) fn ban(&mut self, now: Time, key: PeerKey, fault: PeerFault) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        let ip = peer.info.addr.ip();
+        peer.close(CloseReason::Fault(fault.clone()));
+        let covered = self.peer_mgr.ban(now, ip, Reason::BadPiece);
+        let others: Vec<PeerKey> =
+            self.peers.iter().filter(|(_, p)| covered.contains(&p.info.addr)).map(|(key, _)| key).collect();
+        for other in others {
+            if let Some(peer) = self.peers.peer_mut(other) {
+                peer.close(CloseReason::Banned(fault.to_string()));
+            }
+            self.wake(other);
+        }
+    }
+
+    /// Pieces that we had are gone from the disk, or no longer hash right.
+    pub fn lose(&mut self, now: Time, pieces: impl IntoIterator<Item = PieceIndex>) {
+        for piece in pieces {
+            let had = self.pieces.have().get(piece.0);
+            self.pieces.lose(piece);
+            if !had {
+                continue;
+            }
+            self.note_have(piece, self.pieces.wants(piece), false);
+            for key in self.peers.keys() {
+                let Some(peer) = self.peers.peer_mut(key) else { continue };
+                if ExtMessage::DontHave(piece).encode(&peer.extensions, &mut peer.outbox) {
+                    self.wake(key);
+                }
+            }
+        }
+        self.peer_mgr.set_seeding(self.pieces.is_finished());
+        self.recount_interest(now);
+    }
+}

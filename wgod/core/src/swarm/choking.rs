@@ -1,0 +1,107 @@
+//! The choker's side of the Swarm: snapshots out, decisions in (BEP 3).
+use wgo_proto::wire::message::Message;
+
+use super::{Action, Swarm};
+use crate::choke_mgr::{Candidate, Standing, Turn};
+use crate::peer::Peer;
+use crate::time::Time;
+use crate::units::PeerKey;
+
+/// A peer connected for less than this, and never unchoked, is a newcomer (BEP 3).
+const NEWCOMER_FOR: std::time::Duration = std::time::Duration::from_secs(120);
+
+impl<B> Swarm<B> {
+    /// Appends a candidate for each peer that is interested or unchoked.
+    pub fn choke_candidates(&self, now: Time, out: &mut Vec<Candidate>) {
+        let seeding = self.pieces.is_finished();
+        let pieces = u64::from(self.layout.piece_count()).max(1);
+        for (key, peer) in self.peers.iter() {
+            if !peer.peer_interested && peer.am_choking || peer.closing.is_some() {
+                continue;
+            }
+            let turn = Turn { age: now.since(peer.choke_changed_at), taken: peer.sent_since_unchoke };
+            let standing = match (peer.am_choking, peer.optimistic) {
+                (true, _) => Standing::Waiting(now.since(peer.waiting_since.unwrap_or(now))),
+                (false, false) => Standing::Regular(turn),
+                (false, true) => Standing::Optimistic(turn),
+            };
+            let has = u64::from(peer.has.count(self.layout.piece_count()));
+            out.push(Candidate {
+                key: (self.id, key),
+                seeding,
+                interested: peer.peer_interested && !self.uploads_paused,
+                standing,
+                from_peer: peer.traffic.down_rate(now),
+                to_peer: peer.traffic.up_rate(now),
+                snubbed: peer.pipeline.snubbed,
+                newcomer: !peer.ever_unchoked && now.since(peer.connected_at) < NEWCOMER_FOR,
+                progress_permille: (has * 1000 / pieces) as u16,
+            });
+        }
+    }
+
+    /// Peers in regular and in optimistic slots.
+    pub fn unchoked(&self) -> (usize, usize) {
+        let unchoked = || self.peers.iter().filter(|(_, p)| !p.am_choking);
+        (unchoked().filter(|(_, p)| !p.optimistic).count(), unchoked().filter(|(_, p)| p.optimistic).count())
+    }
+
+    /// Chokes the peer: what it asked for and was not pulled is dropped, with a reject for each request
+    /// of a fast peer (BEP 6).
+    pub fn choke(&mut self, now: Time, key: PeerKey) {
+        let Some(peer) = self.peers.peer_mut(key).filter(|p| !p.am_choking) else { return };
+        peer.am_choking = true;
+        peer.optimistic = false;
+        peer.choke_changed_at = now;
+        peer.waiting_since = peer.peer_interested.then_some(now);
+        peer.send(&Message::Choke);
+        drop_uploads(peer);
+        self.wake(key);
+    }
+
+    /// Unchokes the peer, or moves it from one kind of slot to the other.
+    pub fn unchoke(&mut self, now: Time, key: PeerKey, optimistic: bool) {
+        let Some(peer) = self.peers.peer_mut(key).filter(|p| p.closing.is_none()) else { return };
+        if peer.am_choking {
+            peer.am_choking = false;
+            peer.ever_unchoked = true;
+            peer.choke_changed_at = now;
+            peer.sent_since_unchoke = 0;
+            peer.waiting_since = None;
+            peer.send(&Message::Unchoke);
+            self.wake(key);
+        }
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.optimistic = optimistic;
+        }
+    }
+
+    /// Whether the peer is still there and unchoked.
+    pub fn is_unchoked(&self, key: PeerKey) -> bool {
+        self.peers.peer(key).is_some_and(|p| !p.am_choking)
+    }
+
+    /// Stops or resumes serving, for a torrent whose files can't be read at present.
+    pub fn set_uploads_paused(&mut self, now: Time, paused: bool) {
+        self.uploads_paused = paused;
+        if paused {
+            for key in self.peers.keys() {
+                self.choke(now, key);
+            }
+        }
+        self.act(Action::InterestChanged);
+    }
+}
+
+fn drop_uploads(peer: &mut Peer) {
+    let fast = peer.fast();
+    let dropped: Vec<_> = peer.uploads.clear().collect();
+    for block in dropped {
+        if fast && !peer.allowed_by_us.contains(&block.piece) {
+            peer.send(&Message::Reject(block));
+        } else if fast {
+            // Allowed-fast pieces are served even while choked (BEP 6).
+            peer.uploads.push(block);
+        }
+    }
+}

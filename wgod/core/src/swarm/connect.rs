@@ -1,0 +1,169 @@
+//! Connections: whom to dial, whom to let in, and what is told to whoever just arrived.
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use wgo_proto::wire::{Message, allowed_fast};
+
+use super::messages::allow_fast;
+use super::{Action, Swarm};
+use crate::peer::{CloseReason, Direction, Peer, PeerFault, PeerInfo};
+use crate::peer_mgr::{Limits, Origin, Reason, Refusal, Source, Why};
+use crate::piece_mgr::PeerHave;
+use crate::time::Time;
+use crate::units::PeerKey;
+
+/// Pieces that a peer may ask for while choked (BEP 6 suggests 10).
+const ALLOWED_FAST: usize = 10;
+/// A torrent starts at most one dial in this time, so that a long list of peers is no burst.
+const DIAL_PACE: Duration = Duration::from_millis(10);
+
+impl<B> Swarm<B> {
+    /// A handshake succeeded. The peer is told what we have; its task pulls that with
+    /// [`poll_transmit`](Self::poll_transmit).
+    pub fn connect(&mut self, now: Time, info: PeerInfo) -> Result<PeerKey, CloseReason> {
+        let origin = match info.direction {
+            Direction::Incoming => Origin::Incoming,
+            Direction::Outgoing => Origin::Outgoing,
+        };
+        self.peer_mgr.on_connected(now, info.addr, origin, info.id)?;
+        let mut peer = Peer::new(now, info);
+        peer.have_cursor = self.haves.end();
+        let have = self.pieces.have();
+        if have.is_full() && peer.fast() {
+            peer.send(&Message::HaveAll);
+        } else if have.is_empty() && peer.fast() {
+            peer.send(&Message::HaveNone);
+        } else if !have.is_empty() {
+            peer.send(&Message::Bitfield(&have.to_wire()));
+        }
+        if peer.info.reserved.extensions() {
+            self.extension_handshake(&mut peer);
+        }
+        if peer.fast()
+            && !have.is_empty()
+            && let IpAddr::V4(ip) = peer.info.addr.ip()
+        {
+            let have = self.pieces.have();
+            let set = allowed_fast(ip, &self.hash, self.layout.piece_count(), ALLOWED_FAST);
+            allow_fast(&mut peer, set.into_iter().filter(|piece| have.get(piece.0)));
+        }
+        let key = self.peers.insert(peer);
+        self.tick_at.get_or_insert(now + Duration::from_secs(1));
+        self.idle_told = false;
+        self.wake(key);
+        Ok(key)
+    }
+
+    /// The connection is over. Must be called exactly once for each key that `connect` returned.
+    pub fn disconnect(&mut self, now: Time, key: PeerKey, reason: CloseReason) {
+        self.release_all(key);
+        let Some(peer) = self.peers.remove(key) else { return };
+        self.pieces.remove_peer(&peer.has);
+        let reason = peer.closing.clone().unwrap_or(reason);
+        if let CloseReason::Fault(fault) = &reason {
+            self.faults += 1;
+            if matches!(fault, PeerFault::Poisoned(_)) {
+                self.peer_mgr.ban(now, peer.info.addr.ip(), Reason::BadPiece);
+            }
+        }
+        self.peer_mgr.on_closed(now, peer.info.addr, (&reason).into());
+        if !peer.am_choking {
+            self.act(Action::InterestChanged);
+        }
+        if self.peers.len() == 0 {
+            self.lonely_since = now;
+        }
+        self.fill_all(now);
+    }
+
+    /// Why the peer's task should end its connection, if it should.
+    pub fn closing(&self, key: PeerKey) -> Option<CloseReason> {
+        match self.peers.peer(key) {
+            Some(peer) => peer.closing.clone(),
+            None => Some(CloseReason::Stopped),
+        }
+    }
+
+    /// Ends every connection.
+    pub fn close_all(&mut self, reason: &CloseReason) {
+        for key in self.peers.keys() {
+            if let Some(peer) = self.peers.peer_mut(key) {
+                peer.close(reason.clone());
+            }
+            self.wake(key);
+        }
+    }
+
+    /// Another limit on connections; those beyond it are kept.
+    pub fn set_max_peers(&mut self, max_peers: u32) {
+        self.config.max_peers = max_peers;
+        self.peer_mgr.set_limits(limits(max_peers));
+    }
+
+    /// Learns of peers.
+    pub fn add_candidates(&mut self, now: Time, addrs: impl IntoIterator<Item = SocketAddr>, source: Source) {
+        for addr in addrs {
+            self.peer_mgr.add(now, addr, source);
+        }
+    }
+
+    /// A dial that `Action::Dial` asked for did not lead to a connection.
+    pub fn on_dial_failed(&mut self, now: Time, addr: SocketAddr) {
+        self.peer_mgr.on_failed(now, addr);
+    }
+
+    /// Whether more connections would help: never for a torrent that has all it wants.
+    pub(super) fn wants_peers(&self) -> bool {
+        !self.pieces.is_finished()
+            && !self.requests_paused
+            && self.peers.len() < self.config.max_peers as usize
+    }
+
+    pub(super) fn dial_due(&mut self, now: Time) {
+        while self.wants_peers() && self.dial_not_before <= now {
+            let Some(addr) = self.peer_mgr.next_dial(now) else { return };
+            self.dial_not_before = now + DIAL_PACE;
+            self.act(Action::Dial(addr));
+        }
+    }
+
+    /// Marks the peer's pieces as known to be all, for a peer that says it is a seed in another way.
+    pub(super) fn note_upload_only(&mut self, key: PeerKey, upload_only: bool) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        peer.upload_only = upload_only;
+        if upload_only || matches!(peer.has, PeerHave::All) {
+            self.close_if_both_complete(key);
+        }
+    }
+}
+
+pub(super) fn limits(max_peers: u32) -> Limits {
+    Limits { connections: max_peers as usize, ..Limits::default() }
+}
+
+impl From<Refusal> for CloseReason {
+    fn from(refusal: Refusal) -> CloseReason {
+        match refusal {
+            Refusal::Banned => CloseReason::Banned(refusal.to_string()),
+            Refusal::Myself => CloseReason::Ourselves,
+            Refusal::SamePeer | Refusal::SameIp => CloseReason::Duplicate,
+            Refusal::Full => CloseReason::Full,
+        }
+    }
+}
+
+impl From<&CloseReason> for Why {
+    fn from(reason: &CloseReason) -> Why {
+        match reason {
+            CloseReason::Fault(_) | CloseReason::NotReading | CloseReason::Banned(_) => Why::Misbehaved,
+            CloseReason::BothComplete => Why::BothSeeds,
+            CloseReason::Useless => Why::Replaced,
+            CloseReason::Stopped => Why::Stopping,
+            CloseReason::Gone(_)
+            | CloseReason::Silent(_)
+            | CloseReason::Duplicate
+            | CloseReason::Ourselves
+            | CloseReason::Full => Why::Ended,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The extension protocol (BEP 10): our handshake, theirs, and the small extensions (BEP 21, 54).
+use wgo_proto::wire::{ExtHandshake, ExtMessage, Extension, ExtensionIds, Limits, WireError};
+
+use super::Swarm;
+use crate::peer::uploads::MAX_QUEUED;
+use crate::peer::{Peer, PeerFault};
+use crate::piece_mgr::PeerHave;
+use crate::time::Time;
+use crate::units::PeerKey;
+
+/// Our name in extension handshakes.
+const CLIENT: &str = concat!("wgod ", env!("CARGO_PKG_VERSION"));
+
+impl<B> Swarm<B> {
+    /// Puts our extension handshake into the peer's outbox.
+    pub(super) fn extension_handshake(&self, peer: &mut Peer) {
+        let handshake = ExtHandshake {
+            extensions: ExtensionIds::local([Extension::UploadOnly, Extension::DontHave]),
+            client: Some(CLIENT.to_owned()),
+            port: (self.config.listen_port != 0).then_some(self.config.listen_port),
+            reqq: Some(MAX_QUEUED as u32),
+            yourip: Some(peer.info.addr.ip()),
+            upload_only: self.pieces.is_finished().then_some(true),
+            ..ExtHandshake::default()
+        };
+        let message = ExtMessage::Handshake(Box::new(handshake));
+        message.encode(&ExtensionIds::default(), &mut peer.outbox);
+    }
+
+    /// Tells every peer that speaks `upload_only` that we want nothing more (BEP 21).
+    pub(super) fn tell_upload_only(&mut self) {
+        let on = self.pieces.is_finished();
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.peer_mut(key) else { continue };
+            if ExtMessage::UploadOnly(on).encode(&peer.extensions, &mut peer.outbox) {
+                self.wake(key);
+            }
+        }
+    }
+
+    pub(super) fn on_extended(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        id: u8,
+        body: &[u8],
+    ) -> Result<(), PeerFault> {
+        let limits = Limits::new(Some(self.layout.piece_count()));
+        let bad = |e: WireError| PeerFault::BadExtension(e.to_string());
+        match ExtMessage::decode(id, body, &limits).map_err(bad)? {
+            ExtMessage::Handshake(handshake) => self.on_extension_handshake(now, key, *handshake),
+            ExtMessage::UploadOnly(on) => self.note_upload_only(key, on),
+            ExtMessage::DontHave(piece) => self.on_dont_have(now, key, piece),
+            // We offered none of these, so the peer should not have sent them.
+            ExtMessage::Metadata(_) | ExtMessage::Pex(_) | ExtMessage::Unknown(_) => self.nuisance(key)?,
+        }
+        Ok(())
+    }
+
+    fn on_extension_handshake(&mut self, now: Time, key: PeerKey, said: ExtHandshake) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        peer.extensions.apply(&said.extensions);
+        if let Some(client) = said.client {
+            peer.client = client;
+        }
+        if let Some(reqq) = said.reqq {
+            peer.pipeline.set_reqq(reqq);
+        }
+        if let Some(port) = said.port {
+            peer.listen_port = Some(port);
+            self.peer_mgr.on_listen_port(now, peer.info.addr, port);
+        }
+        if let Some(on) = said.upload_only {
+            self.note_upload_only(key, on);
+        }
+    }
+
+    fn on_dont_have(&mut self, now: Time, key: PeerKey, piece: wgo_proto::PieceIndex) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        let was_all = matches!(peer.has, PeerHave::All);
+        if !self.pieces.peer_lost(&mut peer.has, piece) {
+            return;
+        }
+        if self.pieces.wants(piece) {
+            peer.interesting = peer.interesting.saturating_sub(1);
+        }
+        if was_all {
+            peer.upload_only = false;
+        }
+        let gone: Vec<_> = peer.pipeline.iter().map(|r| r.block).filter(|b| b.piece == piece).collect();
+        for block in gone {
+            if let Some(request) = peer.pipeline.remove(block) {
+                peer.given_up += u32::from(request.sent);
+                self.pieces.release(key, block);
+            }
+        }
+        self.update_interest(now, key);
+        self.fill(now, key);
+    }
+}

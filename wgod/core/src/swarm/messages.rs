@@ -1,0 +1,218 @@
+//! What a peer says: every message but the payload of `piece` (BEP 3, 6, 10, 21, 54).
+use wgo_proto::bitfield::Bitfield;
+use wgo_proto::wire::message::Message;
+use wgo_proto::{Block, PieceIndex};
+
+use super::{Action, Swarm};
+use crate::peer::{MAX_ALLOWED_FAST, MAX_SUGGESTED, Peer, PeerFault};
+use crate::piece_mgr::PeerHave;
+use crate::time::Time;
+use crate::units::PeerKey;
+
+/// Useless messages (requests while choked, blocks nobody asked for, …) after which a peer is dropped.
+pub const MAX_NUISANCES: u32 = 500;
+
+impl<B> Swarm<B> {
+    /// A message came from the peer. A fault ends the connection: the caller reports it with
+    /// [`disconnect`](Self::disconnect). Messages of a peer that is gone or closing are ignored.
+    pub fn on_message(&mut self, now: Time, key: PeerKey, message: &Message<'_>) -> Result<(), PeerFault> {
+        let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
+        peer.received_at = now;
+        let fast_only = matches!(
+            message,
+            Message::HaveAll
+                | Message::HaveNone
+                | Message::Reject(_)
+                | Message::AllowedFast(_)
+                | Message::Suggest(_)
+        );
+        if fast_only && !peer.fast() {
+            return Err(PeerFault::NotFast(message.name()));
+        }
+        match *message {
+            Message::KeepAlive | Message::Port(_) => {}
+            Message::Choke => self.on_choke(now, key),
+            Message::Unchoke => self.on_unchoke(now, key),
+            Message::Interested => self.on_interest(now, key, true),
+            Message::NotInterested => self.on_interest(now, key, false),
+            Message::Have(piece) => {
+                self.check_piece(piece)?;
+                if let Some(peer) = self.peers.peer_mut(key) {
+                    peer.has_announced = true;
+                }
+                self.peer_gained(now, key, piece);
+            }
+            Message::Bitfield(bytes) => {
+                let field = Bitfield::from_wire(bytes, self.layout.piece_count())
+                    .map_err(|e| PeerFault::BadBitfield(e.to_string()))?;
+                self.on_have_set(now, key, PeerHave::from_bitfield(field), message.name())?;
+            }
+            Message::HaveAll => self.on_have_set(now, key, PeerHave::All, message.name())?,
+            Message::HaveNone => self.on_have_set(now, key, PeerHave::None, message.name())?,
+            Message::Request(block) => self.on_request(now, key, block)?,
+            Message::Cancel(block) => self.on_cancel(key, block),
+            Message::Reject(block) => self.on_reject(key, block),
+            Message::AllowedFast(piece) => {
+                self.check_piece(piece)?;
+                self.on_allowed_fast(now, key, piece);
+            }
+            Message::Suggest(piece) => {
+                self.check_piece(piece)?;
+                if let Some(peer) = self.peers.peer_mut(key) {
+                    if peer.suggested.len() == MAX_SUGGESTED {
+                        peer.suggested.remove(0);
+                    }
+                    peer.suggested.push(piece);
+                }
+            }
+            Message::Extended { id, body } => self.on_extended(now, key, id, body)?,
+            // v2 hash transfer comes with v2 torrents; a reject keeps the asker from waiting (BEP 52).
+            Message::HashRequest(range) => self.reply(key, &Message::HashReject(range)),
+            Message::Hashes { .. } | Message::HashReject(_) => self.nuisance(key)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_piece(&self, piece: PieceIndex) -> Result<(), PeerFault> {
+        let count = self.layout.piece_count();
+        if piece.0 < count { Ok(()) } else { Err(PeerFault::NoSuchPiece { piece, count }) }
+    }
+
+    /// Counts a useless message; too many are a fault.
+    pub(super) fn nuisance(&mut self, key: PeerKey) -> Result<(), PeerFault> {
+        let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
+        peer.nuisances += 1;
+        if peer.nuisances > MAX_NUISANCES { Err(PeerFault::Nuisance(peer.nuisances)) } else { Ok(()) }
+    }
+
+    fn reply(&mut self, key: PeerKey, message: &Message<'_>) {
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.send(message);
+            self.wake(key);
+        }
+    }
+
+    fn on_choke(&mut self, now: Time, key: PeerKey) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        peer.peer_choking = true;
+        // A fast peer rejects each request it will not serve (BEP 6), but one that forgets must not
+        // hold blocks back from the others: whatever still comes is accepted all the same.
+        self.release_all(key);
+        self.fill(now, key);
+        self.fill_all(now);
+    }
+
+    fn on_unchoke(&mut self, now: Time, key: PeerKey) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        peer.peer_choking = false;
+        peer.pipeline.excuse(now);
+        self.fill(now, key);
+    }
+
+    fn on_interest(&mut self, now: Time, key: PeerKey, interested: bool) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        if peer.peer_interested == interested {
+            return;
+        }
+        peer.peer_interested = interested;
+        peer.waiting_since = (interested && peer.am_choking).then_some(now);
+        if interested || !peer.am_choking {
+            self.act(Action::InterestChanged);
+        }
+    }
+
+    fn on_have_set(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        has: PeerHave,
+        message: &'static str,
+    ) -> Result<(), PeerFault> {
+        let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
+        if peer.has_announced {
+            return Err(PeerFault::LateBitfield(message));
+        }
+        peer.has_announced = true;
+        self.pieces.add_peer(&has);
+        peer.interesting = self.pieces.interesting_count(&has);
+        peer.has = has;
+        self.update_interest(now, key);
+        self.fill(now, key);
+        self.close_if_both_complete(key);
+        Ok(())
+    }
+
+    fn on_request(&mut self, now: Time, key: PeerKey, block: Block) -> Result<(), PeerFault> {
+        if self.layout.check(block).is_err() {
+            return Err(PeerFault::OutOfRange { message: "request", block });
+        }
+        let have = self.pieces.have().get(block.piece.0) && !self.uploads_paused;
+        let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
+        let served = !peer.am_choking || peer.allowed_by_us.contains(&block.piece);
+        let accepted = have && served && peer.peer_interested | peer.fast() && peer.uploads.push(block);
+        if accepted {
+            self.wake(key);
+            return Ok(());
+        }
+        if peer.fast() {
+            peer.send(&Message::Reject(block));
+            self.wake(key);
+        }
+        // Requests that crossed our choke on the way are no nuisance.
+        let crossed = have && now.since(self.choke_changed_at(key)) < CROSSING_TIME;
+        if crossed { Ok(()) } else { self.nuisance(key) }
+    }
+
+    fn choke_changed_at(&self, key: PeerKey) -> Time {
+        self.peers.peer(key).map_or(Time::ZERO, |p| p.choke_changed_at)
+    }
+
+    fn on_cancel(&mut self, key: PeerKey, block: Block) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        if peer.uploads.cancel(block) && peer.fast() {
+            peer.send(&Message::Reject(block));
+            self.wake(key);
+        }
+    }
+
+    fn on_reject(&mut self, key: PeerKey, block: Block) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        peer.allowed_fast.retain(|piece| *piece != block.piece || !peer.peer_choking);
+        if peer.pipeline.remove(block).is_some() {
+            self.pieces.release(key, block);
+        } else {
+            peer.given_up = peer.given_up.saturating_sub(1);
+        }
+        // No new request here: the next block or the next second asks again, so that a peer that
+        // rejects everything costs a request a second, not a storm.
+    }
+
+    fn on_allowed_fast(&mut self, now: Time, key: PeerKey, piece: PieceIndex) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        if peer.allowed_fast.len() < MAX_ALLOWED_FAST && !peer.allowed_fast.contains(&piece) {
+            peer.allowed_fast.push(piece);
+            self.fill(now, key);
+        }
+    }
+
+    /// Two complete sides, or two that both want nothing, have no reason to stay connected.
+    pub(super) fn close_if_both_complete(&mut self, key: PeerKey) {
+        let done = self.pieces.is_finished();
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        if done && (peer.has.is_seed() || peer.upload_only && peer.has_announced) {
+            peer.close(crate::peer::CloseReason::BothComplete);
+            self.wake(key);
+        }
+    }
+}
+
+/// A request within this time of a choke may have been sent before the peer heard of it.
+const CROSSING_TIME: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Gives the peer the pieces that it may ask for while choked (BEP 6).
+pub(super) fn allow_fast(peer: &mut Peer, set: impl IntoIterator<Item = PieceIndex>) {
+    for piece in set {
+        peer.allowed_by_us.push(piece);
+        peer.send(&Message::AllowedFast(piece));
+    }
+}

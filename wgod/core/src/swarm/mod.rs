@@ -1,0 +1,352 @@
+//! Swarm: everything about one live torrent, and the only way in to its parts.
+//!
+//! A sans-IO state machine. Peer tasks, storage threads, the timer task and the session call it under
+//! one lock (the shell's), each call short: no call hashes, touches a disk or waits. What it wants
+//! done comes out as [`Action`]s and as peers to wake; the caller drains both after its call.
+//!
+//! `B` is the buffer that holds a block's payload; the engine never looks inside.
+mod announce;
+mod blocks;
+mod choking;
+mod connect;
+mod extension;
+mod have_log;
+mod messages;
+mod peers;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod transmit;
+mod view;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use wgo_proto::bitfield::Bitfield;
+use wgo_proto::layout::Layout;
+use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
+
+use crate::peer_mgr::PeerMgr;
+use crate::piece_mgr::{Complete, PieceMgr, Spill};
+use crate::status::{Counters, Traffic};
+use crate::time::Time;
+use crate::tracker::{Announce, Policy, TrackerList};
+use crate::units::{PeerKey, TorrentId};
+use have_log::HaveLog;
+use peers::PeerTable;
+
+pub use blocks::PieceOutcome;
+pub use messages::MAX_NUISANCES;
+pub use timers::IDLE_AFTER;
+pub use view::{PeerView, SwarmView};
+
+/// Payload memory that every active torrent has, whatever the session's budget (DESIGN: 4 blocks).
+pub const MIN_MEMORY_BLOCKS: usize = 4;
+
+/// What does not change while a torrent is live.
+#[derive(Clone, Debug)]
+pub struct SwarmConfig {
+    /// Our id in handshakes, one per run of the daemon.
+    pub peer_id: PeerId,
+    /// The port we listen on, told in extension handshakes and announces; 0 if we don't.
+    pub listen_port: u16,
+    /// Connections of this torrent.
+    pub max_peers: u32,
+    /// Private torrents take peers from their trackers only (BEP 27).
+    pub private: bool,
+}
+
+/// Where a torrent stands when it becomes live.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its number.
+    pub id: TorrentId,
+    /// What its connections are found by.
+    pub hash: WireHash,
+    /// Its pieces and blocks.
+    pub layout: Layout,
+    /// The pieces that are stored.
+    pub have: Bitfield,
+    /// Totals of earlier sessions.
+    pub counters: Counters,
+    /// Its trackers, by tier (BEP 12).
+    pub tiers: Vec<Vec<String>>,
+    /// Seed of its random decisions.
+    pub seed: u64,
+}
+
+/// Something for the shell to do.
+#[derive(Debug)]
+pub enum Action<B> {
+    /// Connect to this peer; report with `connect` or `on_dial_failed`.
+    Dial(SocketAddr),
+    /// Tell a tracker; report with `on_announced` or `on_announce_failed`.
+    Announce(Announce),
+    /// Hash and write this piece; report with `on_piece`.
+    Store(Complete<B>),
+    /// Write these blocks of a piece out early and report with `on_spilled`.
+    Spill(Spill<B>),
+    /// Every wanted piece is stored.
+    Finished,
+    /// A peer became interested or a slot fell free: the choker may act before its next round.
+    InterestChanged,
+    /// Nobody is connected and nothing is to be done: the torrent can go dormant.
+    Idle,
+}
+
+/// One live torrent. See the module's text.
+
+pub struct Swarm<B> {
+    id: TorrentId,
+    hash: WireHash,
+    layout: Layout,
+    config: SwarmConfig,
+    pieces: PieceMgr<B>,
+    peers: PeerTable,
+    peer_mgr: PeerMgr,
+    trackers: TrackerList,
+    haves: HaveLog,
+    traffic: Traffic,
+    /// Totals when this session of the torrent began: trackers hear what came since (BEP 3).
+    began_with: Counters,
+    /// Pieces whose hash was wrong.
+    hash_failures: u64,
+    /// Peers that broke the protocol.
+    faults: u64,
+    /// Bytes of the pieces that are stored.
+    have_bytes: u64,
+    /// Bytes of the pieces that are wanted and not stored.
+    left_bytes: u64,
+    /// Bytes stored since the last checkpoint began.
+    unsynced_bytes: u64,
+
+    /// Blocks of payload memory that this torrent may hold.
+    memory_blocks: usize,
+    /// Some peer went without requests because of that.
+    starved: bool,
+    /// Nothing is to be requested: the disk does not take it.
+    requests_paused: bool,
+    /// Nothing is to be served: the files can't be read.
+    uploads_paused: bool,
+    /// A download limit holds: pipelines stay short.
+    download_limited: bool,
+
+    tick_at: Option<Time>,
+    have_flush_at: Option<Time>,
+    dial_not_before: Time,
+    /// Since when nobody has been connected.
+    lonely_since: Time,
+    idle_told: bool,
+
+    /// Drained by every caller after its call, so it holds what one call produced.
+    actions: VecDeque<Action<B>>,
+    /// Likewise.
+    wakes: Vec<PeerKey>,
+    /// Scratch space of `fill`.
+    picked: Vec<Block>,
+}
+
+impl<B> Swarm<B> {
+    /// A live torrent without connections.
+    pub fn new(now: Time, config: SwarmConfig, start: Start) -> Swarm<B> {
+        let pieces = PieceMgr::new(start.layout.clone(), start.have, start.seed);
+        let mut peer_mgr = PeerMgr::new(connect::limits(config.max_peers), config.peer_id, start.seed);
+        peer_mgr.set_seeding(pieces.is_finished());
+        Swarm {
+            id: start.id,
+            hash: start.hash,
+            trackers: TrackerList::new(&start.tiers, Policy::default(), start.seed),
+            have_bytes: bytes_of(&start.layout, pieces.have()),
+            left_bytes: bytes_of(&start.layout, pieces.wanted()),
+            layout: start.layout,
+            config,
+            pieces,
+            peers: PeerTable::default(),
+            peer_mgr,
+            haves: HaveLog::default(),
+            traffic: Traffic::new(start.counters),
+            began_with: start.counters,
+            hash_failures: 0,
+            faults: 0,
+            unsynced_bytes: 0,
+            memory_blocks: MIN_MEMORY_BLOCKS,
+            starved: false,
+            requests_paused: false,
+            uploads_paused: false,
+            download_limited: false,
+            tick_at: None,
+            have_flush_at: None,
+            dial_not_before: now,
+            lonely_since: now,
+            idle_told: false,
+            actions: VecDeque::new(),
+            wakes: Vec::new(),
+            picked: Vec::new(),
+        }
+    }
+
+    /// The torrent's number.
+    pub fn id(&self) -> TorrentId {
+        self.id
+    }
+
+    /// Its pieces and blocks.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether a caller has to drain [`poll_action`](Self::poll_action) and [`take_wakes`](Self::take_wakes).
+    pub fn has_effects(&self) -> bool {
+        !self.actions.is_empty() || !self.wakes.is_empty()
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action<B>> {
+        self.actions.pop_front()
+    }
+
+    /// Peers whose tasks should pull with `poll_transmit` and look at `closing`.
+    pub fn take_wakes(&mut self, out: &mut Vec<PeerKey>) {
+        out.append(&mut self.wakes);
+    }
+
+    /// Blocks of payload memory that this torrent may hold, as the session shares them out.
+    pub fn set_memory(&mut self, now: Time, blocks: usize) {
+        let more = blocks > self.memory_blocks;
+        self.memory_blocks = blocks.max(MIN_MEMORY_BLOCKS);
+        if more && self.starved {
+            self.starved = false;
+            self.fill_all(now);
+        }
+    }
+
+    /// Blocks of payload memory in use.
+    pub fn held_blocks(&self) -> usize {
+        self.pieces.held_blocks()
+    }
+
+    /// Whether a download limit holds.
+    pub fn set_download_limited(&mut self, limited: bool) {
+        self.download_limited = limited;
+    }
+
+    /// Stops or resumes requesting, for a torrent whose disk takes no more.
+    pub fn set_requests_paused(&mut self, now: Time, paused: bool) {
+        if paused == self.requests_paused {
+            return;
+        }
+        self.requests_paused = paused;
+        for key in self.peers.keys() {
+            if paused {
+                self.release_all(key);
+            }
+            self.update_interest(now, key);
+            self.fill(now, key);
+        }
+    }
+
+    /// The pieces that are stored.
+    pub fn have(&self) -> &Bitfield {
+        self.pieces.have()
+    }
+
+    /// The pieces' state, for choices of the operator.
+    pub fn set_order(&mut self, order: crate::piece_mgr::Order) {
+        self.pieces.set_order(order);
+    }
+
+    /// What a spill asked for has been done, or could not be.
+    pub fn on_spilled(&mut self, now: Time, piece: PieceIndex, ok: bool) {
+        if let Some(complete) = self.pieces.spilled(piece, ok) {
+            self.act(Action::Store(complete));
+        }
+        self.fill_starved_after_spill(now);
+    }
+
+    fn fill_starved_after_spill(&mut self, now: Time) {
+        if self.pieces.held_blocks() < self.memory_blocks {
+            self.starved = false;
+            self.fill_all(now);
+        }
+    }
+
+    /// Takes up partly stored pieces where an earlier session left them.
+    pub fn restore_partials(&mut self, partials: &[(PieceIndex, Bitfield)]) {
+        for (piece, mask) in partials {
+            if let Some(complete) = self.pieces.restore_partial(*piece, mask) {
+                self.act(Action::Store(complete));
+            }
+        }
+    }
+
+    /// The blocks on disk of pieces that are not complete there.
+    pub fn partials(&self) -> Vec<(PieceIndex, Bitfield)> {
+        self.pieces.partial_masks().collect()
+    }
+
+    /// Gives up every buffer of unfinished pieces, to be written before the torrent ends.
+    pub fn spill_all(&mut self) -> Vec<Spill<B>> {
+        std::iter::from_fn(|| self.pieces.spill()).collect()
+    }
+
+    /// Whether nobody is connected and nothing is to be done.
+    pub fn is_idle(&self) -> bool {
+        self.peers.len() == 0 && !self.wants_peers() && self.trackers.is_quiet()
+    }
+
+    /// Bytes stored since the last checkpoint began; a new one begins now.
+    pub fn begin_checkpoint(&mut self) -> u64 {
+        std::mem::take(&mut self.unsynced_bytes)
+    }
+
+    /// Keeps the byte counts in step with the pieces.
+    fn note_have(&mut self, piece: PieceIndex, wanted: bool, stored: bool) {
+        let len = u64::from(self.layout.piece_len(piece));
+        if stored {
+            self.have_bytes += len;
+            self.left_bytes -= if wanted { len } else { 0 };
+        } else {
+            self.have_bytes -= len;
+            self.left_bytes += if wanted { len } else { 0 };
+        }
+    }
+
+    fn act(&mut self, action: Action<B>) {
+        let again = matches!(action, Action::InterestChanged)
+            && self.actions.iter().any(|a| matches!(a, Action::InterestChanged));
+        if !again {
+            self.actions.push_back(action);
+        }
+    }
+
+    /// Asserts what must always hold; for tests and simulations.
+    pub fn check_invariants(&self) {
+        self.pieces.check_invariants();
+        assert_eq!(self.have_bytes, bytes_of(&self.layout, self.pieces.have()), "bytes stored");
+        assert_eq!(self.left_bytes, bytes_of(&self.layout, self.pieces.wanted()), "bytes left");
+        let mut seen = std::collections::BTreeSet::new();
+        for (key, peer) in self.peers.iter() {
+            for request in peer.pipeline.iter() {
+                assert!(peer.has.get(request.block.piece), "{key:?} asked for a piece it lacks");
+                assert!(seen.insert((key, request.block)), "{key:?} asked twice for {:?}", request.block);
+                assert!(
+                    !peer.peer_choking || peer.allowed_fast.contains(&request.block.piece),
+                    "{key:?} asked while choked"
+                );
+            }
+            assert_eq!(peer.interesting, self.pieces.interesting_count(&peer.has), "{key:?} interest count");
+            if peer.am_choking {
+                let allowed = |b: &Block| peer.allowed_by_us.contains(&b.piece);
+                assert!(peer.uploads.iter().all(allowed), "{key:?} is served while choked");
+            }
+        }
+        if self.pieces.is_finished() {
+            assert!(self.peers.iter().all(|(_, p)| p.pipeline.is_empty() || !p.am_interested));
+        }
+    }
+}
+
+fn bytes_of(layout: &Layout, pieces: &Bitfield) -> u64 {
+    pieces.iter_ones().map(|piece| u64::from(layout.piece_len(PieceIndex(piece)))).sum()
+}

@@ -1,0 +1,1 @@
+//! Behaviour of the Swarm as its callers see it.

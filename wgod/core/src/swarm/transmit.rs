@@ -1,0 +1,83 @@
+//! What goes to a peer: pulled by its task when the socket can take it.
+use wgo_proto::Block;
+use wgo_proto::wire::message::Message;
+
+use super::Swarm;
+use crate::time::Time;
+use crate::units::PeerKey;
+
+/// Control bytes pulled at once; the rest goes with the next pull.
+const CONTROL_BATCH: usize = 64 * 1024;
+/// Bytes of an encoded `request` message.
+const REQUEST_LEN: usize = 17;
+
+impl<B> Swarm<B> {
+    /// Payload bytes that the peer has asked for and nobody has pulled.
+    pub fn upload_backlog(&self, key: PeerKey) -> u64 {
+        self.peers.peer(key).map_or(0, |p| p.uploads.bytes())
+    }
+
+    /// Moves what is to be sent to the caller: encoded control messages to `control`, and requests of
+    /// the peer to `uploads` until they hold at least `budget` bytes (at least one block if the budget
+    /// is not zero). Control messages go before the blocks.
+    ///
+    /// What is pulled is the caller's to send; a choke or cancel that comes later does not reach it.
+    pub fn poll_transmit(
+        &mut self,
+        now: Time,
+        key: PeerKey,
+        budget: u64,
+        control: &mut Vec<u8>,
+        uploads: &mut Vec<Block>,
+    ) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        peer.woken = false;
+        control.append(&mut peer.outbox);
+        if peer.outbox.capacity() > CONTROL_BATCH {
+            peer.outbox = Vec::new();
+        }
+        if peer.have_cursor < self.haves.end() {
+            for piece in self.haves.since(peer.have_cursor) {
+                Message::Have(piece).encode(control);
+            }
+            peer.have_cursor = self.haves.end();
+        }
+        if peer.pipeline.unsent() > 0 {
+            control.reserve(peer.pipeline.unsent() * REQUEST_LEN);
+            peer.pipeline.pull(|block| Message::Request(block).encode(control));
+        }
+        let before = uploads.len();
+        peer.uploads.pull(budget, uploads);
+        if !control.is_empty() || uploads.len() > before {
+            peer.sent_at = now;
+        }
+    }
+
+    /// `bytes` of payload have left for the peer.
+    pub fn on_uploaded(&mut self, now: Time, key: PeerKey, bytes: u64) {
+        self.traffic.uploaded(now, bytes);
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.traffic.uploaded(now, bytes);
+            peer.sent_since_unchoke += bytes;
+        }
+    }
+
+    /// A pulled block could not be read: its request is refused (BEP 6), or left unanswered.
+    pub fn on_upload_failed(&mut self, key: PeerKey, block: Block) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        if peer.fast() {
+            peer.send(&Message::Reject(block));
+            self.wake(key);
+        }
+    }
+
+    /// Asks the peer's task to come and pull.
+    pub(super) fn wake(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peers.peer_mut(key)
+            && !peer.woken
+        {
+            peer.woken = true;
+            self.wakes.push(key);
+        }
+    }
+}

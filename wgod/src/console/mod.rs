@@ -1,0 +1,339 @@
+//! Console: the control API's server side. Each method asks the session's driver or the settings and
+//! answers; what changes something is done by them, whether or not the caller waits.
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wgo_api::error::{ApiError, Kind};
+use wgo_api::params::{
+    AddParams, ConfigParams, Goal, LimitParams, ListParams, QuitParams, ReloadParams, RemoveParams,
+    SelectParams, ShowParams, Source, StatusParams, WaitParams,
+};
+use wgo_api::result::{
+    ActResult, AddResult, Added, ConfigResult, Daemon, Disk, LimitResult, ListResult, PortState, QuitResult,
+    ReloadResult, ShowResult, StatusResult, WaitResult,
+};
+use wgo_api::rpc::ApiServer;
+use wgo_api::torrent::State;
+use wgo_api::{Extensions, PendingSubscriptionSink, SubscriptionMessage, SubscriptionResult, async_trait};
+use wgo_core::limiter::Direction;
+use wgo_proto::magnet::Magnet;
+use wgo_proto::metainfo::Metainfo;
+
+use crate::control::Control;
+use crate::engine::Engine;
+use crate::session::{AddRequest, Command, SessionHandle, Verb};
+
+/// A disk operation that takes longer is shown as trouble.
+const HUNG_AFTER: Duration = Duration::from_secs(10);
+/// Changes are sent to subscribers this often at most.
+const SUBSCRIPTION_TICK: Duration = Duration::from_secs(1);
+
+/// What the API's methods need.
+#[derive(Clone)]
+pub struct Console {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Arc<Engine>,
+    session: SessionHandle,
+    control: Arc<Control>,
+    changed: watch::Receiver<u64>,
+    quit: CancellationToken,
+    quit_now: CancellationToken,
+    started: Instant,
+    default_folder: PathBuf,
+    listen: Vec<String>,
+}
+
+/// What a [`Console`] is made of.
+pub struct Parts {
+    /// Shared by all.
+    pub engine: Arc<Engine>,
+    /// The way to the session's driver.
+    pub session: SessionHandle,
+    /// The settings.
+    pub control: Arc<Control>,
+    /// Changes with what the session shows.
+    pub changed: watch::Receiver<u64>,
+    /// Ends the daemon in order.
+    pub quit: CancellationToken,
+    /// Ends it without telling the trackers.
+    pub quit_now: CancellationToken,
+    /// Where torrents go that are added without a folder, unless the settings say.
+    pub default_folder: PathBuf,
+    /// Addresses that we listen on.
+    pub listen: Vec<String>,
+}
+
+impl Console {
+    /// A console of a daemon that starts now.
+    pub fn new(parts: Parts) -> Console {
+        let Parts { engine, session, control, changed, quit, quit_now, default_folder, listen } = parts;
+        let started = Instant::now();
+        let inner =
+            Inner { engine, session, control, changed, quit, quit_now, started, default_folder, listen };
+        Console { inner: Arc::new(inner) }
+    }
+
+    /// Adds one torrent as `params` say.
+    pub async fn add_one(&self, source: &Source, params: &AddParams) -> Added {
+        match self.request(source, params).await {
+            Ok(request) => {
+                let ask = |reply| Command::Add(Box::new(request), reply);
+                let gone = || Added::failed(None, None, stopping());
+                self.inner.session.ask(ask).await.unwrap_or_else(gone)
+            }
+            Err((hash, name, error)) => Added::failed(hash, name, error),
+        }
+    }
+
+    async fn request(
+        &self,
+        source: &Source,
+        params: &AddParams,
+    ) -> Result<AddRequest, (Option<String>, Option<String>, ApiError)> {
+        let plain = |error| (None, None, error);
+        let raw = match source {
+            Source::Uri(uri) => return Err(refuse_uri(uri)),
+            Source::Torrent(_) => source.bytes().map_err(plain)?.unwrap_or_default(),
+        };
+        let metainfo = Metainfo::parse(&raw).map_err(|e| {
+            plain(ApiError::new(Kind::BadTorrent, format!("not a torrent that can be read: {e}")))
+        })?;
+        let folder = match &params.folder {
+            Some(folder) if folder.is_absolute() => folder.clone(),
+            Some(folder) => {
+                let message = format!("the folder {} is not absolute", folder.display());
+                return Err(plain(
+                    ApiError::new(Kind::BadRequest, message).path(folder.display().to_string()),
+                ));
+            }
+            None => self.inner.control.folder().await.unwrap_or_else(|| self.inner.default_folder.clone()),
+        };
+        Ok(AddRequest {
+            metainfo,
+            raw,
+            folder,
+            paused: params.paused,
+            labels: params.labels.clone(),
+            check: params.check,
+            peers: params.peers.clone(),
+            fail_if_exists: params.fail_if_exists,
+            sequential: params.sequential,
+        })
+    }
+
+    async fn act(&self, verb: Verb, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Act(verb, params, reply)).await.ok_or_else(stopping)?
+    }
+
+    fn disks(&self) -> Vec<Disk> {
+        let devices = self.inner.engine.storage.status();
+        devices
+            .into_iter()
+            .map(|device| Disk {
+                path: format!(
+                    "device {}:{}",
+                    rustix::fs::major(device.device),
+                    rustix::fs::minor(device.device)
+                ),
+                queue: device.waiting as u32,
+                error: device
+                    .oldest
+                    .filter(|age| *age >= HUNG_AFTER)
+                    .map(|age| format!("no answer for {} s", age.as_secs())),
+                ..Disk::default()
+            })
+            .collect()
+    }
+}
+
+/// Why a magnet link or URL is not added.
+fn refuse_uri(uri: &str) -> (Option<String>, Option<String>, ApiError) {
+    match Magnet::parse(uri) {
+        Ok(magnet) => {
+            let hash = magnet.hashes.canonical().to_string();
+            let what = if magnet.hashes.v1.is_none() { "v2-only magnet links" } else { "magnet links" };
+            let message = format!("{what} are not available in this version; add the .torrent file");
+            (Some(hash), magnet.name, ApiError::new(Kind::Unsupported, message))
+        }
+        Err(error) if uri.starts_with("magnet:") => (
+            None,
+            None,
+            ApiError::new(Kind::BadTorrent, format!("not a magnet link that can be read: {error}")),
+        ),
+        Err(_) => {
+            let message = "URLs are not fetched in this version; download the .torrent file and add that";
+            (None, None, ApiError::new(Kind::Unsupported, message))
+        }
+    }
+}
+
+fn stopping() -> ApiError {
+    ApiError::new(Kind::Stopping, "the daemon is shutting down")
+}
+
+#[async_trait]
+impl ApiServer for Console {
+    async fn add(&self, _ext: &Extensions, params: AddParams) -> Result<AddResult, ApiError> {
+        let mut torrents = Vec::new();
+        for source in &params.sources {
+            torrents.push(self.add_one(source, &params).await);
+        }
+        Ok(AddResult { torrents })
+    }
+
+    async fn remove(&self, _ext: &Extensions, params: RemoveParams) -> Result<ActResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Remove(params, reply)).await.ok_or_else(stopping)?
+    }
+
+    async fn list(&self, params: ListParams) -> Result<ListResult, ApiError> {
+        self.inner.session.ask(|reply| Command::List(params, reply)).await.ok_or_else(stopping)
+    }
+
+    async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Show(params, reply)).await.ok_or_else(stopping)?
+    }
+
+    async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {
+        let with = params.torrents || !params.ids.is_empty();
+        let ids = with.then_some(params.ids);
+        let glance =
+            self.inner.session.ask(|reply| Command::Glance(ids, reply)).await.ok_or_else(stopping)??;
+        let daemon = Daemon {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_secs: self.inner.started.elapsed().as_secs(),
+            down_rate: glance.rates.0,
+            up_rate: glance.rates.1,
+            downloaded_bytes: glance.totals.0,
+            uploaded_bytes: glance.totals.1,
+            limits: self.inner.control.limits().await,
+            torrents: glance.states,
+            peers: self.inner.engine.connections.taken() as u32,
+            disks: self.disks(),
+            listen: self.inner.listen.clone(),
+            port_state: PortState::Unknown,
+        };
+        Ok(StatusResult { daemon, torrents: glance.torrents })
+    }
+
+    async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError> {
+        match params.id {
+            Some(id) => {
+                let up = params.up.map(|bytes| (Direction::Up, bytes));
+                let down = params.down.map(|bytes| (Direction::Down, bytes));
+                let ask = |reply| Command::LimitTorrent(id, [up, down], reply);
+                self.inner.session.ask(ask).await.ok_or_else(stopping)?
+            }
+            None => {
+                let limits = self.inner.control.limit(params.up, params.down).await?;
+                Ok(LimitResult { limits, ..LimitResult::default() })
+            }
+        }
+    }
+
+    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.act(Verb::Start, params).await
+    }
+
+    async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.act(Verb::Stop, params).await
+    }
+
+    async fn verify(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.act(Verb::Verify, params).await
+    }
+
+    async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+        self.act(Verb::Announce, params).await
+    }
+
+    async fn wait(&self, params: WaitParams) -> Result<WaitResult, ApiError> {
+        let limit = params.timeout_secs.map(Duration::from_secs);
+        let reached = self.reach(&params.id, params.goal);
+        let Some(limit) = limit else { return reached.await };
+        let late = || {
+            let message = format!("not reached within {} s", limit.as_secs());
+            Err(ApiError::new(Kind::Timeout, message).torrent(params.id.clone()))
+        };
+        tokio::time::timeout(limit, reached).await.unwrap_or_else(|_| late())
+    }
+
+    async fn config(&self, params: ConfigParams) -> Result<ConfigResult, ApiError> {
+        self.inner.control.show(&params.keys, params.check).await
+    }
+
+    async fn reload(&self, _params: ReloadParams) -> Result<ReloadResult, ApiError> {
+        self.inner.control.reload().await
+    }
+
+    async fn quit(&self, _ext: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
+        tracing::info!("told to quit");
+        if params.now {
+            self.inner.quit_now.cancel();
+        }
+        self.inner.quit.cancel();
+        Ok(QuitResult { pid: std::process::id() })
+    }
+
+    async fn subscribe_changes(
+        &self,
+        pending: PendingSubscriptionSink,
+        params: ListParams,
+    ) -> SubscriptionResult {
+        let sink = pending.accept().await?;
+        let mut params = params;
+        let mut tick = tokio::time::interval(SUBSCRIPTION_TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = sink.closed() => return Ok(()),
+                () = self.inner.quit.cancelled() => return Ok(()),
+                _ = tick.tick() => {}
+            }
+            let ask = params.clone();
+            let Some(list) = self.inner.session.ask(|reply| Command::List(ask, reply)).await else {
+                return Ok(());
+            };
+            params.since = Some(list.version);
+            if list.full || !list.torrents.is_empty() || !list.removed.is_empty() {
+                let message = serde_json::value::to_raw_value(&list)?;
+                sink.send(SubscriptionMessage::from(message)).await?;
+            }
+        }
+    }
+}
+
+impl Console {
+    /// Returns when the torrent reaches the goal, or is in trouble.
+    async fn reach(&self, id: &str, goal: Goal) -> Result<WaitResult, ApiError> {
+        let mut changed = self.inner.changed.clone();
+        loop {
+            changed.mark_unchanged();
+            let show = ShowParams { id: id.to_owned(), ..ShowParams::default() };
+            let shown =
+                self.inner.session.ask(|reply| Command::Show(show, reply)).await.ok_or_else(stopping)??;
+            let torrent = shown.torrent.torrent;
+            let reached = match goal {
+                Goal::Metadata => torrent.size_bytes.is_some(),
+                Goal::Done => torrent.completed_at.is_some() && torrent.progress >= 1.0,
+            };
+            if reached {
+                return Ok(WaitResult { torrent });
+            }
+            if torrent.state == State::Error {
+                let message = torrent.error.unwrap_or_else(|| "it failed".to_owned());
+                return Err(ApiError::new(Kind::Disk, message).torrent(torrent.info_hash));
+            }
+            tokio::select! {
+                result = changed.changed() => result.map_err(|_| stopping())?,
+                () = self.inner.quit.cancelled() => return Err(stopping()),
+            }
+        }
+    }
+}

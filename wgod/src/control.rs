@@ -1,0 +1,228 @@
+//! The settings in force: who may change them and how a change reaches the parts that use it.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use wgo_api::error::{ApiError, Kind};
+use wgo_api::result::{ConfigResult, ReloadResult, Setting};
+use wgo_api::torrent::RateLimits;
+use wgo_core::ByteRate;
+use wgo_core::choke_mgr::SeedingRule;
+use wgo_core::limiter::Direction;
+
+use crate::config::{
+    self, Change, Config, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved, SeedingOrder, Slots,
+};
+use crate::engine::Engine;
+use crate::logging::Logging;
+use crate::session::{ChokeTunables, SessionHandle, Tunables};
+use crate::store::Change as StoreChange;
+
+/// Payload memory that is not for pieces on their way to the disk: send batches and reads.
+const RESERVED_MEMORY: u64 = 20 << 20;
+/// Bytes of a block buffer.
+const BLOCK: u64 = 16 * 1024;
+
+/// The settings in force. One for the daemon.
+pub struct Control {
+    engine: Arc<Engine>,
+    session: SessionHandle,
+    logging: Arc<Logging>,
+    file: Option<PathBuf>,
+    /// Held while a change is validated and applied, so that changes take turns.
+    state: Mutex<State>,
+}
+
+struct State {
+    layers: Layers,
+    running: Resolved,
+}
+
+impl Control {
+    /// Takes charge of the settings that the daemon started with, and puts them in force.
+    pub async fn new(
+        engine: Arc<Engine>,
+        session: SessionHandle,
+        logging: Arc<Logging>,
+        loaded: Loaded,
+    ) -> Arc<Control> {
+        let state = State { layers: loaded.layers, running: loaded.resolved };
+        let control = Control { engine, session, logging, file: loaded.file, state: Mutex::new(state) };
+        let config = control.state.lock().await.running.config.clone();
+        control.put_in_force(&config).await;
+        Arc::new(control)
+    }
+
+    /// Reads the file again: all of it is applied, or nothing.
+    pub async fn reload(&self) -> Result<ReloadResult, ApiError> {
+        let mut state = self.state.lock().await;
+        let file = match &self.file {
+            Some(path) => config::read_file(path, false).map_err(|e| {
+                ApiError::new(Kind::BadConfig, e.to_string()).path(path.display().to_string())
+            })?,
+            None => config::Layer::default(),
+        };
+        let layers = Layers { file, ..state.layers.clone() };
+        let plan = config::plan(&state.running, layers).map_err(|problems| bad_config(&problems))?;
+        let result = ReloadResult {
+            applied: plan.applied.iter().map(change_text).collect(),
+            restart: plan.restart.iter().map(|change| change.key.name()).collect(),
+            shadowed: plan
+                .shadowed
+                .iter()
+                .map(|s| format!("{} = {}, overridden: {}", s.key.name(), s.file, s.by))
+                .collect(),
+        };
+        self.commit(&mut state, plan).await;
+        tracing::info!(applied = result.applied.len(), "configuration read again");
+        Ok(result)
+    }
+
+    /// Sets limits of the daemon (bytes/s, 0 is unlimited), durably, and reports them.
+    pub async fn limit(&self, up: Option<u64>, down: Option<u64>) -> Result<RateLimits, ApiError> {
+        let mut state = self.state.lock().await;
+        for (name, value) in [("limits.up", up), ("limits.down", down)] {
+            let (Some(key), Some(bytes)) = (KeyId::find(name), value) else { continue };
+            let raw = Raw::Text(format!("{bytes} B/s"));
+            let plan = config::set(&state.running, &state.layers, key, raw)
+                .map_err(|problems| ApiError::new(Kind::BadRequest, problems.to_string()))?;
+            let stored: BTreeMap<String, String> = plan.layers.stored.store().collect();
+            let value = stored.get(name).map(|text| serde_json::Value::String(text.clone()));
+            let change = StoreChange::Override { key: name.to_owned(), value };
+            self.engine.store.put(vec![change]).await.map_err(|error| {
+                ApiError::new(Kind::Disk, format!("the limit could not be saved: {error}"))
+            })?;
+            self.commit(&mut state, plan).await;
+        }
+        let limits = &state.running.config.limits;
+        Ok(RateLimits { up: limits.up.0, down: limits.down.0 })
+    }
+
+    /// The limits in force.
+    pub async fn limits(&self) -> RateLimits {
+        let state = self.state.lock().await;
+        RateLimits { up: state.running.config.limits.up.0, down: state.running.config.limits.down.0 }
+    }
+
+    /// The folder for torrents that are added without one.
+    pub async fn folder(&self) -> Option<PathBuf> {
+        self.state.lock().await.running.config.storage.folder.clone()
+    }
+
+    /// The settings in force and where each comes from; with `check`, the faults of the file.
+    pub async fn show(&self, keys: &[String], check: bool) -> Result<ConfigResult, ApiError> {
+        let state = self.state.lock().await;
+        let chosen: Vec<KeyId> = KeyId::all()
+            .filter(|id| {
+                keys.is_empty()
+                    || keys.iter().any(|key| *key == id.name() || key.as_str() == id.key().section)
+            })
+            .collect();
+        if chosen.is_empty() {
+            let message = format!("no setting or section {}", keys.join(", "));
+            return Err(ApiError::new(Kind::BadRequest, message));
+        }
+        let defaults = Config::default();
+        let setting = |id: &KeyId| Setting {
+            key: id.name(),
+            value: json(&state.running.text(*id)),
+            origin: api_origin(state.running.origin(*id)),
+            default: json(&(id.key().text)(&defaults)),
+            restart: id.key().effect != config::Effect::Now,
+            shadowed: None,
+        };
+        Ok(ConfigResult {
+            file: self.file.as_ref().map(|path| path.display().to_string()),
+            settings: chosen.iter().map(setting).collect(),
+            problems: if check { self.problems(&state) } else { Vec::new() },
+        })
+    }
+
+    fn problems(&self, state: &State) -> Vec<String> {
+        let Some(path) = &self.file else { return Vec::new() };
+        match config::read_file(path, false) {
+            Err(error) => error.to_string().lines().map(str::to_owned).collect(),
+            Ok(file) => {
+                let layers = Layers { file, ..state.layers.clone() };
+                let plan = config::plan(&state.running, layers);
+                plan.err().map(|p| p.0.iter().map(ToString::to_string).collect()).unwrap_or_default()
+            }
+        }
+    }
+
+    async fn commit(&self, state: &mut State, plan: Plan) {
+        state.layers = plan.layers;
+        state.running = plan.next;
+        self.put_in_force(&state.running.config).await;
+    }
+
+    async fn put_in_force(&self, config: &Config) {
+        for (direction, rate) in [(Direction::Up, config.limits.up), (Direction::Down, config.limits.down)] {
+            self.engine.shaper.set(None, direction, (rate.0 > 0).then_some(ByteRate(rate.0)));
+        }
+        self.engine.connections.set_limit(config.network.max_peers as usize);
+        if let Err(error) = self.logging.set(&config.daemon.log) {
+            tracing::warn!(%error, "the log level can't be changed");
+        }
+        self.session.apply(tunables(config)).await;
+    }
+}
+
+/// The settings as the session's driver uses them.
+pub fn tunables(config: &Config) -> Tunables {
+    let slots = |slots: Slots| match slots {
+        Slots::Auto => None,
+        Slots::Fixed(n) => Some(n),
+    };
+    let seeding = match config.choke.seeding {
+        SeedingOrder::RoundRobin => SeedingRule::RoundRobin,
+        SeedingOrder::FastestUpload => SeedingRule::FastestUpload,
+        SeedingOrder::AntiLeech => SeedingRule::AntiLeech,
+    };
+    let pieces = config.storage.memory.0.saturating_sub(RESERVED_MEMORY).max(config.storage.memory.0 / 2);
+    Tunables {
+        max_peers_per_torrent: config.network.max_peers_per_torrent,
+        min_free_space: config.storage.min_free_space.0,
+        preallocate: config.storage.preallocate,
+        choke: ChokeTunables {
+            slots: slots(config.choke.slots),
+            optimistic: slots(config.choke.optimistic),
+            seeding,
+        },
+        memory_blocks: (pieces / BLOCK) as usize,
+    }
+}
+
+fn bad_config(problems: &Problems) -> ApiError {
+    ApiError::new(Kind::BadConfig, problems.to_string())
+}
+
+fn change_text(change: &Change) -> String {
+    format!("{} = {} (was {})", change.key.name(), change.to, change.from)
+}
+
+/// A value in TOML's notation as JSON: the scalars and lists that settings are.
+fn json(text: &str) -> serde_json::Value {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        value: serde_json::Value,
+    }
+    match toml::from_str::<Line>(&format!("value = {text}")) {
+        Ok(line) => line.value,
+        Err(_) if text.is_empty() => serde_json::Value::Null,
+        Err(_) => serde_json::Value::String(text.to_owned()),
+    }
+}
+
+fn api_origin(origin: &Origin) -> wgo_api::result::Origin {
+    use wgo_api::result::Origin as Api;
+    match origin {
+        Origin::Default => Api::Default,
+        Origin::File { .. } => Api::File,
+        Origin::Stored => Api::Override,
+        Origin::Environment(_) => Api::Environment,
+        Origin::CommandLine(_) => Api::CommandLine,
+        Origin::Socket => Api::Socket,
+    }
+}

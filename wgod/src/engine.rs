@@ -1,0 +1,216 @@
+//! What every part of the shell shares: clock, buffers, storage, store, limits, and the way to the
+//! session's driver.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+use wgo_core::TorrentId;
+use wgo_core::piece_mgr::{BadBlocks, Complete, Spill};
+use wgo_core::swarm::PieceOutcome;
+use wgo_proto::{Block, PeerId, WireHash};
+
+use crate::clock::Clock;
+use crate::files::{BlockBuf, BufPool, DiskError, Done, Job, ReadOutcome, Storage, StoreOutcome, wire_len};
+use crate::registry::Registry;
+use crate::session::Event;
+use crate::shaper::Shaper;
+use crate::store::Store;
+use crate::timers::Timers;
+use crate::torrent::{ActionSender, Torrent};
+use crate::tracker::Trackers;
+use crate::transport::LocalAddrs;
+
+/// Shared by all tasks of the daemon.
+pub struct Engine {
+    /// The engine's clock.
+    pub clock: Clock,
+    /// Our id in handshakes, one per run.
+    pub peer_id: PeerId,
+    /// Block buffers.
+    pub pool: BufPool,
+    /// Payload files.
+    pub storage: Arc<Storage>,
+    /// Durable state.
+    pub store: Store,
+    /// Rate limits.
+    pub shaper: Shaper,
+    /// Who answers to which info-hash.
+    pub registry: Registry,
+    /// Deadlines of Swarms.
+    pub timers: Timers,
+    /// Tracker drivers.
+    pub trackers: Trackers,
+    /// Addresses that we bind to and dial from.
+    pub local: LocalAddrs,
+    /// The port that peers reach us on; 0 if we do not listen.
+    pub port: u16,
+    /// Where Swarms' actions go.
+    pub actions: ActionSender,
+    /// Where tasks report to the session's driver. Unbounded: an event is the end of something that the
+    /// driver began, or one of a torrent's few faults.
+    pub events: mpsc::UnboundedSender<Event>,
+    /// Announces under way; they outlive their torrents.
+    pub announces: TaskTracker,
+    /// Places for connections, over all torrents.
+    pub connections: Places,
+}
+
+impl Engine {
+    /// Hands a complete piece to the storage threads; waits while their queue is full.
+    pub async fn store_piece(self: &Arc<Self>, torrent: &Arc<Torrent>, complete: Complete<BlockBuf>) {
+        self.storage.submit(self.store_job(torrent, complete)).await;
+    }
+
+    /// The same without waiting, for the few pieces that a spill completes.
+    pub fn store_piece_now(self: &Arc<Self>, torrent: &Arc<Torrent>, complete: Complete<BlockBuf>) {
+        self.storage.submit_now(self.store_job(torrent, complete));
+    }
+
+    fn store_job(self: &Arc<Self>, torrent: &Arc<Torrent>, complete: Complete<BlockBuf>) -> Job {
+        let (engine, owner, piece) = (self.clone(), torrent.clone(), complete.piece);
+        let token = torrent.tasks.token();
+        let done = Done::new(move |outcome| {
+            let outcome = match outcome {
+                StoreOutcome::Stored => {
+                    engine.store.log_stored(owner.id, piece);
+                    PieceOutcome::Stored
+                }
+                StoreOutcome::BadHash => {
+                    owner.span.in_scope(|| tracing::info!(piece = piece.0, "wrong hash"));
+                    PieceOutcome::BadHash(BadBlocks::All)
+                }
+                StoreOutcome::Failed(error) => {
+                    engine.report_disk_error(owner.id, error);
+                    PieceOutcome::DiskFailed
+                }
+            };
+            engine.call(&owner, |swarm, now| swarm.on_piece(now, piece, outcome));
+            drop(token);
+        });
+        Job::Store { torrent: torrent.files.clone(), piece, blocks: complete.blocks, done }
+    }
+
+    /// Writes blocks of an unfinished piece early.
+    pub fn spill(self: &Arc<Self>, torrent: &Arc<Torrent>, spill: Spill<BlockBuf>) {
+        let (engine, owner, piece) = (self.clone(), torrent.clone(), spill.piece);
+        let token = torrent.tasks.token();
+        let done = Done::new(move |outcome: Result<(), DiskError>| {
+            let ok = outcome.is_ok();
+            if let Err(error) = outcome {
+                engine.report_disk_error(owner.id, error);
+            }
+            engine.call(&owner, |swarm, now| swarm.on_spilled(now, piece, ok));
+            drop(token);
+        });
+        let job = Job::Spill { torrent: torrent.files.clone(), piece, blocks: spill.blocks, done };
+        self.storage.submit_now(job);
+    }
+
+    /// Reads blocks that are not in memory; the answer is laid out as on the wire.
+    pub fn read_blocks(
+        self: &Arc<Self>,
+        torrent: &Arc<Torrent>,
+        blocks: &[Block],
+    ) -> oneshot::Receiver<Result<Vec<u8>, DiskError>> {
+        let (answer, receiver) = oneshot::channel();
+        let done = Done::new(move |outcome: ReadOutcome| {
+            // The connection may have ended meanwhile.
+            let _ = answer.send(outcome.result.map(|()| outcome.out));
+        });
+        let out = Vec::with_capacity(wire_len(blocks));
+        let job = Job::Read { torrent: torrent.files.clone(), blocks: blocks.to_vec(), out, done };
+        // A connection has one read under way at most, so the queue is bounded by the connections.
+        self.storage.submit_now(job);
+        receiver
+    }
+
+    /// Calls a Swarm; one that is broken is stopped.
+    pub fn call<R>(
+        &self,
+        torrent: &Arc<Torrent>,
+        f: impl FnOnce(&mut wgo_core::swarm::Swarm<BlockBuf>, wgo_core::Time) -> R,
+    ) -> Option<R> {
+        match torrent.call(f) {
+            Ok(result) => Some(result),
+            Err(broken) => {
+                self.registry.report_broken(torrent, broken);
+                None
+            }
+        }
+    }
+
+    /// A file could not be read for upload.
+    pub fn report_read_error(&self, torrent: &Arc<Torrent>, error: DiskError) {
+        self.report_disk_error(torrent.id, error);
+    }
+
+    fn report_disk_error(&self, id: TorrentId, error: DiskError) {
+        self.tell(Event::DiskFailed(id, error));
+    }
+
+    /// Tells the session's driver.
+    pub fn tell(&self, event: Event) {
+        // It only goes away at the end of the process, when events no longer matter.
+        let _ = self.events.send(event);
+    }
+
+    /// The torrent that answers to `hash`, woken if it sleeps.
+    pub async fn torrent_for(&self, hash: &WireHash) -> Option<Arc<Torrent>> {
+        let id = self.registry.find(hash)?;
+        if let Some(torrent) = self.registry.live(id) {
+            return Some(torrent);
+        }
+        let (reply, woken) = oneshot::channel();
+        self.tell(Event::Wake(id, reply));
+        tokio::time::timeout(WAKE_LIMIT, woken).await.ok()?.ok()?
+    }
+}
+
+/// Time in which a sleeping torrent must wake for a peer.
+const WAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connections that may exist at once. The limit can change while they do.
+#[derive(Debug)]
+pub struct Places {
+    taken: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+/// One connection's place; free again when dropped.
+pub struct Place(Arc<Engine>);
+
+impl Places {
+    /// `limit` places.
+    pub fn new(limit: usize) -> Places {
+        Places { taken: AtomicUsize::new(0), limit: AtomicUsize::new(limit) }
+    }
+
+    /// Another limit; connections beyond it are kept.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Places taken.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+impl Engine {
+    /// A place, if one is free.
+    pub fn take_place(self: &Arc<Self>) -> Option<Place> {
+        let places = &self.connections;
+        let limit = places.limit.load(Ordering::Relaxed);
+        let take = |taken: usize| (taken < limit).then_some(taken + 1);
+        places.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        Some(Place(self.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,111 @@
+//! One task per connection: reads, writes and wake-ups in one select.
+//!
+//! The task calls its torrent's Swarm directly, so a block crosses no channel between the socket and
+//! its piece. What goes out is pulled from the Swarm when the socket can take it. An idle connection
+//! holds no buffer.
+mod handshake;
+mod receive;
+mod send;
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use wgo_core::PeerKey;
+use wgo_core::limiter::Direction;
+use wgo_core::peer::{CloseReason, PeerInfo};
+
+use crate::engine::Engine;
+use crate::torrent::{Broken, Torrent};
+use crate::transport::{Readiness, Transport};
+use receive::Receiver;
+use send::Sender;
+
+pub use handshake::{HandshakeFailed, accept, greet};
+
+/// What a half of the connection can do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Nothing until the socket is ready.
+    Blocked,
+    /// Nothing until a grant or a disk read arrives, or there is something to do.
+    Waiting,
+    /// There is more; let others go first.
+    More,
+}
+
+/// One connection of one torrent.
+struct Connection {
+    engine: Arc<Engine>,
+    torrent: Arc<Torrent>,
+    key: PeerKey,
+    transport: Transport,
+    waker: Arc<Notify>,
+}
+
+impl From<Broken> for CloseReason {
+    fn from(_: Broken) -> CloseReason {
+        CloseReason::Stopped
+    }
+}
+
+fn gone(e: &std::io::Error) -> CloseReason {
+    CloseReason::Gone(e.to_string())
+}
+
+/// Runs a connection whose handshake is done, to its end.
+pub async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, transport: Transport, info: PeerInfo) {
+    let addr = info.addr;
+    let key = match torrent.call(|swarm, now| swarm.connect(now, info)) {
+        Ok(Ok(key)) => key,
+        Ok(Err(reason)) => return tracing::debug!(%addr, %reason, "not connected"),
+        Err(Broken) => return,
+    };
+    let waker = Arc::new(Notify::new());
+    torrent.set_waker(key, waker.clone());
+    tracing::debug!(%addr, "connected");
+    let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
+    let mut receiver = Receiver::new(flow(Direction::Down), torrent.info.layout.piece_count());
+    let mut sender = Sender::new(flow(Direction::Up));
+    let connection = Connection { engine: engine.clone(), torrent: torrent.clone(), key, transport, waker };
+    let reason = connection.serve(&mut receiver, &mut sender).await;
+    torrent.remove_waker(key);
+    let _closed = torrent.call(|swarm, now| {
+        let said = swarm.closing(key).unwrap_or_else(|| reason.clone());
+        match &said {
+            CloseReason::Fault(fault) => tracing::info!(%addr, %fault, "closed"),
+            _ => tracing::debug!(%addr, reason = %said, "closed"),
+        }
+        swarm.disconnect(now, key, reason);
+    });
+}
+
+impl Connection {
+    async fn serve(&self, receiver: &mut Receiver, sender: &mut Sender) -> CloseReason {
+        loop {
+            match self.step(receiver, sender).await {
+                Ok(()) => {}
+                Err(reason) => return reason,
+            }
+        }
+    }
+
+    async fn step(&self, receiver: &mut Receiver, sender: &mut Sender) -> Result<(), CloseReason> {
+        if let Some(reason) = self.torrent.call(|swarm, _| swarm.closing(self.key))? {
+            return Err(reason);
+        }
+        let sent = sender.pump(self)?;
+        let received = receiver.pump(self).await?;
+        if sent == Progress::More || received == Progress::More {
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
+        let want = Readiness { read: received == Progress::Blocked, write: sent == Progress::Blocked };
+        tokio::select! {
+            () = self.waker.notified() => {}
+            () = self.torrent.stopping.cancelled() => return Err(CloseReason::Stopped),
+            ready = self.transport.ready(want) => { ready.map_err(|e| gone(&e))?; }
+            () = sender.read_done() => {}
+        }
+        Ok(())
+    }
+}

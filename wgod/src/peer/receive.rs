@@ -1,0 +1,229 @@
+//! The receiving half of a connection: bytes to messages, payload into block buffers.
+//!
+//! Bytes are read into a scratch buffer that the worker thread owns, and taken out of it before the
+//! next await, so an idle connection holds nothing but an unfinished message. The rest of a block under
+//! way is read straight into its buffer, in the same system call.
+use std::cell::RefCell;
+use std::io::{self, IoSliceMut};
+
+use wgo_core::peer::{CloseReason, PeerFault};
+use wgo_core::piece_mgr::Complete;
+use wgo_proto::wire::{Frame, Limits, next_frame};
+use wgo_proto::{BLOCK_LEN, Block};
+
+use super::{Connection, Progress, gone};
+use crate::files::BlockBuf;
+use crate::shaper::Flow;
+
+/// Bytes of a worker thread's scratch buffer: eight blocks, which fit a core's own cache.
+const SCRATCH_LEN: usize = 128 * 1024;
+/// Bytes after which a connection that still has more lets others go first.
+const TURN: usize = 512 * 1024;
+/// Under a limit, so much is read beyond what was granted, to find the messages between the blocks.
+const READ_AHEAD: usize = 64;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_LEN]);
+}
+
+/// What the stream holds next.
+enum Incoming {
+    /// The start of a message.
+    Frame,
+    /// Payload of a block.
+    Block { block: Block, buf: BlockBuf },
+    /// Bytes that mean nothing to us.
+    Skip(u32),
+}
+
+pub(super) struct Receiver {
+    flow: Flow,
+    limits: Limits,
+    incoming: Incoming,
+    /// The beginning of a message that has not come whole. Bounded by `limits`.
+    pending: Vec<u8>,
+    /// Pieces that became complete in this turn.
+    complete: Vec<Complete<BlockBuf>>,
+}
+
+impl Receiver {
+    pub(super) fn new(flow: Flow, pieces: u32) -> Receiver {
+        Receiver {
+            flow,
+            limits: Limits::new(Some(pieces)),
+            incoming: Incoming::Frame,
+            pending: Vec::new(),
+            complete: Vec::new(),
+        }
+    }
+
+    /// Reads until the socket is empty, the limit is reached or a turn is over.
+    pub(super) async fn pump(&mut self, connection: &Connection) -> Result<Progress, CloseReason> {
+        let mut turn = 0;
+        let progress = loop {
+            let allowed = self.flow.allowance(SCRATCH_LEN as u32) as usize;
+            if allowed == 0 {
+                break Progress::Waiting;
+            }
+            let read = SCRATCH.with_borrow_mut(|scratch| self.read(connection, scratch, allowed));
+            let result = match read {
+                Ok(n) => n,
+                Err(reason) => {
+                    self.submit(connection).await?;
+                    return Err(reason);
+                }
+            };
+            self.submit(connection).await?;
+            match result {
+                None => break Progress::Blocked,
+                Some(n) => turn += n,
+            }
+            if turn >= TURN {
+                break Progress::More;
+            }
+        };
+        if self.pending.is_empty() {
+            self.pending = Vec::new();
+        }
+        Ok(progress)
+    }
+
+    /// Hands complete pieces to the storage threads; waits when their queue is full, so that TCP slows
+    /// the peer down.
+    async fn submit(&mut self, connection: &Connection) -> Result<(), CloseReason> {
+        if self.complete.is_empty() {
+            return Ok(());
+        }
+        for complete in self.complete.drain(..) {
+            connection.engine.store_piece(&connection.torrent, complete).await;
+        }
+        connection.torrent.call(|swarm, now| swarm.excuse(now, connection.key))?;
+        Ok(())
+    }
+
+    /// One read and all that it completes. `None` when nothing has come.
+    fn read(
+        &mut self,
+        connection: &Connection,
+        scratch: &mut Vec<u8>,
+        allowed: usize,
+    ) -> Result<Option<usize>, CloseReason> {
+        let kept = self.pending.len();
+        if kept + READ_AHEAD > scratch.len() {
+            // A message longer than the scratch buffer: rare, and bounded by `limits`.
+            scratch.resize(kept + SCRATCH_LEN, 0);
+        }
+        scratch[..kept].copy_from_slice(&self.pending);
+        let ahead = if allowed < SCRATCH_LEN { READ_AHEAD } else { 0 };
+        let (direct, n) = {
+            let (mut first, room): (&mut [u8], usize) = match &mut self.incoming {
+                Incoming::Block { block, buf } => {
+                    let left = block.len as usize - buf.len();
+                    let now = left.min(allowed);
+                    (&mut buf.unfilled()[..now], if now < left { 0 } else { allowed - now + ahead })
+                }
+                Incoming::Frame | Incoming::Skip(_) => (&mut [], allowed + ahead),
+            };
+            let end = (kept + room).min(scratch.len());
+            let direct = first.len();
+            let mut bufs =
+                [IoSliceMut::new(std::mem::take(&mut first)), IoSliceMut::new(&mut scratch[kept..end])];
+            match connection.transport.try_read(&mut bufs) {
+                Ok(0) => return Err(CloseReason::Gone("closed by the peer".into())),
+                Ok(n) => (n.min(direct), n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Some(0)),
+                Err(e) => return Err(gone(&e)),
+            }
+        };
+        self.pending.clear();
+        let mut payload = direct;
+        if let Incoming::Block { buf, .. } = &mut self.incoming {
+            buf.add_filled(direct);
+        }
+        self.finish_block(connection)?;
+        let rest = &scratch[..kept + n - direct];
+        let used = self.parse(connection, rest, &mut payload)?;
+        self.pending.extend_from_slice(&rest[used..]);
+        self.flow.charge(payload);
+        if scratch.len() > SCRATCH_LEN {
+            scratch.truncate(SCRATCH_LEN);
+            scratch.shrink_to_fit();
+        }
+        Ok(Some(n))
+    }
+
+    /// Takes messages off the front of `bytes`; returns how many bytes they took.
+    fn parse(
+        &mut self,
+        connection: &Connection,
+        bytes: &[u8],
+        payload: &mut usize,
+    ) -> Result<usize, CloseReason> {
+        let mut at = 0;
+        loop {
+            let rest = &bytes[at..];
+            match &mut self.incoming {
+                Incoming::Block { block, buf } => {
+                    let n = rest.len().min(block.len as usize - buf.len());
+                    buf.append(&rest[..n]);
+                    *payload += n;
+                    at += n;
+                    if !self.finish_block(connection)? {
+                        return Ok(at);
+                    }
+                }
+                Incoming::Skip(left) => {
+                    let n = rest.len().min(*left as usize);
+                    *left -= n as u32;
+                    at += n;
+                    if *left > 0 {
+                        return Ok(at);
+                    }
+                    self.incoming = Incoming::Frame;
+                }
+                Incoming::Frame => {
+                    let malformed = |e: &dyn std::fmt::Display| PeerFault::Malformed(e.to_string());
+                    match next_frame(rest, &self.limits).map_err(|e| malformed(&e))? {
+                        Frame::Message { message, consumed } => {
+                            connection
+                                .torrent
+                                .call(|swarm, now| swarm.on_message(now, connection.key, &message))??;
+                            at += consumed;
+                        }
+                        Frame::Block { block, header_len } => {
+                            if block.len > BLOCK_LEN {
+                                return Err(PeerFault::OutOfRange { message: "piece", block }.into());
+                            }
+                            self.incoming = Incoming::Block { block, buf: connection.engine.pool.take() };
+                            at += header_len;
+                        }
+                        Frame::Skip { header_len, body_len, .. } => {
+                            self.incoming = Incoming::Skip(body_len);
+                            at += header_len;
+                        }
+                        Frame::Incomplete { .. } => return Ok(at),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a block that has come whole to the Swarm. Whether the stream is at a message again.
+    fn finish_block(&mut self, connection: &Connection) -> Result<bool, CloseReason> {
+        match std::mem::replace(&mut self.incoming, Incoming::Frame) {
+            Incoming::Block { block, buf } if buf.len() == block.len as usize => {
+                let complete = connection
+                    .torrent
+                    .call(|swarm, now| swarm.on_block(now, connection.key, block, buf))??;
+                self.complete.extend(complete);
+                Ok(true)
+            }
+            Incoming::Frame => Ok(true),
+            other => {
+                self.incoming = other;
+                Ok(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Adding torrents: found to be new, their paths free, durable, then acknowledged.
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use wgo_api::error::{ApiError, Kind};
+use wgo_api::params::Check as ApiCheck;
+use wgo_api::result::{AddStatus, Added};
+use wgo_core::TorrentId;
+use wgo_core::peer_mgr::Source;
+use wgo_core::session::Check;
+use wgo_proto::Bitfield;
+
+use super::entry::{About, Entry};
+use super::{AddRequest, Driver};
+use crate::clock::unix_now;
+use crate::store::{Change, Counters, NewerFields, Priority, Progress, Settings, TorrentRecord, Wanted};
+
+impl Driver {
+    /// Adds a torrent, or says that it is here.
+    pub(super) fn add(&mut self, request: AddRequest, reply: oneshot::Sender<Added>) {
+        let name = request.metainfo.info.name.clone();
+        let hash = request.metainfo.hashes.canonical();
+        let refuse = |kind: Kind, message: String| {
+            Added::failed(Some(hash.to_string()), Some(name.clone()), ApiError::new(kind, message))
+        };
+        // Whoever asked may have hung up; the work is done all the same.
+        let known = request.metainfo.hashes.wire().find_map(|hash| self.by_hash.get(&hash).copied());
+        if let Some(id) = known {
+            drop(reply.send(self.add_again(id, &request)));
+            return;
+        }
+        if request.metainfo.hashes.v1.is_none() {
+            let message = "it is a v2-only torrent; this version of wgod transfers v1 and hybrid torrents";
+            drop(reply.send(refuse(Kind::Unsupported, message.into())));
+            return;
+        }
+        if let Some(other) = self.second_writer(&request) {
+            drop(reply.send(refuse(Kind::Conflict, other)));
+            return;
+        }
+        let id = TorrentId(self.next_id);
+        self.next_id += 1;
+        let (entry, check) = self.new_entry(id, request, reply);
+        self.insert(entry);
+        self.push_op(id, check);
+    }
+
+    /// It is here already: peers that came along are tried, nothing else changes.
+    fn add_again(&mut self, id: TorrentId, request: &AddRequest) -> Added {
+        let Some(entry) = self.entries.get(&id) else {
+            return Added::failed(None, None, ApiError::new(Kind::Internal, "torrent table out of step"));
+        };
+        let (hash, name) = (entry.hash_text(), entry.settings.name.clone());
+        if request.fail_if_exists {
+            let error = ApiError::new(Kind::Present, "it is here already");
+            return Added::failed(Some(hash), Some(name), error);
+        }
+        if let Some(live) = entry.live.clone() {
+            let peers = request.peers.clone();
+            self.engine.call(&live, |swarm, now| swarm.add_candidates(now, peers, Source::User));
+        }
+        Added { info_hash: Some(hash), name: Some(name), status: AddStatus::Present, error: None, kind: None }
+    }
+
+    /// Another torrent that would write to the same files.
+    fn second_writer(&self, request: &AddRequest) -> Option<String> {
+        let info = &request.metainfo.info;
+        let paths: std::collections::BTreeSet<&str> =
+            info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
+        let other = self.entries.values().find(|entry| {
+            !entry.is_complete()
+                && !entry.leaving
+                && entry.settings.folder == request.folder
+                && entry.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
+        })?;
+        Some(format!(
+            "{:?} would write to the same files as {:?} ({}), which is not complete; choose another folder, or wait",
+            info.name,
+            other.settings.name,
+            other.hash_text()
+        ))
+    }
+
+    fn new_entry(
+        &self,
+        id: TorrentId,
+        request: AddRequest,
+        reply: oneshot::Sender<Added>,
+    ) -> (Entry, super::ops::Op) {
+        let AddRequest { metainfo, raw, folder, paused, labels, check, peers, sequential, .. } = request;
+        let settings = Settings {
+            hashes: metainfo.hashes,
+            name: metainfo.info.name.clone(),
+            folder,
+            added_at: unix_now().max(0) as u64,
+            wanted: if paused { Wanted::Stopped } else { Wanted::Started },
+            error: None,
+            labels,
+            sequential,
+            up_limit: None,
+            down_limit: None,
+            priority: Priority::Normal,
+            file_priorities: Vec::new(),
+            trackers: None,
+            user_peers: peers,
+            newer: NewerFields::default(),
+        };
+        let have = Bitfield::new(metainfo.info.layout.piece_count());
+        let record = TorrentRecord {
+            id,
+            settings: settings.clone(),
+            progress: Progress::default(),
+            counters: Counters::default(),
+        };
+        let check = if check == ApiCheck::Quick { Check::Quick } else { Check::Full };
+        let changes = vec![Change::Torrent(Box::new(record)), Change::Metainfo(id, raw)];
+        let about = About::of(&metainfo);
+        let entry = Entry {
+            id,
+            settings,
+            tiers: metainfo.tiers,
+            info: Arc::new(metainfo.info),
+            about,
+            files: None,
+            live: None,
+            durable: have.clone(),
+            have,
+            partials: Vec::new(),
+            stamps: Vec::new(),
+            suspects: Vec::new(),
+            writing: false,
+            completed_at: None,
+            counters: Counters::default(),
+            check: None,
+            lane: VecDeque::new(),
+            busy: false,
+            leaving: true,
+            shown: None,
+        };
+        (entry, super::ops::Op::Add { changes, check, reply })
+    }
+
+    /// The store has it, or not: it is listed and begins, or is forgotten.
+    pub(super) fn on_added(
+        &mut self,
+        id: TorrentId,
+        check: Check,
+        result: Result<(), String>,
+        reply: oneshot::Sender<Added>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let (hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
+        if let Err(error) = result {
+            self.forget(id);
+            let error = ApiError::new(Kind::Disk, format!("it could not be saved: {error}"));
+            drop(reply.send(Added::failed(hash, name, error)));
+            return;
+        }
+        entry.leaving = false;
+        let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
+        tracing::info!(torrent = entry.settings.name, "added");
+        let check = if entry.info.layout.piece_count() == 0 { Check::None } else { check };
+        self.session.add(self.engine.clock.now(), id, hashes, started, check, false);
+        drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
+    }
+
+    /// Drops everything that is known of a torrent.
+    pub(super) fn forget(&mut self, id: TorrentId) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        self.by_hash.retain(|_, known| *known != id);
+        self.engine.shaper.remove_torrent(id);
+        self.waking.remove(&id);
+        Some(entry)
+    }
+}

@@ -1,0 +1,202 @@
+//! What callers of the control API ask of the driver.
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use wgo_api::error::{ApiError, Kind};
+use wgo_api::ids::Matcher;
+use wgo_api::params::{RemoveParams, SelectParams, check_selection};
+use wgo_api::result::{ActResult, Acted, LimitResult};
+use wgo_api::torrent::RateLimits;
+use wgo_core::limiter::Direction;
+use wgo_core::{ByteRate, TorrentId};
+
+use super::ops::Op;
+use super::{Command, Driver, Tunables, Verb};
+
+/// The answer to a call on several torrents.
+type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
+
+impl Driver {
+    pub(super) fn on_command(&mut self, command: Command) {
+        // An answer that nobody waits for any more is dropped.
+        match command {
+            Command::Add(request, reply) => self.add(*request, reply),
+            Command::Remove(params, reply) => self.remove(&params, reply),
+            Command::Act(verb, params, reply) => drop(reply.send(self.act(verb, &params))),
+            Command::List(params, reply) => drop(reply.send(self.list(&params))),
+            Command::Show(params, reply) => drop(reply.send(self.show(&params))),
+            Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),
+            Command::LimitTorrent(id, limits, reply) => drop(reply.send(self.limit(&id, limits))),
+            Command::Settings(tunables) => self.apply_settings(*tunables),
+        }
+    }
+
+    /// The torrent that `id` names.
+    pub(super) fn resolve(&self, id: &str) -> Result<TorrentId, ApiError> {
+        let mut matcher = Matcher::new(id);
+        for entry in self.entries.values().filter(|entry| !entry.leaving) {
+            let v2 = entry.settings.hashes.v2.map(|hash| hash.to_string());
+            matcher.see(entry.id, &entry.hash_text(), v2.as_deref(), &entry.settings.name);
+        }
+        matcher.finish().one(id)
+    }
+
+    /// The torrents of a call, each with the id as it was given.
+    fn select(
+        &self,
+        ids: &[String],
+        all: bool,
+    ) -> Result<Vec<(String, Result<TorrentId, ApiError>)>, ApiError> {
+        check_selection(ids, all)?;
+        if all {
+            let listed = self.entries.values().filter(|entry| !entry.leaving);
+            return Ok(listed.map(|entry| (entry.hash_text(), Ok(entry.id))).collect());
+        }
+        Ok(ids.iter().map(|id| (id.clone(), self.resolve(id))).collect())
+    }
+
+    fn acted(&self, given: &str, id: TorrentId) -> Acted {
+        match self.entries.get(&id) {
+            Some(entry) => Acted::ok(given, entry.hash_text(), entry.settings.name.clone()),
+            None => Acted::failed(given, ApiError::new(Kind::NoMatch, "it is being removed")),
+        }
+    }
+
+    fn act(&mut self, verb: Verb, params: &SelectParams) -> Result<ActResult, ApiError> {
+        let now = self.engine.clock.now();
+        let mut torrents = Vec::new();
+        for (given, found) in self.select(&params.ids, params.all)? {
+            let id = match found {
+                Ok(id) => id,
+                Err(error) => {
+                    torrents.push(Acted::failed(given, error));
+                    continue;
+                }
+            };
+            match verb {
+                Verb::Start => self.session.start(now, id),
+                Verb::Stop => self.session.stop(now, id),
+                Verb::Verify => self.session.verify(now, id),
+                Verb::Announce => self.announce_now(id),
+            }
+            torrents.push(self.acted(&given, id));
+        }
+        Ok(ActResult { torrents })
+    }
+
+    fn announce_now(&mut self, id: TorrentId) {
+        let now = self.engine.clock.now();
+        self.session.wake(now, id);
+        if let Some(live) = self.entries.get(&id).and_then(|entry| entry.live.clone()) {
+            self.engine.call(&live, |swarm, now| swarm.announce_now(now));
+        }
+    }
+
+    /// Removes torrents; answers when all of them are gone from the disk and the store.
+    fn remove(&mut self, params: &RemoveParams, reply: ActReply) {
+        let selected = match self.select(&params.ids, params.all) {
+            Ok(selected) => selected,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let mut acted: Vec<Acted> = Vec::new();
+        let mut waits: JoinSet<(usize, Option<Result<(), String>>)> = JoinSet::new();
+        for (given, found) in selected {
+            let id = match found {
+                Ok(id) => id,
+                Err(error) => {
+                    acted.push(Acted::failed(given, error));
+                    continue;
+                }
+            };
+            let at = acted.len();
+            acted.push(self.acted(&given, id));
+            let (done, gone) = oneshot::channel();
+            self.begin_removal(id, params.data, done);
+            waits.spawn(async move { (at, gone.await.ok()) });
+        }
+        self.replies.spawn(async move {
+            while let Some(Ok((at, result))) = waits.join_next().await {
+                let why = match result {
+                    Some(Ok(())) => continue,
+                    Some(Err(why)) => why,
+                    None => "the daemon stopped before it was removed".to_owned(),
+                };
+                acted[at] = Acted::failed(acted[at].id.clone(), ApiError::new(Kind::Disk, why));
+            }
+            drop(reply.send(Ok(ActResult { torrents: acted })));
+        });
+    }
+
+    fn begin_removal(&mut self, id: TorrentId, data: bool, reply: oneshot::Sender<Result<(), String>>) {
+        let now = self.engine.clock.now();
+        self.session.remove(now, id);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.leaving = true;
+        // What it would still have done makes no sense any more.
+        entry.lane.retain(|op| matches!(op, Op::Remove { .. }));
+        if let Some(check) = &entry.check {
+            check.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        let hash = entry.hash_text();
+        self.touch();
+        self.removed.push_back((self.version, hash));
+        if self.removed.len() > super::driver::REMEMBERED_REMOVALS {
+            self.removed.pop_front();
+        }
+        self.push_op(id, Op::Remove { data, reply });
+    }
+
+    /// A torrent is gone from the disk and the store.
+    pub(super) fn on_removed(
+        &mut self,
+        id: TorrentId,
+        result: Result<(), String>,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) {
+        if let Some(entry) = self.forget(id) {
+            self.totals.downloaded += entry.counters.downloaded;
+            self.totals.uploaded += entry.counters.uploaded;
+            tracing::info!(torrent = entry.settings.name, "removed");
+        }
+        drop(reply.send(result));
+    }
+
+    fn limit(&mut self, id: &str, limits: [Option<(Direction, u64)>; 2]) -> Result<LimitResult, ApiError> {
+        let id = self.resolve(id)?;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Err(ApiError::new(Kind::NoMatch, "it is being removed"));
+        };
+        let mut changed = false;
+        for (direction, bytes) in limits.into_iter().flatten() {
+            let limit = (bytes > 0).then_some(ByteRate(bytes));
+            match direction {
+                Direction::Up => entry.settings.up_limit = limit,
+                Direction::Down => entry.settings.down_limit = limit,
+            }
+            self.engine.shaper.set(Some(id), direction, limit);
+            changed = true;
+        }
+        let rate = |limit: Option<ByteRate>| limit.map_or(0, |rate| rate.0);
+        let limits = RateLimits { up: rate(entry.settings.up_limit), down: rate(entry.settings.down_limit) };
+        let result = LimitResult {
+            info_hash: Some(entry.hash_text()),
+            name: Some(entry.settings.name.clone()),
+            limits,
+        };
+        if changed {
+            self.push_op(id, Op::Save);
+            self.touch();
+        }
+        Ok(result)
+    }
+
+    fn apply_settings(&mut self, tunables: Tunables) {
+        self.tunables = tunables;
+        let max_peers = self.tunables.max_peers_per_torrent;
+        for entry in self.entries.values() {
+            if let Some(live) = &entry.live {
+                let _broken = live.call(|swarm, _| swarm.set_max_peers(max_peers));
+            }
+        }
+        self.choke_round();
+    }
+}

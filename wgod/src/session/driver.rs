@@ -1,0 +1,282 @@
+//! The task that owns the session: one loop over commands, events, actions, ended operations and the
+//! session's clock.
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wgo_core::TorrentId;
+use wgo_core::session::{Check, QueueLimits, Session};
+use wgo_core::swarm::Action;
+use wgo_proto::WireHash;
+use wgo_proto::metainfo::Metainfo;
+
+use super::choke::ChokeState;
+use super::entry::{About, Entry, from_stored};
+use super::ops::{Op, Outcome};
+use super::{Command, Event, SessionHandle, Tunables};
+use crate::engine::Engine;
+use crate::files::BlockBuf;
+use crate::store::{Progress, StoreError, TorrentRecord, Totals, Wanted};
+use crate::torrent::Torrent;
+
+/// Time that the trackers have to hear `stopped` when the daemon quits.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Idle block buffers are given back this often.
+const TRIM_INTERVAL: Duration = Duration::from_secs(5);
+/// Torrents that went away, kept for `list` with `since`; older callers get a full list.
+pub(super) const REMEMBERED_REMOVALS: usize = 4096;
+
+/// The session's driver.
+pub struct Driver {
+    pub(super) engine: Arc<Engine>,
+    pub(super) session: Session,
+    pub(super) entries: BTreeMap<TorrentId, Entry>,
+    pub(super) by_hash: HashMap<WireHash, TorrentId>,
+    pub(super) tunables: Tunables,
+    pub(super) choke: ChokeState,
+    pub(super) seed: u64,
+    pub(super) next_id: u64,
+    pub(super) ops: JoinSet<(TorrentId, Outcome)>,
+    /// Tasks that gather an answer for a caller.
+    pub(super) replies: JoinSet<()>,
+    /// Who waits for a torrent to wake.
+    pub(super) waking: HashMap<TorrentId, Vec<oneshot::Sender<Option<Arc<Torrent>>>>>,
+    /// Number of the last visible change.
+    pub(super) version: u64,
+    pub(super) changed: watch::Sender<u64>,
+    pub(super) removed: VecDeque<(u64, String)>,
+    /// Totals of earlier runs.
+    pub(super) totals: Totals,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::UnboundedReceiver<Event>,
+    actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
+    broken: mpsc::UnboundedReceiver<TorrentId>,
+    stopping: CancellationToken,
+}
+
+/// What a driver is made of.
+pub struct Start {
+    /// Shared by all.
+    pub engine: Arc<Engine>,
+    /// Settings in force.
+    pub tunables: Tunables,
+    /// The id for the next new torrent.
+    pub next_id: TorrentId,
+    /// Totals of earlier runs.
+    pub totals: Totals,
+    /// Pieces to hash after an unclean end.
+    pub suspects: BTreeMap<TorrentId, Vec<wgo_proto::PieceIndex>>,
+    /// What tasks report.
+    pub events: mpsc::UnboundedReceiver<Event>,
+    /// What Swarms want done.
+    pub actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
+    /// Torrents whose engine failed.
+    pub broken: mpsc::UnboundedReceiver<TorrentId>,
+    /// Ends the driver, in order.
+    pub stopping: CancellationToken,
+    /// Seed of random decisions.
+    pub seed: u64,
+}
+
+impl Driver {
+    /// A driver with the torrents of the store, the way to it, and a number that changes with what it
+    /// shows.
+    pub async fn load(start: Start) -> Result<(Driver, SessionHandle, watch::Receiver<u64>), StoreError> {
+        let (sender, commands) = mpsc::channel(SessionHandle::QUEUE);
+        let (changed, watcher) = watch::channel(0);
+        let mut driver = Driver {
+            engine: start.engine,
+            session: Session::new(QueueLimits::default()),
+            entries: BTreeMap::new(),
+            by_hash: HashMap::new(),
+            tunables: start.tunables,
+            choke: ChokeState::default(),
+            seed: start.seed,
+            next_id: start.next_id.0,
+            ops: JoinSet::new(),
+            replies: JoinSet::new(),
+            waking: HashMap::new(),
+            version: 0,
+            changed,
+            removed: VecDeque::new(),
+            totals: start.totals,
+            commands,
+            events: start.events,
+            actions: start.actions,
+            broken: start.broken,
+            stopping: start.stopping,
+        };
+        let mut records = Vec::new();
+        let store = driver.engine.store.clone();
+        store
+            .load(|record| match record {
+                Ok(record) => records.push(record),
+                Err(error) => tracing::error!(%error, "a torrent can't be read; it is kept aside"),
+            })
+            .await?;
+        let mut suspects = start.suspects;
+        for record in records {
+            let suspects = suspects.remove(&record.id).unwrap_or_default();
+            driver.restore(record, suspects).await?;
+        }
+        Ok((driver, SessionHandle(sender), watcher))
+    }
+
+    /// Takes up a torrent of the store.
+    async fn restore(
+        &mut self,
+        record: TorrentRecord,
+        suspects: Vec<wgo_proto::PieceIndex>,
+    ) -> Result<(), StoreError> {
+        let id = record.id;
+        let Some(raw) = self.engine.store.metainfo(id).await? else {
+            tracing::error!(
+                id = id.0,
+                name = record.settings.name,
+                "its metainfo is missing; it is left alone"
+            );
+            return Ok(());
+        };
+        let metainfo = match Metainfo::parse(&raw) {
+            Ok(metainfo) => metainfo,
+            Err(error) => {
+                tracing::error!(id = id.0, name = record.settings.name, %error, "its metainfo is damaged; it is left alone");
+                return Ok(());
+            }
+        };
+        let entry = entry_of(record, metainfo, suspects);
+        let (started, finished) = (entry.settings.wanted == Wanted::Started, entry.is_complete());
+        let hashes = entry.settings.hashes;
+        self.insert(entry);
+        let now = self.engine.clock.now();
+        self.session.add(now, id, hashes, started, Check::Suspects, finished);
+        Ok(())
+    }
+
+    /// Makes an entry known under its hashes, with its limits in force.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        for hash in entry.settings.hashes.wire() {
+            self.by_hash.insert(hash, entry.id);
+        }
+        use wgo_core::limiter::Direction::{Down, Up};
+        for (direction, limit) in [(Up, entry.settings.up_limit), (Down, entry.settings.down_limit)] {
+            if limit.is_some() {
+                self.engine.shaper.set(Some(entry.id), direction, limit);
+            }
+        }
+        self.entries.insert(entry.id, entry);
+    }
+
+    /// Runs until it is told to stop; then ends every torrent in order.
+    pub async fn run(mut self) {
+        self.carry_out();
+        let mut trim = tokio::time::interval(TRIM_INTERVAL);
+        let stopping = self.stopping.clone();
+        loop {
+            let due = self.session.poll_timeout();
+            let clock = self.engine.clock;
+            let timer = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(clock.instant(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stopping.cancelled() => break,
+                Some(command) = self.commands.recv() => self.on_command(command),
+                Some(event) = self.events.recv() => self.on_event(event),
+                Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
+                Some(id) = self.broken.recv() => self.on_broken(id),
+                Some(ended) = self.ops.join_next() => self.on_op(ended),
+                Some(_answered) = self.replies.join_next() => {}
+                () = timer => self.session.handle_timeout(clock.now()),
+                _ = trim.tick() => { self.engine.pool.trim(); }
+            }
+            self.carry_out();
+        }
+        self.shut_down().await;
+    }
+
+    /// Ends every torrent: connections, `stopped`, a last checkpoint.
+    async fn shut_down(&mut self) {
+        let ids: Vec<TorrentId> = self.entries.keys().copied().collect();
+        for id in &ids {
+            if let Some(entry) = self.entries.get_mut(id) {
+                if let Some(check) = &entry.check {
+                    check.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
+                entry.lane.retain(|op| matches!(op, Op::Halt | Op::Remove { .. }));
+            }
+            self.push_op(*id, Op::Halt);
+        }
+        while self.entries.values().any(|entry| entry.busy) {
+            tokio::select! {
+                Some(ended) = self.ops.join_next() => self.on_op(ended),
+                Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
+            }
+        }
+        // `stopped` announces may still be queued as actions.
+        while let Ok((torrent, action)) = self.actions.try_recv() {
+            self.on_action(&torrent, action);
+        }
+        self.save_totals().await;
+        self.engine.announces.close();
+        if tokio::time::timeout(FAREWELL, self.engine.announces.wait()).await.is_err() {
+            tracing::info!("some trackers did not answer `stopped` in time");
+        }
+    }
+
+    async fn save_totals(&self) {
+        let totals = self.all_totals();
+        if let Err(error) = self.engine.store.put(vec![crate::store::Change::Totals(totals)]).await {
+            tracing::warn!(%error, "totals not saved");
+        }
+    }
+
+    /// Something visible changed.
+    pub(super) fn touch(&mut self) {
+        self.version += 1;
+        self.changed.send_replace(self.version);
+    }
+}
+
+/// An entry made of a stored record.
+fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::PieceIndex>) -> Entry {
+    let TorrentRecord { id, settings, progress, counters } = record;
+    let Progress { have, partials, writing, completed_at, files, .. } = progress;
+    let about = About::of(&metainfo);
+    let layout = &metainfo.info.layout;
+    let have = from_stored(&have, layout.piece_count());
+    let partials = partials
+        .into_iter()
+        .filter(|partial| partial.piece.0 < layout.piece_count())
+        .filter_map(|p| {
+            Some((p.piece, wgo_proto::Bitfield::from_wire(&p.blocks, layout.blocks_in(p.piece)).ok()?))
+        })
+        .collect();
+    Entry {
+        id,
+        tiers: settings.trackers.clone().unwrap_or(metainfo.tiers),
+        info: Arc::new(metainfo.info),
+        about,
+        settings,
+        files: None,
+        live: None,
+        durable: have.clone(),
+        have,
+        partials,
+        stamps: files,
+        suspects,
+        writing,
+        completed_at,
+        counters,
+        check: None,
+        lane: VecDeque::new(),
+        busy: false,
+        leaving: false,
+        shown: None,
+    }
+}

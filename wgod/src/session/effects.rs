@@ -1,0 +1,208 @@
+//! Effects of the session, actions of Swarms and reports of tasks, each carried out or passed on.
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wgo_core::TorrentId;
+use wgo_core::session::{Effect, Fault, FaultKind, share_memory};
+use wgo_core::swarm::Action;
+use wgo_core::tracker::{Announce, Event as Event3, Outcome as Answer, Retry};
+
+use super::ops::Op;
+use super::{Driver, Event, fault};
+use crate::files::BlockBuf;
+use crate::torrent::Torrent;
+use wgo_proto::tracker as wire;
+
+use crate::tracker::TrackerError;
+
+impl Driver {
+    /// Carries out everything that the session wants.
+    pub(super) fn carry_out(&mut self) {
+        while let Some(effect) = self.session.poll_effect() {
+            match effect {
+                Effect::Check(id, check) => self.push_op(id, Op::Check(check)),
+                Effect::CancelCheck(id) => self.cancel_check(id),
+                Effect::GoLive(id) => self.push_op(id, Op::GoLive),
+                Effect::GoDormant(id) => self.push_op(id, Op::GoDormant),
+                Effect::Halt(id) => self.push_op(id, Op::Halt),
+                Effect::Pause { id, requests, uploads } => self.pause(id, requests, uploads),
+                Effect::Probe(id) => self.push_op(id, Op::Probe),
+                Effect::Checkpoint(id) => self.push_op(id, Op::Checkpoint),
+                Effect::Save(id) => self.push_op(id, Op::Save),
+                Effect::ChokeRound => self.choke_round(),
+                Effect::ChokeFill => self.choke_fill(),
+                Effect::Housekeep => self.housekeep(),
+                Effect::Completed(id) => self.completed(id),
+            }
+            self.touch();
+        }
+    }
+
+    fn cancel_check(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.lane.retain(|op| !matches!(op, Op::Check(_)));
+        if let Some(check) = &entry.check {
+            check.cancel.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn pause(&mut self, id: TorrentId, requests: bool, uploads: bool) {
+        let Some(live) = self.entries.get(&id).and_then(|entry| entry.live.clone()) else { return };
+        self.engine.call(&live, |swarm, now| {
+            swarm.set_requests_paused(now, requests);
+            swarm.set_uploads_paused(now, uploads);
+        });
+    }
+
+    /// Shares payload memory out among the torrents that download, and tells the session what waits for
+    /// a checkpoint.
+    fn housekeep(&mut self) {
+        let mut torrents = Vec::new();
+        let mut held = Vec::new();
+        for entry in self.entries.values() {
+            let Some(live) = &entry.live else { continue };
+            let limited = self.engine.shaper.is_limited(live.id, wgo_core::limiter::Direction::Down);
+            let Ok((view, blocks)) = live.call(|swarm, now| {
+                swarm.set_download_limited(limited);
+                (swarm.view(now), swarm.held_blocks())
+            }) else {
+                continue;
+            };
+            self.session.on_unsynced(live.id, view.unsynced_bytes);
+            if !view.finished {
+                torrents.push(live.clone());
+                held.push(blocks);
+            }
+        }
+        let shares = share_memory(self.tunables.memory_blocks, &held);
+        for (torrent, blocks) in torrents.iter().zip(shares) {
+            let _broken = torrent.call(|swarm, now| swarm.set_memory(now, blocks));
+        }
+    }
+
+    /// The torrent finished, durably: the trackers hear of it, and it is no longer written to.
+    fn completed(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        tracing::info!(torrent = entry.settings.name, "complete");
+        if let Some(live) = entry.live.clone() {
+            self.engine.call(&live, |swarm, now| swarm.announce_completed(now));
+        }
+    }
+
+    pub(super) fn on_action(&mut self, torrent: &Arc<Torrent>, action: Action<BlockBuf>) {
+        let now = self.engine.clock.now();
+        match action {
+            Action::Dial(addr) => crate::dial::start(&self.engine, torrent, addr),
+            Action::Announce(announce) => self.announce(torrent, announce),
+            Action::Store(complete) => self.engine.store_piece_now(torrent, complete),
+            Action::Spill(spill) => self.engine.spill(torrent, spill),
+            Action::Finished => self.session.on_finished(now, torrent.id),
+            Action::InterestChanged => self.session.on_interest_changed(now),
+            Action::Idle => self.session.on_idle(torrent.id),
+        }
+    }
+
+    /// Carries an announce to its tracker, in a task that outlives the torrent.
+    fn announce(&self, torrent: &Arc<Torrent>, announce: Announce) {
+        let (engine, torrent) = (self.engine.clone(), torrent.clone());
+        let told = self.announcement(&torrent, &announce);
+        self.engine.announces.spawn(async move {
+            let query = wire::http::AnnounceQuery {
+                announce: &told,
+                tracker_id: announce.tracker_id.as_deref(),
+                ip: None,
+                ipv4: None,
+                ipv6: None,
+            };
+            let answer = engine.trackers.announce(&announce.url, &query).await;
+            engine.call(&torrent, |swarm, now| match &answer {
+                Ok(reply) => {
+                    let outcome = outcome_of(reply);
+                    swarm.on_announced(now, announce.id, &outcome, &reply.peers);
+                }
+                Err(failure) => {
+                    swarm.on_announce_failed(now, announce.id, &failure.to_string(), retry_of(failure));
+                }
+            });
+        });
+    }
+
+    /// What a tracker is told.
+    fn announcement(&self, torrent: &Torrent, announce: &Announce) -> wire::Announce {
+        wire::Announce {
+            hash: torrent.hash,
+            peer_id: self.engine.peer_id,
+            port: self.engine.port,
+            uploaded: announce.stats.uploaded,
+            downloaded: announce.stats.downloaded,
+            left: announce.stats.left,
+            event: announce.event.map(|event| match event {
+                Event3::Started => wire::Event::Started,
+                Event3::Completed => wire::Event::Completed,
+                Event3::Stopped => wire::Event::Stopped,
+            }),
+            key: announce.key,
+            num_want: Some(announce.stats.num_want),
+        }
+    }
+
+    pub(super) fn on_event(&mut self, event: Event) {
+        let now = self.engine.clock.now();
+        match event {
+            Event::DiskFailed(id, error) => {
+                let Some(fault) = fault::of_disk(&error) else { return };
+                self.fault(id, fault);
+            }
+            Event::Wake(id, reply) => match self.entries.get(&id).map(|entry| entry.live.clone()) {
+                None => drop(reply),
+                Some(Some(live)) => drop(reply.send(Some(live))),
+                Some(None) => {
+                    self.waking.entry(id).or_default().push(reply);
+                    self.session.wake(now, id);
+                }
+            },
+        }
+    }
+
+    /// Something stands in the torrent's way: the log says so once, the session decides what goes on.
+    pub(super) fn fault(&mut self, id: TorrentId, fault: Fault) {
+        let known =
+            self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
+        if !known && let Some(entry) = self.entries.get(&id) {
+            tracing::warn!(torrent = entry.settings.name, error = fault.message, "torrent stands");
+        }
+        self.session.on_fault(self.engine.clock.now(), id, fault);
+        self.touch();
+    }
+
+    /// The torrent's Swarm panicked: it is taken down, the others go on.
+    pub(super) fn on_broken(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        if let Some(live) = &entry.live {
+            live.stopping.cancel();
+        }
+        let message = crate::torrent::Broken.to_string();
+        self.fault(id, Fault { kind: FaultKind::Broken, message });
+    }
+}
+
+fn retry_of(failure: &TrackerError) -> Retry {
+    match failure.retry() {
+        None => Retry::BackOff,
+        Some(wire::Retry::Never) => Retry::Never,
+        Some(wire::Retry::After(wait)) => Retry::After(wait),
+    }
+}
+
+fn outcome_of(reply: &wire::AnnounceReply) -> Answer {
+    Answer {
+        interval: reply.interval,
+        min_interval: reply.min_interval,
+        tracker_id: reply.tracker_id.clone(),
+        seeders: reply.counts.seeders,
+        leechers: reply.counts.leechers,
+        downloaded: reply.counts.completed,
+        peers: reply.peers.len(),
+        warning: reply.warning.clone(),
+    }
+}

@@ -1,0 +1,147 @@
+//! What the driver keeps of each torrent, live or not.
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use wgo_api::torrent::Torrent as TorrentRow;
+use wgo_core::TorrentId;
+use wgo_proto::metainfo::{Info, Metainfo};
+use wgo_proto::{Bitfield, PieceIndex};
+
+use super::ops::Op;
+use crate::files::TorrentFiles;
+use crate::store::{Counters, FileStamp, Have, Settings};
+use crate::torrent::Torrent;
+
+/// One torrent.
+pub struct Entry {
+    /// Its number.
+    pub id: TorrentId,
+    /// What the operator decides.
+    pub settings: Settings,
+    /// What it consists of.
+    pub info: Arc<Info>,
+    /// What else its metainfo says that people want to see.
+    pub about: About,
+    /// Its trackers by tier.
+    pub tiers: Vec<Vec<String>>,
+    /// Its files, once they were found.
+    pub files: Option<Arc<TorrentFiles>>,
+    /// Its Swarm, while it has one.
+    pub live: Option<Arc<Torrent>>,
+    /// The pieces that are stored and verified, while it has no Swarm.
+    pub have: Bitfield,
+    /// The pieces that the last checkpoint covers.
+    pub durable: Bitfield,
+    /// Blocks on disk of unfinished pieces, while it has no Swarm.
+    pub partials: Vec<(PieceIndex, Bitfield)>,
+    /// Length and time of each file at the last checkpoint.
+    pub stamps: Vec<Option<FileStamp>>,
+    /// Pieces to be hashed because the last run ended uncleanly.
+    pub suspects: Vec<PieceIndex>,
+    /// Files were being written to when the last run ended, or are now.
+    pub writing: bool,
+    /// When the last wanted piece became durable.
+    pub completed_at: Option<u64>,
+    /// Totals, while it has no Swarm.
+    pub counters: Counters,
+    /// The check under way.
+    pub check: Option<Arc<CheckProgress>>,
+    /// Operations that wait for the one under way.
+    pub(super) lane: VecDeque<Op>,
+    /// An operation is under way.
+    pub(super) busy: bool,
+    /// It is being removed: it is listed no more.
+    pub(super) leaving: bool,
+    /// What the last list showed of it, and its version.
+    pub(super) shown: Option<(u64, TorrentRow)>,
+}
+
+/// What a metainfo says beside its `info`.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// `comment`.
+    pub comment: Option<String>,
+    /// `created by`.
+    pub created_by: Option<String>,
+    /// `creation date`.
+    pub created_at: Option<i64>,
+}
+
+impl About {
+    /// Taken from a metainfo.
+    pub fn of(metainfo: &Metainfo) -> About {
+        About {
+            comment: metainfo.comment.clone(),
+            created_by: metainfo.created_by.clone(),
+            created_at: metainfo.creation_date,
+        }
+    }
+}
+
+/// How far a check is, told by storage threads.
+#[derive(Debug)]
+pub struct CheckProgress {
+    /// Set to end the check.
+    pub cancel: Arc<AtomicBool>,
+    done: AtomicU32,
+    total: u32,
+}
+
+impl CheckProgress {
+    /// Nothing of `total` pieces is checked.
+    pub fn new(total: u32) -> Arc<CheckProgress> {
+        Arc::new(CheckProgress { cancel: Arc::default(), done: AtomicU32::new(0), total })
+    }
+
+    /// `n` more pieces are checked.
+    pub fn add(&self, n: usize) {
+        self.done.fetch_add(n as u32, Ordering::Relaxed);
+    }
+
+    /// 0…1.
+    pub fn share(&self) -> f64 {
+        f64::from(self.done.load(Ordering::Relaxed)) / f64::from(self.total.max(1))
+    }
+}
+
+impl Entry {
+    /// The pieces that are stored, whether it has a Swarm or not.
+    pub fn have_now(&self) -> Bitfield {
+        match &self.live {
+            Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| self.have.clone()),
+            None => self.have.clone(),
+        }
+    }
+
+    /// Whether every piece is stored, as far as is known without its Swarm.
+    pub fn is_complete(&self) -> bool {
+        self.have.is_full()
+    }
+
+    /// The name and the canonical hash.
+    pub fn hash_text(&self) -> String {
+        self.settings.hashes.canonical().to_string()
+    }
+}
+
+/// A set of pieces as the store keeps it.
+pub(super) fn to_stored(pieces: &Bitfield) -> Have {
+    if pieces.is_full() {
+        Have::All
+    } else if pieces.is_empty() {
+        Have::Nothing
+    } else {
+        Have::Some { pieces: pieces.len(), bits: pieces.to_wire() }
+    }
+}
+
+/// A stored set of pieces, for a torrent of `count` pieces. One that does not fit counts as empty: the
+/// worst that follows is a check.
+pub(super) fn from_stored(have: &Have, count: u32) -> Bitfield {
+    match have {
+        Have::Nothing => Bitfield::new(count),
+        Have::All => Bitfield::full(count),
+        Have::Some { bits, .. } => Bitfield::from_wire(bits, count).unwrap_or_else(|_| Bitfield::new(count)),
+    }
+}

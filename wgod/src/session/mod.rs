@@ -1,0 +1,150 @@
+//! Session, the shell's side: one task drives the sans-IO [`Session`] and carries out its effects.
+//!
+//! It owns every torrent's [`Entry`]. Whatever waits for a disk, a tracker or a peer runs as an
+//! operation in a task of its own and reports back; a torrent's operations run one after the other, in
+//! the order in which they were asked for, so a stop never overtakes a check and a restart never
+//! meets the leftovers of the last run.
+mod add;
+mod choke;
+mod commands;
+mod driver;
+mod effects;
+mod entry;
+mod fault;
+mod ops;
+mod render;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use wgo_api::error::ApiError;
+use wgo_api::params::{Check, ListParams, RemoveParams, SelectParams, ShowParams};
+use wgo_api::result::{ActResult, Added, LimitResult, ListResult, ShowResult};
+use wgo_api::torrent::{State, Torrent as TorrentRow};
+use wgo_core::TorrentId;
+use wgo_core::limiter::Direction;
+use wgo_proto::metainfo::Metainfo;
+
+use crate::files::DiskError;
+use crate::torrent::Torrent;
+
+pub use driver::{Driver, Start};
+pub use entry::Entry;
+
+/// What tasks report to the driver.
+pub enum Event {
+    /// A file of the torrent could not be read or written.
+    DiskFailed(TorrentId, DiskError),
+    /// Someone needs the torrent awake; answered when it is, with `None` if it can't be.
+    Wake(TorrentId, oneshot::Sender<Option<Arc<Torrent>>>),
+}
+
+/// What callers ask of the driver. Every answer may be dropped: the work is done all the same.
+pub enum Command {
+    /// Adds a torrent.
+    Add(Box<AddRequest>, oneshot::Sender<Added>),
+    /// Removes torrents.
+    Remove(RemoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Starts, stops, verifies or announces torrents.
+    Act(Verb, SelectParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Lists torrents.
+    List(ListParams, oneshot::Sender<ListResult>),
+    /// Shows one torrent.
+    Show(ShowParams, oneshot::Sender<Result<ShowResult, ApiError>>),
+    /// The torrents named, or all; and the counts of the daemon.
+    Glance(Option<Vec<String>>, oneshot::Sender<Result<Glance, ApiError>>),
+    /// Sets limits of a torrent (bytes/s, 0 is unlimited) and reports them.
+    LimitTorrent(String, [Option<(Direction, u64)>; 2], oneshot::Sender<Result<LimitResult, ApiError>>),
+    /// New settings are in force.
+    Settings(Box<Tunables>),
+}
+
+/// What `start`, `stop`, `verify` and `announce` do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Run it.
+    Start,
+    /// Leave it alone.
+    Stop,
+    /// Hash everything anew.
+    Verify,
+    /// Ask the trackers now.
+    Announce,
+}
+
+/// A torrent to add, parsed.
+pub struct AddRequest {
+    /// What it is.
+    pub metainfo: Metainfo,
+    /// The raw file.
+    pub raw: Vec<u8>,
+    /// Absolute folder.
+    pub folder: PathBuf,
+    /// Not to be started.
+    pub paused: bool,
+    /// Labels.
+    pub labels: Vec<String>,
+    /// What to do about files that exist.
+    pub check: Check,
+    /// Peers to try.
+    pub peers: Vec<SocketAddr>,
+    /// It is an error if it is here already.
+    pub fail_if_exists: bool,
+    /// In order.
+    pub sequential: bool,
+}
+
+/// The daemon's figures that the driver knows.
+#[derive(Clone, Debug, Default)]
+pub struct Glance {
+    /// Torrents by state.
+    pub states: BTreeMap<State, u32>,
+    /// Payload bytes/s in and out.
+    pub rates: (u64, u64),
+    /// Payload bytes of all runs in and out.
+    pub totals: (u64, u64),
+    /// The torrents asked for.
+    pub torrents: Option<Vec<TorrentRow>>,
+}
+
+/// Settings that can change while the daemon runs, as the driver uses them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tunables {
+    /// Connections of one torrent.
+    pub max_peers_per_torrent: u32,
+    /// Bytes to leave free on a file system.
+    pub min_free_space: u64,
+    /// Reserve the space of files.
+    pub preallocate: bool,
+    /// Slots, optimistic slots and the rule for seeds.
+    pub choke: choke::ChokeTunables,
+    /// Payload memory for pieces on their way to disk, in blocks.
+    pub memory_blocks: usize,
+}
+
+pub use choke::ChokeTunables;
+
+/// The way to the driver. Cheap to clone.
+#[derive(Clone)]
+pub struct SessionHandle(mpsc::Sender<Command>);
+
+impl SessionHandle {
+    /// Commands that may wait; callers beyond them wait for room.
+    pub const QUEUE: usize = 256;
+
+    /// Asks the driver and waits for its answer. `None` when the daemon is stopping.
+    pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Tells the driver of new settings.
+    pub async fn apply(&self, tunables: Tunables) {
+        // A daemon that is stopping needs no settings.
+        let _ = self.0.send(Command::Settings(Box::new(tunables))).await;
+    }
+}

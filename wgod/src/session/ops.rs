@@ -1,0 +1,342 @@
+//! Operations on one torrent that wait for disks: queued per torrent, one under way at a time, each in
+//! a task of its own that gets what it needs and returns an [`Outcome`].
+mod check;
+mod checkpoint;
+mod live;
+mod remove;
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinError;
+use wgo_api::result::Added;
+use wgo_core::TorrentId;
+use wgo_core::session::{Check, Fault};
+use wgo_proto::{Bitfield, PieceIndex};
+
+use super::Driver;
+use crate::files::{Done, Job, OpenError, Preallocate};
+use crate::files::{TorrentFiles, TorrentSpec};
+use crate::store::{Change, Counters, FileStamp, StoreError, Wanted};
+use crate::torrent::Torrent;
+
+/// What can be asked of a torrent's lane.
+#[derive(Debug)]
+pub(super) enum Op {
+    /// Make a new torrent durable.
+    Add { changes: Vec<Change>, check: Check, reply: oneshot::Sender<Added> },
+    /// Hash what must be hashed.
+    Check(Check),
+    /// Make a Swarm.
+    GoLive,
+    /// Drop the Swarm of a torrent without work.
+    GoDormant,
+    /// End everything and drop the Swarm.
+    Halt,
+    /// Make durable what is stored.
+    Checkpoint,
+    /// See whether what stood in the way is gone.
+    Probe,
+    /// Keep the operator's wishes.
+    Save,
+    /// Remove the torrent.
+    Remove { data: bool, reply: oneshot::Sender<Result<(), String>> },
+}
+
+/// How an operation ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A check found these pieces.
+    Checked {
+        files: Arc<TorrentFiles>,
+        have: Bitfield,
+        stamps: Vec<Option<FileStamp>>,
+        completed_at: Option<u64>,
+    },
+    /// A check was cancelled.
+    Cancelled,
+    /// The torrent is live.
+    Live { torrent: Arc<Torrent>, files: Arc<TorrentFiles>, writing: bool },
+    /// The torrent has no Swarm any more; this is where it stood.
+    Down { rest: Box<Rest>, dormant: bool },
+    /// It was to sleep, but has work again.
+    NotIdle,
+    /// A checkpoint succeeded.
+    Checkpointed {
+        durable: Bitfield,
+        stamps: Vec<Option<FileStamp>>,
+        completed_at: Option<u64>,
+        low_space: Option<Fault>,
+    },
+    /// A checkpoint failed; these pieces are in doubt.
+    NotCheckpointed { fault: Fault },
+    /// What stood in the way is gone.
+    Healed { files: Arc<TorrentFiles> },
+    /// Something stands in the way.
+    Faulted(Fault),
+    /// A new torrent is durable, or could not be made so.
+    Added { check: Check, result: Result<(), String>, reply: oneshot::Sender<Added> },
+    /// It is gone.
+    Removed { result: Result<(), String>, reply: oneshot::Sender<Result<(), String>> },
+    /// Nothing to report.
+    Done,
+}
+
+/// Where a torrent stood when its Swarm was dropped.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub have: Bitfield,
+    pub partials: Vec<(PieceIndex, Bitfield)>,
+    pub counters: Counters,
+    pub stamps: Vec<Option<FileStamp>>,
+    pub durable: bool,
+    pub next_announce: Option<wgo_core::Time>,
+}
+
+/// Finds the torrent's files, or why it can't.
+async fn open_files(cx: &Cx) -> Result<Arc<TorrentFiles>, OpenError> {
+    if let Some(files) = &cx.files {
+        return Ok(files.clone());
+    }
+    let spec = TorrentSpec {
+        id: cx.id,
+        info: cx.info.clone(),
+        folder: cx.folder.clone(),
+        writes: cx.writes,
+        preallocate: cx.preallocate,
+    };
+    run_job(&cx.engine, |done| Job::Open { spec, done }).await
+}
+
+/// Runs a job and waits for its outcome.
+pub(super) async fn run_job<T: crate::files::Unfinished + Send + 'static>(
+    engine: &crate::engine::Engine,
+    job: impl FnOnce(Done<T>) -> Job,
+) -> T {
+    let (sender, receiver) = oneshot::channel();
+    // Whoever asked may be gone.
+    engine.storage.submit_now(job(Done::new(move |outcome| drop(sender.send(outcome)))));
+    receiver.await.unwrap_or_else(|_| T::unfinished())
+}
+
+/// What every operation gets: a copy of what it needs of its entry.
+pub(super) struct Cx {
+    engine: Arc<crate::engine::Engine>,
+    id: TorrentId,
+    info: Arc<wgo_proto::metainfo::Info>,
+    folder: std::path::PathBuf,
+    files: Option<Arc<TorrentFiles>>,
+    live: Option<Arc<Torrent>>,
+    have: Bitfield,
+    durable: Bitfield,
+    partials: Vec<(PieceIndex, Bitfield)>,
+    stamps: Vec<Option<FileStamp>>,
+    suspects: Vec<PieceIndex>,
+    writing: bool,
+    writes: bool,
+    completed_at: Option<u64>,
+    counters: Counters,
+    preallocate: Preallocate,
+    min_free_space: u64,
+    max_peers: u32,
+    tiers: Vec<Vec<String>>,
+    user_peers: Vec<std::net::SocketAddr>,
+    sequential: bool,
+    hashes: wgo_proto::InfoHashes,
+    seed: u64,
+}
+
+impl Driver {
+    /// Queues an operation, and begins it if the lane is free.
+    pub(super) fn push_op(&mut self, id: TorrentId, op: Op) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.lane.push_back(op);
+            self.next_op(id);
+        }
+    }
+
+    fn next_op(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.busy {
+            return;
+        }
+        let Some(op) = entry.lane.pop_front() else { return };
+        entry.busy = true;
+        let cx = self.cx(id);
+        let Some(cx) = cx else { return };
+        match op {
+            Op::Check(kind) => {
+                let progress = super::entry::CheckProgress::new(cx.info.layout.piece_count());
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.check = Some(progress.clone());
+                }
+                self.spawn(id, check::run(cx, kind, progress));
+            }
+            Op::GoLive => self.spawn(id, live::go_live(cx)),
+            Op::GoDormant => self.spawn(id, live::go_dormant(cx)),
+            Op::Halt => self.spawn(id, live::halt(cx)),
+            Op::Checkpoint => self.spawn(id, checkpoint::run(cx)),
+            Op::Probe => self.spawn(id, live::probe(cx)),
+            Op::Save => {
+                let settings = self.wishes(id);
+                let store = self.engine.store.clone();
+                self.spawn(id, async move {
+                    if let Some(settings) = settings {
+                        report(store.put(vec![Change::Settings(id, Box::new(settings))]).await);
+                    }
+                    Outcome::Done
+                });
+            }
+            Op::Add { changes, check, reply } => {
+                let store = self.engine.store.clone();
+                self.spawn(id, async move {
+                    let result = store.put(changes).await.map_err(|error| error.to_string());
+                    Outcome::Added { check, result, reply }
+                });
+            }
+            Op::Remove { data, reply } => self.spawn(id, remove::run(cx, data, reply)),
+        }
+    }
+
+    fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {
+        self.ops.spawn(async move { (id, work.await) });
+    }
+
+    /// The settings with what the session knows of the operator's wishes.
+    fn wishes(&mut self, id: TorrentId) -> Option<crate::store::Settings> {
+        let started = self.session.row(id)?.started;
+        let entry = self.entries.get_mut(&id)?;
+        entry.settings.wanted = if started { Wanted::Started } else { Wanted::Stopped };
+        Some(entry.settings.clone())
+    }
+
+    fn cx(&self, id: TorrentId) -> Option<Cx> {
+        let entry = self.entries.get(&id)?;
+        Some(Cx {
+            engine: self.engine.clone(),
+            id,
+            info: entry.info.clone(),
+            folder: entry.settings.folder.clone(),
+            files: entry.files.clone(),
+            live: entry.live.clone(),
+            have: entry.have.clone(),
+            durable: entry.durable.clone(),
+            partials: entry.partials.clone(),
+            stamps: entry.stamps.clone(),
+            suspects: entry.suspects.clone(),
+            writing: entry.writing,
+            writes: !entry.is_complete(),
+            completed_at: entry.completed_at,
+            counters: entry.counters.clone(),
+            preallocate: if self.tunables.preallocate { Preallocate::Full } else { Preallocate::Sparse },
+            min_free_space: self.tunables.min_free_space,
+            max_peers: self.tunables.max_peers_per_torrent,
+            tiers: entry.tiers.clone(),
+            user_peers: entry.settings.user_peers.clone(),
+            sequential: entry.settings.sequential,
+            hashes: entry.settings.hashes,
+            seed: self.seed ^ id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        })
+    }
+
+    /// An operation ended: its outcome becomes state, then the lane goes on.
+    pub(super) fn on_op(&mut self, ended: Result<(TorrentId, Outcome), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                // The lane of that torrent stays blocked; nobody else is affected.
+                tracing::error!(%error, "an operation ended by a defect");
+                return;
+            }
+        };
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.busy = false;
+            entry.check = None;
+        }
+        self.take_outcome(id, outcome);
+        self.touch();
+        self.next_op(id);
+    }
+
+    fn take_outcome(&mut self, id: TorrentId, outcome: Outcome) {
+        let now = self.engine.clock.now();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match outcome {
+            Outcome::Checked { files, have, stamps, completed_at } => {
+                entry.completed_at = completed_at;
+                entry.partials.retain(|(piece, _)| !have.get(piece.0));
+                let complete = have.is_full();
+                entry.files = Some(files);
+                entry.durable = have.clone();
+                entry.have = have;
+                entry.stamps = stamps;
+                entry.suspects.clear();
+                entry.writing = false;
+                self.session.on_checked(now, id, complete);
+            }
+            Outcome::Live { torrent, files, writing } => {
+                entry.files = Some(files);
+                entry.writing = writing;
+                entry.live = Some(torrent.clone());
+                for waiter in self.waking.remove(&id).into_iter().flatten() {
+                    // The connection may be gone.
+                    let _ = waiter.send(Some(torrent.clone()));
+                }
+            }
+            Outcome::Down { rest, dormant } => {
+                entry.live = None;
+                if rest.durable {
+                    entry.durable = rest.have.clone();
+                    entry.writing = false;
+                }
+                entry.have = rest.have;
+                entry.partials = rest.partials;
+                entry.counters = rest.counters;
+                entry.stamps = rest.stamps;
+                if dormant {
+                    self.session.sleep_until(id, rest.next_announce);
+                }
+                // Whoever waits was too early: the torrent wakes again if it may.
+                if self.waking.contains_key(&id) {
+                    self.session.wake(now, id);
+                }
+            }
+            Outcome::Checkpointed { durable, stamps, completed_at, low_space } => {
+                entry.writing = !durable.is_full();
+                if durable.is_full() {
+                    entry.have = durable.clone();
+                }
+                entry.durable = durable;
+                entry.stamps = stamps;
+                entry.completed_at = completed_at;
+                self.session.on_checkpointed(now, id, true);
+                if let Some(fault) = low_space {
+                    self.fault(id, fault);
+                }
+            }
+            Outcome::NotCheckpointed { fault } => {
+                self.session.on_checkpointed(now, id, false);
+                self.fault(id, fault);
+            }
+            Outcome::Healed { files } => {
+                entry.files = Some(files);
+                self.session.on_healed(now, id);
+            }
+            Outcome::Faulted(fault) => {
+                self.waking.remove(&id);
+                self.fault(id, fault);
+            }
+            Outcome::Added { check, result, reply } => self.on_added(id, check, result, reply),
+            Outcome::NotIdle => self.session.wake(now, id),
+            Outcome::Removed { result, reply } => self.on_removed(id, result, reply),
+            Outcome::Cancelled | Outcome::Done => {}
+        }
+    }
+}
+
+/// A store that does not take what is not vital: the log says so, the next time tries again.
+fn report(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "not saved; it is tried again with the next change");
+    }
+}

@@ -1,0 +1,111 @@
+//! Checkpoints: what is stored becomes durable, then the have-bits are committed.
+use wgo_core::session::{Fault, FaultKind};
+use wgo_proto::{Bitfield, FileIndex, PieceIndex};
+
+use super::super::entry::to_stored;
+use super::super::fault;
+use super::check::to_file_stamp;
+use super::{Cx, Outcome, run_job};
+use crate::clock::unix_now;
+use crate::files::{DiskError, Job, SyncOutcome};
+use crate::store::{Change, Counters, FileStamp, Partial, Progress, StoreError};
+use crate::torrent::Torrent;
+
+pub(super) async fn run(cx: Cx) -> Outcome {
+    let Some(live) = cx.live.clone() else { return Outcome::Done };
+    let Ok((have, partials, counters)) = live.call(|swarm, now| {
+        swarm.begin_checkpoint();
+        (swarm.have_copy(), swarm.partials(), swarm.view(now).counters)
+    }) else {
+        return Outcome::Done;
+    };
+    let complete = have.is_full();
+    let files = live.files.clone();
+    let outcome: SyncOutcome =
+        run_job(&cx.engine, |done| Job::Sync { torrent: files, seal: complete, done }).await;
+    if let Some(error) = in_doubt(&outcome) {
+        return failed(&cx, &live, &have, error);
+    }
+    let stamps = merge_stamps(&cx, &outcome);
+    let completed_at = cx.completed_at.or_else(|| complete.then(|| unix_now().max(0) as u64));
+    let progress = progress(&have, &partials, !complete, completed_at, &stamps);
+    let changes = vec![
+        Change::Progress(cx.id, progress),
+        Change::Counters(cx.id, add_counters(&cx.counters, counters)),
+    ];
+    if let Err(error) = cx.engine.store.put(changes).await {
+        return Outcome::NotCheckpointed { fault: store_fault(&error) };
+    }
+    let low_space = if complete { None } else { low_space(&cx).await };
+    Outcome::Checkpointed { durable: have, stamps, completed_at, low_space }
+}
+
+/// The state that a checkpoint commits.
+pub(super) fn progress(
+    have: &Bitfield,
+    partials: &[(PieceIndex, Bitfield)],
+    writing: bool,
+    completed_at: Option<u64>,
+    stamps: &[Option<FileStamp>],
+) -> Progress {
+    let partials = partials.iter().map(|(piece, mask)| Partial { piece: *piece, blocks: mask.to_wire() });
+    Progress {
+        have: to_stored(have),
+        partials: partials.collect(),
+        writing,
+        completed_at,
+        files: stamps.to_vec(),
+        ..Progress::default()
+    }
+}
+
+/// The totals of earlier sessions keep what the Swarm does not count.
+pub(super) fn add_counters(before: &Counters, now: wgo_core::status::Counters) -> Counters {
+    Counters { downloaded: now.downloaded, uploaded: now.uploaded, wasted: now.wasted, ..before.clone() }
+}
+
+/// Why not everything is durable.
+pub(super) fn in_doubt(outcome: &SyncOutcome) -> Option<DiskError> {
+    outcome.folder.clone().or_else(|| outcome.failed.first().map(|(_, error)| error.clone()))
+}
+
+/// What is known of the files now: the last checkpoint's stamps, and those that this one synced.
+pub(super) fn merge_stamps(cx: &Cx, outcome: &SyncOutcome) -> Vec<Option<FileStamp>> {
+    let mut stamps = cx.stamps.clone();
+    stamps.resize(cx.info.files.len(), None);
+    for stamp in &outcome.stamps {
+        let FileIndex(index) = stamp.file;
+        if let Some(slot) = stamps.get_mut(index as usize) {
+            *slot = Some(to_file_stamp(stamp));
+        }
+    }
+    stamps
+}
+
+/// A failed sync leaves unknown bytes behind: what was stored since the last checkpoint is not had any
+/// more, and is fetched again.
+fn failed(cx: &Cx, live: &std::sync::Arc<Torrent>, have: &Bitfield, error: DiskError) -> Outcome {
+    let doubtful: Vec<PieceIndex> = have.iter_and_not(&cx.durable).map(PieceIndex).collect();
+    cx.engine.call(live, |swarm, now| swarm.lose(now, doubtful));
+    let unknown = || Fault { kind: FaultKind::Unreachable, message: error.to_string() };
+    Outcome::NotCheckpointed { fault: fault::of_disk(&error).unwrap_or_else(unknown) }
+}
+
+pub(super) fn store_fault(error: &StoreError) -> Fault {
+    let message = format!("its state could not be saved: {error}; it is tried again by itself");
+    Fault { kind: FaultKind::DiskFull, message }
+}
+
+/// The fault of a file system that has less than `min_free_space` left.
+pub(super) async fn low_space(cx: &Cx) -> Option<Fault> {
+    let folder = cx.folder.clone();
+    let free: Result<u64, DiskError> = run_job(&cx.engine, |done| Job::FreeSpace { folder, done }).await;
+    let free = free.ok().filter(|free| *free < cx.min_free_space)?;
+    let message = format!(
+        "{} has {} left, less than `min_free_space` ({}); downloading goes on by itself when there is more",
+        cx.folder.display(),
+        wgo_api::units::Size(free),
+        wgo_api::units::Size(cx.min_free_space),
+    );
+    Some(Fault { kind: FaultKind::DiskFull, message })
+}

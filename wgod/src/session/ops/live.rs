@@ -1,0 +1,235 @@
+//! Making a torrent live, letting it sleep, ending it, and seeing whether a fault is gone.
+use std::sync::Arc;
+use std::time::Duration;
+
+use wgo_core::peer_mgr::Source;
+use wgo_core::piece_mgr::Order;
+use wgo_core::session::{Fault, FaultKind};
+use wgo_core::swarm::{Start, Swarm, SwarmConfig};
+use wgo_proto::{Bitfield, FileIndex};
+
+use super::super::fault;
+use super::checkpoint::{add_counters, in_doubt, low_space, merge_stamps, progress, store_fault};
+use super::{Cx, Outcome, Rest, check, open_files, run_job};
+use crate::files::{DiskError, Job, SyncOutcome, TorrentFiles};
+use crate::store::{Change, Counters};
+use crate::torrent::{Parts, Torrent};
+
+/// Time that a torrent's tasks have to end by themselves.
+const TASKS_LIMIT: Duration = Duration::from_secs(3);
+
+pub(super) async fn go_live(cx: Cx) -> Outcome {
+    if let Some(live) = &cx.live {
+        let files = live.files.clone();
+        return Outcome::Live { torrent: live.clone(), files, writing: cx.writing };
+    }
+    let files = match open_files(&cx).await {
+        Ok(files) => files,
+        Err(error) => return fault::of_open(&error).map_or(Outcome::Done, Outcome::Faulted),
+    };
+    if cx.writes
+        && let Err(fault) = prepare(&cx, &files).await
+    {
+        return Outcome::Faulted(fault);
+    }
+    if !cx.writes && files.writes() {
+        let _sealed: SyncOutcome =
+            run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: true, done }).await;
+    }
+    let torrent = make(&cx, &files);
+    cx.engine.registry.listen(cx.id, &cx.hashes);
+    cx.engine.registry.set_live(torrent.clone());
+    Outcome::Live { torrent, files, writing: cx.writes }
+}
+
+/// Before the first write: the folder, space, and the mark that says what a crash would put in doubt.
+async fn prepare(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<(), Fault> {
+    let unknown = |error: DiskError| Fault { kind: FaultKind::Unreachable, message: error.to_string() };
+    files
+        .begin_writing()
+        .map_err(|other| Fault { kind: FaultKind::NotWritable, message: other.to_string() })?;
+    let prepared: Result<(), DiskError> =
+        run_job(&cx.engine, |done| Job::Prepare { torrent: files.clone(), done }).await;
+    prepared.map_err(|error| fault::of_disk(&error).unwrap_or_else(|| unknown(error)))?;
+    if let Some(fault) = low_space(cx).await {
+        return Err(fault);
+    }
+    cx.engine.store.put(vec![Change::Writing(cx.id)]).await.map_err(|error| store_fault(&error))
+}
+
+fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
+    let now = cx.engine.clock.now();
+    let config = SwarmConfig {
+        peer_id: cx.engine.peer_id,
+        listen_port: cx.engine.port,
+        max_peers: cx.max_peers,
+        private: cx.info.private,
+    };
+    let hash = cx.hashes.canonical();
+    let start = Start {
+        id: cx.id,
+        hash,
+        layout: cx.info.layout.clone(),
+        have: cx.have.clone(),
+        counters: wgo_core::status::Counters {
+            downloaded: cx.counters.downloaded,
+            uploaded: cx.counters.uploaded,
+            wasted: cx.counters.wasted,
+        },
+        tiers: cx.tiers.clone(),
+        seed: cx.seed,
+    };
+    let mut swarm = Swarm::new(now, config, start);
+    if cx.sequential {
+        swarm.set_order(Order::Sequential);
+    }
+    swarm.restore_partials(&cx.partials);
+    swarm.add_candidates(now, cx.user_peers.iter().copied(), Source::User);
+    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.clone() };
+    Torrent::new(parts, cx.engine.clock, cx.engine.actions.clone(), cx.engine.timers.clone())
+}
+
+/// A torrent without work keeps its files open to whoever asks, but no Swarm.
+pub(super) async fn go_dormant(cx: Cx) -> Outcome {
+    let Some(live) = &cx.live else { return Outcome::Done };
+    let Ok((quiet, next_announce, counters)) =
+        live.call(|swarm, now| (swarm.is_idle(), swarm.next_announce(), swarm.view(now).counters))
+    else {
+        return Outcome::Done;
+    };
+    if !quiet {
+        // A peer came meanwhile; it goes to sleep another time.
+        return Outcome::NotIdle;
+    }
+    cx.engine.registry.set_dormant(cx.id);
+    live.stopping.cancel();
+    live.tasks.close();
+    let counters = add_counters(&cx.counters, counters);
+    super::report(cx.engine.store.put(vec![Change::Counters(cx.id, counters.clone())]).await);
+    Outcome::Down { rest: Box::new(rest_of(&cx, counters, next_announce)), dormant: true }
+}
+
+fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -> Rest {
+    let have = match &cx.live {
+        Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| cx.durable.clone()),
+        None => cx.have.clone(),
+    };
+    Rest { have, partials: Vec::new(), counters, stamps: cx.stamps.clone(), durable: false, next_announce }
+}
+
+/// Ends a torrent's exchange: connections, announces, a last checkpoint.
+pub(super) async fn halt(cx: Cx) -> Outcome {
+    cx.engine.registry.remove(cx.id);
+    let Some(live) = cx.live.clone() else { return Outcome::Done };
+    let ended = end_tasks(&cx, &live).await;
+    let Some((have, partials, counters)) = ended else {
+        // A Swarm that can't be asked is down to the last checkpoint.
+        let rest = Rest {
+            have: cx.durable.clone(),
+            partials: Vec::new(),
+            counters: cx.counters.clone(),
+            stamps: cx.stamps.clone(),
+            durable: false,
+            next_announce: None,
+        };
+        return Outcome::Down { rest: Box::new(rest), dormant: false };
+    };
+    let complete = have.is_full();
+    let job = |done| Job::Sync { torrent: live.files.clone(), seal: complete, done };
+    let outcome: SyncOutcome = run_job(&cx.engine, job).await;
+    let stamps = merge_stamps(&cx, &outcome);
+    let counters = add_counters(&cx.counters, counters);
+    let mut rest = Rest { have, partials, counters, stamps, durable: false, next_announce: None };
+    match in_doubt(&outcome) {
+        Some(error) => {
+            tracing::warn!(torrent = cx.info.name, %error, "not everything could be made durable");
+            rest.have = cx.durable.clone();
+            rest.partials.clear();
+        }
+        None => {
+            let progress = progress(&rest.have, &rest.partials, false, cx.completed_at, &rest.stamps);
+            let changes =
+                vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
+            let put = cx.engine.store.put(changes).await;
+            rest.durable = put.is_ok();
+            super::report(put);
+        }
+    }
+    Outcome::Down { rest: Box::new(rest), dormant: false }
+}
+
+/// Says good-bye to trackers and peers, and waits for the torrent's tasks and jobs. Unfinished pieces
+/// are written out, so that no block is fetched twice.
+async fn end_tasks(
+    cx: &Cx,
+    live: &Arc<Torrent>,
+) -> Option<(Bitfield, Vec<(wgo_proto::PieceIndex, Bitfield)>, wgo_core::status::Counters)> {
+    let spills = live
+        .call(|swarm, now| {
+            swarm.announce_stopped(now);
+            swarm.close_all(&wgo_core::peer::CloseReason::Stopped);
+            swarm.spill_all()
+        })
+        .ok()?;
+    live.stopping.cancel();
+    for spill in spills {
+        cx.engine.spill(live, spill);
+    }
+    live.tasks.close();
+    if tokio::time::timeout(TASKS_LIMIT, live.tasks.wait()).await.is_err() {
+        tracing::warn!(torrent = cx.info.name, "some of its work hangs; it is left behind");
+    }
+    live.call(|swarm, now| (swarm.have_copy(), swarm.partials(), swarm.view(now).counters)).ok()
+}
+
+/// Sees whether what stood in the torrent's way is gone.
+pub(super) async fn probe(cx: Cx) -> Outcome {
+    let files = match open_files(&cx).await {
+        Ok(files) => files,
+        Err(error) => return fault::of_open(&error).map_or(Outcome::Done, Outcome::Faulted),
+    };
+    let have = match &cx.live {
+        Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| cx.have.clone()),
+        None => cx.have.clone(),
+    };
+    match check::stat_all(&cx, &files).await {
+        Err(error) => return fault::of_disk(&error).map_or(Outcome::Done, Outcome::Faulted),
+        Ok(stamps) => {
+            if let Some(fault) = damaged(&cx, &have, &stamps) {
+                return Outcome::Faulted(fault);
+            }
+        }
+    }
+    if cx.writes
+        && let Err(fault) = prepare(&cx, &files).await
+    {
+        return Outcome::Faulted(fault);
+    }
+    Outcome::Healed { files }
+}
+
+/// A file that is too short for the pieces that we have of it.
+fn damaged(cx: &Cx, have: &Bitfield, stamps: &[Option<crate::store::FileStamp>]) -> Option<Fault> {
+    let layout = &cx.info.layout;
+    for (index, file) in cx.info.files.iter().enumerate() {
+        if file.pad || file.len == 0 || file.symlink.is_some() {
+            continue;
+        }
+        let pieces = layout.pieces_of(FileIndex(index as u32));
+        let all = !pieces.is_empty() && pieces.clone().all(|piece| have.get(piece));
+        let found = stamps.get(index).copied().flatten().map(|stamp| stamp.len);
+        if all && found != Some(file.len) {
+            let path = cx.folder.join(file.path.as_path());
+            let what = match found {
+                None => "is missing".to_owned(),
+                Some(len) => format!("has {len} bytes instead of {}", file.len),
+            };
+            let message = format!(
+                "{} {what}; put it back and it goes on by itself, or run `wgoctl verify` to start from what is there",
+                path.display()
+            );
+            return Some(Fault { kind: FaultKind::Unreachable, message });
+        }
+    }
+    None
+}

@@ -1,0 +1,39 @@
+//! Removing a torrent: its files if that was asked for, then everything that is known of it.
+use tokio::sync::oneshot;
+
+use super::{Cx, Outcome, live, open_files, run_job};
+use crate::files::{Job, RemoveOutcome, SyncOutcome};
+use crate::store::Change;
+
+pub(super) async fn run(cx: Cx, data: bool, reply: oneshot::Sender<Result<(), String>>) -> Outcome {
+    let (engine, id) = (cx.engine.clone(), cx.id);
+    let files = match (&cx.files, data) {
+        (Some(files), _) => Ok(Some(files.clone())),
+        (None, false) => Ok(None),
+        (None, true) => open_files(&cx).await.map(Some).map_err(|error| error.to_string()),
+    };
+    if cx.live.is_some() {
+        drop(live::halt(cx).await);
+    } else {
+        engine.registry.remove(id);
+    }
+    let mut result = match files {
+        Err(error) => Err(format!("its files were not deleted: {error}")),
+        Ok(None) => Ok(()),
+        Ok(Some(torrent)) if data => {
+            let outcome: RemoveOutcome = run_job(&engine, |done| Job::Remove { torrent, done }).await;
+            match outcome.errors.first() {
+                None => Ok(()),
+                Some(error) => Err(format!("not all of its files were deleted: {error}")),
+            }
+        }
+        Ok(Some(torrent)) => {
+            let _synced: SyncOutcome = run_job(&engine, |done| Job::Close { torrent, done }).await;
+            Ok(())
+        }
+    };
+    if let Err(error) = engine.store.put(vec![Change::Remove(id)]).await {
+        result = Err(format!("it may come back with the next start: {error}"));
+    }
+    Outcome::Removed { result, reply }
+}

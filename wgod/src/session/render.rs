@@ -1,0 +1,322 @@
+//! What readers see: torrents as the control API shows them.
+use std::collections::BTreeMap;
+
+use wgo_api::error::{ApiError, Kind};
+use wgo_api::params::{ListParams, ShowParams};
+use wgo_api::result::{File, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
+use wgo_api::torrent::{Priority, RateLimits, Row, State, Torrent as TorrentRow};
+use wgo_core::TorrentId;
+use wgo_core::session::State as CoreState;
+use wgo_core::swarm::{PeerView, SwarmView};
+use wgo_core::tracker::TrackerStatus;
+use wgo_proto::{Bitfield, FileIndex, PieceIndex};
+
+use super::entry::Entry;
+use super::{Driver, Glance};
+use crate::store;
+
+impl Driver {
+    /// Torrents, all or those that changed after a version.
+    pub(super) fn list(&mut self, params: &ListParams) -> ListResult {
+        self.refresh();
+        let known = params.since.filter(|since| {
+            let oldest = self.removed.front().map_or(0, |(version, _)| *version);
+            *since <= self.version
+                && (*since >= oldest || self.removed.len() < super::driver::REMEMBERED_REMOVALS)
+        });
+        let fields = params.fields.unwrap_or_default();
+        let mut result = ListResult { version: self.version, full: known.is_none(), ..ListResult::default() };
+        for entry in self.entries.values().filter(|entry| !entry.leaving) {
+            let Some((version, row)) = &entry.shown else { continue };
+            if known.is_some_and(|since| *version <= since) {
+                continue;
+            }
+            if params.filter.matches(row) {
+                result.torrents.push(Row { torrent: row.clone(), fields });
+            } else if known.is_some() {
+                result.removed.push(row.info_hash.clone());
+            }
+        }
+        if let Some(since) = known {
+            let gone = self.removed.iter().filter(|(version, _)| *version > since);
+            result.removed.extend(gone.map(|(_, hash)| hash.clone()));
+        }
+        result
+    }
+
+    /// Renders every torrent anew and gives those that changed a new version.
+    fn refresh(&mut self) {
+        let mut version = self.version;
+        let ids: Vec<TorrentId> = self.entries.keys().copied().collect();
+        for id in ids {
+            let Some(row) = self.row(id) else { continue };
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            if entry.shown.as_ref().is_none_or(|(_, old)| *old != row) {
+                version = version.max(self.version + 1);
+                entry.shown = Some((version, row));
+            }
+        }
+        self.version = version;
+    }
+
+    /// One torrent as a list shows it.
+    pub(super) fn row(&self, id: TorrentId) -> Option<TorrentRow> {
+        let entry = self.entries.get(&id)?;
+        let row = self.session.row(id);
+        let view = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now)).ok());
+        let state = row.map_or(CoreState::Stopped, |row| row.state());
+        let size = wanted_bytes(entry);
+        let done = view.as_ref().map_or_else(|| stored_bytes(entry, &entry.have), |v| done_of(v, size));
+        let counters = view
+            .as_ref()
+            .map_or((entry.counters.downloaded, entry.counters.uploaded, entry.counters.wasted), |v| {
+                (v.counters.downloaded, v.counters.uploaded, v.counters.wasted)
+            });
+        let checking = entry.check.as_ref().filter(|_| state == CoreState::Checking);
+        let progress = checking.map_or_else(|| share(done, size), |check| check.share());
+        let down_rate = view.as_ref().map_or(0, |v| v.down.0);
+        let base = counters.0.max(done);
+        Some(TorrentRow {
+            info_hash: entry.hash_text(),
+            info_hash_v2: entry.settings.hashes.v2.map(|hash| hash.to_string()),
+            name: entry.settings.name.clone(),
+            state: api_state(state),
+            error: row.and_then(|row| row.fault.as_ref()).map(|fault| fault.message.clone()),
+            size_bytes: Some(size),
+            done_bytes: done,
+            downloaded_bytes: counters.0,
+            uploaded_bytes: counters.1,
+            wasted_bytes: counters.2,
+            down_rate,
+            up_rate: view.as_ref().map_or(0, |v| v.up.0),
+            progress,
+            eta_secs: (done < size && down_rate > 0).then(|| (size - done).div_ceil(down_rate)),
+            ratio: (base > 0).then(|| counters.1 as f64 / base as f64),
+            peers: view.as_ref().map_or(0, |v| v.peers as u32),
+            seeds: view.as_ref().map_or(0, |v| v.seeds as u32),
+            folder: entry.settings.folder.to_string_lossy().into_owned(),
+            labels: sorted(&entry.settings.labels),
+            private: Some(entry.info.private),
+            added_at: entry.settings.added_at,
+            completed_at: entry.completed_at,
+            limits: RateLimits {
+                up: entry.settings.up_limit.map_or(0, |rate| rate.0),
+                down: entry.settings.down_limit.map_or(0, |rate| rate.0),
+            },
+            priority: api_priority(entry.settings.priority),
+            queue_position: row.map(|row| row.queue_position as u32),
+            sequential: entry.settings.sequential,
+        })
+    }
+
+    /// One torrent in full.
+    pub(super) fn show(&self, params: &ShowParams) -> Result<ShowResult, ApiError> {
+        let id = self.resolve(&params.id)?;
+        let gone = || ApiError::new(Kind::NoMatch, "it is being removed");
+        let entry = self.entries.get(&id).ok_or_else(gone)?;
+        let torrent = self.row(id).ok_or_else(gone)?;
+        let have = entry.have_now();
+        let layout = &entry.info.layout;
+        let availability =
+            entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.availability()).ok());
+        let details = TorrentDetails {
+            torrent,
+            piece_length: Some(layout.nominal_piece_len()),
+            pieces: Some(layout.piece_count()),
+            pieces_done: Some(have.count()),
+            availability: availability.as_deref().map(copies),
+            comment: entry.about.comment.clone(),
+            created_by: entry.about.created_by.clone(),
+            created_at: entry.about.created_at,
+            magnet: None,
+        };
+        Ok(ShowResult {
+            torrent: details,
+            files: params.files.then(|| files(entry, &have)),
+            peers: params.peers.then(|| self.peers(entry)),
+            trackers: params.trackers.then(|| self.trackers(entry)),
+            pieces: params.pieces.then(|| pieces(&have, availability.unwrap_or_default())),
+        })
+    }
+
+    fn peers(&self, entry: &Entry) -> Vec<Peer> {
+        let now = self.engine.clock.now();
+        let views = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.peer_views(now)).ok());
+        views.unwrap_or_default().iter().map(|view| peer(view, now)).collect()
+    }
+
+    fn trackers(&self, entry: &Entry) -> Vec<Tracker> {
+        let now = self.engine.clock.now();
+        match entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.tracker_statuses()).ok()) {
+            Some(statuses) => statuses.iter().map(|status| tracker(status, now)).collect(),
+            None => {
+                let tiers = entry.tiers.iter().enumerate();
+                let each = tiers.flat_map(|(tier, urls)| urls.iter().map(move |url| (tier as u32, url)));
+                each.map(|(tier, url)| Tracker { url: url.clone(), tier, ..Tracker::default() }).collect()
+            }
+        }
+    }
+
+    /// The daemon's figures, with the torrents that were asked for.
+    pub(super) fn glance(&self, ids: Option<&[String]>) -> Result<Glance, ApiError> {
+        let chosen: Option<Vec<TorrentId>> = match ids {
+            None => None,
+            Some([]) => Some(self.entries.values().filter(|e| !e.leaving).map(|e| e.id).collect()),
+            Some(ids) => Some(ids.iter().map(|id| self.resolve(id)).collect::<Result<_, _>>()?),
+        };
+        let mut states: BTreeMap<State, u32> = BTreeMap::new();
+        let mut rates = (0, 0);
+        for entry in self.entries.values().filter(|entry| !entry.leaving) {
+            let state = self.session.row(entry.id).map_or(CoreState::Stopped, |row| row.state());
+            *states.entry(api_state(state)).or_default() += 1;
+            if let Some(Ok(view)) = entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now))) {
+                rates = (rates.0 + view.down.0, rates.1 + view.up.0);
+            }
+        }
+        let totals = self.all_totals();
+        Ok(Glance {
+            states,
+            rates,
+            totals: (totals.downloaded, totals.uploaded),
+            torrents: chosen.map(|ids| ids.into_iter().filter_map(|id| self.row(id)).collect()),
+        })
+    }
+
+    /// Payload of all runs: of the torrents that are here, and of those that were removed.
+    pub(super) fn all_totals(&self) -> store::Totals {
+        let mut totals = self.totals;
+        for entry in self.entries.values() {
+            let live =
+                entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now).counters).ok());
+            totals.downloaded += live.map_or(entry.counters.downloaded, |c| c.downloaded);
+            totals.uploaded += live.map_or(entry.counters.uploaded, |c| c.uploaded);
+        }
+        totals
+    }
+}
+
+fn api_state(state: CoreState) -> State {
+    match state {
+        CoreState::Queued => State::Queued,
+        CoreState::Checking => State::Checking,
+        CoreState::Metadata => State::Metadata,
+        CoreState::Downloading => State::Downloading,
+        CoreState::Seeding => State::Seeding,
+        CoreState::Stopped => State::Stopped,
+        CoreState::Moving => State::Moving,
+        CoreState::Error => State::Error,
+    }
+}
+
+fn api_priority(priority: store::Priority) -> Priority {
+    match priority {
+        store::Priority::Skip | store::Priority::Low => Priority::Low,
+        store::Priority::Normal => Priority::Normal,
+        store::Priority::High => Priority::High,
+    }
+}
+
+fn sorted(labels: &[String]) -> Vec<String> {
+    let mut labels = labels.to_vec();
+    labels.sort();
+    labels
+}
+
+fn wanted_bytes(entry: &Entry) -> u64 {
+    entry.info.layout.total_len()
+}
+
+fn done_of(view: &SwarmView, size: u64) -> u64 {
+    if view.complete { size } else { view.done_bytes }
+}
+
+fn stored_bytes(entry: &Entry, have: &Bitfield) -> u64 {
+    if have.is_full() {
+        return entry.info.layout.total_len();
+    }
+    have.iter_ones().map(|piece| u64::from(entry.info.layout.piece_len(PieceIndex(piece)))).sum()
+}
+
+fn share(done: u64, size: u64) -> f64 {
+    if size == 0 { 1.0 } else { done as f64 / size as f64 }
+}
+
+/// Copies of the rarest piece, plus the share of pieces that have more.
+fn copies(availability: &[u32]) -> f64 {
+    let rarest = availability.iter().copied().min().unwrap_or(0);
+    let more = availability.iter().filter(|copies| **copies > rarest).count();
+    f64::from(rarest) + more as f64 / availability.len().max(1) as f64
+}
+
+fn files(entry: &Entry, have: &Bitfield) -> Vec<File> {
+    let layout = &entry.info.layout;
+    let done = |index: usize, len: u64| -> u64 {
+        let mut done = 0;
+        for piece in layout.pieces_of(FileIndex(index as u32)).filter(|piece| have.get(*piece)) {
+            let spans = layout.spans(PieceIndex(piece), 0, layout.piece_len(PieceIndex(piece)));
+            done += spans
+                .filter(|span| span.file.0 as usize == index)
+                .map(|span| u64::from(span.len))
+                .sum::<u64>();
+        }
+        done.min(len)
+    };
+    let each = entry.info.files.iter().enumerate();
+    each.map(|(index, file)| File {
+        path: file.path.as_str().to_owned(),
+        size_bytes: file.len,
+        done_bytes: Some(done(index, file.len)),
+        pad: file.pad,
+    })
+    .collect()
+}
+
+fn pieces(have: &Bitfield, availability: Vec<u32>) -> Pieces {
+    let hex = have.to_wire().iter().map(|byte| format!("{byte:02x}")).collect();
+    Pieces { count: have.len(), have: hex, availability }
+}
+
+fn peer(view: &PeerView, now: wgo_core::Time) -> Peer {
+    let outgoing = view.direction == wgo_core::peer::Direction::Outgoing;
+    Peer {
+        address: view.addr.to_string(),
+        client: view.client.clone(),
+        outgoing,
+        source: if outgoing { "tracker" } else { "incoming" }.to_owned(),
+        transport: "tcp".to_owned(),
+        encrypted: false,
+        progress: view.progress,
+        down_rate: view.down.0,
+        up_rate: view.up.0,
+        downloaded_bytes: view.downloaded,
+        uploaded_bytes: view.uploaded,
+        we_interested: view.am_interested,
+        we_choked: view.peer_choking,
+        peer_interested: view.peer_interested,
+        peer_choked: view.am_choking,
+        snubbed: view.snubbed,
+        connected_secs: now.since(view.connected_at).as_secs(),
+    }
+}
+
+fn tracker(status: &TrackerStatus, now: wgo_core::Time) -> Tracker {
+    use wgo_core::tracker::State as S;
+    let (word, message) = match &status.state {
+        S::Never => ("idle", None),
+        S::Updating => ("announcing", None),
+        S::Working => ("ok", None),
+        S::Failed { message, .. } | S::Disabled { message } => ("error", Some(message.clone())),
+    };
+    Tracker {
+        url: status.url.to_string(),
+        tier: status.tier as u32,
+        status: Some(word.to_owned()),
+        message: message.or_else(|| status.warning.clone()),
+        next_announce_secs: status.next_announce.map(|at| at.since(now).as_secs()),
+        last_announce_secs: status.last_announce.map(|at| now.since(at).as_secs()),
+        seeds: status.seeders,
+        leeches: status.leechers,
+        completed: status.downloaded,
+        peers: Some(status.peers as u32),
+    }
+}

@@ -1,0 +1,213 @@
+//! The Limiter in the shell: one leaf lock around it, and the task that hands out grants by the clock.
+//!
+//! A connection holds a [`Flow`] for each direction. While no limit applies, a flow costs one relaxed
+//! load a batch and never takes the lock.
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use wgo_core::limiter::{Direction, FlowId, Grant, Limiter};
+use wgo_core::{ByteRate, Time, TorrentId};
+
+use crate::clock::Clock;
+
+/// All limits of the daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Shaper(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    /// Some limit is set, anywhere. Without one nobody asks.
+    limits: AtomicBool,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    limiter: Limiter,
+    /// Flows that wait for a grant. Bounded by the connections.
+    waiting: HashMap<FlowId, Arc<Waiter>>,
+    limited: HashMap<(Option<TorrentId>, Direction), ByteRate>,
+}
+
+/// Where a queued flow's grant arrives.
+struct Waiter {
+    granted: AtomicU32,
+    notify: Arc<Notify>,
+}
+
+/// One direction of one connection. Closes itself when dropped.
+pub struct Flow {
+    shaper: Shaper,
+    torrent: TorrentId,
+    direction: Direction,
+    id: Option<FlowId>,
+    waiter: Arc<Waiter>,
+    queued: bool,
+    /// Bytes that may move; negative after more moved than was granted.
+    credit: i64,
+}
+
+impl Shaper {
+    /// No limits.
+    pub fn new(clock: Clock) -> Shaper {
+        let state = State { limiter: Limiter::new(), waiting: HashMap::new(), limited: HashMap::new() };
+        Shaper(Arc::new(Inner {
+            clock,
+            limits: AtomicBool::new(false),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets a limit of the daemon (`torrent` is `None`) or of one torrent; `None` lifts it. At once.
+    pub fn set(&self, torrent: Option<TorrentId>, direction: Direction, limit: Option<ByteRate>) {
+        let now = self.0.clock.now();
+        let mut state = self.state();
+        match torrent {
+            None => state.limiter.set_global(now, direction, limit),
+            Some(id) => state.limiter.set_torrent(now, id, direction, limit),
+        }
+        match limit {
+            Some(rate) => state.limited.insert((torrent, direction), rate),
+            None => state.limited.remove(&(torrent, direction)),
+        };
+        self.0.limits.store(!state.limited.is_empty(), Ordering::Release);
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Forgets a torrent's limits.
+    pub fn remove_torrent(&self, id: TorrentId) {
+        let now = self.0.clock.now();
+        let mut state = self.state();
+        state.limiter.remove_torrent(now, id);
+        state.limited.retain(|(torrent, _), _| *torrent != Some(id));
+        self.0.limits.store(!state.limited.is_empty(), Ordering::Release);
+    }
+
+    /// The limit in force for the daemon or one torrent.
+    pub fn limit(&self, torrent: Option<TorrentId>, direction: Direction) -> Option<ByteRate> {
+        self.state().limited.get(&(torrent, direction)).copied()
+    }
+
+    /// Whether a limit holds for this torrent in this direction.
+    pub fn is_limited(&self, torrent: TorrentId, direction: Direction) -> bool {
+        self.0.limits.load(Ordering::Acquire) && !self.state().limiter.is_unlimited(torrent, direction)
+    }
+
+    /// A flow of a connection; `notify` is called when a queued request is granted.
+    pub fn flow(&self, torrent: TorrentId, direction: Direction, notify: Arc<Notify>) -> Flow {
+        let waiter = Arc::new(Waiter { granted: AtomicU32::new(0), notify });
+        Flow { shaper: self.clone(), torrent, direction, id: None, waiter, queued: false, credit: 0 }
+    }
+
+    /// Hands out grants by the clock until `stopping`.
+    pub async fn run(self, stopping: CancellationToken) {
+        let mut grants = Vec::new();
+        loop {
+            let next = self.state().limiter.next_timeout();
+            let sleep = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(self.0.clock.instant(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = self.0.changed.notified() => {}
+                () = sleep => {}
+            }
+            self.hand_out(self.0.clock.now(), &mut grants);
+        }
+    }
+
+    fn hand_out(&self, now: Time, grants: &mut Vec<(FlowId, u32)>) {
+        let mut state = self.state();
+        state.limiter.poll(now, grants);
+        for (flow, bytes) in grants.drain(..) {
+            if let Some(waiter) = state.waiting.remove(&flow) {
+                waiter.granted.fetch_add(bytes, Ordering::AcqRel);
+                waiter.notify.notify_one();
+            }
+        }
+    }
+}
+
+impl Flow {
+    /// Bytes that may move now, at most `want`. 0 means that a request is queued: the connection's
+    /// `Notify` is called when it is granted.
+    pub fn allowance(&mut self, want: u32) -> u32 {
+        if !self.shaper.0.limits.load(Ordering::Acquire) && !self.queued {
+            self.credit = 0;
+            return want;
+        }
+        self.collect();
+        if self.credit <= 0 && !self.queued {
+            self.ask(want);
+        }
+        u32::try_from(self.credit.clamp(0, i64::from(want))).unwrap_or(0)
+    }
+
+    /// `bytes` of payload moved.
+    pub fn charge(&mut self, bytes: usize) {
+        if self.shaper.0.limits.load(Ordering::Relaxed) || self.queued {
+            self.credit -= bytes as i64;
+        }
+    }
+
+    /// `bytes` that were charged were no payload.
+    pub fn refund(&mut self, bytes: usize) {
+        if self.shaper.0.limits.load(Ordering::Relaxed) {
+            self.credit += bytes as i64;
+        }
+    }
+
+    fn collect(&mut self) {
+        let granted = self.waiter.granted.swap(0, Ordering::AcqRel);
+        if granted > 0 {
+            self.queued = false;
+            self.credit += i64::from(granted);
+        }
+    }
+
+    fn ask(&mut self, want: u32) {
+        let now = self.shaper.0.clock.now();
+        let owed = u32::try_from(-self.credit.min(0)).unwrap_or(u32::MAX);
+        let mut state = self.shaper.state();
+        if state.limiter.is_unlimited(self.torrent, self.direction) {
+            self.credit = i64::from(want);
+            return;
+        }
+        let id = *self.id.get_or_insert_with(|| state.limiter.open(self.torrent, self.direction));
+        // Until the debt is paid nothing moves, so ask for it and what is wanted beyond.
+        match state.limiter.request(now, id, owed.saturating_add(want)) {
+            Grant::Granted(n) => self.credit += i64::from(n),
+            Grant::Queued => {
+                self.queued = true;
+                state.waiting.insert(id, self.waiter.clone());
+                drop(state);
+                self.shaper.0.changed.notify_one();
+            }
+        }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        let Some(id) = self.id else { return };
+        self.collect();
+        let mut state = self.shaper.state();
+        if let Ok(unused) = u32::try_from(self.credit) {
+            state.limiter.give_back(id, unused);
+        }
+        state.waiting.remove(&id);
+        state.limiter.close(id);
+    }
+}

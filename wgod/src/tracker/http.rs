@@ -1,0 +1,263 @@
+//! Trackers over HTTP and HTTPS: one GET, its body or why there is none (BEP 3, 48).
+//!
+//! A thin wrapper of `reqwest`: one client for each address family, since an announce is to reach the
+//! tracker from both (BEP 7) and a pooled connection is of one. The URLs and the bodies are
+//! `wgo_proto`'s.
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::redirect::{Action, Attempt, Policy};
+use reqwest::{Client, Response};
+use rustls::{ClientConfig, RootCertStore};
+use wgo_proto::compact::Family;
+use wgo_proto::tracker::{self as proto, MAX_INTERVAL};
+
+use super::resolve::{Resolver, family_name, family_of};
+use super::target::{Protocol, Target};
+use super::{Settings, TrackerError};
+
+/// What trackers see. Some of them admit clients by it.
+const USER_AGENT: &str = concat!("wgod/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of a body at most, unpacked. A thousand peers take 18 KB, in the old form of dictionaries
+/// 100 KB; a scrape is smaller.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Redirects followed for one request.
+const MAX_REDIRECTS: usize = 5;
+
+/// Connections kept for the next announce to the same tracker, and for how long: a daemon with
+/// hundreds of torrents at one tracker announces every few seconds.
+const IDLE_PER_TRACKER: usize = 2;
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// The HTTP clients of one daemon.
+pub(super) struct Http {
+    v4: FamilyClient,
+    v6: FamilyClient,
+    has_authorities: bool,
+    timeout: Duration,
+    connect_timeout: Duration,
+}
+
+/// A client that connects by one address family.
+struct FamilyClient {
+    client: Client,
+    local: Option<IpAddr>,
+}
+
+impl Http {
+    /// Certificates will be judged by `authorities`.
+    pub(super) fn new(
+        settings: &Settings,
+        resolver: &Arc<Resolver>,
+        authorities: RootCertStore,
+    ) -> Result<Http, TrackerError> {
+        let has_authorities = !authorities.is_empty();
+        let failed = |why: String| TrackerError::Client { why };
+        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|err| failed(err.to_string()))?
+            .with_root_certificates(authorities)
+            .with_no_client_auth();
+        let client = |family| {
+            let local = settings.local(family);
+            let client = Client::builder()
+                .user_agent(USER_AGENT)
+                .tls_backend_preconfigured(tls.clone())
+                .http1_only()
+                .no_proxy()
+                // The passkey in our URL is none of the business of where we are redirected to.
+                .referer(false)
+                .redirect(Policy::custom(follow))
+                .connect_timeout(settings.connect_timeout)
+                .pool_max_idle_per_host(IDLE_PER_TRACKER)
+                .pool_idle_timeout(IDLE_TIME)
+                .local_address(local)
+                .dns_resolver(FamilyResolver { family, resolver: resolver.clone() })
+                .build();
+            client
+                .map(|client| FamilyClient { client, local })
+                .map_err(|err| failed(chain(&err.without_url())))
+        };
+        Ok(Http {
+            v4: client(Family::V4)?,
+            v6: client(Family::V6)?,
+            has_authorities,
+            timeout: settings.http_timeout,
+            connect_timeout: settings.connect_timeout,
+        })
+    }
+
+    /// The body of a successful answer to GET `url`, asked by `family` from the host of `target`.
+    pub(super) async fn get(
+        &self,
+        target: &Target,
+        family: Family,
+        url: &str,
+    ) -> Result<Vec<u8>, TrackerError> {
+        if target.protocol == Protocol::Https && !self.has_authorities {
+            return Err(TrackerError::NoAuthorities { host: target.host.clone() });
+        }
+        let by = match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        };
+        let whole = async {
+            let explain = |err| self.explain(err, target, by.local);
+            let mut response = by.client.get(url).send().await.map_err(explain)?;
+            let body = read(&mut response, explain).await?;
+            match response.status() {
+                status if status.is_success() => Ok(body),
+                _ => Err(unsuccessful(&response, &body)),
+            }
+        };
+        let timed_out =
+            |_| TrackerError::TimedOut { after: self.timeout, doing: "waiting for the whole answer" };
+        tokio::time::timeout(self.timeout, whole).await.map_err(timed_out)?
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_authorities(&self) -> bool {
+        self.has_authorities
+    }
+
+    /// Translates what `reqwest` says; its own text and its `Debug` may hold the URL.
+    fn explain(&self, err: reqwest::Error, target: &Target, local: Option<IpAddr>) -> TrackerError {
+        let host = || target.host.clone();
+        let err = err.without_url();
+        if let Some(ours) = find::<TrackerError>(&err) {
+            return ours.clone();
+        }
+        if let Some(tls) = find::<rustls::Error>(&err) {
+            return TrackerError::Tls { host: host(), why: tls.to_string() };
+        }
+        if err.is_connect() {
+            if err.is_timeout() {
+                return TrackerError::TimedOut { after: self.connect_timeout, doing: "connecting" };
+            }
+            if let Some(source) = find::<io::Error>(&err) {
+                // An `io::Error` can't be cloned; its kind and its text are what people read.
+                let source = source.raw_os_error().map_or_else(
+                    || io::Error::new(source.kind(), source.to_string()),
+                    io::Error::from_raw_os_error,
+                );
+                return TrackerError::Connect { host: host(), local, source: Arc::new(source) };
+            }
+        }
+        TrackerError::Broken { why: chain(&err) }
+    }
+}
+
+/// The body, unpacked; given up as soon as it is too long, or says that it will be.
+async fn read(
+    response: &mut Response,
+    explain: impl Fn(reqwest::Error) -> TrackerError,
+) -> Result<Vec<u8>, TrackerError> {
+    let too_large = || TrackerError::TooLarge { limit: MAX_BODY };
+    if response.content_length().is_some_and(|len| len > MAX_BODY as u64) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(&explain)? {
+        if body.len() + part.len() > MAX_BODY {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body)
+}
+
+/// What an answer with a status other than success means. Many trackers give their reason in bencode
+/// all the same.
+fn unsuccessful(response: &Response, body: &[u8]) -> TrackerError {
+    match proto::http::decode_announce(body) {
+        Err(refused @ proto::TrackerError::Refused { .. }) => refused.into(),
+        // Redirects that could be followed have been, or were refused with a reason.
+        _ if matches!(response.status().as_u16(), 301..=303 | 307 | 308) => {
+            let why = format!("status {} without a usable Location", response.status().as_u16());
+            TrackerError::Redirect { why }
+        }
+        _ => TrackerError::Status {
+            status: response.status().as_u16(),
+            reason: response.status().canonical_reason(),
+            retry: retry_after(response.headers()),
+        },
+    }
+}
+
+/// `Retry-After` in seconds; its other form, a date, depends on clocks that agree.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(MAX_INTERVAL)).filter(|wait| !wait.is_zero())
+}
+
+/// Follows a redirect, if it is one of the first few and leads to HTTP.
+fn follow(attempt: Attempt<'_>) -> Action {
+    let refused = |why| TrackerError::Redirect { why };
+    // The first of `previous` is the request itself.
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error(refused(format!("more than {MAX_REDIRECTS} in a row")));
+    }
+    match attempt.url().scheme() {
+        "http" | "https" => attempt.follow(),
+        other => {
+            let why = format!("to {other}:, neither http: nor https:");
+            attempt.error(refused(why))
+        }
+    }
+}
+
+/// Gives a client the addresses of its family only.
+struct FamilyResolver {
+    family: Family,
+    resolver: Arc<Resolver>,
+}
+
+impl Resolve for FamilyResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (family, resolver) = (self.family, self.resolver.clone());
+        Box::pin(async move {
+            let ips = resolver.resolve(name.as_str()).await?;
+            let wanted = ips.iter().copied().filter(|&ip| family_of(ip) == family);
+            // Port 0 stands for the URL's.
+            let addresses: Vec<_> = wanted.map(|ip| SocketAddr::new(ip, 0)).collect();
+            if addresses.is_empty() {
+                let host = name.as_str().to_owned();
+                return Err(TrackerError::NoAddress { host, wanted: family_name(family) }.into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The first error of type `E` below `err`.
+fn find<'a, E: Error + 'static>(err: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    causes(err).find_map(|cause| cause.downcast_ref())
+}
+
+/// The causes of an error as one text, the outermost of which says nothing.
+fn chain(err: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<_> = causes(err).map(ToString::to_string).collect();
+    if texts.len() > 1 {
+        texts.remove(0);
+    }
+    // One that wraps another often repeats its text.
+    texts.dedup();
+    texts.join(": ")
+}
+
+/// An error and its causes. An `io::Error` hides the error that it wraps from `source`.
+fn causes<'a>(err: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(err), |&err| {
+        match err.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => err.source(),
+        }
+    })
+}

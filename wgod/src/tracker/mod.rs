@@ -1,0 +1,375 @@
+//! The drivers of trackers over HTTP, HTTPS and UDP (BEP 3, 7, 15, 41, 48): one announce or scrape out,
+//! one answer back.
+//!
+//! Whom to ask and when is `wgo_core`'s decision, the bytes are `wgo_proto`'s. [`Trackers`] is one for
+//! the daemon; its callers are the tasks that carry out a torrent's actions. An announce lives in its
+//! caller's future and ends when that is dropped, wherever it is.
+//!
+//! A tracker that has addresses of both families is asked by IPv4 first, then by IPv6 (BEP 7), for it
+//! sees no other address of ours than the one we come from; the answers become one. Addresses in
+//! `network.ip` are used as the source, the first of each family; a family without any is left out.
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use wgo_proto::compact::Family;
+use wgo_proto::tracker::http::{self as http_form, AnnounceQuery};
+use wgo_proto::tracker::udp::{self as udp_form, Request};
+use wgo_proto::tracker::{AnnounceReply, MAX_PEERS, SwarmCounts};
+use wgo_proto::units::WireHash;
+
+mod error;
+mod gate;
+mod http;
+mod resolve;
+mod target;
+#[cfg(test)]
+mod tests;
+mod transactions;
+mod udp;
+
+pub use error::TrackerError;
+pub use target::shown;
+
+use gate::Gate;
+use http::Http;
+use resolve::{Resolver, family_name, family_of};
+use target::{Protocol, Target};
+use udp::Udp;
+
+/// How long the second family may take after the first has answered: its answer matters to peers of that
+/// family, but the first one's peers are waiting to be tried.
+const SECOND_FAMILY: Duration = Duration::from_secs(5);
+
+/// How the drivers behave. The defaults are right for a daemon, other values are for tests.
+///
+/// However an announce goes, it is over within `turn_timeout`, `resolve_timeout`, and the larger of twice
+/// `http_timeout` and `udp_timeout`: 110 s, less than the 120 s that `wgo_core` waits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Addresses to send from, `network.ip`; none leaves it to the system.
+    pub local: Vec<IpAddr>,
+    /// Requests to one tracker at once.
+    pub per_tracker: usize,
+    /// HTTP requests at once. A tracker that never answers has `per_tracker` of them.
+    pub http_requests: usize,
+    /// UDP requests at once. They cost little, and many public trackers are dead.
+    pub udp_requests: usize,
+    /// How long to wait for a turn among those.
+    pub turn_timeout: Duration,
+    /// How long to wait for the name server.
+    pub resolve_timeout: Duration,
+    /// How long a connection may take, TLS included.
+    pub connect_timeout: Duration,
+    /// How long an HTTP request may take in all, to the last byte.
+    pub http_timeout: Duration,
+    /// How long to wait for a UDP answer before the first retransmission; doubled each time (BEP 15).
+    pub udp_first_wait: Duration,
+    /// How long a UDP request may take in all. BEP 15 would go on for more than an hour.
+    pub udp_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            local: Vec::new(),
+            per_tracker: 4,
+            http_requests: 64,
+            udp_requests: 1024,
+            turn_timeout: Duration::from_secs(40),
+            resolve_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            http_timeout: Duration::from_secs(30),
+            udp_first_wait: Duration::from_secs(15),
+            udp_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Settings {
+    /// The address to send from, by family.
+    fn local(&self, family: Family) -> Option<IpAddr> {
+        self.local.iter().copied().find(|&ip| family_of(ip) == family)
+    }
+
+    /// Whether the operator lets us use this family.
+    fn allows(&self, family: Family) -> bool {
+        self.local.is_empty() || self.local(family).is_some()
+    }
+}
+
+/// The way to all trackers. Cheap to clone; one for the daemon.
+#[derive(Clone)]
+pub struct Trackers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    resolver: Arc<Resolver>,
+    http: Http,
+    http_gate: Arc<Gate>,
+    udp: Udp,
+    udp_gate: Arc<Gate>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    /// Ends the tasks when the last clone goes without [`Trackers::stop`].
+    _stop: DropGuard,
+}
+
+impl Trackers {
+    /// Sets the drivers up; reads the system's certificate authorities from disk. Sockets are opened when
+    /// first needed. Must be called inside the runtime.
+    pub fn start(settings: Settings) -> Result<Trackers, TrackerError> {
+        Trackers::with_authorities(settings, system_authorities())
+    }
+
+    fn with_authorities(settings: Settings, authorities: RootCertStore) -> Result<Trackers, TrackerError> {
+        let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+        let resolver = Resolver::new(settings.resolve_timeout);
+        let gate = |requests| Gate::new(settings.per_tracker, requests, settings.turn_timeout);
+        let inner = Inner {
+            http: Http::new(&settings, &resolver, authorities)?,
+            http_gate: gate(settings.http_requests),
+            udp: Udp::new(&settings, tasks.clone(), stopping.clone()),
+            udp_gate: gate(settings.udp_requests),
+            resolver,
+            tasks,
+            _stop: stopping.clone().drop_guard(),
+            stopping,
+            settings,
+        };
+        Ok(Trackers { inner: Arc::new(inner) })
+    }
+
+    /// Announces to the tracker at `url` and returns what it answers. Over UDP only the IPv4 address of
+    /// `query` can be told, and no `tracker_id`.
+    pub async fn announce(
+        &self,
+        url: &str,
+        query: &AnnounceQuery<'_>,
+    ) -> Result<AnnounceReply, TrackerError> {
+        let target = Target::parse(url)?;
+        let result = self.unless_stopping(self.inner.announce(&target, url, query)).await;
+        match &result {
+            Ok(reply) => tracing::debug!(tracker = %target, peers = reply.peers.len(), "announced"),
+            Err(err) => tracing::debug!(tracker = %target, error = %err, "announce failed"),
+        }
+        result
+    }
+
+    /// Asks the tracker at `url` for the size of swarms: one for each of `hashes`, in order, `None` where
+    /// it says nothing. Of more than [`MAX_SCRAPE`](udp_form::MAX_SCRAPE) hashes only the first count over
+    /// UDP.
+    pub async fn scrape(
+        &self,
+        url: &str,
+        hashes: &[WireHash],
+    ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
+        let target = Target::parse(url)?;
+        self.unless_stopping(self.inner.scrape(&target, url, hashes)).await
+    }
+
+    /// Ends everything under way with [`TrackerError::Stopping`], and all that is asked from now on.
+    pub async fn stop(&self) {
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    async fn unless_stopping<T>(
+        &self,
+        work: impl Future<Output = Result<T, TrackerError>>,
+    ) -> Result<T, TrackerError> {
+        self.inner.stopping.run_until_cancelled(work).await.unwrap_or(Err(TrackerError::Stopping))
+    }
+}
+
+impl Inner {
+    async fn announce(
+        &self,
+        target: &Target,
+        url: &str,
+        query: &AnnounceQuery<'_>,
+    ) -> Result<AnnounceReply, TrackerError> {
+        let _turn = self.gate(target).turn(target.to_string()).await?;
+        let addresses = self.addresses(target).await?;
+        let share = self.settings.udp_timeout / u32::try_from(addresses.len()).unwrap_or(1);
+        let mut merged: Option<Result<AnnounceReply, TrackerError>> = None;
+        for ip in addresses {
+            let ask = self.announce_to(target, ip, share, url, query);
+            let answer = match &merged {
+                Some(Ok(_)) => {
+                    let late = TrackerError::TimedOut { after: SECOND_FAMILY, doing: "asking by IPv6 too" };
+                    tokio::time::timeout(SECOND_FAMILY, ask).await.unwrap_or(Err(late))
+                }
+                _ => ask.await,
+            };
+            if let Err(err) = &answer {
+                let family = family_name(family_of(ip));
+                tracing::debug!(tracker = %target, family, error = %err, "no answer to an announce");
+            }
+            merged = Some(match merged {
+                None => answer,
+                Some(first) => merge(first, answer),
+            });
+        }
+        let result = merged.unwrap_or(Err(TrackerError::Stopping));
+        self.blame(target, &result);
+        result
+    }
+
+    async fn announce_to(
+        &self,
+        target: &Target,
+        ip: IpAddr,
+        udp_limit: Duration,
+        url: &str,
+        query: &AnnounceQuery<'_>,
+    ) -> Result<AnnounceReply, TrackerError> {
+        if target.protocol != Protocol::Udp {
+            let body = self.http.get(target, family_of(ip), &http_form::announce_url(url, query)).await?;
+            return Ok(http_form::decode_announce(&body)?);
+        }
+        let own_ip = query.ip.into_iter().chain(query.ipv4.map(IpAddr::V4)).find_map(|ip| match ip {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        });
+        let url_data = Some(udp_form::url_data(url)).filter(|data| !data.is_empty());
+        let request = |connection, transaction| Request::Announce {
+            connection,
+            transaction,
+            announce: query.announce.clone(),
+            // Over IPv6 the field means nothing (BEP 15).
+            ip: own_ip.filter(|_| ip.is_ipv4()),
+            url_data: url_data.map(|data| data.as_bytes().to_vec()),
+        };
+        let answer = self.udp.ask((ip, target.port).into(), udp_limit, request).await?;
+        Ok(answer.response.into_announce(answer.transaction)?)
+    }
+
+    /// The size of a swarm doesn't depend on who asks: the second family is only asked if the first fails.
+    async fn scrape(
+        &self,
+        target: &Target,
+        url: &str,
+        hashes: &[WireHash],
+    ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
+        let _turn = self.gate(target).turn(target.to_string()).await?;
+        let addresses = self.addresses(target).await?;
+        let share = self.settings.udp_timeout / u32::try_from(addresses.len()).unwrap_or(1);
+        let mut failure = TrackerError::Stopping;
+        for ip in addresses {
+            match self.scrape_from(target, ip, share, url, hashes).await {
+                Ok(counts) => return Ok(counts),
+                Err(err) => failure = telling(failure, err),
+            }
+        }
+        let result = Err(failure);
+        self.blame(target, &result);
+        result
+    }
+
+    async fn scrape_from(
+        &self,
+        target: &Target,
+        ip: IpAddr,
+        udp_limit: Duration,
+        url: &str,
+        hashes: &[WireHash],
+    ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
+        if target.protocol != Protocol::Udp {
+            let url = http_form::scrape_url(url, hashes).ok_or(TrackerError::NoScrape)?;
+            let body = self.http.get(target, family_of(ip), &url).await?;
+            return Ok(http_form::decode_scrape(&body, hashes)?);
+        }
+        let request =
+            |connection, transaction| Request::Scrape { connection, transaction, hashes: hashes.to_vec() };
+        let answer = self.udp.ask((ip, target.port).into(), udp_limit, request).await?;
+        let mut counts: Vec<_> =
+            answer.response.into_scrape(answer.transaction)?.into_iter().map(Some).collect();
+        counts.resize(hashes.len(), None);
+        Ok(counts)
+    }
+
+    fn gate(&self, target: &Target) -> &Arc<Gate> {
+        if target.protocol == Protocol::Udp { &self.udp_gate } else { &self.http_gate }
+    }
+
+    /// The first address of each family that we may use, IPv4 before IPv6; never none.
+    async fn addresses(&self, target: &Target) -> Result<Vec<IpAddr>, TrackerError> {
+        let all = self.resolver.resolve(&target.host).await?;
+        let first = |family| all.iter().copied().find(|&ip| family_of(ip) == family);
+        let allowed = [Family::V4, Family::V6].into_iter().filter(|&family| self.settings.allows(family));
+        let usable: Vec<_> = allowed.filter_map(first).collect();
+        if usable.is_empty() {
+            let wanted = if self.settings.allows(Family::V4) { Family::V4 } else { Family::V6 };
+            return Err(TrackerError::NoAddress { host: target.host.clone(), wanted: family_name(wanted) });
+        }
+        Ok(usable)
+    }
+
+    /// After a failure that another address might cure, the name is resolved anew.
+    fn blame<T>(&self, target: &Target, result: &Result<T, TrackerError>) {
+        if target.ip().is_none() && result.as_ref().err().is_some_and(TrackerError::blames_the_address) {
+            self.resolver.forget(&target.host);
+        }
+    }
+}
+
+/// What two families' results come to.
+fn merge(
+    first: Result<AnnounceReply, TrackerError>,
+    second: Result<AnnounceReply, TrackerError>,
+) -> Result<AnnounceReply, TrackerError> {
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok(join(first, second)),
+        (Ok(reply), Err(_)) | (Err(_), Ok(reply)) => Ok(reply),
+        (Err(first), Err(second)) => Err(telling(first, second)),
+    }
+}
+
+/// The failure that says more; the later one if it is at least as good.
+fn telling(first: TrackerError, second: TrackerError) -> TrackerError {
+    if first.weight() > second.weight() { first } else { second }
+}
+
+/// Two answers of one tracker to the same announce: the peers of both, and in doubt the longer time to
+/// wait and the larger count.
+fn join(first: AnnounceReply, second: AnnounceReply) -> AnnounceReply {
+    let mut peers = first.peers;
+    let room = MAX_PEERS.saturating_sub(peers.len());
+    peers.extend(second.peers.into_iter().take(room));
+    AnnounceReply {
+        interval: first.interval.max(second.interval),
+        min_interval: first.min_interval.max(second.min_interval),
+        counts: SwarmCounts {
+            seeders: first.counts.seeders.max(second.counts.seeders),
+            leechers: first.counts.leechers.max(second.counts.leechers),
+            completed: first.counts.completed.max(second.counts.completed),
+            downloaders: first.counts.downloaders.max(second.counts.downloaders),
+        },
+        peers,
+        tracker_id: first.tracker_id.or(second.tracker_id),
+        warning: first.warning.or(second.warning),
+        external_ip: first.external_ip.or(second.external_ip),
+    }
+}
+
+/// The authorities that the system trusts; without any, HTTPS trackers fail with an error that says so.
+fn system_authorities() -> RootCertStore {
+    let mut authorities = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (_, unreadable) = authorities.add_parsable_certificates(found.certs);
+    if unreadable > 0 || !found.errors.is_empty() {
+        let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
+        tracing::warn!(unreadable, ?errors, "some certificate authorities of the system can't be used");
+    }
+    if authorities.is_empty() {
+        tracing::warn!("no certificate authorities found: trackers over https: will fail");
+    }
+    authorities
+}

@@ -1,0 +1,137 @@
+//! Names to addresses, by the system's resolver, remembered for a while.
+//!
+//! Called before each announce by UDP or HTTP, and by the HTTP client for redirects.
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use wgo_proto::compact::Family;
+
+use super::TrackerError;
+
+/// How long an answer is used. The system doesn't tell its lifetime; five minutes is what most names of
+/// trackers have. A host that can't be reached is looked up again at once.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+/// Names remembered. When full, the ones that have expired go; if all are young, new ones aren't kept.
+const MAX_NAMES: usize = 1024;
+
+/// Look-ups at once: each holds a thread until the system's resolver gives up, the others wait.
+const MAX_LOOKUPS: usize = 16;
+
+/// The resolver of one daemon.
+pub(super) struct Resolver {
+    timeout: Duration,
+    lookups: Semaphore,
+    names: Mutex<HashMap<String, Name>>,
+}
+
+struct Name {
+    until: Instant,
+    ips: Arc<[IpAddr]>,
+}
+
+impl Resolver {
+    pub(super) fn new(timeout: Duration) -> Arc<Resolver> {
+        Arc::new(Resolver { timeout, lookups: Semaphore::new(MAX_LOOKUPS), names: Mutex::default() })
+    }
+
+    /// The addresses of `host`, in the system's order, never none.
+    pub(super) async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, TrackerError> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(Arc::new([ip]));
+        }
+        if let Some(ips) = self.remembered(host) {
+            return Ok(ips);
+        }
+        let lookup = async {
+            // Nobody closes the semaphore; without a permit the look-up would only be unbounded.
+            let _permit = self.lookups.acquire().await;
+            let found: std::io::Result<Vec<_>> =
+                tokio::net::lookup_host((host, 0)).await.map(Iterator::collect);
+            found
+        };
+        let timed_out = |_| TrackerError::ResolveTimedOut { host: host.to_owned(), after: self.timeout };
+        let found = tokio::time::timeout(self.timeout, lookup).await.map_err(timed_out)?;
+        let failed = |source| TrackerError::Resolve { host: host.to_owned(), source: Arc::new(source) };
+        let ips: Arc<[IpAddr]> = found.map_err(failed)?.iter().map(SocketAddr::ip).collect();
+        if ips.is_empty() {
+            return Err(failed(std::io::ErrorKind::NotFound.into()));
+        }
+        self.remember(host, &ips);
+        Ok(ips)
+    }
+
+    /// Makes the next look-up of `host` ask the system again.
+    pub(super) fn forget(&self, host: &str) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+    }
+
+    fn remembered(&self, host: &str) -> Option<Arc<[IpAddr]>> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.get(host).filter(|name| name.until > Instant::now()).map(|name| name.ips.clone())
+    }
+
+    fn remember(&self, host: &str, ips: &Arc<[IpAddr]>) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if names.len() >= MAX_NAMES {
+            names.retain(|_, name| name.until > now);
+        }
+        if names.len() < MAX_NAMES {
+            names.insert(host.to_owned(), Name { until: now + LIFETIME, ips: ips.clone() });
+        }
+    }
+}
+
+/// The family's name for people.
+pub(super) fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    }
+}
+
+/// The family of an address.
+pub(super) fn family_of(ip: IpAddr) -> Family {
+    if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_remembered_until_it_expires_or_is_forgotten() {
+        let resolver = Resolver::new(Duration::from_secs(60));
+        let ips = resolver.resolve("localhost").await.unwrap();
+        assert!(ips.iter().all(IpAddr::is_loopback) && !ips.is_empty());
+        let kept = resolver.remembered("localhost").expect("remembered");
+        assert!(Arc::ptr_eq(&ips, &kept));
+        assert!(resolver.remembered("other").is_none());
+        tokio::time::pause();
+        tokio::time::advance(LIFETIME).await;
+        assert!(resolver.remembered("localhost").is_none());
+        resolver.remember("localhost", &ips);
+        resolver.forget("localhost");
+        assert!(resolver.remembered("localhost").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_named_in_the_error() {
+        // RFC 6761 keeps this name from existing; without any name server it fails as well.
+        let err = Resolver::new(Duration::from_secs(60)).resolve("tracker.invalid").await.unwrap_err();
+        assert!(err.to_string().starts_with("cannot resolve tracker.invalid: "), "{err}");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let resolver = Resolver::new(Duration::ZERO);
+        let ips: Arc<[IpAddr]> = Arc::new([IpAddr::from([127, 0, 0, 1])]);
+        (0..MAX_NAMES + 10).for_each(|n| resolver.remember(&n.to_string(), &ips));
+        assert_eq!(resolver.names.lock().unwrap().len(), MAX_NAMES);
+    }
+}

@@ -1,0 +1,71 @@
+//! A tracker with addresses of both families is asked by both; what one lacks, the other gives.
+use std::sync::Arc;
+use std::time::Duration;
+
+use wgo_proto::tracker::{self as proto, AnnounceReply, SwarmCounts};
+
+use super::super::{Settings, TrackerError, join, merge};
+use super::fake_http::{Act, FakeHttp, body, ok};
+use super::{PASSKEY, ask, has_v6, loopback, peers, trackers};
+
+fn with(peers: Vec<std::net::SocketAddr>, secs: u64, seeders: u32) -> AnnounceReply {
+    let counts = SwarmCounts { seeders: Some(seeders), ..SwarmCounts::default() };
+    AnnounceReply { interval: Some(Duration::from_secs(secs)), peers, counts, ..AnnounceReply::default() }
+}
+
+#[tokio::test]
+async fn both_families_of_a_name_are_asked() {
+    if !has_v6("both_families_of_a_name_are_asked") {
+        return;
+    }
+    let addresses: Vec<_> = tokio::net::lookup_host("localhost:0").await.unwrap().collect();
+    if !addresses.iter().any(std::net::SocketAddr::is_ipv6) {
+        eprintln!("SKIPPED both_families_of_a_name_are_asked: localhost has no IPv6 address here");
+        return;
+    }
+    let six: Vec<_> = vec!["[2001:db8::1]:6881".parse().unwrap()];
+    let (four, sixes) = (body(&with(peers(), 900, 3)), body(&with(six.clone(), 1800, 1)));
+    let v4 = FakeHttp::start(loopback(false), move |_| Act::Send(ok(&four))).await;
+    let port = v4.address.port();
+    let url = format!("http://localhost:{port}/{PASSKEY}/announce");
+    // Nobody listens on the IPv6 side yet.
+    let trackers = trackers(Settings::default());
+    assert_eq!(ask(&trackers, &url).await.unwrap(), with(peers(), 900, 3));
+    let v6 = FakeHttp::start((loopback(true).ip(), port).into(), move |_| Act::Send(ok(&sixes))).await;
+    let all = [peers(), six].concat();
+    assert_eq!(ask(&trackers, &url).await.unwrap(), with(all, 1800, 3));
+    assert_eq!((v4.requests(), v6.requests()), (2, 1));
+    // With one of them configured, the other is left out.
+    let settings = Settings { local: vec!["::1".parse().unwrap()], ..Settings::default() };
+    assert_eq!(ask(&super::trackers(settings), &url).await.unwrap().counts.seeders, Some(1));
+    assert_eq!((v4.requests(), v6.requests()), (2, 2));
+}
+
+#[test]
+fn of_two_failures_the_one_that_says_more_is_told() {
+    let no_route = || TrackerError::Connect {
+        host: "t.example".into(),
+        local: None,
+        source: Arc::new(std::io::ErrorKind::NetworkUnreachable.into()),
+    };
+    let late = || TrackerError::TimedOut { after: Duration::from_secs(30), doing: "connecting" };
+    let refused = || {
+        let reason = "go away".to_owned();
+        TrackerError::Answer(proto::TrackerError::Refused { reason, retry: None })
+    };
+    let said = |first, second| merge(Err(first), Err(second)).unwrap_err().to_string();
+    assert_eq!(said(late(), no_route()), late().to_string());
+    assert_eq!(said(no_route(), late()), late().to_string());
+    assert_eq!(said(refused(), late()), refused().to_string());
+    assert_eq!(said(late(), refused()), refused().to_string());
+    assert!(merge(Err(refused()), Ok(with(peers(), 1, 1))).is_ok());
+    assert!(merge(Ok(with(peers(), 1, 1)), Err(refused())).is_ok());
+}
+
+#[test]
+fn joined_answers_keep_to_the_limit_of_peers() {
+    let many: Vec<_> = (1..=proto::MAX_PEERS as u16).map(|port| ([192, 0, 2, 1], port).into()).collect();
+    let joined = join(with(many.clone(), 1, 1), with(many, 2, 2));
+    assert_eq!(joined.peers.len(), proto::MAX_PEERS);
+    assert_eq!(joined.interval, Some(Duration::from_secs(2)));
+}

@@ -1,0 +1,280 @@
+//! Trackers over UDP (BEP 15, 41): connection ids, retransmission, and the sockets.
+//!
+//! All trackers share one socket for each address family, opened at first use and read by a task of
+//! ours. An announce runs in its caller's future; dropping that leaves nothing behind.
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wgo_proto::compact::Family;
+use wgo_proto::tracker::MAX_PEERS;
+use wgo_proto::tracker::udp::{Request, Response, transaction_of};
+
+use super::transactions::{ANSWERS_KEPT, Transaction, Transactions};
+use super::{Settings, TrackerError};
+
+/// How long a connection id may be used after it came (BEP 15).
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Connection ids kept. When full, the ones that have expired go; if all are good, new ones aren't kept
+/// and each further announce asks for its own.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Bytes of the longest answer of use: an announce's of [`MAX_PEERS`] over IPv6.
+const MAX_PACKET: usize = 20 + MAX_PEERS * Family::V6.entry_len();
+
+/// The pause of the reading task after the system failed to receive, so that it never spins.
+const AFTER_FAULT: Duration = Duration::from_millis(200);
+
+/// The UDP half of one daemon's trackers.
+pub(super) struct Udp {
+    v4: Mutex<Option<Arc<UdpSocket>>>,
+    v6: Mutex<Option<Arc<UdpSocket>>>,
+    local: [SocketAddr; 2],
+    first_wait: Duration,
+    transactions: Arc<Transactions>,
+    connections: Mutex<HashMap<SocketAddr, Connection>>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+#[derive(Clone, Copy)]
+struct Connection {
+    id: u64,
+    since: Instant,
+}
+
+/// An answer and the transaction that it belongs to.
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) transaction: u32,
+}
+
+impl Udp {
+    /// Tasks are tracked by `tasks` and end with `stopping`.
+    pub(super) fn new(settings: &Settings, tasks: TaskTracker, stopping: CancellationToken) -> Udp {
+        let v4 = settings.local(Family::V4).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let v6 = settings.local(Family::V6).unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+        Udp {
+            v4: Mutex::default(),
+            v6: Mutex::default(),
+            local: [SocketAddr::new(v4, 0), SocketAddr::new(v6, 0)],
+            first_wait: settings.udp_first_wait,
+            transactions: Arc::default(),
+            connections: Mutex::default(),
+            tasks,
+            stopping,
+        }
+    }
+
+    /// The answer of `tracker` to the request that `request` makes of a connection id and a
+    /// transaction, within `limit`.
+    pub(super) async fn ask(
+        &self,
+        tracker: SocketAddr,
+        limit: Duration,
+        request: impl Fn(u64, u32) -> Request,
+    ) -> Result<Answer, TrackerError> {
+        let timed_out = |_| TrackerError::TimedOut { after: limit, doing: "waiting for an answer by UDP" };
+        timeout(limit, self.converse(tracker, request)).await.map_err(timed_out)?
+    }
+
+    /// Sends what is due next, a connect or the request itself, until the request is answered. What isn't
+    /// answered is sent again, each time after twice the wait (BEP 15).
+    async fn converse(
+        &self,
+        tracker: SocketAddr,
+        request: impl Fn(u64, u32) -> Request,
+    ) -> Result<Answer, TrackerError> {
+        let socket = self.socket(Family::of(&tracker))?;
+        let (sender, mut answers) = mpsc::channel(ANSWERS_KEPT);
+        let open =
+            || self.transactions.open(tracker, &sender).map_err(|err| fault("get random numbers", err));
+        let mut talk = Talk { tracker, connect: open()?, request: open()?, connected: false };
+        let mut wait = self.first_wait;
+        let mut packet = Vec::new();
+        loop {
+            let connection = self.connection(tracker);
+            packet.clear();
+            match connection {
+                Some(id) => request(id, talk.request.id).encode(&mut packet),
+                None => {
+                    talk.connected = false;
+                    Request::Connect { transaction: talk.connect.id }.encode(&mut packet);
+                }
+            }
+            let unsent = |source| TrackerError::Connect {
+                host: tracker.ip().to_string(),
+                local: Some(self.local_of(Family::of(&tracker)).ip()).filter(|ip| !ip.is_unspecified()),
+                source: Arc::new(source),
+            };
+            socket.send_to(&packet, tracker).await.map_err(unsent)?;
+            let until = Instant::now() + wait;
+            let next = loop {
+                match timeout_at(until, answers.recv()).await {
+                    Ok(Some(packet)) => match self.heed(&mut talk, &packet)? {
+                        None => {}
+                        news => break news,
+                    },
+                    // We hold a sender: the channel can't have ended.
+                    Ok(None) => return Err(TrackerError::Stopping),
+                    Err(_) => break None,
+                }
+            };
+            match next {
+                Some(News::Answered(answer)) => return Ok(answer),
+                Some(News::Connected) => wait = self.first_wait,
+                Some(News::StaleConnection) => {
+                    self.disconnect(tracker, connection);
+                    talk.request = open()?;
+                }
+                None => {
+                    wait = wait.saturating_mul(2);
+                    // A tracker that restarted may pass over the ids that it gave before.
+                    if !talk.connected {
+                        self.disconnect(tracker, connection);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes sense of one packet to one of our transactions; `None` if it brings nothing new.
+    fn heed(&self, talk: &mut Talk, packet: &[u8]) -> Result<Option<News>, TrackerError> {
+        let response = Response::decode(packet, Family::of(&talk.tracker))?;
+        if transaction_of(packet) == Some(talk.request.id) {
+            let stale = matches!(response, Response::Error { .. }) && !talk.connected;
+            let answer = Answer { response, transaction: talk.request.id };
+            return Ok(Some(if stale { News::StaleConnection } else { News::Answered(answer) }));
+        }
+        if talk.connected {
+            // The same again, to a connect that was sent twice.
+            return Ok(None);
+        }
+        let id = response.into_connect(talk.connect.id)?;
+        talk.connected = true;
+        self.keep(talk.tracker, Connection { id, since: Instant::now() });
+        Ok(Some(News::Connected))
+    }
+
+    /// The socket of a family, opened when first asked for.
+    fn socket(&self, family: Family) -> Result<Arc<UdpSocket>, TrackerError> {
+        let slot = match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(socket) = &*slot {
+            return Ok(socket.clone());
+        }
+        let local = self.local_of(family);
+        let opened = bind(local).and_then(UdpSocket::from_std);
+        let socket = Arc::new(
+            opened.map_err(|err| fault(&format!("open a UDP socket for trackers at {}", local.ip()), err))?,
+        );
+        self.tasks.spawn(receive(socket.clone(), self.transactions.clone(), self.stopping.clone()));
+        Ok(slot.insert(socket).clone())
+    }
+
+    fn local_of(&self, family: Family) -> SocketAddr {
+        let [v4, v6] = self.local;
+        match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        }
+    }
+
+    fn connection(&self, tracker: SocketAddr) -> Option<u64> {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections
+            .get(&tracker)
+            .filter(|kept| kept.since.elapsed() < CONNECTION_LIFETIME)
+            .map(|kept| kept.id)
+    }
+
+    fn keep(&self, tracker: SocketAddr, connection: Connection) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if connections.len() >= MAX_CONNECTIONS {
+            connections.retain(|_, kept| kept.since.elapsed() < CONNECTION_LIFETIME);
+        }
+        if connections.len() < MAX_CONNECTIONS {
+            connections.insert(tracker, connection);
+        }
+    }
+
+    /// Forgets the id that was used, not a newer one that another announce has got meanwhile.
+    fn disconnect(&self, tracker: SocketAddr, used: Option<u64>) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if connections.get(&tracker).map(|kept| kept.id) == used {
+            connections.remove(&tracker);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> usize {
+        self.transactions.len()
+    }
+}
+
+/// The transactions of one request: its own, and that of the connect before it.
+struct Talk {
+    tracker: SocketAddr,
+    connect: Transaction,
+    request: Transaction,
+    /// Whether the connection id in use was got by this very talk; an older one may be stale.
+    connected: bool,
+}
+
+/// What an answer changes.
+enum News {
+    /// The request is answered.
+    Answered(Answer),
+    /// There is a connection id now.
+    Connected,
+    /// The tracker refuses a request with an id from before, most likely for the id.
+    StaleConnection,
+}
+
+fn fault(what: &str, source: io::Error) -> TrackerError {
+    TrackerError::System { what: what.to_owned(), source: Arc::new(source) }
+}
+
+fn bind(local: SocketAddr) -> io::Result<StdSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, None)?;
+    if local.is_ipv6() {
+        // IPv4 has a socket of its own.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&local.into())?;
+    Ok(socket.into())
+}
+
+/// Hands what comes to those who wait for it, until told to stop.
+async fn receive(socket: Arc<UdpSocket>, transactions: Arc<Transactions>, stopping: CancellationToken) {
+    let mut packet = vec![0; MAX_PACKET];
+    let reading = async {
+        loop {
+            match socket.recv_from(&mut packet).await {
+                Ok((len, from)) => {
+                    if !transactions.deliver(from, packet.get(..len).unwrap_or(&packet)) {
+                        tracing::trace!(%from, len, "no answer that we wait for");
+                    }
+                }
+                Err(err) => {
+                    tracing::warn!(error = %err, "cannot receive from UDP trackers");
+                    tokio::time::sleep(AFTER_FAULT).await;
+                }
+            }
+        }
+    };
+    let _: Option<std::convert::Infallible> = stopping.run_until_cancelled(reading).await;
+}

@@ -1,0 +1,124 @@
+//! Byte streams to peers. Nothing outside this folder knows what carries them.
+//!
+//! A [`Transport`] reads into and writes from the caller's slices without waiting, and tells when it
+//! is ready; it owns no buffer. TCP is the only carrier now; uTP becomes a second variant.
+mod tcp;
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub use tcp::{Listener, bind_listener, dial};
+use tokio::net::TcpStream;
+
+/// One connection to a peer.
+#[derive(Debug)]
+pub enum Transport {
+    /// BEP 3.
+    Tcp(TcpStream),
+}
+
+/// What a [`Transport`] can do, or is wanted to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Bytes or the end have come.
+    pub read: bool,
+    /// Bytes can go.
+    pub write: bool,
+}
+
+impl Transport {
+    /// Waits until one of what is wanted is possible. With nothing wanted, waits for ever.
+    pub async fn ready(&self, want: Readiness) -> io::Result<Readiness> {
+        match self {
+            Transport::Tcp(stream) => tcp::ready(stream, want).await,
+        }
+    }
+
+    /// Reads what has come, in order, into `bufs`. 0 is the end of the stream;
+    /// [`io::ErrorKind::WouldBlock`] when nothing has come.
+    pub fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(stream) => stream.try_read_vectored(bufs),
+        }
+    }
+
+    /// Sends as much of `bytes` as there is room for.
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Fills `buf`, or fails after `limit`.
+    pub async fn read_exact(&self, mut buf: &mut [u8], limit: Duration) -> io::Result<()> {
+        let read = async {
+            while !buf.is_empty() {
+                self.ready(Readiness { read: true, write: false }).await?;
+                match self.try_read(&mut [IoSliceMut::new(buf)]) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(n) => buf = &mut std::mem::take(&mut buf)[n..],
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, read).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Sends all of `bytes`, or fails after `limit`.
+    pub async fn write_all(&self, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
+        let write = async {
+            while !bytes.is_empty() {
+                self.ready(Readiness { read: false, write: true }).await?;
+                match self.try_write(bytes) {
+                    Ok(n) => bytes = &bytes[n..],
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(limit, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The other end; a v4 address mapped into v6 is given as v4.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Transport::Tcp(stream) => stream.peer_addr().map(unmap),
+        }
+    }
+}
+
+/// The addresses that we use for connections of our own; empty: whatever the system chooses.
+#[derive(Clone, Debug, Default)]
+pub struct LocalAddrs(Vec<IpAddr>);
+
+impl LocalAddrs {
+    /// These.
+    pub fn new(ips: &[IpAddr]) -> LocalAddrs {
+        LocalAddrs(ips.to_vec())
+    }
+
+    /// The address to connect to `addr` from.
+    pub fn from(&self, addr: SocketAddr) -> Option<IpAddr> {
+        let mut same = self.0.iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4());
+        same.next().copied().filter(|ip| !ip.is_unspecified())
+    }
+
+    /// Whether connections to this family are allowed at all.
+    pub fn reaches(&self, addr: SocketAddr) -> bool {
+        self.0.is_empty() || self.0.iter().any(|ip| ip.is_ipv4() == addr.is_ipv4())
+    }
+
+    /// The addresses.
+    pub fn ips(&self) -> &[IpAddr] {
+        &self.0
+    }
+}
+
+/// The same address with a v4-mapped v6 address turned into the v4 one.
+pub fn unmap(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
