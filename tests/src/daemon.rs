@@ -299,3 +299,25 @@ impl Daemon {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 }
+
+impl Daemon {
+    /// What it says of itself, for a test that failed.
+    fn testify(&self) {
+        let client = self.client.with_timeout(Some(Duration::from_secs(3)));
+        let list = self.runtime.block_on(client.list(ListParams::default()));
+        for row in list.into_iter().flat_map(|list| list.torrents) {
+            let id = row.torrent.info_hash;
+            let params = ShowParams { id, files: false, peers: true, trackers: true, pieces: false };
+            eprintln!("{:#?}", self.runtime.block_on(client.show(params)));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let runs = self.process.as_mut().is_some_and(|process| process.ended().is_none());
+        if std::thread::panicking() && runs {
+            self.testify();
+        }
+    }
+}

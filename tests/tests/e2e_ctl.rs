@@ -76,7 +76,7 @@ fn bad_sources_fail_by_themselves() {
     assert!(ran.err.contains("bad.torrent") || ran.out.contains("bad.torrent"), "it names the file: {ran:?}");
     ctl::run(&set.daemon, &["add", bad, &set.path(&torrent)]).expect(5);
     assert_eq!(set.daemon.list().len(), 1, "the good one is in");
-    ctl::run(&set.daemon, &["add", "/no/such.torrent"]).expect(1);
+    ctl::run(&set.daemon, &["add", "/no/such.torrent"]).expect(2);
     ctl::run(&set.daemon, &["add", "magnet:?xt=urn:btih:zzzz"]).expect(1);
     ctl::run(&set.daemon, &["add"]).expect(2);
 }

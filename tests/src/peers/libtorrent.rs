@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::{Client, home, in_path};
 use crate::maker::Torrent;
+use crate::net::free_port;
 use crate::process::Process;
 
 const DRIVER: &str = include_str!("libtorrent_driver.py");
@@ -34,15 +35,15 @@ pub(super) fn python() -> Option<PathBuf> {
 impl Libtorrent {
     pub(super) fn start(python: &Path, ip: IpAddr) -> Libtorrent {
         let home = home("lt");
+        let addr = SocketAddr::new(ip, free_port(ip));
         let mut process = Process::spawn("libtorrent", python, &home.path().join("log"), |command| {
-            command.args(["-c", DRIVER, &ip.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.args(["-c", DRIVER, &addr.ip().to_string(), &addr.port().to_string()]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
         });
         let (requests, answers) = process.pipes();
-        let addr = SocketAddr::new(ip, 0);
         let mut peer =
             Libtorrent { addr, requests, answers: BufReader::new(answers), home, _process: process };
-        let port = peer.ask(&json!({"do": "port"})).as_u64().unwrap();
-        peer.addr.set_port(port as u16);
+        assert_eq!(peer.ask(&json!({"do": "ping"})), json!(addr.port()), "it listens");
         peer
     }
 

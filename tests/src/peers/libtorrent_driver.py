@@ -4,10 +4,11 @@ import sys
 
 import libtorrent as lt
 
-ip = sys.argv[1]
+ip, port = sys.argv[1:3]
+# It announces from each address that it listens on: one of IPv4 must be there for a tracker on IPv4.
+listen = "[%s]:%s,0.0.0.0:%s" % (ip, port, port) if ":" in ip else "%s:%s" % (ip, port)
 session = lt.session({
-    "listen_interfaces": ("[%s]:0" if ":" in ip else "%s:0") % ip,
-    "outgoing_interfaces": ip,
+    "listen_interfaces": listen,
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "enable_outgoing_utp": False, "enable_incoming_utp": False,
     "out_enc_policy": 2, "in_enc_policy": 2,
@@ -36,7 +37,7 @@ def complete(request):
     return bool(status.is_seeding)
 
 
-answers = {"port": lambda _: session.listen_port(), "add": add, "complete": complete}
+answers = {"ping": lambda _: session.listen_port(), "add": add, "complete": complete}
 for line in sys.stdin:
     wanted = json.loads(line)
     try:
