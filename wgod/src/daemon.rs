@@ -73,7 +73,7 @@ fn open_store(loaded: &Loaded) -> Result<(Store, Stored)> {
         std::fs::create_dir_all(parent)
             .with_context(|| format!("can't make the socket's folder {}", parent.display()))?;
     }
-    Ok(Store::open(Arc::new(RealDisk::default()), state_dir, socket)?)
+    Ok(Store::open(Arc::new(RealDisk), state_dir, socket)?)
 }
 
 /// A started daemon.
@@ -286,7 +286,7 @@ fn storage(config: &Config) -> Arc<Storage> {
         0 => defaults.threads,
         procs => procs as usize,
     };
-    Arc::new(Storage::new(Arc::new(RealDisk::default()), StorageLimits { threads, ..defaults }))
+    Arc::new(Storage::new(Arc::new(RealDisk), StorageLimits { threads, ..defaults }))
 }
 
 fn console(

@@ -1,7 +1,7 @@
 //! What every part of the shell shares: clock, buffers, storage, store, limits, and the way to the
 //! session's driver.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -9,10 +9,13 @@ use tokio_util::task::TaskTracker;
 use wgo_core::TorrentId;
 use wgo_core::piece_mgr::{BadBlocks, Complete, Spill};
 use wgo_core::swarm::PieceOutcome;
-use wgo_proto::{Block, PeerId, WireHash};
+use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
 
 use crate::clock::Clock;
-use crate::files::{BlockBuf, BufPool, DiskError, Done, Job, ReadOutcome, Storage, StoreOutcome, wire_len};
+use crate::files::{
+    BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, Done, Job, ReadOutcome, Storage,
+    StoreOutcome, wire_len,
+};
 use crate::registry::Registry;
 use crate::session::Event;
 use crate::shaper::Shaper;
@@ -122,8 +125,35 @@ impl Engine {
         let out = Vec::with_capacity(wire_len(blocks));
         let job = Job::Read { torrent: torrent.files.clone(), blocks: blocks.to_vec(), out, done };
         // A connection has one read under way at most, so the queue is bounded by the connections.
-        self.storage.submit_now(job);
+        match blocks.first().filter(|block| torrent.is_unverified(block.piece)) {
+            Some(block) => self.hash_first(torrent, block.piece, job),
+            None => self.storage.submit_now(job),
+        }
         receiver
+    }
+
+    /// Hashes a piece that a quick check believed, then does `job`. A wrong one puts the whole torrent in
+    /// doubt: everything is hashed.
+    fn hash_first(self: &Arc<Self>, torrent: &Arc<Torrent>, piece: PieceIndex, job: Job) {
+        let good = Arc::new(AtomicBool::new(false));
+        let (engine, owner, verdict) = (self.clone(), torrent.clone(), good.clone());
+        let done = Done::new(move |outcome: CheckOutcome| match outcome {
+            // The torrent ends; the read goes with the job.
+            CheckOutcome::Cancelled => {}
+            CheckOutcome::Finished(_) if verdict.load(Ordering::Acquire) => {
+                owner.verified(piece);
+                engine.storage.submit_now(job);
+            }
+            // Not read is not wrong: a mount may be missing.
+            CheckOutcome::Finished(Some(error)) => engine.report_disk_error(owner.id, error),
+            CheckOutcome::Finished(None) => engine.tell(Event::Doubt(owner.id, piece)),
+        });
+        let on_checked = move |verdicts: &[Checked]| {
+            good.store(verdicts.iter().all(|verdict| verdict.good), Ordering::Release);
+        };
+        let pieces = CheckPieces::List(Arc::new([piece]));
+        let check = Check::new(torrent.files.clone(), pieces, Box::new(on_checked), Arc::default(), done);
+        self.storage.submit_now(Job::Check(Arc::new(check)));
     }
 
     /// Calls a Swarm; one that is broken is stopped.

@@ -90,6 +90,8 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
                     greeting.fetch_sub(1, Ordering::Relaxed);
                 });
             }
+            // It ended while it waited for us: the next is no worse for it.
+            Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept; trying on");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -98,6 +100,11 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
     }
     tasks.close();
     tasks.wait().await;
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected)
 }
 
 /// Shakes hands and gives the connection to a task of its torrent.

@@ -3,6 +3,7 @@
 //! Written by the session's driver, read by whoever accepts a connection. A leaf lock: nothing else is
 //! locked under it.
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
@@ -43,9 +44,13 @@ impl Registry {
     }
 
     /// It answers no longer, and is not live.
-    pub fn remove(&self, id: TorrentId) {
+    pub fn remove(&self, id: TorrentId, hashes: &InfoHashes) {
         let mut tables = self.0.tables.write().unwrap_or_else(PoisonError::into_inner);
-        tables.by_hash.retain(|_, known| *known != id);
+        for hash in hashes.wire() {
+            if tables.by_hash.get(&hash) == Some(&id) {
+                tables.by_hash.remove(&hash);
+            }
+        }
         tables.live.remove(&id);
     }
 
@@ -79,8 +84,12 @@ impl Registry {
         tables.live.values().cloned().collect()
     }
 
-    /// The torrent's engine failed: the session stops it with an error.
+    /// The torrent's engine failed: the session stops it with an error. Told once for each Swarm,
+    /// however many calls find it so.
     pub fn report_broken(&self, torrent: &Torrent, _: Broken) {
+        if torrent.broken_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
         // The session only goes away at the end of the process.
         let _ = self.0.broken.send(torrent.id);
     }

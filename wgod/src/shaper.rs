@@ -88,8 +88,13 @@ impl Shaper {
         let now = self.0.clock.now();
         let mut state = self.state();
         state.limiter.remove_torrent(now, id);
-        state.limited.retain(|(torrent, _), _| *torrent != Some(id));
+        for direction in [Direction::Up, Direction::Down] {
+            state.limited.remove(&(Some(id), direction));
+        }
         self.0.limits.store(!state.limited.is_empty(), Ordering::Release);
+        drop(state);
+        // Flows that are about to end may still wait for a grant.
+        self.0.changed.notify_one();
     }
 
     /// The limit in force for the daemon or one torrent.
@@ -169,6 +174,19 @@ impl Flow {
         }
     }
 
+    /// Nothing can move at present, for reasons of its own: what was granted goes to others, so that
+    /// idle connections hoard nothing and none moves a hoard at once later.
+    pub fn rest(&mut self) {
+        if self.credit <= 0 {
+            return;
+        }
+        if let Some(id) = self.id {
+            let unused = u32::try_from(self.credit).unwrap_or(u32::MAX);
+            self.shaper.state().limiter.give_back(id, unused);
+        }
+        self.credit = 0;
+    }
+
     fn collect(&mut self) {
         let granted = self.waiter.granted.swap(0, Ordering::AcqRel);
         if granted > 0 {
@@ -202,8 +220,10 @@ impl Flow {
 impl Drop for Flow {
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
+        let shaper = self.shaper.clone();
+        // Under the lock, or a grant could come between.
+        let mut state = shaper.state();
         self.collect();
-        let mut state = self.shaper.state();
         if let Ok(unused) = u32::try_from(self.credit) {
             state.limiter.give_back(id, unused);
         }

@@ -1,10 +1,9 @@
-//! One task for the deadlines of every Swarm: a heap keyed by torrent.
+//! One task for the deadlines of every Swarm.
 //!
-//! An entry may be stale (its torrent was called earlier, or is gone); the call it leads to then does
-//! nothing. Entries are few: one or two for each live torrent.
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex, PoisonError};
+//! One deadline for each torrent, the earliest that was set. It may be stale (its torrent was called
+//! meanwhile, or is gone); the call it leads to then does nothing.
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -19,35 +18,56 @@ pub struct Timers(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    heap: Mutex<BinaryHeap<Reverse<(Time, TorrentId)>>>,
+    deadlines: Mutex<Deadlines>,
     earlier: Notify,
 }
 
+/// Bounded by the torrents: at most one deadline each, in both.
+#[derive(Default)]
+struct Deadlines {
+    in_order: BTreeSet<(Time, TorrentId)>,
+    of: HashMap<TorrentId, Time>,
+}
+
+impl Deadlines {
+    /// Whether it is the first of all now. A later one than is set is not: two callers may come in
+    /// either order.
+    fn set(&mut self, id: TorrentId, at: Time) -> bool {
+        match self.of.get(&id) {
+            Some(known) if *known <= at => return false,
+            Some(known) => _ = self.in_order.remove(&(*known, id)),
+            None => {}
+        }
+        self.of.insert(id, at);
+        self.in_order.insert((at, id));
+        self.in_order.first() == Some(&(at, id))
+    }
+
+    fn take_due(&mut self, now: Time, due: &mut Vec<TorrentId>) {
+        while let Some(&(at, id)) = self.in_order.first()
+            && at <= now
+        {
+            self.in_order.pop_first();
+            self.of.remove(&id);
+            due.push(id);
+        }
+    }
+}
+
 impl Timers {
-    /// `id` wants its `handle_timeout` at `at`.
+    /// `id` wants its `handle_timeout` at `at`, or when it already did, whichever is earlier.
     pub fn set(&self, id: TorrentId, at: Time) {
-        let mut heap = self.0.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = heap.peek().is_none_or(|Reverse((first, _))| at < *first);
-        heap.push(Reverse((at, id)));
-        drop(heap);
-        if first {
+        if self.deadlines().set(id, at) {
             self.0.earlier.notify_one();
         }
     }
 
-    fn next(&self) -> Option<Time> {
-        let heap = self.0.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        heap.peek().map(|Reverse((at, _))| *at)
+    fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
+        self.0.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_due(&self, now: Time, due: &mut Vec<TorrentId>) {
-        let mut heap = self.0.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(Reverse((at, id))) = heap.peek().copied()
-            && at <= now
-        {
-            heap.pop();
-            due.push(id);
-        }
+    fn next(&self) -> Option<Time> {
+        self.deadlines().in_order.first().map(|(at, _)| *at)
     }
 
     /// Runs deadlines until `stopping`.
@@ -65,9 +85,7 @@ impl Timers {
                 () = self.0.earlier.notified() => continue,
                 () = sleep => {}
             }
-            self.take_due(clock.now(), &mut due);
-            due.sort_unstable();
-            due.dedup();
+            self.deadlines().take_due(clock.now(), &mut due);
             for id in due.drain(..) {
                 let Some(torrent) = registry.live(id) else { continue };
                 match torrent.on_timer() {
@@ -77,5 +95,35 @@ impl Timers {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn at(secs: u64) -> Time {
+        Time::from_start(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn each_torrent_has_one_deadline_and_the_earliest_counts() {
+        let mut deadlines = Deadlines::default();
+        let (a, b) = (TorrentId(1), TorrentId(2));
+        assert!(deadlines.set(a, at(9)), "the first of all");
+        assert!(!deadlines.set(b, at(9)));
+        assert!(deadlines.set(b, at(4)));
+        assert!(!deadlines.set(b, at(6)), "one that comes late does not put it off");
+        for secs in (10..100).rev() {
+            deadlines.set(a, at(secs));
+        }
+        assert_eq!((deadlines.in_order.len(), deadlines.of.len()), (2, 2), "nothing stale is left");
+        let mut due = Vec::new();
+        deadlines.take_due(at(3), &mut due);
+        assert!(due.is_empty());
+        deadlines.take_due(at(9), &mut due);
+        assert_eq!(due, [b, a]);
+        assert!(deadlines.of.is_empty() && deadlines.set(a, at(50)), "and it can be set anew");
     }
 }

@@ -2,17 +2,19 @@
 //!
 //! Nothing else locks a Swarm. A call is short and never awaits; what it produced is delivered after
 //! the lock is released: peers are woken, actions go to the driver, the timer learns of an earlier
-//! deadline. A panic inside a call poisons this torrent only: it is reported and stopped.
+//! deadline. A panic inside a call ends this torrent only, not the caller: it is reported and stopped.
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wgo_core::swarm::{Action, Swarm};
 use wgo_core::{PeerKey, Time, TorrentId};
-use wgo_proto::WireHash;
 use wgo_proto::metainfo::Info;
+use wgo_proto::{Bitfield, PieceIndex, WireHash};
 
 use crate::clock::Clock;
 use crate::files::{BlockBuf, TorrentFiles};
@@ -45,10 +47,16 @@ pub struct Torrent {
     pub tasks: TaskTracker,
     /// Ends those tasks.
     pub stopping: CancellationToken,
+    /// The session was told that the Swarm panicked.
+    pub(crate) broken_told: AtomicBool,
     clock: Clock,
     actions: ActionSender,
     timers: Timers,
     state: Mutex<State>,
+    /// Whether `unverified` holds anything: nearly always not.
+    any_unverified: AtomicBool,
+    /// Pieces to be hashed before they are first served. A leaf lock.
+    unverified: Mutex<Bitfield>,
 }
 
 struct State {
@@ -57,6 +65,8 @@ struct State {
     wakers: HashMap<PeerKey, Arc<Notify>>,
     /// What the timer task knows.
     timer_at: Option<Time>,
+    /// A call panicked. The mutex is not poisoned by it, as the panic ends below the lock.
+    broken: bool,
     /// Scratch space.
     wakes: Vec<PeerKey>,
 }
@@ -71,13 +81,15 @@ pub struct Parts {
     pub info: Arc<Info>,
     /// Its files, open.
     pub files: Arc<TorrentFiles>,
+    /// Pieces that a quick check believed: each is hashed before it is first served.
+    pub unverified: Bitfield,
 }
 
 impl Torrent {
-    /// Puts a Swarm behind its lock. Its first deadline is told to `timers` at once.
+    /// Puts a Swarm behind its lock. It has no clock until [`arm`](Self::arm).
     pub fn new(parts: Parts, clock: Clock, actions: ActionSender, timers: Timers) -> Arc<Torrent> {
         let id = parts.swarm.id();
-        let torrent = Arc::new(Torrent {
+        Arc::new(Torrent {
             id,
             hash: parts.hash,
             span: crate::logging::torrent_span(id, &parts.info.name),
@@ -85,28 +97,34 @@ impl Torrent {
             files: parts.files,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
+            broken_told: AtomicBool::new(false),
             clock,
             actions,
             timers,
+            any_unverified: AtomicBool::new(!parts.unverified.is_empty()),
+            unverified: Mutex::new(parts.unverified),
             state: Mutex::new(State {
                 swarm: parts.swarm,
                 wakers: HashMap::new(),
                 timer_at: None,
+                broken: false,
                 wakes: Vec::new(),
             }),
-        });
-        // The first call tells the timers about the first deadline; a new Swarm can't be broken.
-        let _ = torrent.call(|_, _| ());
-        torrent
+        })
+    }
+
+    /// Tells the timers about the first deadline: once the registry names the torrent, or the timer task
+    /// might look for it too early, and never again.
+    pub fn arm(self: &Arc<Self>) {
+        // A new Swarm can't be broken.
+        let _ = self.call(|_, _| ());
     }
 
     /// Calls the Swarm, then delivers what the call produced.
     pub fn call<R>(self: &Arc<Self>, f: impl FnOnce(&mut Swarm<BlockBuf>, Time) -> R) -> Result<R, Broken> {
         let now = self.clock.now();
-        let mut state = self.state.lock().map_err(|_| Broken)?;
-        let result = f(&mut state.swarm, now);
-        #[cfg(debug_assertions)]
-        state.swarm.check_invariants();
+        let mut state = self.lock()?;
+        let result = self.guarded(&mut state, |swarm| f(swarm, now))?;
         if state.swarm.has_effects() {
             self.deliver(&mut state);
         }
@@ -125,11 +143,35 @@ impl Torrent {
     /// The timer task's call: does what is due and says when to come again.
     pub fn on_timer(self: &Arc<Self>) -> Result<Option<Time>, Broken> {
         let now = self.clock.now();
-        let mut state = self.state.lock().map_err(|_| Broken)?;
-        state.swarm.handle_timeout(now);
+        let mut state = self.lock()?;
+        self.guarded(&mut state, |swarm| swarm.handle_timeout(now))?;
         self.deliver(&mut state);
         state.timer_at = state.swarm.poll_timeout();
         Ok(state.timer_at)
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State>, Broken> {
+        self.state.lock().ok().filter(|state| !state.broken).ok_or(Broken)
+    }
+
+    /// Calls the Swarm. One that panics is never called again, and the timer task is sent to report it.
+    fn guarded<R>(
+        &self,
+        state: &mut State,
+        f: impl FnOnce(&mut Swarm<BlockBuf>) -> R,
+    ) -> Result<R, Broken> {
+        let swarm = &mut state.swarm;
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            let result = f(swarm);
+            #[cfg(debug_assertions)]
+            swarm.check_invariants();
+            result
+        }));
+        called.map_err(|_| {
+            state.broken = true;
+            self.timers.set(self.id, self.clock.now());
+            Broken
+        })
     }
 
     fn deliver(self: &Arc<Self>, state: &mut State) {
@@ -159,6 +201,28 @@ impl Torrent {
         if let Ok(mut state) = self.state.lock() {
             state.wakers.remove(&key);
         }
+    }
+
+    /// Whether the piece must be hashed before it is served.
+    pub fn is_unverified(&self, piece: PieceIndex) -> bool {
+        self.any_unverified.load(Ordering::Acquire) && self.unverified_pieces().get(piece.0)
+    }
+
+    /// The piece was hashed and is right.
+    pub fn verified(&self, piece: PieceIndex) {
+        let mut pieces = self.unverified_pieces();
+        pieces.clear(piece.0);
+        self.any_unverified.store(!pieces.is_empty(), Ordering::Release);
+    }
+
+    /// The pieces that were not hashed yet.
+    pub fn unverified(&self) -> Bitfield {
+        self.unverified_pieces().clone()
+    }
+
+    fn unverified_pieces(&self) -> MutexGuard<'_, Bitfield> {
+        // A panic can't leave a bit half-cleared.
+        self.unverified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The engine's clock.

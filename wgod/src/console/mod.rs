@@ -1,10 +1,11 @@
 //! Console: the control API's server side. Each method asks the session's driver or the settings and
 //! answers; what changes something is done by them, whether or not the caller waits.
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
@@ -24,8 +25,11 @@ use wgo_proto::metainfo::Metainfo;
 
 use crate::control::Control;
 use crate::engine::Engine;
+use crate::files::{DiskError, Done, Job, Space};
 use crate::session::{AddRequest, Command, SessionHandle, Verb};
 
+/// `status` waits so long for a file system's figures.
+const DISK_PATIENCE: Duration = Duration::from_millis(500);
 /// A disk operation that takes longer is shown as trouble.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// Changes are sent to subscribers this often at most.
@@ -131,24 +135,36 @@ impl Console {
         self.inner.session.ask(|reply| Command::Act(verb, params, reply)).await.ok_or_else(stopping)?
     }
 
-    fn disks(&self) -> Vec<Disk> {
-        let devices = self.inner.engine.storage.status();
-        devices
-            .into_iter()
-            .map(|device| Disk {
-                path: format!(
-                    "device {}:{}",
-                    rustix::fs::major(device.device),
-                    rustix::fs::minor(device.device)
-                ),
-                queue: device.waiting as u32,
-                error: device
-                    .oldest
-                    .filter(|age| *age >= HUNG_AFTER)
-                    .map(|age| format!("no answer for {} s", age.as_secs())),
-                ..Disk::default()
-            })
-            .collect()
+    /// The file systems that hold torrents. One that does not answer is
+    /// shown without figures.
+    async fn disks(&self, mut folders: BTreeMap<u64, PathBuf>) -> Vec<Disk> {
+        if folders.is_empty() {
+            folders.insert(0, self.inner.default_folder.clone());
+        }
+        let engine = &self.inner.engine;
+        let devices = engine.storage.status();
+        let mut disks = Vec::new();
+        for (number, folder) in folders {
+            let (sender, answer) = oneshot::channel();
+            let done = Done::new(move |room: Result<Space, DiskError>| drop(sender.send(room)));
+            engine.storage.submit_now(Job::FreeSpace { folder: folder.clone(), done });
+            let room = tokio::time::timeout(DISK_PATIENCE, answer).await;
+            let (space, failed) = match room {
+                Ok(Ok(Ok(space))) => (Some(space), None),
+                Ok(Ok(Err(error))) => (None, Some(error.to_string())),
+                Ok(Err(_)) | Err(_) => (None, Some("no answer".to_owned())),
+            };
+            let device = devices.iter().find(|device| device.device == number);
+            let hung = device.and_then(|d| d.oldest).filter(|age| *age >= HUNG_AFTER);
+            disks.push(Disk {
+                path: folder.display().to_string(),
+                free_bytes: space.map(|space| space.free),
+                size_bytes: space.map(|space| space.total),
+                queue: device.map_or(0, |d| d.waiting as u32),
+                error: hung.map(|age| format!("no answer for {} s", age.as_secs())).or(failed),
+            });
+        }
+        disks
     }
 }
 
@@ -215,7 +231,7 @@ impl ApiServer for Console {
             limits: self.inner.control.limits().await,
             torrents: glance.states,
             peers: self.inner.engine.connections.taken() as u32,
-            disks: self.disks(),
+            disks: self.disks(glance.folders).await,
             listen: self.inner.listen.clone(),
             port_state: PortState::Unknown,
         };

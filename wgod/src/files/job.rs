@@ -9,7 +9,7 @@ use super::buf::BlockBuf;
 use super::check::{Check, CheckOutcome};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::piece::{StoreOutcome, store, write_blocks};
-use super::place::free_space;
+use super::place::{Space, free_space};
 use super::prepare::prepare;
 use super::remove::{RemoveOutcome, remove};
 use super::sync::{Stamp, SyncOutcome, stat, sync};
@@ -137,8 +137,8 @@ pub enum Job {
     Remove { torrent: Arc<TorrentFiles>, done: Done<RemoveOutcome> },
     /// Makes durable what was stored, closes the files and lets go of the paths.
     Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
-    /// Bytes that can still be written to a folder, or to what will hold it.
-    FreeSpace { folder: PathBuf, done: Done<Result<u64, DiskError>> },
+    /// The room in a folder, or in what will hold it.
+    FreeSpace { folder: PathBuf, done: Done<Result<Space, DiskError>> },
 }
 
 impl Job {

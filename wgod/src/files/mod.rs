@@ -49,6 +49,7 @@ pub use disk::{BlockingDisk, Disk, Handle, Op};
 pub use error::{DiskError, DiskErrorKind, DiskOp};
 pub use job::{Done, Job, ReadOutcome, Unfinished};
 pub use piece::StoreOutcome;
+pub use place::Space;
 pub use real_disk::RealDisk;
 pub use refs::SecondWriter;
 pub use remove::RemoveOutcome;

@@ -73,9 +73,18 @@ pub(super) fn nearest<'a>(disk: &BlockingDisk, path: &'a Path) -> Result<(&'a Pa
     Err(DiskError::of_kind(DiskOp::Open, path, DiskErrorKind::Missing))
 }
 
-/// Bytes that can still be written to `folder`, or to what will hold it.
-pub(super) fn free_space(disk: &BlockingDisk, folder: &Path) -> Result<u64, DiskError> {
+/// Room on a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What can still be written.
+    pub free: u64,
+    /// In all.
+    pub total: u64,
+}
+
+/// The room in `folder`, or in what will hold it.
+pub(super) fn free_space(disk: &BlockingDisk, folder: &Path) -> Result<Space, DiskError> {
     let (_, handle) = nearest(disk, folder)?;
     let stat = disk.stat_fs(&handle).map_err(|e| DiskError::new(DiskOp::Stat, folder, &e))?;
-    Ok(stat.free)
+    Ok(Space { free: stat.free, total: stat.total })
 }

@@ -130,6 +130,11 @@ impl TorrentFiles {
         &self.base.folder
     }
 
+    /// The device that holds the folder (`st_dev`).
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
     /// Its metainfo.
     pub fn info(&self) -> &Info {
         &self.info

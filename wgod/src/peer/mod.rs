@@ -7,6 +7,7 @@ mod handshake;
 mod receive;
 mod send;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -63,20 +64,37 @@ pub async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, transport: Transpor
     let waker = Arc::new(Notify::new());
     torrent.set_waker(key, waker.clone());
     tracing::debug!(%addr, "connected");
+    let mut ending = Ending { torrent: torrent.clone(), key, addr, reason: None };
     let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
     let mut receiver = Receiver::new(flow(Direction::Down), torrent.info.layout.piece_count());
     let mut sender = Sender::new(flow(Direction::Up));
     let connection = Connection { engine: engine.clone(), torrent: torrent.clone(), key, transport, waker };
-    let reason = connection.serve(&mut receiver, &mut sender).await;
-    torrent.remove_waker(key);
-    let _closed = torrent.call(|swarm, now| {
-        let said = swarm.closing(key).unwrap_or_else(|| reason.clone());
-        match &said {
-            CloseReason::Fault(fault) => tracing::info!(%addr, %fault, "closed"),
-            _ => tracing::debug!(%addr, reason = %said, "closed"),
-        }
-        swarm.disconnect(now, key, reason);
-    });
+    ending.reason = Some(connection.serve(&mut receiver, &mut sender).await);
+}
+
+/// Tells the Swarm that a connection is over, however its task ends.
+struct Ending {
+    torrent: Arc<Torrent>,
+    key: PeerKey,
+    addr: SocketAddr,
+    reason: Option<CloseReason>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let (key, addr) = (self.key, self.addr);
+        // Without one the task was dropped, or panicked.
+        let reason = self.reason.take().unwrap_or(CloseReason::Stopped);
+        self.torrent.remove_waker(key);
+        let _closed = self.torrent.call(|swarm, now| {
+            let said = swarm.closing(key).unwrap_or_else(|| reason.clone());
+            match &said {
+                CloseReason::Fault(fault) => tracing::info!(%addr, %fault, "closed"),
+                _ => tracing::debug!(%addr, reason = %said, "closed"),
+            }
+            swarm.disconnect(now, key, reason);
+        });
+    }
 }
 
 impl Connection {

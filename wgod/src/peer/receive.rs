@@ -5,7 +5,9 @@
 //! way is read straight into its buffer, in the same system call.
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
+use std::time::Duration;
 
+use wgo_core::Time;
 use wgo_core::peer::{CloseReason, PeerFault};
 use wgo_core::piece_mgr::Complete;
 use wgo_proto::wire::{Frame, Limits, next_frame};
@@ -19,6 +21,10 @@ use crate::shaper::Flow;
 const SCRATCH_LEN: usize = 128 * 1024;
 /// Bytes after which a connection that still has more lets others go first.
 const TURN: usize = 512 * 1024;
+/// A message of which so much has come is gathered before it is looked at again.
+const LONG_MESSAGE: usize = 16 * 1024;
+/// The Swarm is told this often that a block is on its way.
+const HEARD_INTERVAL: Duration = Duration::from_secs(10);
 /// Under a limit, so much is read beyond what was granted, to find the messages between the blocks.
 const READ_AHEAD: usize = 64;
 
@@ -42,6 +48,10 @@ pub(super) struct Receiver {
     incoming: Incoming,
     /// The beginning of a message that has not come whole. Bounded by `limits`.
     pending: Vec<u8>,
+    /// Bytes that `pending` must hold before anything can be said of it.
+    need: usize,
+    /// When the Swarm was last told that a part of a block came.
+    heard_told_at: Time,
     /// Pieces that became complete in this turn.
     complete: Vec<Complete<BlockBuf>>,
 }
@@ -53,6 +63,8 @@ impl Receiver {
             limits: Limits::new(Some(pieces)),
             incoming: Incoming::Frame,
             pending: Vec::new(),
+            need: 0,
+            heard_told_at: Time::ZERO,
             complete: Vec::new(),
         }
     }
@@ -63,6 +75,8 @@ impl Receiver {
         let progress = loop {
             let allowed = self.flow.allowance(SCRATCH_LEN as u32) as usize;
             if allowed == 0 {
+                // Time in which we do not read is not the peer's silence.
+                connection.torrent.call(|swarm, now| swarm.excuse(now, connection.key))?;
                 break Progress::Waiting;
             }
             let read = SCRATCH.with_borrow_mut(|scratch| self.read(connection, scratch, allowed));
@@ -75,7 +89,10 @@ impl Receiver {
             };
             self.submit(connection).await?;
             match result {
-                None => break Progress::Blocked,
+                None => {
+                    self.flow.rest();
+                    break Progress::Blocked;
+                }
                 Some(n) => turn += n,
             }
             if turn >= TURN {
@@ -85,7 +102,20 @@ impl Receiver {
         if self.pending.is_empty() {
             self.pending = Vec::new();
         }
+        if turn > 0 && !matches!(self.incoming, Incoming::Frame) {
+            self.tell_heard(connection)?;
+        }
         Ok(progress)
+    }
+
+    /// A block that takes minutes to come is no silence.
+    fn tell_heard(&mut self, connection: &Connection) -> Result<(), CloseReason> {
+        let now = connection.torrent.clock().now();
+        if now.since(self.heard_told_at) >= HEARD_INTERVAL {
+            self.heard_told_at = now;
+            connection.torrent.call(|swarm, now| swarm.heard(now, connection.key))?;
+        }
+        Ok(())
     }
 
     /// Hands complete pieces to the storage threads; waits when their queue is full, so that TCP slows
@@ -105,13 +135,12 @@ impl Receiver {
     fn read(
         &mut self,
         connection: &Connection,
-        scratch: &mut Vec<u8>,
+        scratch: &mut [u8],
         allowed: usize,
     ) -> Result<Option<usize>, CloseReason> {
         let kept = self.pending.len();
-        if kept + READ_AHEAD > scratch.len() {
-            // A message longer than the scratch buffer: rare, and bounded by `limits`.
-            scratch.resize(kept + SCRATCH_LEN, 0);
+        if kept >= LONG_MESSAGE {
+            return self.read_long(connection, scratch, allowed);
         }
         scratch[..kept].copy_from_slice(&self.pending);
         let ahead = if allowed < SCRATCH_LEN { READ_AHEAD } else { 0 };
@@ -146,9 +175,32 @@ impl Receiver {
         let used = self.parse(connection, rest, &mut payload)?;
         self.pending.extend_from_slice(&rest[used..]);
         self.flow.charge(payload);
-        if scratch.len() > SCRATCH_LEN {
-            scratch.truncate(SCRATCH_LEN);
-            scratch.shrink_to_fit();
+        Ok(Some(n))
+    }
+
+    /// The same within a long message, which is gathered until it is whole: looked at with each read, a
+    /// message that comes byte by byte would cost its length each time.
+    fn read_long(
+        &mut self,
+        connection: &Connection,
+        scratch: &mut [u8],
+        allowed: usize,
+    ) -> Result<Option<usize>, CloseReason> {
+        let room = allowed.saturating_add(READ_AHEAD).min(scratch.len());
+        let n = match connection.transport.try_read(&mut [IoSliceMut::new(&mut scratch[..room])]) {
+            Ok(0) => return Err(CloseReason::Gone("closed by the peer".into())),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Some(0)),
+            Err(e) => return Err(gone(&e)),
+        };
+        self.pending.extend_from_slice(&scratch[..n]);
+        if self.pending.len() >= self.need {
+            let bytes = std::mem::take(&mut self.pending);
+            let mut payload = 0;
+            let used = self.parse(connection, &bytes, &mut payload)?;
+            self.pending = bytes[used..].to_vec();
+            self.flow.charge(payload);
         }
         Ok(Some(n))
     }
@@ -202,7 +254,10 @@ impl Receiver {
                             self.incoming = Incoming::Skip(body_len);
                             at += header_len;
                         }
-                        Frame::Incomplete { .. } => return Ok(at),
+                        Frame::Incomplete { need } => {
+                            self.need = need;
+                            return Ok(at);
+                        }
                     }
                 }
             }

@@ -56,8 +56,6 @@ pub(super) struct Sender {
     read: Option<ReadResult>,
     /// Blocks pulled but not read yet, in order.
     pulled: Vec<Block>,
-    /// Control bytes that could not be sent with a batch because a read is under way.
-    control: Vec<u8>,
     batch_limit: u32,
 }
 
@@ -69,13 +67,16 @@ impl Sender {
             reading: None,
             read: None,
             pulled: Vec::new(),
-            control: Vec::new(),
             batch_limit: MIN_BATCH * 4,
         }
     }
 
     /// Resolves when a read that is under way ends; never without one.
     pub(super) async fn read_done(&mut self) {
+        if self.read.is_some() {
+            // It has ended, and waits for the batch before to leave; it must not be polled again.
+            return std::future::pending().await;
+        }
         let Some((answer, _)) = &mut self.reading else { return std::future::pending().await };
         self.read = Some(answer.await.unwrap_or_else(|_| Err(DiskError::stopped())));
     }
@@ -136,12 +137,13 @@ impl Sender {
     fn next_batch(&mut self, connection: &Connection) -> Result<Option<Progress>, CloseReason> {
         let busy = self.reading.is_some();
         let budget = if busy || !self.pulled.is_empty() { 0 } else { self.budget(connection)? };
-        let (mut control, mut pulled) = (std::mem::take(&mut self.control), std::mem::take(&mut self.pulled));
+        let (mut control, mut pulled) = (Vec::new(), std::mem::take(&mut self.pulled));
         connection
             .torrent
             .call(|swarm, now| swarm.poll_transmit(now, connection.key, budget, &mut control, &mut pulled))?;
         if control.is_empty() && (pulled.is_empty() || busy) {
             self.pulled = pulled;
+            self.flow.rest();
             return Ok(Some(Progress::Waiting));
         }
         let run = if busy { 0 } else { run_len(&pulled) };
@@ -169,7 +171,11 @@ impl Sender {
         scratch.extend_from_slice(control);
         if !run.is_empty() {
             scratch.resize(control.len() + wire_len(&run), 0);
-            let read = connection.torrent.files.read_run_nowait(&run, &mut scratch[control.len()..]);
+            let doubtful = run.first().is_some_and(|block| connection.torrent.is_unverified(block.piece));
+            let read = match doubtful {
+                true => Nowait::Miss,
+                false => connection.torrent.files.read_run_nowait(&run, &mut scratch[control.len()..]),
+            };
             let ready = match &read {
                 Nowait::Done(n) => *n,
                 Nowait::Miss | Nowait::Failed(_) => 0,
@@ -226,7 +232,10 @@ impl Sender {
                     self.flow.charge(n.saturating_sub(free));
                     tell_sent(connection, bytes.len(), *at, shape)?;
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Some(Progress::Blocked)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.flow.rest();
+                    return Ok(Some(Progress::Blocked));
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(gone(&e)),
             }

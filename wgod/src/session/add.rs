@@ -52,6 +52,10 @@ impl Driver {
             return Added::failed(None, None, ApiError::new(Kind::Internal, "torrent table out of step"));
         };
         let (hash, name) = (entry.hash_text(), entry.settings.name.clone());
+        if entry.removing {
+            let error = ApiError::new(Kind::Conflict, "it is being removed; add it again when it is gone");
+            return Added::failed(Some(hash), Some(name), error);
+        }
         if request.fail_if_exists {
             let error = ApiError::new(Kind::Present, "it is here already");
             return Added::failed(Some(hash), Some(name), error);
@@ -70,7 +74,7 @@ impl Driver {
             info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
         let other = self.entries.values().find(|entry| {
             !entry.is_complete()
-                && !entry.leaving
+                && !entry.removing
                 && entry.settings.folder == request.folder
                 && entry.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
         })?;
@@ -125,6 +129,7 @@ impl Driver {
             files: None,
             live: None,
             durable: have.clone(),
+            unverified: have.clone(),
             have,
             partials: Vec::new(),
             stamps: Vec::new(),
@@ -136,6 +141,7 @@ impl Driver {
             lane: VecDeque::new(),
             busy: false,
             leaving: true,
+            removing: false,
             shown: None,
         };
         (entry, super::ops::Op::Add { changes, check, reply })
@@ -168,7 +174,9 @@ impl Driver {
     /// Drops everything that is known of a torrent.
     pub(super) fn forget(&mut self, id: TorrentId) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
-        self.by_hash.retain(|_, known| *known != id);
+        for hash in entry.settings.hashes.wire() {
+            self.by_hash.remove(&hash);
+        }
         self.engine.shaper.remove_torrent(id);
         self.waking.remove(&id);
         Some(entry)

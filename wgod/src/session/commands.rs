@@ -11,7 +11,10 @@ use wgo_core::{ByteRate, TorrentId};
 
 use super::ops::Op;
 use super::{Command, Driver, Tunables, Verb};
+use crate::store::Counters;
 
+/// An id as it was given, and the torrent that it names.
+type Selected = (String, Result<TorrentId, ApiError>);
 /// The answer to a call on several torrents.
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 
@@ -41,11 +44,7 @@ impl Driver {
     }
 
     /// The torrents of a call, each with the id as it was given.
-    fn select(
-        &self,
-        ids: &[String],
-        all: bool,
-    ) -> Result<Vec<(String, Result<TorrentId, ApiError>)>, ApiError> {
+    fn select(&self, ids: &[String], all: bool) -> Result<Vec<Selected>, ApiError> {
         check_selection(ids, all)?;
         if all {
             let listed = self.entries.values().filter(|entry| !entry.leaving);
@@ -131,6 +130,7 @@ impl Driver {
         self.session.remove(now, id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.leaving = true;
+        entry.removing = true;
         // What it would still have done makes no sense any more.
         entry.lane.retain(|op| matches!(op, Op::Remove { .. }));
         if let Some(check) = &entry.check {
@@ -150,11 +150,12 @@ impl Driver {
         &mut self,
         id: TorrentId,
         result: Result<(), String>,
+        counters: &Counters,
         reply: oneshot::Sender<Result<(), String>>,
     ) {
         if let Some(entry) = self.forget(id) {
-            self.totals.downloaded += entry.counters.downloaded;
-            self.totals.uploaded += entry.counters.uploaded;
+            self.totals.downloaded += counters.downloaded;
+            self.totals.uploaded += counters.uploaded;
             tracing::info!(torrent = entry.settings.name, "removed");
         }
         drop(reply.send(result));

@@ -24,6 +24,8 @@ use crate::torrent::Torrent;
 
 /// Time that the trackers have to hear `stopped` when the daemon quits.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// Time that torrents have to end when the daemon quits; a disk that hangs keeps nobody longer.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(20);
 /// Idle block buffers are given back this often.
 const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 /// Torrents that went away, kept for `list` with `since`; older callers get a full list.
@@ -40,6 +42,8 @@ pub struct Driver {
     pub(super) seed: u64,
     pub(super) next_id: u64,
     pub(super) ops: JoinSet<(TorrentId, Outcome)>,
+    /// Whose operation each task of `ops` is.
+    pub(super) op_of: HashMap<tokio::task::Id, TorrentId>,
     /// Tasks that gather an answer for a caller.
     pub(super) replies: JoinSet<()>,
     /// Who waits for a torrent to wake.
@@ -97,6 +101,7 @@ impl Driver {
             seed: start.seed,
             next_id: start.next_id.0,
             ops: JoinSet::new(),
+            op_of: HashMap::new(),
             replies: JoinSet::new(),
             waking: HashMap::new(),
             version: 0,
@@ -150,9 +155,12 @@ impl Driver {
         let entry = entry_of(record, metainfo, suspects);
         let (started, finished) = (entry.settings.wanted == Wanted::Started, entry.is_complete());
         let hashes = entry.settings.hashes;
+        // Complete, but not all of it was ever hashed: what a quick check left behind.
+        let believed = entry.completed_at.is_some() && !finished && !entry.writing;
+        let check = if believed { Check::Quick } else { Check::Suspects };
         self.insert(entry);
         let now = self.engine.clock.now();
-        self.session.add(now, id, hashes, started, Check::Suspects, finished);
+        self.session.add(now, id, hashes, started, check, finished);
         Ok(())
     }
 
@@ -190,7 +198,7 @@ impl Driver {
                 Some(event) = self.events.recv() => self.on_event(event),
                 Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
                 Some(id) = self.broken.recv() => self.on_broken(id),
-                Some(ended) = self.ops.join_next() => self.on_op(ended),
+                Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
                 _ = trim.tick() => { self.engine.pool.trim(); }
@@ -212,10 +220,19 @@ impl Driver {
             }
             self.push_op(*id, Op::Halt);
         }
-        while self.entries.values().any(|entry| entry.busy) {
+        let patience = tokio::time::sleep(SHUTDOWN_LIMIT);
+        tokio::pin!(patience);
+        while !self.op_of.is_empty() {
             tokio::select! {
-                Some(ended) = self.ops.join_next() => self.on_op(ended),
+                Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
                 Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
+                () = &mut patience => {
+                    let hung = self.op_of.values().filter_map(|id| self.entries.get(id));
+                    for entry in hung {
+                        tracing::error!(torrent = entry.settings.name, "does not end: does its disk answer?");
+                    }
+                    break;
+                }
             }
         }
         // `stopped` announces may still be queued as actions.
@@ -266,6 +283,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         files: None,
         live: None,
         durable: have.clone(),
+        unverified: wgo_proto::Bitfield::new(have.len()),
         have,
         partials,
         stamps: files,
@@ -277,6 +295,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         lane: VecDeque::new(),
         busy: false,
         leaving: false,
+        removing: false,
         shown: None,
     }
 }

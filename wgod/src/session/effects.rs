@@ -91,7 +91,10 @@ impl Driver {
 
     pub(super) fn on_action(&mut self, torrent: &Arc<Torrent>, action: Action<BlockBuf>) {
         let now = self.engine.clock.now();
+        let ended = torrent.stopping.is_cancelled();
         match action {
+            // What a Swarm that is ending finds of itself, its end reports as a whole.
+            Action::Finished | Action::Idle | Action::Dial(_) if ended => {}
             Action::Dial(addr) => crate::dial::start(&self.engine, torrent, addr),
             Action::Announce(announce) => self.announce(torrent, announce),
             Action::Store(complete) => self.engine.store_piece_now(torrent, complete),
@@ -147,20 +150,41 @@ impl Driver {
     }
 
     pub(super) fn on_event(&mut self, event: Event) {
-        let now = self.engine.clock.now();
         match event {
             Event::DiskFailed(id, error) => {
                 let Some(fault) = fault::of_disk(&error) else { return };
                 self.fault(id, fault);
             }
+            // Of those that many peers found, the first is enough.
+            Event::Doubt(id, piece) if self.session.row(id).is_some_and(|row| row.live) => {
+                if let Some(entry) = self.entries.get(&id) {
+                    tracing::warn!(
+                        torrent = entry.settings.name,
+                        piece = piece.0,
+                        "a piece that a quick check believed is wrong; hashing everything"
+                    );
+                }
+                self.session.verify(self.engine.clock.now(), id);
+            }
+            Event::Doubt(..) => {}
             Event::Wake(id, reply) => match self.entries.get(&id).map(|entry| entry.live.clone()) {
                 None => drop(reply),
                 Some(Some(live)) => drop(reply.send(Some(live))),
                 Some(None) => {
-                    self.waking.entry(id).or_default().push(reply);
-                    self.session.wake(now, id);
+                    let waiting = self.waking.entry(id).or_default();
+                    waiting.retain(|other| !other.is_closed());
+                    waiting.push(reply);
+                    self.wake(id);
                 }
             },
+        }
+    }
+
+    /// Makes a torrent live that someone waits for; who waits for one that may not be is told so.
+    pub(super) fn wake(&mut self, id: TorrentId) {
+        self.session.wake(self.engine.clock.now(), id);
+        if !self.session.row(id).is_some_and(|row| row.live) {
+            self.waking.remove(&id);
         }
     }
 
@@ -178,8 +202,10 @@ impl Driver {
     /// The torrent's Swarm panicked: it is taken down, the others go on.
     pub(super) fn on_broken(&mut self, id: TorrentId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        if let Some(live) = &entry.live {
-            live.stopping.cancel();
+        // One that was replaced meanwhile is no matter.
+        match &entry.live {
+            Some(live) if live.broken_told.load(Ordering::Relaxed) => live.stopping.cancel(),
+            _ => return,
         }
         let message = crate::torrent::Broken.to_string();
         self.fault(id, Fault { kind: FaultKind::Broken, message });

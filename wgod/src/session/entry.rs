@@ -31,6 +31,9 @@ pub struct Entry {
     pub live: Option<Arc<Torrent>>,
     /// The pieces that are stored and verified, while it has no Swarm.
     pub have: Bitfield,
+    /// Pieces of `have` that a quick check believed without hashing them: each is hashed before it is
+    /// first served.
+    pub unverified: Bitfield,
     /// The pieces that the last checkpoint covers.
     pub durable: Bitfield,
     /// Blocks on disk of unfinished pieces, while it has no Swarm.
@@ -51,8 +54,10 @@ pub struct Entry {
     pub(super) lane: VecDeque<Op>,
     /// An operation is under way.
     pub(super) busy: bool,
-    /// It is being removed: it is listed no more.
+    /// It is being added or removed: it is not listed.
     pub(super) leaving: bool,
+    /// It is being removed.
+    pub(super) removing: bool,
     /// What the last list showed of it, and its version.
     pub(super) shown: Option<(u64, TorrentRow)>,
 }
@@ -97,6 +102,11 @@ impl CheckProgress {
     /// `n` more pieces are checked.
     pub fn add(&self, n: usize) {
         self.done.fetch_add(n as u32, Ordering::Relaxed);
+    }
+
+    /// Whether it is to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
     }
 
     /// 0…1.

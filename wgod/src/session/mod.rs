@@ -1,4 +1,4 @@
-//! Session, the shell's side: one task drives the sans-IO [`Session`] and carries out its effects.
+//! Session, the shell's side: one task drives the sans-IO [`Session`](wgo_core::session::Session) and carries out its effects.
 //!
 //! It owns every torrent's [`Entry`]. Whatever waits for a disk, a tracker or a peer runs as an
 //! operation in a task of its own and reports back; a torrent's operations run one after the other, in
@@ -38,6 +38,8 @@ pub use entry::Entry;
 pub enum Event {
     /// A file of the torrent could not be read or written.
     DiskFailed(TorrentId, DiskError),
+    /// A piece that a quick check believed is wrong.
+    Doubt(TorrentId, wgo_proto::PieceIndex),
     /// Someone needs the torrent awake; answered when it is, with `None` if it can't be.
     Wake(TorrentId, oneshot::Sender<Option<Arc<Torrent>>>),
 }
@@ -106,6 +108,8 @@ pub struct Glance {
     pub rates: (u64, u64),
     /// Payload bytes of all runs in and out.
     pub totals: (u64, u64),
+    /// A folder on each device that holds torrents.
+    pub folders: BTreeMap<u64, PathBuf>,
     /// The torrents asked for.
     pub torrents: Option<Vec<TorrentRow>>,
 }

@@ -8,17 +8,17 @@ mod remove;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use tokio::task::JoinError;
+use tokio::task::{Id as TaskId, JoinError};
 use wgo_api::result::Added;
 use wgo_core::TorrentId;
-use wgo_core::session::{Check, Fault};
+use wgo_core::session::{Check, Fault, FaultKind};
 use wgo_proto::{Bitfield, PieceIndex};
 
 use super::Driver;
 use crate::files::{Done, Job, OpenError, Preallocate};
 use crate::files::{TorrentFiles, TorrentSpec};
 use crate::store::{Change, Counters, FileStamp, StoreError, Wanted};
-use crate::torrent::Torrent;
+use crate::torrent::{Broken, Torrent};
 
 /// What can be asked of a torrent's lane.
 #[derive(Debug)]
@@ -50,6 +50,7 @@ pub(super) enum Outcome {
     Checked {
         files: Arc<TorrentFiles>,
         have: Bitfield,
+        unverified: Bitfield,
         stamps: Vec<Option<FileStamp>>,
         completed_at: Option<u64>,
     },
@@ -68,8 +69,10 @@ pub(super) enum Outcome {
         completed_at: Option<u64>,
         low_space: Option<Fault>,
     },
-    /// A checkpoint failed; these pieces are in doubt.
+    /// A checkpoint failed.
     NotCheckpointed { fault: Fault },
+    /// There was no Swarm to checkpoint.
+    NoCheckpoint,
     /// What stood in the way is gone.
     Healed { files: Arc<TorrentFiles> },
     /// Something stands in the way.
@@ -77,7 +80,11 @@ pub(super) enum Outcome {
     /// A new torrent is durable, or could not be made so.
     Added { check: Check, result: Result<(), String>, reply: oneshot::Sender<Added> },
     /// It is gone.
-    Removed { result: Result<(), String>, reply: oneshot::Sender<Result<(), String>> },
+    Removed {
+        result: Result<(), String>,
+        counters: Counters,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// Nothing to report.
     Done,
 }
@@ -86,10 +93,12 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) struct Rest {
     pub have: Bitfield,
+    pub unverified: Bitfield,
     pub partials: Vec<(PieceIndex, Bitfield)>,
     pub counters: Counters,
     pub stamps: Vec<Option<FileStamp>>,
     pub durable: bool,
+    pub completed_at: Option<u64>,
     pub next_announce: Option<wgo_core::Time>,
 }
 
@@ -129,6 +138,7 @@ pub(super) struct Cx {
     live: Option<Arc<Torrent>>,
     have: Bitfield,
     durable: Bitfield,
+    unverified: Bitfield,
     partials: Vec<(PieceIndex, Bitfield)>,
     stamps: Vec<Option<FileStamp>>,
     suspects: Vec<PieceIndex>,
@@ -199,7 +209,8 @@ impl Driver {
     }
 
     fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {
-        self.ops.spawn(async move { (id, work.await) });
+        let task = self.ops.spawn(async move { (id, work.await) });
+        self.op_of.insert(task.id(), id);
     }
 
     /// The settings with what the session knows of the operator's wishes.
@@ -221,6 +232,7 @@ impl Driver {
             live: entry.live.clone(),
             have: entry.have.clone(),
             durable: entry.durable.clone(),
+            unverified: entry.unverified.clone(),
             partials: entry.partials.clone(),
             stamps: entry.stamps.clone(),
             suspects: entry.suspects.clone(),
@@ -240,29 +252,45 @@ impl Driver {
     }
 
     /// An operation ended: its outcome becomes state, then the lane goes on.
-    pub(super) fn on_op(&mut self, ended: Result<(TorrentId, Outcome), JoinError>) {
-        let (id, outcome) = match ended {
-            Ok(ended) => ended,
+    pub(super) fn on_op(&mut self, ended: Result<(TaskId, (TorrentId, Outcome)), JoinError>) {
+        let (task, outcome) = match ended {
+            Ok((task, (_, outcome))) => (task, Some(outcome)),
             Err(error) => {
-                // The lane of that torrent stays blocked; nobody else is affected.
                 tracing::error!(%error, "an operation ended by a defect");
-                return;
+                (error.id(), None)
             }
         };
+        let Some(id) = self.op_of.remove(&task) else { return };
+        let mut cancelled = false;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.busy = false;
-            entry.check = None;
+            cancelled = entry.check.take().is_some_and(|check| check.is_cancelled());
         }
-        self.take_outcome(id, outcome);
+        match outcome {
+            // It was called off, and ended by itself just before: nobody waits for it any more.
+            Some(Outcome::Checked { .. } | Outcome::Faulted(_)) if cancelled => {}
+            Some(outcome) => self.take_outcome(id, outcome),
+            None => self.op_failed(id),
+        }
         self.touch();
         self.next_op(id);
+    }
+
+    /// An operation of the torrent panicked: what it was doing is unknown, so the torrent is taken down.
+    /// One that was being added or removed is forgotten; whoever asked gets no answer.
+    fn op_failed(&mut self, id: TorrentId) {
+        match self.entries.get(&id) {
+            Some(entry) if entry.leaving => drop(self.forget(id)),
+            _ => self.fault(id, Fault { kind: FaultKind::Broken, message: Broken.to_string() }),
+        }
     }
 
     fn take_outcome(&mut self, id: TorrentId, outcome: Outcome) {
         let now = self.engine.clock.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match outcome {
-            Outcome::Checked { files, have, stamps, completed_at } => {
+            Outcome::Checked { files, have, unverified, stamps, completed_at } => {
+                entry.unverified = unverified;
                 entry.completed_at = completed_at;
                 entry.partials.retain(|(piece, _)| !have.get(piece.0));
                 let complete = have.is_full();
@@ -282,9 +310,14 @@ impl Driver {
                     // The connection may be gone.
                     let _ = waiter.send(Some(torrent.clone()));
                 }
+                // It may have failed before it was known here.
+                self.on_broken(id);
             }
             Outcome::Down { rest, dormant } => {
                 entry.live = None;
+                entry.completed_at = rest.completed_at;
+                let finished = rest.have.is_full();
+                entry.unverified = rest.unverified;
                 if rest.durable {
                     entry.durable = rest.have.clone();
                     entry.writing = false;
@@ -295,10 +328,12 @@ impl Driver {
                 entry.stamps = rest.stamps;
                 if dormant {
                     self.session.sleep_until(id, rest.next_announce);
+                } else {
+                    self.session.on_halted(now, id, finished);
                 }
                 // Whoever waits was too early: the torrent wakes again if it may.
                 if self.waking.contains_key(&id) {
-                    self.session.wake(now, id);
+                    self.wake(id);
                 }
             }
             Outcome::Checkpointed { durable, stamps, completed_at, low_space } => {
@@ -315,9 +350,14 @@ impl Driver {
                 }
             }
             Outcome::NotCheckpointed { fault } => {
+                let finished = entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now).finished));
+                if finished.is_some_and(|finished| finished == Ok(false)) {
+                    self.session.on_lost(now, id);
+                }
                 self.session.on_checkpointed(now, id, false);
                 self.fault(id, fault);
             }
+            Outcome::NoCheckpoint => self.session.on_checkpointed(now, id, false),
             Outcome::Healed { files } => {
                 entry.files = Some(files);
                 self.session.on_healed(now, id);
@@ -328,7 +368,7 @@ impl Driver {
             }
             Outcome::Added { check, result, reply } => self.on_added(id, check, result, reply),
             Outcome::NotIdle => self.session.wake(now, id),
-            Outcome::Removed { result, reply } => self.on_removed(id, result, reply),
+            Outcome::Removed { result, counters, reply } => self.on_removed(id, result, &counters, reply),
             Outcome::Cancelled | Outcome::Done => {}
         }
     }

@@ -166,9 +166,13 @@ impl Driver {
         };
         let mut states: BTreeMap<State, u32> = BTreeMap::new();
         let mut rates = (0, 0);
+        let mut folders = BTreeMap::new();
         for entry in self.entries.values().filter(|entry| !entry.leaving) {
             let state = self.session.row(entry.id).map_or(CoreState::Stopped, |row| row.state());
             *states.entry(api_state(state)).or_default() += 1;
+            if let Some(files) = &entry.files {
+                folders.entry(files.device()).or_insert_with(|| files.folder().to_owned());
+            }
             if let Some(Ok(view)) = entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now))) {
                 rates = (rates.0 + view.down.0, rates.1 + view.up.0);
             }
@@ -177,6 +181,7 @@ impl Driver {
         Ok(Glance {
             states,
             rates,
+            folders,
             totals: (totals.downloaded, totals.uploaded),
             torrents: chosen.map(|ids| ids.into_iter().filter_map(|id| self.row(id)).collect()),
         })

@@ -152,6 +152,8 @@ impl Trackers {
         url: &str,
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
+        // Torrents are written by hand, too: our parameters go right behind the last letter.
+        let url = url.trim();
         let target = Target::parse(url)?;
         let result = self.unless_stopping(self.inner.announce(&target, url, query)).await;
         match &result {
@@ -169,6 +171,7 @@ impl Trackers {
         url: &str,
         hashes: &[WireHash],
     ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
+        let url = url.trim();
         let target = Target::parse(url)?;
         self.unless_stopping(self.inner.scrape(&target, url, hashes)).await
     }

@@ -75,7 +75,7 @@ impl Resolver {
         names.get(host).filter(|name| name.until > Instant::now()).map(|name| name.ips.clone())
     }
 
-    fn remember(&self, host: &str, ips: &Arc<[IpAddr]>) {
+    pub(super) fn remember(&self, host: &str, ips: &Arc<[IpAddr]>) {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if names.len() >= MAX_NAMES {

@@ -21,8 +21,9 @@ pub use fault::{CloseReason, PeerFault};
 use pipeline::Pipeline;
 use uploads::Uploads;
 
-/// Control bytes that may wait for a peer that does not read; one more message closes it.
-pub const MAX_OUTBOX: usize = 256 * 1024;
+/// Control bytes that may wait for a peer that does not read; one more message closes it. Twice the
+/// largest bitfield (2²¹ pieces).
+pub const MAX_OUTBOX: usize = 512 * 1024;
 /// Pieces that we accept as allowed-fast from one peer (BEP 6 suggests 10).
 pub const MAX_ALLOWED_FAST: usize = 32;
 /// Suggested pieces that we keep, the newest ones (BEP 6).
@@ -92,6 +93,8 @@ pub struct Peer {
     pub pipeline: Pipeline,
     /// Its requests to us.
     pub uploads: Uploads,
+    /// Payload bytes that it may still ask for while choked (BEP 6).
+    pub fast_budget: u64,
     /// Encoded control messages waiting to be pulled.
     pub outbox: Vec<u8>,
     /// Position in the Swarm's log of gained pieces up to which it has been told.
@@ -110,6 +113,8 @@ pub struct Peer {
     pub choke_changed_at: Time,
     /// Since when it has waited: interested and choked.
     pub waiting_since: Option<Time>,
+    /// When the choker was last told that its interest changed.
+    pub interest_told_at: Option<Time>,
     /// Payload sent since it was unchoked.
     pub sent_since_unchoke: u64,
     /// Whether it was ever unchoked.
@@ -149,6 +154,7 @@ impl Peer {
             suggested: SmallVec::new(),
             pipeline: Pipeline::new(now),
             uploads: Uploads::default(),
+            fast_budget: 0,
             outbox: Vec::new(),
             have_cursor: 0,
             traffic: Traffic::default(),
@@ -157,6 +163,7 @@ impl Peer {
             sent_at: now,
             choke_changed_at: now,
             waiting_since: None,
+            interest_told_at: None,
             sent_since_unchoke: 0,
             ever_unchoked: false,
             suspicions: 0,

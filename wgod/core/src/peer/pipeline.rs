@@ -151,6 +151,14 @@ impl Pipeline {
         self.requests.drain(..)
     }
 
+    /// Takes out everything for which `off` says so.
+    pub fn drain_where(&mut self, off: impl Fn(Block) -> bool) -> Vec<Outstanding> {
+        let (gone, kept): (Vec<_>, Vec<_>) = self.requests.drain(..).partition(|request| off(request.block));
+        self.requests.extend(kept);
+        self.unsent = self.requests.iter().filter(|request| !request.sent).count();
+        gone
+    }
+
     /// Takes out everything but the oldest request.
     pub fn drain_but_first(&mut self) -> impl Iterator<Item = Outstanding> + '_ {
         let keep = self.requests.len().min(1);

@@ -98,9 +98,18 @@ impl Session {
     /// New limits of the queue.
     pub fn set_queue(&mut self, now: Time, queue: QueueLimits) {
         self.queue = queue;
+        self.enforce_queue(now);
+    }
+
+    /// Sends the last of those beyond the queue's limits back to wait, and fills free places. A torrent
+    /// that just finished keeps its place until that is durable.
+    fn enforce_queue(&mut self, now: Time) {
+        let settled = |(_, id): &&(u64, TorrentId)| self.rows.get(id).is_some_and(|row| !row.completing);
         let over: Vec<TorrentId> = [false, true]
             .into_iter()
-            .flat_map(|finished| self.active[usize::from(finished)].iter().skip(self.limit(finished)))
+            .flat_map(|finished| {
+                self.active[usize::from(finished)].iter().filter(settled).skip(self.limit(finished))
+            })
             .map(|(_, id)| *id)
             .collect();
         for id in over {
@@ -129,7 +138,7 @@ impl Session {
 
     /// Everything wanted is stored: the checkpoint that makes it durable comes first.
     pub fn on_finished(&mut self, now: Time, id: TorrentId) {
-        if self.rows.get(&id).is_none_or(|r| r.finished) {
+        if self.rows.get(&id).is_none_or(|r| r.finished || !r.live) {
             return;
         }
         self.change(id, |row| {
@@ -151,6 +160,34 @@ impl Session {
         if row.fault.is_none() && (!row.finished || row.completing) {
             self.set_deadline(id, Some(now + CHECKPOINT_INTERVAL));
         }
+        self.enforce_queue(now);
+    }
+
+    /// Pieces are gone that the torrent had: it has to finish again, if it had finished.
+    pub fn on_lost(&mut self, now: Time, id: TorrentId) {
+        if self.rows.get(&id).is_none_or(|row| !row.finished) {
+            return;
+        }
+        self.settle(now, id, false);
+        let Some(row) = self.rows.get(&id) else { return };
+        if row.live && row.fault.is_none() && !row.checkpointing && row.deadline.is_none() {
+            self.set_deadline(id, Some(now + CHECKPOINT_INTERVAL));
+        }
+    }
+
+    /// A torrent has no Swarm any more; whether it has all it wants is known for sure now.
+    pub fn on_halted(&mut self, now: Time, id: TorrentId, finished: bool) {
+        if self.rows.get(&id).is_some_and(|row| row.finished != finished) {
+            self.settle(now, id, finished);
+        }
+    }
+
+    fn settle(&mut self, now: Time, id: TorrentId, finished: bool) {
+        self.change(id, |row| {
+            row.finished = finished;
+            row.completing = false;
+        });
+        self.enforce_queue(now);
     }
 
     /// So many bytes wait for a checkpoint.
@@ -160,25 +197,57 @@ impl Session {
         }
     }
 
-    /// Something stands in the torrent's way. It is tried again by itself until it is gone.
+    /// Something stands in the torrent's way. It is tried again by itself until it is gone, unless the
+    /// torrent is broken: that one is taken down until the operator starts it again.
     pub fn on_fault(&mut self, now: Time, id: TorrentId, fault: Fault) {
         let was_checking = self.checking == Some(id);
+        let Some(row) = self.rows.get(&id) else { return };
+        // The leftovers of a torrent that was stopped stand in nobody's way.
+        if !row.started && !was_checking {
+            return;
+        }
         if was_checking {
             self.checking = None;
             self.change(id, |row| row.phase = Phase::Stopped);
         }
-        let Some(row) = self.rows.get_mut(&id) else { return self.next_check() };
+        match fault.kind {
+            FaultKind::Broken => self.take_down(now, id, fault),
+            _ => self.impede(now, id, fault),
+        }
+        self.next_check();
+    }
+
+    /// What the Swarm knew can't be trusted: it goes, and everything is hashed before the next one.
+    fn take_down(&mut self, now: Time, id: TorrentId, fault: Fault) {
+        self.leave(id);
+        self.set_deadline(id, None);
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.fault = Some(Box::new(fault));
+            row.needs = Check::Full;
+        }
+        self.fill_queue(now);
+    }
+
+    /// Pauses what the fault keeps from going on, and sets the time of the next probe. One cause makes
+    /// many faults; those that come before the probe neither put it off nor lengthen the wait.
+    fn impede(&mut self, now: Time, id: TorrentId, fault: Fault) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
         let kind = fault.kind;
+        let probe_is_set = row.fault.is_some() && row.deadline.is_some();
+        if probe_is_set && row.fault.as_ref().is_some_and(|known| known.kind >= kind) {
+            return;
+        }
         row.fault = Some(Box::new(fault));
-        let wait = PROBE_MIN.saturating_mul(1 << row.probes.min(8)).min(PROBE_MAX);
-        row.probes += 1;
         if row.live {
-            let uploads = matches!(kind, FaultKind::Unreachable | FaultKind::Broken);
+            let uploads = kind == FaultKind::Unreachable;
             self.effects.push_back(Effect::Pause { id, requests: true, uploads });
         }
-        let again = row.started && kind != FaultKind::Broken;
-        self.set_deadline(id, again.then(|| now + wait));
-        self.next_check();
+        if !probe_is_set {
+            let wait = PROBE_MIN.saturating_mul(1 << row.probes.min(8)).min(PROBE_MAX);
+            row.probes = row.probes.saturating_add(1);
+            let again = row.started;
+            self.set_deadline(id, again.then(|| now + wait));
+        }
     }
 
     /// What stood in the torrent's way is gone.
@@ -187,8 +256,14 @@ impl Session {
         row.fault = None;
         row.probes = 0;
         if row.live {
+            // Perhaps the fault kept the Swarm from being made at all.
+            self.effects.push_back(Effect::GoLive(id));
             self.effects.push_back(Effect::Pause { id, requests: false, uploads: false });
-            self.set_deadline(id, Some(now + CHECKPOINT_INTERVAL));
+            let checkpoints = !row.checkpointing && (!row.finished || row.completing);
+            self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+        } else if row.dormant {
+            // When it wanted to announce next was forgotten for the probe.
+            self.go_live(now, id);
         } else {
             self.proceed(now, id);
         }
@@ -244,7 +319,10 @@ impl Session {
     fn checkpoint(&mut self, id: TorrentId) {
         let Some(row) = self.rows.get_mut(&id).filter(|r| !r.checkpointing && r.live) else { return };
         row.checkpointing = true;
-        self.set_deadline(id, None);
+        // With a fault it is the time of the next probe.
+        if row.fault.is_none() {
+            self.set_deadline(id, None);
+        }
         self.effects.push_back(Effect::Checkpoint(id));
     }
 
@@ -318,7 +396,8 @@ impl Session {
     /// Takes a torrent out of whatever it is doing, to `Stopped`.
     fn leave(&mut self, id: TorrentId) {
         let Some(row) = self.rows.get(&id) else { return };
-        let was_live = row.live;
+        // One without a Swarm still answers to its info-hash.
+        let was_active = row.phase == Phase::Active;
         self.change(id, |row| {
             row.phase = Phase::Stopped;
             row.live = false;
@@ -332,7 +411,7 @@ impl Session {
             self.effects.push_back(Effect::CancelCheck(id));
             self.next_check();
         }
-        if was_live {
+        if was_active {
             self.effects.push_back(Effect::Halt(id));
         }
     }

@@ -60,11 +60,12 @@ pub enum Effect {
     Check(TorrentId, Check),
     /// Stop hashing; nothing is reported.
     CancelCheck(TorrentId),
-    /// Make a Swarm, announce, take connections.
+    /// Make a Swarm, announce, take connections. Nothing to do if there is one.
     GoLive(TorrentId),
     /// Drop the Swarm of a torrent without work; report its next announce with `sleep_until`.
     GoDormant(TorrentId),
-    /// End every connection, tell the trackers `stopped`, checkpoint, drop the Swarm.
+    /// End every connection, tell the trackers `stopped`, checkpoint, drop the Swarm; report with
+    /// `on_halted`. It answers to its info-hash no longer.
     Halt(TorrentId),
     /// The torrent may not be written to (`requests`) or read from (`uploads`) at present.
     Pause {
@@ -245,5 +246,8 @@ impl Session {
         }
         let downloads = self.active[0].len();
         assert!(self.queue.downloads.is_none_or(|max| downloads <= max as usize), "{downloads} downloads");
+        let seeds = self.rows.values().filter(|r| r.phase == Phase::Active && r.finished && !r.completing);
+        let seeds = seeds.count();
+        assert!(self.queue.seeds.is_none_or(|max| seeds <= max as usize), "{seeds} seeds");
     }
 }

@@ -59,8 +59,9 @@ impl State {
     }
 }
 
-/// What kind of thing stands in a torrent's way, which decides what goes on meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What kind of thing stands in a torrent's way, which decides what goes on meanwhile. In order: each
+/// stops more than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// No space is left: reading goes on.
     DiskFull,

@@ -38,12 +38,15 @@ impl<B> Swarm<B> {
     /// A tracker answered.
     pub fn on_announced(&mut self, now: Time, id: AnnounceId, outcome: &Outcome, peers: &[SocketAddr]) {
         self.trackers.on_success(now, id, outcome);
+        // A torrent that has ended has no clock any more: what it still owes goes out here.
+        self.announce_due(now);
         self.add_candidates(now, peers.iter().copied(), Source::Tracker);
     }
 
     /// A tracker could not be reached or refused us; `reason` is for the operator.
     pub fn on_announce_failed(&mut self, now: Time, id: AnnounceId, reason: &str, retry: Retry) {
         self.trackers.on_failure(now, id, reason, retry);
+        self.announce_due(now);
     }
 
     /// The torrent became complete, and durably so: the trackers hear `completed`.

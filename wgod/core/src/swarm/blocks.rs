@@ -37,7 +37,7 @@ impl<B> Swarm<B> {
         if !self.layout.is_whole_block(block) {
             return Err(PeerFault::OutOfRange { message: "piece", block });
         }
-        let Some(peer) = self.peers.peer_mut(key) else { return Ok(None) };
+        let Some(peer) = self.peers.peer_mut(key).filter(|p| p.closing.is_none()) else { return Ok(None) };
         peer.received_at = now;
         peer.traffic.downloaded(now, u64::from(block.len));
         self.traffic.downloaded(now, u64::from(block.len));
@@ -64,6 +64,10 @@ impl<B> Swarm<B> {
             }
         };
         self.fill(now, key);
+        if complete.is_some() {
+            // Its buffers count no more.
+            self.fill_starved(now);
+        }
         Ok(complete)
     }
 
@@ -108,14 +112,12 @@ impl<B> Swarm<B> {
             self.tell_upload_only();
             self.act(Action::Finished);
         }
-        if self.pieces.held_blocks() < self.memory_blocks {
-            self.fill_starved(now);
-        }
+        self.fill_starved(now);
     }
 
-    /// Peers that had nothing in flight because memory was short get requests again.
+    /// Peers that got fewer requests than they could take because memory was short get more.
     fn fill_starved(&mut self, now: Time) {
-        if !self.starved {
+        if !self.starved || self.memory_room() == 0 {
             return;
         }
         self.starved = false;
@@ -147,6 +149,7 @@ impl<B> Swarm<B> {
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let ip = peer.info.addr.ip();
         peer.close(CloseReason::Fault(fault.clone()));
+        self.wake(key);
         let covered = self.peer_mgr.ban(now, ip, Reason::BadPiece);
         let others: Vec<PeerKey> =
             self.peers.iter().filter(|(_, p)| covered.contains(&p.info.addr)).map(|(key, _)| key).collect();
@@ -160,6 +163,7 @@ impl<B> Swarm<B> {
 
     /// Pieces that we had are gone from the disk, or no longer hash right.
     pub fn lose(&mut self, now: Time, pieces: impl IntoIterator<Item = PieceIndex>) {
+        let was_finished = self.pieces.is_finished();
         for piece in pieces {
             let had = self.pieces.have().get(piece.0);
             self.pieces.lose(piece);
@@ -174,7 +178,10 @@ impl<B> Swarm<B> {
                 }
             }
         }
-        self.peer_mgr.set_seeding(self.pieces.is_finished());
+        if was_finished && !self.pieces.is_finished() {
+            self.peer_mgr.set_seeding(false);
+            self.tell_upload_only();
+        }
         self.recount_interest(now);
     }
 }

@@ -1,4 +1,5 @@
 //! The choker's side of the Swarm: snapshots out, decisions in (BEP 3).
+use wgo_proto::Block;
 use wgo_proto::wire::message::Message;
 
 use super::{Action, Swarm};
@@ -55,7 +56,9 @@ impl<B> Swarm<B> {
         peer.choke_changed_at = now;
         peer.waiting_since = peer.peer_interested.then_some(now);
         peer.send(&Message::Choke);
-        drop_uploads(peer);
+        // Allowed-fast pieces are served even while choked (BEP 6).
+        let allowed = peer.allowed_by_us.clone();
+        drop_uploads(peer, |block| !allowed.contains(&block.piece));
         self.wake(key);
     }
 
@@ -83,25 +86,30 @@ impl<B> Swarm<B> {
 
     /// Stops or resumes serving, for a torrent whose files can't be read at present.
     pub fn set_uploads_paused(&mut self, now: Time, paused: bool) {
-        self.uploads_paused = paused;
+        if std::mem::replace(&mut self.uploads_paused, paused) == paused {
+            return;
+        }
         if paused {
             for key in self.peers.keys() {
                 self.choke(now, key);
+                if let Some(peer) = self.peers.peer_mut(key) {
+                    drop_uploads(peer, |_| true);
+                }
+                self.wake(key);
             }
         }
         self.act(Action::InterestChanged);
     }
 }
 
-fn drop_uploads(peer: &mut Peer) {
-    let fast = peer.fast();
-    let dropped: Vec<_> = peer.uploads.clear().collect();
-    for block in dropped {
-        if fast && !peer.allowed_by_us.contains(&block.piece) {
-            peer.send(&Message::Reject(block));
-        } else if fast {
-            // Allowed-fast pieces are served even while choked (BEP 6).
+/// Drops requests of the peer, with a reject each if it speaks the fast extension (BEP 6).
+fn drop_uploads(peer: &mut Peer, off: impl Fn(&Block) -> bool) {
+    let queued: Vec<_> = peer.uploads.clear().collect();
+    for block in queued {
+        if !off(&block) {
             peer.uploads.push(block);
+        } else if peer.fast() {
+            peer.send(&Message::Reject(block));
         }
     }
 }

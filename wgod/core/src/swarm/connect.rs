@@ -45,7 +45,8 @@ impl<B> Swarm<B> {
         {
             let have = self.pieces.have();
             let set = allowed_fast(ip, &self.hash, self.layout.piece_count(), ALLOWED_FAST);
-            allow_fast(&mut peer, set.into_iter().filter(|piece| have.get(piece.0)));
+            let had = set.into_iter().filter(|piece| have.get(piece.0));
+            allow_fast(&mut peer, had.map(|piece| (piece, self.layout.piece_len(piece))));
         }
         let key = self.peers.insert(peer);
         self.tick_at.get_or_insert(now + Duration::from_secs(1));

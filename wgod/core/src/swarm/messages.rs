@@ -6,6 +6,7 @@ use wgo_proto::{Block, PieceIndex};
 use super::{Action, Swarm};
 use crate::peer::{MAX_ALLOWED_FAST, MAX_SUGGESTED, Peer, PeerFault};
 use crate::piece_mgr::PeerHave;
+use crate::session::CHOKE_INTERVAL;
 use crate::time::Time;
 use crate::units::PeerKey;
 
@@ -16,7 +17,7 @@ impl<B> Swarm<B> {
     /// A message came from the peer. A fault ends the connection: the caller reports it with
     /// [`disconnect`](Self::disconnect). Messages of a peer that is gone or closing are ignored.
     pub fn on_message(&mut self, now: Time, key: PeerKey, message: &Message<'_>) -> Result<(), PeerFault> {
-        let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
+        let Some(peer) = self.peers.peer_mut(key).filter(|p| p.closing.is_none()) else { return Ok(()) };
         peer.received_at = now;
         let fast_only = matches!(
             message,
@@ -51,7 +52,7 @@ impl<B> Swarm<B> {
             Message::HaveNone => self.on_have_set(now, key, PeerHave::None, message.name())?,
             Message::Request(block) => self.on_request(now, key, block)?,
             Message::Cancel(block) => self.on_cancel(key, block),
-            Message::Reject(block) => self.on_reject(key, block),
+            Message::Reject(block) => self.on_reject(key, block)?,
             Message::AllowedFast(piece) => {
                 self.check_piece(piece)?;
                 self.on_allowed_fast(now, key, piece);
@@ -96,10 +97,13 @@ impl<B> Swarm<B> {
         let Some(peer) = self.peers.peer_mut(key) else { return };
         peer.peer_choking = true;
         // A fast peer rejects each request it will not serve (BEP 6), but one that forgets must not
-        // hold blocks back from the others: whatever still comes is accepted all the same.
-        self.release_all(key);
+        // hold blocks back from the others: whatever still comes is accepted all the same. What it
+        // allows while it chokes us stays asked for; asked for again it would come twice.
+        let allowed = peer.allowed_fast.clone();
+        if self.release_where(key, |block| !allowed.contains(&block.piece)) {
+            self.refill_soon(now);
+        }
         self.fill(now, key);
-        self.fill_all(now);
     }
 
     fn on_unchoke(&mut self, now: Time, key: PeerKey) {
@@ -116,7 +120,10 @@ impl<B> Swarm<B> {
         }
         peer.peer_interested = interested;
         peer.waiting_since = (interested && peer.am_choking).then_some(now);
-        if interested || !peer.am_choking {
+        // One that changes its mind all the time waits for the next round.
+        let told = peer.interest_told_at.is_some_and(|at| now.since(at) < CHOKE_INTERVAL);
+        if !told && (interested || !peer.am_choking) {
+            peer.interest_told_at = Some(now);
             self.act(Action::InterestChanged);
         }
     }
@@ -146,11 +153,16 @@ impl<B> Swarm<B> {
         if self.layout.check(block).is_err() {
             return Err(PeerFault::OutOfRange { message: "request", block });
         }
-        let have = self.pieces.have().get(block.piece.0) && !self.uploads_paused;
+        let have = self.pieces.have().get(block.piece.0);
         let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
-        let served = !peer.am_choking || peer.allowed_by_us.contains(&block.piece);
-        let accepted = have && served && peer.peer_interested | peer.fast() && peer.uploads.push(block);
-        if accepted {
+        let len = u64::from(block.len);
+        let allowed = peer.allowed_by_us.contains(&block.piece) && peer.fast_budget >= len;
+        let served = have && !self.uploads_paused && (!peer.am_choking || allowed);
+        let welcome = peer.peer_interested || peer.fast();
+        if served && welcome && peer.uploads.push(block) {
+            if peer.am_choking {
+                peer.fast_budget -= len;
+            }
             self.wake(key);
             return Ok(());
         }
@@ -175,16 +187,25 @@ impl<B> Swarm<B> {
         }
     }
 
-    fn on_reject(&mut self, key: PeerKey, block: Block) {
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        peer.allowed_fast.retain(|piece| *piece != block.piece || !peer.peer_choking);
-        if peer.pipeline.remove(block).is_some() {
+    fn on_reject(&mut self, key: PeerKey, block: Block) -> Result<(), PeerFault> {
+        let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
+        let asked = peer.pipeline.remove(block).is_some();
+        if asked {
             self.pieces.release(key, block);
+        } else if peer.given_up > 0 {
+            peer.given_up -= 1;
         } else {
-            peer.given_up = peer.given_up.saturating_sub(1);
+            // BEP 6: a reject of what was never asked for.
+            return self.nuisance(key);
+        }
+        if peer.peer_choking && peer.allowed_fast.contains(&block.piece) {
+            // It does not allow the piece after all.
+            peer.allowed_fast.retain(|piece| *piece != block.piece);
+            self.release_where(key, |other| other.piece == block.piece);
         }
         // No new request here: the next block or the next second asks again, so that a peer that
         // rejects everything costs a request a second, not a storm.
+        Ok(())
     }
 
     fn on_allowed_fast(&mut self, now: Time, key: PeerKey, piece: PieceIndex) {
@@ -209,9 +230,14 @@ impl<B> Swarm<B> {
 /// A request within this time of a choke may have been sent before the peer heard of it.
 const CROSSING_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Gives the peer the pieces that it may ask for while choked (BEP 6).
-pub(super) fn allow_fast(peer: &mut Peer, set: impl IntoIterator<Item = PieceIndex>) {
-    for piece in set {
+/// Of each piece that a peer may ask for while choked it gets so many copies: it may drop one, but it
+/// can't live on them past the choker.
+const FAST_COPIES: u64 = 2;
+
+/// Gives the peer the pieces that it may ask for while choked (BEP 6), each with its length.
+pub(super) fn allow_fast(peer: &mut Peer, set: impl IntoIterator<Item = (PieceIndex, u32)>) {
+    for (piece, len) in set {
+        peer.fast_budget += FAST_COPIES * u64::from(len);
         peer.allowed_by_us.push(piece);
         peer.send(&Message::AllowedFast(piece));
     }

@@ -96,7 +96,6 @@ pub enum Action<B> {
 }
 
 /// One live torrent. See the module's text.
-
 pub struct Swarm<B> {
     id: TorrentId,
     hash: WireHash,
@@ -134,6 +133,7 @@ pub struct Swarm<B> {
 
     tick_at: Option<Time>,
     have_flush_at: Option<Time>,
+    refill_at: Option<Time>,
     dial_not_before: Time,
     /// Since when nobody has been connected.
     lonely_since: Time,
@@ -177,6 +177,7 @@ impl<B> Swarm<B> {
             download_limited: false,
             tick_at: None,
             have_flush_at: None,
+            refill_at: None,
             dial_not_before: now,
             lonely_since: now,
             idle_told: false,
@@ -290,9 +291,12 @@ impl<B> Swarm<B> {
         std::iter::from_fn(|| self.pieces.spill()).collect()
     }
 
-    /// Whether nobody is connected and nothing is to be done.
-    pub fn is_idle(&self) -> bool {
-        self.peers.len() == 0 && !self.wants_peers() && self.trackers.is_quiet()
+    /// Whether nobody is connected and nothing is to be done, still, after `Action::Idle`. If not, the
+    /// action comes again when it is so.
+    pub fn may_sleep(&mut self) -> bool {
+        let idle = self.peers.len() == 0 && !self.wants_peers() && self.trackers.is_quiet();
+        self.idle_told &= idle;
+        idle
     }
 
     /// Bytes stored since the last checkpoint began; a new one begins now.

@@ -9,6 +9,8 @@ use crate::piece_mgr::{Ask, Pace};
 use crate::time::Time;
 use crate::units::PeerKey;
 
+/// Requests that a choke releases are handed to other peers within this time.
+const REFILL_DELAY: Duration = Duration::from_millis(50);
 /// A peer that would need longer than this for a whole piece shares pieces with others.
 const WHOLE_PIECE_TIME: Duration = Duration::from_secs(30);
 
@@ -84,6 +86,7 @@ impl<B> Swarm<B> {
             may_open,
         };
         self.pieces.pick(now, &ask, &mut picked);
+        self.starved |= picked.len() < count && may_open < count;
         for block in picked.drain(..) {
             peer.pipeline.push(now, block);
         }
@@ -94,7 +97,7 @@ impl<B> Swarm<B> {
     }
 
     /// Blocks of payload memory that newly opened pieces may take.
-    fn memory_room(&self) -> usize {
+    pub(super) fn memory_room(&self) -> usize {
         self.memory_blocks.saturating_sub(self.pieces.held_blocks() + self.pieces.requested_blocks())
     }
 
@@ -105,6 +108,17 @@ impl<B> Swarm<B> {
             peer.given_up += u32::from(request.sent);
             self.pieces.release(key, request.block);
         }
+    }
+
+    /// Gives up the requests to the peer for which `off` says so; whether there were any.
+    pub(super) fn release_where(&mut self, key: PeerKey, off: impl Fn(Block) -> bool) -> bool {
+        let Some(peer) = self.peers.peer_mut(key) else { return false };
+        let gone = peer.pipeline.drain_where(off);
+        for request in &gone {
+            peer.given_up += u32::from(request.sent);
+            self.pieces.release(key, request.block);
+        }
+        !gone.is_empty()
     }
 
     /// Gives up what a snubbing peer holds, but for its oldest request.
@@ -125,6 +139,12 @@ impl<B> Swarm<B> {
             peer.send(&Message::Cancel(block));
             self.wake(key);
         }
+    }
+
+    /// Has every pipeline filled a little later, at once for all that is released until then: a peer
+    /// that chokes us again and again must not make us look at every other each time.
+    pub(super) fn refill_soon(&mut self, now: Time) {
+        self.refill_at.get_or_insert(now + REFILL_DELAY);
     }
 
     /// Fills every pipeline that has room, after requests were released at large.

@@ -23,6 +23,8 @@ const SNUB_AFTER: Duration = Duration::from_secs(60);
 const IMPATIENCE: Duration = Duration::from_secs(10);
 /// A connection of no use to either side is closed after this long, if places are short.
 const USELESS_AFTER: Duration = Duration::from_secs(120);
+/// The same for a torrent that wants nothing: only the peer's own interest counts, which it tells soon.
+const UNINTERESTED_AFTER: Duration = Duration::from_secs(30);
 /// A torrent without connections and without work for so long can go dormant.
 pub const IDLE_AFTER: Duration = Duration::from_secs(30);
 
@@ -31,7 +33,7 @@ impl<B> Swarm<B> {
     pub fn poll_timeout(&self) -> Option<Time> {
         let dial = if self.wants_peers() { self.peer_mgr.poll_timeout() } else { None };
         let dial = dial.map(|at| at.max(self.dial_not_before));
-        [self.tick_at, self.have_flush_at, self.trackers.poll_timeout(), dial, self.idle_at()]
+        [self.tick_at, self.have_flush_at, self.refill_at, self.trackers.poll_timeout(), dial, self.idle_at()]
             .into_iter()
             .flatten()
             .min()
@@ -42,6 +44,10 @@ impl<B> Swarm<B> {
         if self.have_flush_at.is_some_and(|at| at <= now) {
             self.have_flush_at = None;
             self.flush_haves();
+        }
+        if self.refill_at.is_some_and(|at| at <= now) {
+            self.refill_at = None;
+            self.fill_all(now);
         }
         if self.tick_at.is_some_and(|at| at <= now) {
             self.tick(now);
@@ -98,10 +104,11 @@ impl<B> Swarm<B> {
         if silent >= SILENCE_LIMIT {
             peer.close(CloseReason::Silent(silent));
         }
+        let patience = if finished { UNINTERESTED_AFTER } else { USELESS_AFTER };
         if full
             && !peer.peer_interested
             && !peer.am_interested
-            && (finished || now.since(peer.connected_at) > USELESS_AFTER)
+            && now.since(peer.connected_at) > patience
         {
             peer.close(CloseReason::Useless);
         }
@@ -109,7 +116,7 @@ impl<B> Swarm<B> {
             self.wake(key);
             return false;
         }
-        if now.since(peer.sent_at) >= KEEPALIVE_AFTER {
+        if now.since(peer.sent_at) >= KEEPALIVE_AFTER && peer.outbox.is_empty() {
             peer.send(&Message::KeepAlive);
             self.wake(key);
             return false;
@@ -136,6 +143,13 @@ impl<B> Swarm<B> {
     pub fn excuse(&mut self, now: Time, key: PeerKey) {
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.pipeline.excuse(now);
+            peer.received_at = now;
+        }
+    }
+
+    /// Something came from the peer that is no whole message yet.
+    pub fn heard(&mut self, now: Time, key: PeerKey) {
+        if let Some(peer) = self.peers.peer_mut(key) {
             peer.received_at = now;
         }
     }

@@ -6,7 +6,7 @@ use super::Swarm;
 use crate::time::Time;
 use crate::units::PeerKey;
 
-/// Control bytes pulled at once; the rest goes with the next pull.
+/// An outbox that had to hold more is given back to the system.
 const CONTROL_BATCH: usize = 64 * 1024;
 /// Bytes of an encoded `request` message.
 const REQUEST_LEN: usize = 17;
@@ -37,7 +37,9 @@ impl<B> Swarm<B> {
             peer.outbox = Vec::new();
         }
         if peer.have_cursor < self.haves.end() {
-            for piece in self.haves.since(peer.have_cursor) {
+            let have = self.pieces.have();
+            // One lost again meanwhile is not told.
+            for piece in self.haves.since(peer.have_cursor).filter(|piece| have.get(piece.0)) {
                 Message::Have(piece).encode(control);
             }
             peer.have_cursor = self.haves.end();
@@ -71,10 +73,11 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Asks the peer's task to come and pull.
+    /// Asks the peer's task to come and pull. A task whose socket takes nothing has not come although it
+    /// was asked; it is asked again to see that its connection is to end.
     pub(super) fn wake(&mut self, key: PeerKey) {
         if let Some(peer) = self.peers.peer_mut(key)
-            && !peer.woken
+            && (!peer.woken || peer.closing.is_some())
         {
             peer.woken = true;
             self.wakes.push(key);

@@ -39,7 +39,7 @@ fn whole_wrong_missing_and_short_are_told_apart() {
     let made = [file("a", 32768 * 2 + 100), file("b", 32768 * 3 - 100), file("c", 500)];
     let torrent = multi("k", 32768, &made);
     let files = rig.open(&torrent);
-    assert_eq!(good_pieces(&rig, &files), [], "there is nothing yet");
+    assert!(good_pieces(&rig, &files).is_empty(), "there is nothing yet");
     rig.prepare(&files);
     rig.store_all(&files, &torrent);
     assert_eq!(good_pieces(&rig, &files), [0, 1, 2, 3, 4, 5]);

@@ -27,25 +27,27 @@ pub(super) async fn run(cx: Cx, kind: Check, progress: Arc<CheckProgress>) -> Ou
         Err(error) => return fault::of_disk(&error).map_or(Outcome::Cancelled, Outcome::Faulted),
     };
     let found = match kind {
-        Check::None => Ok(Some(cx.have.clone())),
+        Check::None => Ok(Some(Found::hashed(cx.have.clone()))),
         Check::Full => full(&cx, &files, &progress).await,
         Check::Quick => quick(&cx, &files, &stamps, &progress).await,
         Check::Suspects => suspects(&cx, &files, &stamps, &progress).await,
     };
-    let have = match found {
+    let Found { have, unverified } = match found {
         Ok(Some(have)) => have,
         Ok(None) => return Outcome::Cancelled,
         Err(fault) => return Outcome::Faulted(fault),
     };
+    let mut hashed = have.clone();
+    hashed.subtract(&unverified);
     let completed_at = match cx.completed_at {
         _ if !have.is_full() => None,
         None => Some(unix_now().max(0) as u64),
         known => known,
     };
-    let changed = have != cx.durable || cx.writing || cx.stamps.is_empty();
+    let changed = hashed != cx.durable || cx.writing || cx.stamps.is_empty();
     if changed {
         let change = Progress {
-            have: to_stored(&have),
+            have: to_stored(&hashed),
             writing: false,
             completed_at,
             files: stamps.clone(),
@@ -53,7 +55,21 @@ pub(super) async fn run(cx: Cx, kind: Check, progress: Arc<CheckProgress>) -> Ou
         };
         super::report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
     }
-    Outcome::Checked { files, have, stamps, completed_at }
+    Outcome::Checked { files, have, unverified, stamps, completed_at }
+}
+
+/// What a check found.
+struct Found {
+    /// The pieces that are there.
+    have: Bitfield,
+    /// Those of them that were not hashed.
+    unverified: Bitfield,
+}
+
+impl Found {
+    fn hashed(have: Bitfield) -> Found {
+        Found { unverified: Bitfield::new(have.len()), have }
+    }
 }
 
 /// Length and time of every file; `None` for one that is missing.
@@ -88,9 +104,10 @@ async fn full(
     cx: &Cx,
     files: &Arc<TorrentFiles>,
     progress: &Arc<CheckProgress>,
-) -> Result<Option<Bitfield>, Fault> {
+) -> Result<Option<Found>, Fault> {
     let count = cx.info.layout.piece_count();
-    hash(cx, files, CheckPieces::Range(0..count), Bitfield::new(count), progress).await
+    let have = hash(cx, files, CheckPieces::Range(0..count), Bitfield::new(count), progress).await?;
+    Ok(have.map(Found::hashed))
 }
 
 /// Every file has its length, and a sample of pieces is right: then all are believed. Else a full check.
@@ -99,7 +116,7 @@ async fn quick(
     files: &Arc<TorrentFiles>,
     stamps: &[Option<FileStamp>],
     progress: &Arc<CheckProgress>,
-) -> Result<Option<Bitfield>, Fault> {
+) -> Result<Option<Found>, Fault> {
     let whole = |(index, stamp): (usize, &Option<FileStamp>)| {
         let file = &cx.info.files[index];
         !on_disk(cx, FileIndex(index as u32)) || stamp.is_some_and(|stamp| stamp.len == file.len)
@@ -112,7 +129,12 @@ async fn quick(
         let found = hash(cx, files, CheckPieces::List(list), Bitfield::new(count), progress).await?;
         match found {
             None => return Ok(None),
-            Some(good) if good.count() == expected => return Ok(Some(Bitfield::full(count))),
+            Some(good) if good.count() == expected => {
+                let have = Bitfield::full(count);
+                let mut unverified = have.clone();
+                unverified.subtract(&good);
+                return Ok(Some(Found { have, unverified }));
+            }
             Some(_) => {}
         }
     }
@@ -135,23 +157,23 @@ async fn suspects(
     files: &Arc<TorrentFiles>,
     stamps: &[Option<FileStamp>],
     progress: &Arc<CheckProgress>,
-) -> Result<Option<Bitfield>, Fault> {
+) -> Result<Option<Found>, Fault> {
     let mut have = cx.have.clone();
     let mut list: BTreeSet<u32> = cx.suspects.iter().map(|piece| piece.0).collect();
     let layout = &cx.info.layout;
     let mut missing = Vec::new();
-    for index in 0..stamps.len() {
+    for (index, found) in stamps.iter().enumerate() {
         let file = FileIndex(index as u32);
         if !on_disk(cx, file) {
             continue;
         }
         let known = cx.stamps.get(index).copied().flatten();
-        if is_unchanged(known, stamps[index], cx.writing) {
+        if is_unchanged(known, *found, cx.writing) {
             continue;
         }
         let pieces = layout.pieces_of(file);
         let had = pieces.clone().any(|piece| have.get(piece));
-        if had && stamps[index].is_none() {
+        if had && found.is_none() {
             missing.push(cx.info.files[index].path.as_str().to_owned());
         }
         list.extend(pieces.clone().filter(|piece| have.get(*piece)));
@@ -167,7 +189,7 @@ async fn suspects(
         return Err(Fault { kind: FaultKind::Unreachable, message });
     }
     if list.is_empty() {
-        return Ok(Some(have));
+        return Ok(Some(Found::hashed(have)));
     }
     tracing::info!(
         torrent = cx.info.name,
@@ -182,7 +204,7 @@ async fn suspects(
             cx.engine.store.log_refuted(cx.id, *piece);
         }
     }
-    Ok(found)
+    Ok(found.map(Found::hashed))
 }
 
 /// Whether nobody else touched a file. One that we were writing to has a new time anyhow, and may only

@@ -7,17 +7,18 @@ use super::super::fault;
 use super::check::to_file_stamp;
 use super::{Cx, Outcome, run_job};
 use crate::clock::unix_now;
-use crate::files::{DiskError, Job, SyncOutcome};
+use crate::files::{DiskError, Job, Space, SyncOutcome};
 use crate::store::{Change, Counters, FileStamp, Partial, Progress, StoreError};
 use crate::torrent::Torrent;
 
 pub(super) async fn run(cx: Cx) -> Outcome {
-    let Some(live) = cx.live.clone() else { return Outcome::Done };
+    // A fault may have kept the Swarm from being made.
+    let Some(live) = cx.live.clone() else { return Outcome::NoCheckpoint };
     let Ok((have, partials, counters)) = live.call(|swarm, now| {
         swarm.begin_checkpoint();
         (swarm.have_copy(), swarm.partials(), swarm.view(now).counters)
     }) else {
-        return Outcome::Done;
+        return Outcome::NoCheckpoint;
     };
     let complete = have.is_full();
     let files = live.files.clone();
@@ -99,8 +100,8 @@ pub(super) fn store_fault(error: &StoreError) -> Fault {
 /// The fault of a file system that has less than `min_free_space` left.
 pub(super) async fn low_space(cx: &Cx) -> Option<Fault> {
     let folder = cx.folder.clone();
-    let free: Result<u64, DiskError> = run_job(&cx.engine, |done| Job::FreeSpace { folder, done }).await;
-    let free = free.ok().filter(|free| *free < cx.min_free_space)?;
+    let room: Result<Space, DiskError> = run_job(&cx.engine, |done| Job::FreeSpace { folder, done }).await;
+    let free = room.ok().map(|room| room.free).filter(|free| *free < cx.min_free_space)?;
     let message = format!(
         "{} has {} left, less than `min_free_space` ({}); downloading goes on by itself when there is more",
         cx.folder.display(),

@@ -11,6 +11,7 @@ use wgo_proto::{Bitfield, FileIndex};
 use super::super::fault;
 use super::checkpoint::{add_counters, in_doubt, low_space, merge_stamps, progress, store_fault};
 use super::{Cx, Outcome, Rest, check, open_files, run_job};
+use crate::clock::unix_now;
 use crate::files::{DiskError, Job, SyncOutcome, TorrentFiles};
 use crate::store::{Change, Counters};
 use crate::torrent::{Parts, Torrent};
@@ -39,6 +40,7 @@ pub(super) async fn go_live(cx: Cx) -> Outcome {
     let torrent = make(&cx, &files);
     cx.engine.registry.listen(cx.id, &cx.hashes);
     cx.engine.registry.set_live(torrent.clone());
+    torrent.arm();
     Outcome::Live { torrent, files, writing: cx.writes }
 }
 
@@ -85,7 +87,8 @@ fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
     }
     swarm.restore_partials(&cx.partials);
     swarm.add_candidates(now, cx.user_peers.iter().copied(), Source::User);
-    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.clone() };
+    let unverified = cx.unverified.clone();
+    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.clone(), unverified };
     Torrent::new(parts, cx.engine.clock, cx.engine.actions.clone(), cx.engine.timers.clone())
 }
 
@@ -93,7 +96,7 @@ fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
 pub(super) async fn go_dormant(cx: Cx) -> Outcome {
     let Some(live) = &cx.live else { return Outcome::Done };
     let Ok((quiet, next_announce, counters)) =
-        live.call(|swarm, now| (swarm.is_idle(), swarm.next_announce(), swarm.view(now).counters))
+        live.call(|swarm, now| (swarm.may_sleep(), swarm.next_announce(), swarm.view(now).counters))
     else {
         return Outcome::Done;
     };
@@ -114,22 +117,34 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| cx.durable.clone()),
         None => cx.have.clone(),
     };
-    Rest { have, partials: Vec::new(), counters, stamps: cx.stamps.clone(), durable: false, next_announce }
+    let unverified = cx.live.as_ref().map_or_else(|| cx.unverified.clone(), |live| live.unverified());
+    Rest {
+        have,
+        unverified,
+        partials: Vec::new(),
+        counters,
+        stamps: cx.stamps.clone(),
+        durable: false,
+        completed_at: cx.completed_at,
+        next_announce,
+    }
 }
 
 /// Ends a torrent's exchange: connections, announces, a last checkpoint.
 pub(super) async fn halt(cx: Cx) -> Outcome {
-    cx.engine.registry.remove(cx.id);
+    cx.engine.registry.remove(cx.id, &cx.hashes);
     let Some(live) = cx.live.clone() else { return Outcome::Done };
     let ended = end_tasks(&cx, &live).await;
     let Some((have, partials, counters)) = ended else {
         // A Swarm that can't be asked is down to the last checkpoint.
         let rest = Rest {
             have: cx.durable.clone(),
+            unverified: cx.unverified.clone(),
             partials: Vec::new(),
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
             durable: false,
+            completed_at: cx.completed_at,
             next_announce: None,
         };
         return Outcome::Down { rest: Box::new(rest), dormant: false };
@@ -139,7 +154,10 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
     let outcome: SyncOutcome = run_job(&cx.engine, job).await;
     let stamps = merge_stamps(&cx, &outcome);
     let counters = add_counters(&cx.counters, counters);
-    let mut rest = Rest { have, partials, counters, stamps, durable: false, next_announce: None };
+    let unverified = live.unverified();
+    let completed_at = cx.completed_at;
+    let mut rest =
+        Rest { have, unverified, partials, counters, stamps, durable: false, completed_at, next_announce: None };
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(torrent = cx.info.name, %error, "not everything could be made durable");
@@ -147,7 +165,11 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
             rest.partials.clear();
         }
         None => {
-            let progress = progress(&rest.have, &rest.partials, false, cx.completed_at, &rest.stamps);
+            // The last piece may have come after the last checkpoint.
+            rest.completed_at = cx.completed_at.or_else(|| complete.then(|| unix_now().max(0) as u64));
+            let mut hashed = rest.have.clone();
+            hashed.subtract(&rest.unverified);
+            let progress = progress(&hashed, &rest.partials, false, rest.completed_at, &rest.stamps);
             let changes =
                 vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
             let put = cx.engine.store.put(changes).await;

@@ -12,10 +12,10 @@ pub(super) async fn run(cx: Cx, data: bool, reply: oneshot::Sender<Result<(), St
         (None, false) => Ok(None),
         (None, true) => open_files(&cx).await.map(Some).map_err(|error| error.to_string()),
     };
-    if cx.live.is_some() {
-        drop(live::halt(cx).await);
-    } else {
-        engine.registry.remove(id);
+    let mut counters = cx.counters.clone();
+    // Also for one that sleeps: it answers to its info-hash.
+    if let Outcome::Down { rest, .. } = live::halt(cx).await {
+        counters = rest.counters;
     }
     let mut result = match files {
         Err(error) => Err(format!("its files were not deleted: {error}")),
@@ -35,5 +35,5 @@ pub(super) async fn run(cx: Cx, data: bool, reply: oneshot::Sender<Result<(), St
     if let Err(error) = engine.store.put(vec![Change::Remove(id)]).await {
         result = Err(format!("it may come back with the next start: {error}"));
     }
-    Outcome::Removed { result, reply }
+    Outcome::Removed { result, counters, reply }
 }

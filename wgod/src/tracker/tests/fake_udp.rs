@@ -43,7 +43,7 @@ impl FakeUdp {
         plan: impl Fn(usize, &Request) -> Vec<Out> + Send + Sync + 'static,
     ) -> FakeUdp {
         let socket = UdpSocket::bind(on).await.unwrap();
-        let elsewhere = UdpSocket::bind(on).await.unwrap();
+        let elsewhere = UdpSocket::bind((on.ip(), 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let seen = asked.clone();

@@ -2,11 +2,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use wgo_proto::tracker::{self as proto, AnnounceReply, SwarmCounts};
 
 use super::super::{Settings, TrackerError, join, merge};
 use super::fake_http::{Act, FakeHttp, body, ok};
-use super::{PASSKEY, ask, has_v6, loopback, peers, trackers};
+use super::fake_udp::FakeUdp;
+use super::{PASSKEY, announce, ask, has_v6, loopback, peers, query, trackers};
 
 fn with(peers: Vec<std::net::SocketAddr>, secs: u64, seeders: u32) -> AnnounceReply {
     let counts = SwarmCounts { seeders: Some(seeders), ..SwarmCounts::default() };
@@ -39,6 +41,31 @@ async fn both_families_of_a_name_are_asked() {
     let settings = Settings { local: vec!["::1".parse().unwrap()], ..Settings::default() };
     assert_eq!(ask(&super::trackers(settings), &url).await.unwrap().counts.seeders, Some(1));
     assert_eq!((v4.requests(), v6.requests()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_family_that_does_not_answer_holds_up_the_other_for_a_moment_only() {
+    if !has_v6("a_family_that_does_not_answer_holds_up_the_other_for_a_moment_only") {
+        return;
+    }
+    let v4 = FakeUdp::good(loopback(false)).await;
+    let silent = FakeUdp::start((loopback(true).ip(), v4.address.port()).into(), |_, _| vec![]).await;
+    let trackers = trackers(Settings::default());
+    let localhost = [v4.address.ip(), silent.address.ip()];
+    trackers.inner.resolver.remember("both.test", &localhost.into());
+    let announce = announce();
+    let url = format!("udp://both.test:{}", v4.address.port());
+    let began = Instant::now();
+    assert_eq!(trackers.announce(&url, &query(&announce)).await.unwrap().peers, peers());
+    assert_eq!(began.elapsed(), super::super::SECOND_FAMILY);
+    assert_eq!((v4.kinds().as_str(), silent.kinds().as_str()), ("ca", "c"));
+    // Each has its share of the time when neither answers.
+    let url = format!("udp://both.test:{}", silent.address.port());
+    drop(v4);
+    let began = Instant::now();
+    let err = trackers.announce(&url, &query(&announce)).await.unwrap_err();
+    assert_eq!(err.to_string(), "timed out after 30s, waiting for an answer by UDP");
+    assert_eq!(began.elapsed().as_secs(), 60);
 }
 
 #[test]

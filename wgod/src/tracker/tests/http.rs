@@ -1,5 +1,6 @@
 //! HTTP trackers that answer.
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -9,6 +10,7 @@ use wgo_proto::units::WireHash;
 
 use super::super::{Settings, TrackerError};
 use super::fake_http::{Act, FakeHttp, answer, body, gzip, ok, redirect};
+use super::fake_udp::FakeUdp;
 use super::{PASSKEY, ask, has_v6, loopback, reply, trackers};
 
 #[tokio::test]
@@ -61,6 +63,17 @@ async fn redirects_are_followed_without_telling_where_from() {
     let heads = target.seen.heads.lock().unwrap();
     assert_eq!(heads.len(), 3);
     assert!(heads.iter().all(|head| !head.contains(PASSKEY)), "{heads:?}");
+}
+
+#[tokio::test]
+async fn blanks_around_a_url_do_no_harm() {
+    let tracker = FakeHttp::start(loopback(false), |path| {
+        assert!(path.starts_with("/a?info_hash="), "{path}");
+        Act::Send(ok(&body(&reply())))
+    })
+    .await;
+    let url = format!(" http://{}/a \r\n", tracker.address);
+    assert_eq!(ask(&trackers(Settings::default()), &url).await.unwrap(), reply());
 }
 
 #[tokio::test]
@@ -162,4 +175,45 @@ async fn what_the_tracker_says_beside_the_peers_comes_back_too() {
     let sent = body(&said);
     let tracker = FakeHttp::start(loopback(false), move |_| Act::Send(ok(&sent))).await;
     assert_eq!(ask(&trackers(Settings::default()), &tracker.url()).await.unwrap(), said);
+}
+
+/// What is logged, for the test to read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_the_tracker_and_not_the_passkey() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    // While a process has one subscriber only, what another test's thread is first to log counts as of
+    // no interest to anyone, for good: that thread has none.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let good = FakeHttp::start(loopback(false), |_| Act::Send(ok(&body(&reply())))).await;
+    let bad = FakeHttp::start(loopback(false), |_| redirect(&format!("ftp://t.example/{PASSKEY}"))).await;
+    let udp = FakeUdp::good(loopback(false)).await;
+    let trackers = trackers(Settings::default());
+    for (url, works) in [(good.url(), true), (bad.url(), false), (udp.url(), true)] {
+        assert_eq!(ask(&trackers, &url).await.is_ok(), works);
+    }
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for address in [good.address, bad.address, udp.address] {
+        assert!(text.contains(&format!("{address}/…")), "{text}");
+    }
+    assert!(!text.contains(PASSKEY), "{text}");
 }
