@@ -1,1 +1,31 @@
-//! What the tests of the whole share: payloads, daemons under test, real peers, trackers.
+//! What the tests of the whole share: payloads and torrents of them, daemons under test, real and
+//! scripted peers, trackers, a network of their own.
+//!
+//! All of it is blocking and fails by panicking, with what was awaited and the logs of the processes
+//! involved: each test is one thread with its own network namespace (where the machine allows that),
+//! temporary folders and children, none of which outlives it.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "what goes wrong fails the test")]
+
+pub mod binaries;
+pub mod ctl;
+pub mod daemon;
+pub mod exchange;
+pub mod http;
+pub mod leecher;
+pub mod maker;
+pub mod net;
+pub mod payload;
+pub mod peers;
+pub mod process;
+pub mod procfs;
+pub mod seeder;
+pub mod tracker;
+pub mod wait;
+pub mod wire;
+
+pub use daemon::{Daemon, Settings};
+pub use maker::{Maker, Torrent};
+pub use net::Net;
+pub use payload::Payload;
+pub use tracker::Tracker;

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use wgod::cli::Cli;
+use wgod::cli::{Cli, TorrentSource};
 use wgod::config::{self, Loaded, Surroundings};
+use wgod::store::StoreError;
 
 /// Wrong arguments or configuration; clap uses the same.
 const USAGE: u8 = 2;
@@ -23,9 +24,14 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return fail(&error, USAGE),
     };
+    let torrents = cli.torrent.clone();
     match run(loaded, cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, 1),
+        Err(error) => {
+            let code = fail(&error, 1);
+            suggest_add(&error, &torrents);
+            code
+        }
     }
 }
 
@@ -33,6 +39,18 @@ fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     // Nobody reads stderr: then nobody can be told.
     let _ = writeln!(io::stderr(), "wgod: {error:#}");
     ExitCode::from(code)
+}
+
+/// Another daemon runs already: how to give the torrents to that one.
+fn suggest_add(error: &anyhow::Error, torrents: &[TorrentSource]) {
+    let Some(StoreError::Locked { socket: Some(socket), .. }) = error.downcast_ref() else { return };
+    for torrent in torrents {
+        let source = match torrent {
+            TorrentSource::File(path) => path.display().to_string(),
+            TorrentSource::Magnet(uri) => uri.clone(),
+        };
+        let _ = writeln!(io::stderr(), "  wgoctl --socket '{}' add '{source}'", socket.display());
+    }
 }
 
 fn load(cli: &Cli) -> anyhow::Result<Loaded> {

@@ -137,7 +137,10 @@ impl Console {
 
     /// The file systems that hold torrents. One that does not answer is
     /// shown without figures.
-    async fn disks(&self, folders: BTreeMap<u64, PathBuf>) -> Vec<Disk> {
+    async fn disks(&self, mut folders: BTreeMap<u64, PathBuf>) -> Vec<Disk> {
+        if folders.is_empty() {
+            folders.insert(0, self.inner.default_folder.clone());
+        }
         let engine = &self.inner.engine;
         let devices = engine.storage.status();
         let mut disks = Vec::new();

@@ -110,12 +110,12 @@ impl fmt::Display for DiskError {
             })?,
         }
         f.write_str(match self.kind {
-            DiskErrorKind::Full => "; free some space, then start the torrent again",
+            DiskErrorKind::Full => "; free some space and it goes on by itself",
             DiskErrorKind::Missing | DiskErrorKind::Short => {
-                "; bring the file back (is its disk mounted?) and verify the torrent"
+                "; bring it back (is its disk mounted?) and it goes on by itself, or verify the torrent to start from what is there"
             }
-            DiskErrorKind::Permission => "; give the daemon's user access to it",
-            DiskErrorKind::ReadOnly if self.errno.is_some() => "; mount it writable or choose another folder",
+            DiskErrorKind::Permission => "; give the daemon's user access to it and it goes on by itself",
+            DiskErrorKind::ReadOnly if self.errno.is_some() => "; mount it writable, or choose another folder",
             DiskErrorKind::Obstructed => "; move what is there out of the way",
             DiskErrorKind::Io => "; look for disk errors in the kernel's log",
             DiskErrorKind::ReadOnly | DiskErrorKind::Stopped => "",

@@ -1,0 +1,41 @@
+//! The programs under test, built as this test was.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// `wgod`.
+pub fn wgod() -> PathBuf {
+    folder().join("wgod")
+}
+
+/// `wgoctl`.
+pub fn wgoctl() -> PathBuf {
+    folder().join("wgoctl")
+}
+
+/// Where both are: `WGOD_TEST_BINARIES` if set, else the folder that cargo builds this test into.
+///
+/// cargo does not tell a test about the programs of other packages, nor does it rebuild them for it,
+/// so a build that has nothing to do makes sure that what is tested is what the source says.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| match std::env::var_os("WGOD_TEST_BINARIES") {
+        Some(given) => given.into(),
+        None => build(),
+    })
+}
+
+fn build() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(2).expect("cargo puts tests into TARGET/PROFILE/deps");
+    let target = folder.parent().unwrap();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--bins", "-p", "wgod", "-p", "wgoctl", "--target-dir"]).arg(target);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    let status = command.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+    assert!(status.success(), "wgod and wgoctl do not build");
+    folder.to_owned()
+}

@@ -1,0 +1,193 @@
+//! The exchange of all shapes of payload with one real peer, in either direction.
+//!
+//! Each side has a tracker of its own, which names the other side or nobody: that decides who dials.
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tempfile::TempDir;
+use wgo_proto::tracker::Event;
+
+use crate::daemon::{Daemon, Settings};
+use crate::maker::{Maker, Torrent};
+use crate::net::Net;
+use crate::payload::Payload;
+use crate::peers::{Client, Kind, wait_complete};
+use crate::tracker::{Over, Tracker};
+use crate::wait::{SOON, TRANSFER, until};
+
+/// Who connects to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dials {
+    /// wgod to the peer.
+    Wgod,
+    /// The peer to wgod.
+    Peer,
+}
+
+/// By which addresses the two talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4, trackers included.
+    V4,
+    /// IPv6. wgod's tracker too, the peer's is on IPv4: not all reach one on IPv6.
+    V6,
+}
+
+/// One way to meet a peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// The test, for messages.
+    pub test: &'static str,
+    /// The peer.
+    pub kind: Kind,
+    /// Who connects.
+    pub dials: Dials,
+    /// By which addresses.
+    pub family: Family,
+    /// How wgod asks its tracker.
+    pub over: Over,
+}
+
+/// Both sides, running, with nothing added yet.
+struct Stage {
+    dials: Dials,
+    over: Over,
+    shapes: Vec<Payload>,
+    daemon: Daemon,
+    peer: Box<dyn Client>,
+    our_tracker: Tracker,
+    their_tracker: Tracker,
+    ours: TempDir,
+    theirs: TempDir,
+}
+
+impl Stage {
+    fn set(scenario: Scenario) -> Option<Stage> {
+        let mut net = Net::required(scenario.test)?;
+        let (peer_ip, tracker_ip) = match scenario.family {
+            Family::V4 => (net.ip(), net.ip()),
+            Family::V6 => (net.ip6(), net.ip6()),
+        };
+        let peer = scenario.kind.start(scenario.test, peer_ip)?;
+        let daemon = Daemon::with(Settings { ips: vec![net.home(), net.home6()], ..Settings::default() });
+        let (at_peer, at_wgod) = (peer.addr(), daemon.listens(peer_ip));
+        let named = |by: Dials, addr: SocketAddr| if scenario.dials == by { vec![addr] } else { vec![] };
+        Some(Stage {
+            dials: scenario.dials,
+            over: scenario.over,
+            shapes: Payload::shapes(),
+            daemon,
+            peer,
+            our_tracker: Tracker::start(tracker_ip, &named(Dials::Wgod, at_peer)),
+            their_tracker: Tracker::start(net.ip(), &named(Dials::Peer, at_wgod)),
+            ours: tempfile::tempdir().unwrap(),
+            theirs: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    fn our_torrents(&self) -> Vec<Torrent> {
+        let url = self.our_tracker.url(self.over);
+        self.shapes.iter().map(|payload| Maker::new(payload).tier([&url]).make()).collect()
+    }
+
+    /// Adds all torrents to wgod.
+    fn add_here(&self) {
+        for torrent in self.our_torrents() {
+            self.daemon.add(&torrent, self.ours.path(), &[]);
+        }
+    }
+
+    /// Adds all torrents to the peer. Over HTTP: aria2 knows no other without DHT.
+    fn add_there(&mut self) {
+        let url = self.their_tracker.url(Over::Http);
+        for payload in &self.shapes {
+            let torrent = Maker::new(payload).tier([&url]).make();
+            self.peer.add(&torrent, self.theirs.path());
+        }
+    }
+
+    fn wait_there(&mut self) {
+        for torrent in self.our_torrents() {
+            wait_complete(self.peer.as_mut(), &torrent);
+        }
+    }
+
+    fn wait_here(&self) {
+        for torrent in self.our_torrents() {
+            self.daemon.wait_seeding(&torrent.id());
+        }
+    }
+
+    /// Each torrent's tracker heard `event` so often.
+    fn assert_heard(&self, event: Event, times: usize) {
+        for torrent in self.our_torrents() {
+            let count = || self.our_tracker.count(torrent.hash, event);
+            let what = format!("{event:?} of {} is announced {times} times, now {}", torrent.name, count());
+            until(&what, SOON, || (count() >= times).then_some(()));
+            assert_eq!(count(), times, "{event:?} of {}", torrent.name);
+        }
+    }
+
+    /// Stops wgod; its tracker has then heard everything that it should.
+    fn end(mut self, completed: usize, left: u64) {
+        let status = self.daemon.terminate();
+        assert!(status.success(), "wgod ended with {status}");
+        self.assert_heard(Event::Started, 1);
+        self.assert_heard(Event::Completed, completed);
+        self.assert_heard(Event::Stopped, 1);
+        let heard = self.our_tracker.heard();
+        assert!(heard.iter().all(|heard| heard.over == self.over), "over {:?} only", self.over);
+        let last = heard.iter().filter(|heard| heard.announce.event == Some(Event::Stopped));
+        assert!(last.clone().all(|heard| heard.announce.left == left), "{last:#?}");
+    }
+}
+
+/// wgod downloads everything from the peer.
+pub fn leech_from(scenario: Scenario) {
+    let Some(mut stage) = Stage::set(scenario) else { return };
+    stage.shapes.iter().for_each(|payload| payload.write(stage.theirs.path()));
+    if stage.dials == Dials::Peer {
+        // The peer must find us when it asks.
+        stage.add_here();
+        stage.add_there();
+    } else {
+        stage.add_there();
+        stage.wait_there();
+        stage.add_here();
+    }
+    stage.wait_here();
+    stage.shapes.iter().for_each(|payload| payload.assert_equals(stage.ours.path()));
+    stage.assert_heard(Event::Completed, 1);
+    stage.end(1, 0);
+}
+
+/// wgod uploads everything to the peer.
+pub fn seed_to(scenario: Scenario) {
+    let Some(mut stage) = Stage::set(scenario) else { return };
+    stage.shapes.iter().for_each(|payload| payload.write(stage.ours.path()));
+    if stage.dials == Dials::Wgod {
+        stage.add_there();
+        stage.add_here();
+    } else {
+        stage.add_here();
+        stage.wait_here();
+        stage.add_there();
+    }
+    stage.wait_there();
+    for payload in &stage.shapes {
+        let payload = payload.clone().without_empty();
+        until_equal(&payload, stage.theirs.path());
+    }
+    for (payload, torrent) in stage.shapes.iter().zip(stage.our_torrents()) {
+        let uploaded = stage.daemon.torrent(&torrent.id()).uploaded_bytes;
+        assert!(uploaded >= payload.len() as u64, "{}: {uploaded} uploaded", payload.name);
+    }
+    stage.end(0, 0);
+}
+
+/// A peer may call a torrent complete a moment before the last byte is in the file.
+fn until_equal(payload: &Payload, folder: &Path) {
+    until(&format!("the peer's files of {} are right", payload.name), TRANSFER, || {
+        payload.difference(folder).is_none().then_some(())
+    });
+}

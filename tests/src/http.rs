@@ -1,0 +1,104 @@
+//! The least of an HTTP client: one request on one connection, over TCP or a Unix socket. Tests send
+//! with it what a proper client refuses to send.
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// An answer takes this long at most.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The head, status line included.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a header field.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+}
+
+/// POSTs `body` over TCP.
+pub fn post(to: SocketAddr, path: &str, headers: &str, body: &[u8]) -> io::Result<Answer> {
+    let stream = TcpStream::connect_timeout(&to, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    exchange(stream, &request(path, headers, body))
+}
+
+/// POSTs `body` to a Unix socket.
+pub fn post_unix(socket: &Path, body: &[u8]) -> io::Result<Answer> {
+    raw_unix(socket, &request("/", "Content-Type: application/json\r\n", body))
+}
+
+/// Sends `bytes` as they are to a Unix socket and reads the answer.
+pub fn raw_unix(socket: &Path, bytes: &[u8]) -> io::Result<Answer> {
+    let stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    exchange(stream, bytes)
+}
+
+fn request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let len = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len}\r\nConnection: close\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+fn exchange(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Answer> {
+    // A server may answer and close before it has read everything.
+    let sent = stream.write_all(request);
+    let mut all = Vec::new();
+    let mut buf = [0; 65536];
+    while !is_whole(&all) {
+        match stream.read(&mut buf) {
+            Ok(0) => break,
+            Ok(n) => all.extend_from_slice(&buf[..n]),
+            Err(_) if !all.is_empty() => break,
+            Err(error) => return Err(sent.err().unwrap_or(error)),
+        }
+    }
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, String::from_utf8_lossy(&all).into_owned());
+    let end = all.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(invalid)?;
+    let head = String::from_utf8_lossy(&all[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(invalid)?;
+    let mut body = all[end + 4..].to_vec();
+    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        body = unchunk(&body);
+    }
+    Ok(Answer { status, head, body })
+}
+
+/// Whether an answer that gives its length is all there.
+fn is_whole(all: &[u8]) -> bool {
+    let Some(end) = all.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&all[..end]).to_ascii_lowercase();
+    let len =
+        head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    len.is_some_and(|len| all.len() >= end + 4 + len)
+}
+
+fn unchunk(mut rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(line) = rest.windows(2).position(|two| two == b"\r\n") {
+        let text = String::from_utf8_lossy(&rest[..line]).into_owned();
+        let len = usize::from_str_radix(text.split(';').next().unwrap_or("0").trim(), 16).unwrap_or(0);
+        let (start, end) = (line + 2, line + 2 + len);
+        if len == 0 || rest.len() < end + 2 {
+            break;
+        }
+        out.extend_from_slice(&rest[start..end]);
+        rest = &rest[end + 2..];
+    }
+    out
+}

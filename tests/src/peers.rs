@@ -1,0 +1,82 @@
+//! The peers that people really run, each headless in a folder of its own, on one address, without
+//! DHT, LSD, PEX, port mapping and encryption: they know whom their tracker names, and nobody else.
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::maker::Torrent;
+use crate::net::skip;
+use crate::wait::{TRANSFER, until};
+
+mod aria2;
+mod libtorrent;
+mod rtorrent;
+mod transmission;
+
+/// The peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// libtorrent-rasterbar, by its Python binding: that of the interpreter `WGOD_LT_PYTHON`, or of `python3`.
+    Libtorrent,
+    /// transmission-daemon.
+    Transmission,
+    /// aria2c.
+    Aria2,
+    /// rtorrent.
+    Rtorrent,
+}
+
+/// A running peer; ends when dropped.
+pub trait Client {
+    /// Where it listens.
+    fn addr(&self) -> SocketAddr;
+
+    /// Adds a torrent whose files are in `folder`, all or none, and starts it.
+    fn add(&mut self, torrent: &Torrent, folder: &Path);
+
+    /// Whether it has checked or downloaded everything.
+    fn is_complete(&mut self, torrent: &Torrent) -> bool;
+}
+
+impl Kind {
+    /// What to run, as far as it is there.
+    fn program(self) -> Option<PathBuf> {
+        match self {
+            Kind::Libtorrent => libtorrent::python(),
+            Kind::Transmission => in_path("transmission-daemon"),
+            Kind::Aria2 => in_path("aria2c"),
+            Kind::Rtorrent => in_path("rtorrent"),
+        }
+    }
+
+    /// Starts the peer on `ip`. `None`, said loudly, where it isn't installed.
+    pub fn start(self, test: &str, ip: IpAddr) -> Option<Box<dyn Client>> {
+        let Some(program) = self.program() else {
+            skip(test, &format!("{self:?} not found: install it (for libtorrent, set WGOD_LT_PYTHON)"));
+            return None;
+        };
+        Some(match self {
+            Kind::Libtorrent => Box::new(libtorrent::Libtorrent::start(&program, ip)),
+            Kind::Transmission => Box::new(transmission::Transmission::start(&program, ip)),
+            Kind::Aria2 => Box::new(aria2::Aria2::start(&program, ip)),
+            Kind::Rtorrent => Box::new(rtorrent::Rtorrent::start(&program, ip)),
+        })
+    }
+}
+
+/// Waits until the peer has the whole torrent.
+#[track_caller]
+pub fn wait_complete(peer: &mut dyn Client, torrent: &Torrent) {
+    until(&format!("the peer has all of {}", torrent.name), TRANSFER, || {
+        peer.is_complete(torrent).then_some(())
+    });
+}
+
+fn in_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
+}
+
+/// A folder for a peer's own files.
+fn home(name: &str) -> tempfile::TempDir {
+    tempfile::Builder::new().prefix(&format!("wgod-{name}-")).tempdir().unwrap()
+}

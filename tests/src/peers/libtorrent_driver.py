@@ -1,0 +1,47 @@
+"""Runs one libtorrent session for the tests: a JSON request per line in, a JSON answer per line out."""
+import json
+import sys
+
+import libtorrent as lt
+
+ip, port = sys.argv[1:3]
+# It announces from each address that it listens on: one of IPv4 must be there for a tracker on IPv4.
+listen = "[%s]:%s,0.0.0.0:%s" % (ip, port, port) if ":" in ip else "%s:%s" % (ip, port)
+session = lt.session({
+    "listen_interfaces": listen,
+    "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
+    "enable_outgoing_utp": False, "enable_incoming_utp": False,
+    "out_enc_policy": 2, "in_enc_policy": 2,
+    "allow_multiple_connections_per_ip": True, "min_reconnect_time": 1,
+    "active_downloads": -1, "active_seeds": -1, "active_limit": 1000,
+})
+handles = {}
+
+
+def add(request):
+    if hasattr(lt, "load_torrent_file"):
+        params = lt.load_torrent_file(request["torrent"])
+    else:
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(request["torrent"])
+    params.save_path = request["folder"]
+    params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+    params.flags |= lt.torrent_flags.disable_pex
+    handles[request["hash"]] = session.add_torrent(params)
+
+
+def complete(request):
+    status = handles[request["hash"]].status()
+    if status.errc.value():
+        raise RuntimeError(status.errc.message())
+    return bool(status.is_seeding)
+
+
+answers = {"ping": lambda _: session.listen_port(), "add": add, "complete": complete}
+for line in sys.stdin:
+    wanted = json.loads(line)
+    try:
+        answer = {"ok": answers[wanted["do"]](wanted)}
+    except Exception as error:
+        answer = {"error": repr(error)}
+    print(json.dumps(answer), flush=True)

@@ -1,0 +1,93 @@
+//! rtorrent as a daemon, driven by XML-RPC over SCGI.
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tempfile::TempDir;
+
+use super::{Client, home};
+use crate::maker::Torrent;
+use crate::net::free_port;
+use crate::process::Process;
+use crate::wait::{SOON, until};
+
+/// An answer takes this long at most.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) struct Rtorrent {
+    addr: SocketAddr,
+    home: TempDir,
+    _process: Process,
+}
+
+impl Rtorrent {
+    pub(super) fn start(program: &Path, ip: IpAddr) -> Rtorrent {
+        let home = home("rt");
+        let (folder, port) = (home.path().display(), free_port(ip));
+        fs::create_dir(home.path().join("session")).unwrap();
+        let config = format!(
+            "system.daemon.set = true\nsession.path.set = {folder}/session\ndirectory.default.set = {folder}\n\
+            network.scgi.open_local = {folder}/s\nnetwork.xmlrpc.size_limit.set = 60000000\n\
+            network.port_range.set = {port}-{port}\nnetwork.port_random.set = no\n\
+            network.bind_address.set = {ip}\ndht.mode.set = disable\nprotocol.pex.set = no\n\
+            protocol.encryption.set = none\ntrackers.use_udp.set = yes\npieces.hash.on_completion.set = no\n"
+        );
+        fs::write(home.path().join("rc"), config).unwrap();
+        let process = Process::spawn("rtorrent", program, &home.path().join("log"), |command| {
+            command.args(["-n", "-o"]).arg(format!("import={folder}/rc"));
+            command.env("HOME", home.path()).env("TERM", "xterm").current_dir(home.path());
+        });
+        let peer = Rtorrent { addr: SocketAddr::new(ip, port), home, _process: process };
+        until("rtorrent answers", SOON, || peer.ask("system.pid", &[]));
+        peer
+    }
+
+    /// One call with `params`, each the XML of a value; gives the answer's XML. `None` while nobody
+    /// answers.
+    fn ask(&self, method: &str, params: &[String]) -> Option<String> {
+        let params: String =
+            params.iter().map(|value| format!("<param><value>{value}</value></param>")).collect();
+        let body = format!(
+            "<?xml version=\"1.0\"?><methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>"
+        );
+        let head =
+            format!("CONTENT_LENGTH\0{}\0SCGI\x001\0REQUEST_METHOD\0POST\0REQUEST_URI\0/RPC2\0", body.len());
+        let mut stream = UnixStream::connect(self.home.path().join("s")).ok()?;
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.write_all(format!("{}:{head},{body}", head.len()).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        Some(answer)
+    }
+
+    /// A call about a torrent that gives a number; `None` while rtorrent doesn't know the torrent.
+    fn number(&self, method: &str, torrent: &Torrent) -> Option<i64> {
+        let hash = format!("<string>{}</string>", torrent.id().to_uppercase());
+        let answer = self.ask(method, &[hash])?;
+        let (_, rest) = answer.split_once("<i8>").or_else(|| answer.split_once("<i4>"))?;
+        rest.split('<').next()?.parse().ok()
+    }
+}
+
+impl Client for Rtorrent {
+    fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    fn add(&mut self, torrent: &Torrent, folder: &Path) {
+        let file = format!("<base64>{}</base64>", STANDARD.encode(&torrent.bytes));
+        let folder = format!("<string>d.directory.set=\"{}\"</string>", folder.display());
+        let answer = self.ask("load.raw_start", &["<string></string>".to_owned(), file, folder]).unwrap();
+        assert!(!answer.contains("<fault>"), "rtorrent: {answer}");
+    }
+
+    fn is_complete(&mut self, torrent: &Torrent) -> bool {
+        let is = |method, expected| self.number(method, torrent) == Some(expected);
+        is("d.hashing", 0) && is("d.complete", 1) && is("d.is_active", 1)
+    }
+}
