@@ -392,8 +392,11 @@ impl Session {
             row.live = true;
         });
         let Some(row) = self.rows.get(&id) else { return };
-        let checkpoints = !row.finished;
-        self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+        // One that is woken with a fault waits for its probe.
+        if row.fault.is_none() {
+            let checkpoints = !row.finished;
+            self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+        }
         self.housekeep_at.get_or_insert(now + HOUSEKEEPING);
         self.choke_at.get_or_insert(now + super::CHOKE_INTERVAL);
         self.effects.push_back(Effect::GoLive(id));

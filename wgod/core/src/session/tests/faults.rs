@@ -145,3 +145,12 @@ fn a_sleeper_that_heals_announces_again() {
     rig.call(|s, now| s.on_healed(now, A));
     assert_eq!(rig.effects(), [Effect::GoLive(A)]);
 }
+
+#[test]
+fn a_sleeper_with_a_fault_that_is_woken_is_still_probed() {
+    let mut rig = Rig::dormant();
+    rig.fault(A, FaultKind::DiskFull);
+    rig.call(|s, now| s.wake(now, A));
+    assert_eq!(rig.effects(), [Effect::GoLive(A)]);
+    assert_eq!(rig.seconds_until(&Effect::Probe(A)), Some(5));
+}
