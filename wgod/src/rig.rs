@@ -80,8 +80,9 @@ impl Rig {
         let (events, events_rx) = mpsc::unbounded_channel();
         let (broken, broken_rx) = mpsc::unbounded_channel();
         let disk = Arc::new(RealDisk::default());
-        let (store, stored) = Store::open(disk.clone(), &dir.path().join("state"), &dir.path().join("socket"))
-            .expect("a state of our own");
+        let (store, stored) =
+            Store::open(disk.clone(), &dir.path().join("state"), &dir.path().join("socket"))
+                .expect("a state of our own");
         let storage = Arc::new(Storage::new(disk, StorageLimits { threads: 2, ..Default::default() }));
         let engine = Arc::new(Engine {
             clock,
@@ -199,7 +200,7 @@ impl Rig {
     }
 }
 
-fn tunables() -> Tunables {
+pub(crate) fn tunables() -> Tunables {
     Tunables {
         max_peers_per_torrent: 50,
         min_free_space: 0,
