@@ -217,6 +217,18 @@ impl World {
         }
     }
 
+    /// A node stops all it does, in order, and is not there any more.
+    pub(crate) fn leave(&mut self, node: NodeId) {
+        let ids: Vec<TorrentId> = self.nodes[node].torrents.keys().copied().collect();
+        for id in ids {
+            let now = self.now;
+            self.nodes[node].session.stop(now, id);
+        }
+        self.touched.insert((node, None));
+        self.settle();
+        self.nodes[node].up = false;
+    }
+
     /// The node ends without warning: what was not made durable is not known any more.
     pub(crate) fn crash(&mut self, node: NodeId) {
         let ids: Vec<TorrentId> = self.nodes[node].torrents.keys().copied().collect();

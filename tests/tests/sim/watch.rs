@@ -22,6 +22,7 @@ pub(crate) struct Watch {
     asked: BTreeMap<Block, u32>,
     /// Requests made and not answered, each once.
     pub(crate) asking: BTreeSet<Block>,
+    ever_asked: BTreeSet<Block>,
 }
 
 impl Watch {
@@ -37,6 +38,7 @@ impl Watch {
             spoke_of_pieces: false,
             asked: BTreeMap::new(),
             asking: BTreeSet::new(),
+            ever_asked: BTreeSet::new(),
         }
     }
 
@@ -75,7 +77,8 @@ impl Watch {
             }
             Message::Request(block) => self.requests(block),
             Message::Cancel(block) => {
-                assert!(self.asking.contains(&block), "cancelled what was not asked for: {block:?}");
+                // The block may have come while the message waited to be pulled.
+                assert!(self.ever_asked.contains(&block), "cancelled what was never asked for: {block:?}");
             }
             Message::Reject(block) => self.answers(block),
             _ => {}
@@ -89,6 +92,7 @@ impl Watch {
         assert!(self.peer_has.get(block.piece.0), "asked for {block:?}, which the peer lacks");
         assert!(self.am_interested, "asked without interest");
         self.asking.insert(block);
+        self.ever_asked.insert(block);
     }
 
     /// This end sends a block.

@@ -323,6 +323,10 @@ impl<B> Swarm<B> {
     /// Asserts what must always hold; for tests and simulations.
     pub fn check_invariants(&self) {
         self.pieces.check_invariants();
+        self.pieces.check_availability(self.peers.iter().map(|(_, peer)| &peer.has));
+        self.peer_mgr.check_invariants();
+        self.trackers.check_invariants();
+        assert_eq!(self.peer_mgr.counts().connected, self.peers.len(), "connections in both tables");
         assert_eq!(self.have_bytes, bytes_of(&self.layout, self.pieces.have()), "bytes stored");
         assert_eq!(self.left_bytes, bytes_of(&self.layout, self.pieces.wanted()), "bytes left");
         let mut seen = std::collections::BTreeSet::new();
