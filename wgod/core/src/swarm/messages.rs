@@ -96,8 +96,10 @@ impl<B> Swarm<B> {
         let Some(peer) = self.peers.peer_mut(key) else { return };
         peer.peer_choking = true;
         // A fast peer rejects each request it will not serve (BEP 6), but one that forgets must not
-        // hold blocks back from the others: whatever still comes is accepted all the same.
-        self.release_all(key);
+        // hold blocks back from the others: whatever still comes is accepted all the same. What it
+        // serves even now stays asked for, or it would be sent twice.
+        let allowed = peer.allowed_fast.clone();
+        self.release_where(key, |block| !allowed.contains(&block.piece));
         self.fill(now, key);
         self.fill_all(now);
     }
@@ -177,11 +179,15 @@ impl<B> Swarm<B> {
 
     fn on_reject(&mut self, key: PeerKey, block: Block) {
         let Some(peer) = self.peers.peer_mut(key) else { return };
-        peer.allowed_fast.retain(|piece| *piece != block.piece || !peer.peer_choking);
+        let no_longer_allowed = peer.peer_choking;
+        peer.allowed_fast.retain(|piece| *piece != block.piece || !no_longer_allowed);
         if peer.pipeline.remove(block).is_some() {
             self.pieces.release(key, block);
         } else {
             peer.given_up = peer.given_up.saturating_sub(1);
+        }
+        if no_longer_allowed {
+            self.release_where(key, |other| other.piece == block.piece);
         }
         // No new request here: the next block or the next second asks again, so that a peer that
         // rejects everything costs a request a second, not a storm.

@@ -107,6 +107,17 @@ impl<B> Swarm<B> {
         }
     }
 
+    /// Gives up the requests to the peer for which `gone` holds.
+    pub(super) fn release_where(&mut self, key: PeerKey, gone: impl Fn(Block) -> bool) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        let blocks: Vec<Block> = peer.pipeline.iter().map(|r| r.block).filter(|b| gone(*b)).collect();
+        for block in blocks {
+            let Some(request) = peer.pipeline.remove(block) else { continue };
+            peer.given_up += u32::from(request.sent);
+            self.pieces.release(key, block);
+        }
+    }
+
     /// Gives up what a snubbing peer holds, but for its oldest request.
     pub(super) fn release_but_first(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.peer_mut(key) else { return };
