@@ -39,6 +39,7 @@ impl Session {
             dormant: false,
             completing: false,
             checkpointing: false,
+            checkpoint_again: false,
             fault: None,
             probes: 0,
             queue_position,
@@ -98,16 +99,24 @@ impl Session {
     /// New limits of the queue.
     pub fn set_queue(&mut self, now: Time, queue: QueueLimits) {
         self.queue = queue;
-        let over: Vec<TorrentId> = [false, true]
-            .into_iter()
-            .flat_map(|finished| self.active[usize::from(finished)].iter().skip(self.limit(finished)))
-            .map(|(_, id)| *id)
-            .collect();
+        self.keep_limits(now);
+        self.fill_queue(now);
+    }
+
+    /// Sends torrents beyond the limits of the queue back to it, the last in it first. One that has
+    /// just finished stays until that is durable.
+    fn keep_limits(&mut self, now: Time) {
+        let mut over: Vec<TorrentId> = Vec::new();
+        for finished in [false, true] {
+            let active = &self.active[usize::from(finished)];
+            let too_many = active.len().saturating_sub(self.limit(finished));
+            let settled = |id: &TorrentId| self.rows.get(id).is_some_and(|row| !row.completing);
+            over.extend(active.iter().rev().map(|(_, id)| *id).filter(settled).take(too_many));
+        }
         for id in over {
             self.leave(id);
             self.proceed(now, id);
         }
-        self.fill_queue(now);
     }
 
     /// A check ended: what it found is the torrent's state now.
@@ -135,6 +144,8 @@ impl Session {
         self.change(id, |row| {
             row.finished = true;
             row.completing = true;
+            // What is under way began before the last piece was stored: it doesn't make that durable.
+            row.checkpoint_again = row.checkpointing;
         });
         self.checkpoint(id);
         self.fill_queue(now);
@@ -144,8 +155,12 @@ impl Session {
     pub fn on_checkpointed(&mut self, now: Time, id: TorrentId, ok: bool) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.checkpointing = false;
+        if std::mem::take(&mut row.checkpoint_again) {
+            return self.checkpoint(id);
+        }
         if ok && std::mem::take(&mut row.completing) {
             self.effects.push_back(Effect::Completed(id));
+            self.keep_limits(now);
         }
         let Some(row) = self.rows.get(&id).filter(|r| r.live) else { return };
         if row.fault.is_none() && (!row.finished || row.completing) {
@@ -169,15 +184,19 @@ impl Session {
         }
         let Some(row) = self.rows.get_mut(&id) else { return self.next_check() };
         let kind = fault.kind;
+        // Work that was under way when it began fails too: that is no failed probe.
+        let awaits_probe = row.fault.is_some() && row.deadline.is_some();
         row.fault = Some(Box::new(fault));
-        let wait = PROBE_MIN.saturating_mul(1 << row.probes.min(8)).min(PROBE_MAX);
-        row.probes += 1;
         if row.live {
             let uploads = matches!(kind, FaultKind::Unreachable | FaultKind::Broken);
             self.effects.push_back(Effect::Pause { id, requests: true, uploads });
         }
         let again = row.started && kind != FaultKind::Broken;
-        self.set_deadline(id, again.then(|| now + wait));
+        if !awaits_probe || !again {
+            let wait = PROBE_MIN.saturating_mul(1 << row.probes.min(8)).min(PROBE_MAX);
+            row.probes += 1;
+            self.set_deadline(id, again.then(|| now + wait));
+        }
         self.next_check();
     }
 
@@ -325,6 +344,7 @@ impl Session {
             row.dormant = false;
             row.completing = false;
             row.checkpointing = false;
+            row.checkpoint_again = false;
         });
         self.checks.retain(|waiting| *waiting != id);
         if self.checking == Some(id) {
