@@ -119,9 +119,10 @@ impl World {
         let finish = move |completion| {
             done.lock().unwrap_or_else(PoisonError::into_inner).push_back((number, at, completion));
         };
+        let slowest = if matches!(op, Op::SyncData(_)) { 3000 } else { 12 };
         one.disk.submit(op, Box::new(finish));
         for operation in self.nodes[node].disk.submitted() {
-            let wait = self.millis(0, 12);
+            let wait = self.millis(0, slowest);
             self.after(wait, Event::Disk(node, operation));
         }
     }
