@@ -21,7 +21,7 @@ mod transmit;
 mod view;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use wgo_proto::bitfield::Bitfield;
 use wgo_proto::layout::Layout;
@@ -43,6 +43,9 @@ pub use view::{PeerView, SwarmView};
 
 /// Payload memory that every active torrent has, whatever the session's budget (DESIGN: 4 blocks).
 pub const MIN_MEMORY_BLOCKS: usize = 4;
+
+/// Peers that left whose addresses are kept; when there are more, the oldest are forgotten.
+const MAX_DEPARTED: usize = 64;
 
 /// What does not change while a torrent is live.
 #[derive(Clone, Debug)]
@@ -106,6 +109,8 @@ pub struct Swarm<B> {
     peers: PeerTable,
     peer_mgr: PeerMgr,
     trackers: TrackerList,
+    /// Who left last and from where, at most [`MAX_DEPARTED`]: what it sent may yet prove bad.
+    departed: VecDeque<(PeerKey, IpAddr)>,
     haves: HaveLog,
     traffic: Traffic,
     /// Totals when this session of the torrent began: trackers hear what came since (BEP 3).
@@ -164,6 +169,7 @@ impl<B> Swarm<B> {
             pieces,
             peers: PeerTable::default(),
             peer_mgr,
+            departed: VecDeque::new(),
             haves: HaveLog::default(),
             traffic: Traffic::new(start.counters),
             began_with: start.counters,

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use wgo_proto::wire::{Frame, Limits, Message, Reserved, next_frame};
 use wgo_proto::{BLOCK_LEN, Bitfield, Block, PeerId, PieceIndex, WireHash, layout::Layout};
 
-use super::{Start, Swarm, SwarmConfig};
+use super::{PieceOutcome, Start, Swarm, SwarmConfig};
 use crate::peer::{CloseReason, Direction, PeerInfo};
+use crate::piece_mgr::BadBlocks;
 use crate::status::Counters;
 use crate::{PeerKey, Time, TorrentId};
 
@@ -97,4 +98,44 @@ fn a_peer_that_is_about_to_go_holds_no_slot() {
     assert_eq!(swarm.unchoked(), (1, 0));
     swarm.close_all(&CloseReason::Stopped);
     assert_eq!(swarm.unchoked(), (0, 0));
+}
+
+#[test]
+fn requests_for_a_piece_that_is_lost_are_rejected_and_not_served() {
+    let mut swarm = swarm(&[0, 1]);
+    let key = join(&mut swarm, 1);
+    hear(&mut swarm, key, &Message::HaveNone);
+    hear(&mut swarm, key, &Message::Interested);
+    swarm.unchoke(NOW, key, false);
+    let block = |piece| swarm.layout().block(PieceIndex(piece), 0);
+    let (lost, kept) = (block(0), block(1));
+    hear(&mut swarm, key, &Message::Request(lost));
+    hear(&mut swarm, key, &Message::Request(kept));
+    swarm.lose(NOW, [PieceIndex(0)]);
+    swarm.check_invariants();
+    assert_eq!(said(&mut swarm, key).1, [lost]);
+    let mut uploads = Vec::new();
+    swarm.poll_transmit(NOW, key, 1 << 20, &mut Vec::new(), &mut uploads);
+    assert_eq!(uploads, [kept]);
+}
+
+#[test]
+fn a_poisoner_that_leaves_before_the_verdict_is_banned_all_the_same() {
+    let mut swarm = swarm(&[]);
+    let key = join(&mut swarm, 7);
+    hear(&mut swarm, key, &Message::HaveAll);
+    hear(&mut swarm, key, &Message::Unchoke);
+    let (requests, _) = said(&mut swarm, key);
+    let piece = requests[0].piece;
+    let mut complete = None;
+    for block in requests.iter().filter(|block| block.piece == piece) {
+        complete = swarm.on_block(NOW, key, *block, Vec::new()).unwrap();
+    }
+    assert_eq!(complete.unwrap().piece, piece);
+    swarm.disconnect(NOW, key, CloseReason::Gone("on purpose".into()));
+    swarm.on_piece(NOW, piece, PieceOutcome::BadHash(BadBlocks::All));
+    swarm.check_invariants();
+    let addr = SocketAddr::from(([11, 0, 0, 7], 4001));
+    let info = PeerInfo { addr, direction: Direction::Incoming, id: PeerId([8; 20]), reserved: Reserved::FAST };
+    assert!(matches!(swarm.connect(NOW, info), Err(CloseReason::Banned(_))));
 }
