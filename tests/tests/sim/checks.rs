@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use wgo_core::choke_mgr::{Automatic, Candidate, ChokeKey, SeedingRule, Settings, SlotCount, fill, rank};
 use wgo_core::limiter::Direction;
 use wgo_core::peer::PeerFault;
+use wgo_core::swarm::SwarmView;
 use wgo_core::{ByteRate, TorrentId};
 use wgo_proto::PieceIndex;
 
@@ -124,6 +125,12 @@ impl World {
         let poisons = self.nodes[other].habits.poison > 0;
         assert!(poisons && matches!(fault, PeerFault::Poisoned(_)), "honest node {other} is accused: {fault}");
         self.nodes[other].faults += 1;
+    }
+
+    /// A live torrent at a glance.
+    pub(crate) fn view(&self, node: NodeId, id: TorrentId) -> SwarmView {
+        let entry = &self.nodes[node].torrents[&id];
+        entry.live.as_ref().expect("the torrent is live").view(self.now)
     }
 
     /// Everything is on the node's disk.

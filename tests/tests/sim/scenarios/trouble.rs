@@ -15,8 +15,13 @@ fn a_poisoner_is_banned_and_honest_peers_are_not() {
         let id = world.torrent(&small());
         world.seeder(id, Habits { line: 250_000, ..Habits::default() });
         let poisoner = world.seeder(id, Habits { poison: 4, ..Habits::default() });
+        world.run_for(Duration::from_secs(1));
         let leechers: Vec<_> = (0..4).map(|_| world.leecher(id, Habits::default())).collect();
         world.finish_all(&leechers, id, MINUTES);
+        for node in leechers {
+            let failures = world.view(node, id).hash_failures;
+            assert!(failures <= 3, "{failures} bad pieces before node {node} knew whom to blame");
+        }
         assert!(world.nodes[poisoner].faults > 0, "nobody noticed the poisoner");
     });
 }
