@@ -39,6 +39,7 @@ impl Session {
             dormant: false,
             completing: false,
             checkpointing: false,
+            checkpoint_again: false,
             fault: None,
             probes: 0,
             queue_position,
@@ -144,6 +145,8 @@ impl Session {
         self.change(id, |row| {
             row.finished = true;
             row.completing = true;
+            // What is under way began before the last piece was stored: it doesn't make that durable.
+            row.checkpoint_again = row.checkpointing;
         });
         self.checkpoint(id);
         self.fill_queue(now);
@@ -153,8 +156,12 @@ impl Session {
     pub fn on_checkpointed(&mut self, now: Time, id: TorrentId, ok: bool) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.checkpointing = false;
+        if std::mem::take(&mut row.checkpoint_again) {
+            return self.checkpoint(id);
+        }
         if ok && std::mem::take(&mut row.completing) {
             self.effects.push_back(Effect::Completed(id));
+            self.enforce_queue(now);
         }
         let Some(row) = self.rows.get(&id).filter(|r| r.live) else { return };
         if row.fault.is_none() && (!row.finished || row.completing) {
@@ -404,6 +411,7 @@ impl Session {
             row.dormant = false;
             row.completing = false;
             row.checkpointing = false;
+            row.checkpoint_again = false;
         });
         self.checks.retain(|waiting| *waiting != id);
         if self.checking == Some(id) {

@@ -111,6 +111,8 @@ pub struct Row {
     pub completing: bool,
     /// A checkpoint is under way.
     pub checkpointing: bool,
+    /// It comes too early for what was stored last: another is to follow.
+    pub checkpoint_again: bool,
     /// What stands in its way.
     pub fault: Option<Box<Fault>>,
     /// Failures in a row of what the fault is about; sets how long until the next probe.
