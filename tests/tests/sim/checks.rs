@@ -123,7 +123,10 @@ impl World {
     pub(crate) fn note_fault(&mut self, end: EndId, fault: &PeerFault) {
         let other = self.links[end.link].ends[1 - end.side].node;
         let poisons = self.nodes[other].habits.poison > 0;
-        assert!(poisons && matches!(fault, PeerFault::Poisoned(_)), "honest node {other} is accused: {fault}");
+        assert!(
+            poisons && matches!(fault, PeerFault::Poisoned(_)),
+            "honest node {other} is accused: {fault}"
+        );
         self.nodes[other].faults += 1;
     }
 

@@ -168,7 +168,10 @@ impl World {
         let Some(entry) = one.torrents.get_mut(&id) else { return };
         let (have, counters) = (entry.have.clone(), entry.counters);
         let start = Start { id, hash, layout, have, counters, tiers, seed };
-        assert!(entry.live.is_none(), "a torrent goes live once");
+        if entry.live.is_some() {
+            // After a fault the session can't know whether it kept the Swarm from being made.
+            return;
+        }
         entry.live = Some(Swarm::new(self.now, config, start));
         entry.epoch += 1;
         entry.timer = None;

@@ -273,7 +273,8 @@ impl World {
                         Frame::Message { message, consumed } => {
                             one.watch.hears(&message);
                             self.note(&[message.id().map_or(99, u64::from), node as u64]);
-                            self.call(node, torrent, |s, now| s.on_message(now, key, &message)).unwrap_or(Ok(()))?;
+                            self.call(node, torrent, |s, now| s.on_message(now, key, &message))
+                                .unwrap_or(Ok(()))?;
                             at += consumed;
                         }
                         Frame::Block { block, header_len } => {

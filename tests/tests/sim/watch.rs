@@ -51,8 +51,12 @@ impl Watch {
         assert!(self.fast || !fast_only, "{} without the fast extension", message.name());
         let claimed = match *message {
             Message::Bitfield(bytes) => {
-                let bits = Bitfield::from_wire(bytes, self.told.len()).expect("our bitfields are well-formed");
-                assert!(!self.fast || !bits.is_empty() && !bits.is_full(), "have-all and have-none are shorter");
+                let bits =
+                    Bitfield::from_wire(bytes, self.told.len()).expect("our bitfields are well-formed");
+                assert!(
+                    !self.fast || !bits.is_empty() && !bits.is_full(),
+                    "have-all and have-none are shorter"
+                );
                 bits.iter_ones().map(PieceIndex).collect()
             }
             Message::HaveAll => (0..self.told.len()).map(PieceIndex).collect(),

@@ -19,10 +19,24 @@ pub(crate) enum Event {
     SessionTimer(NodeId, Time),
     LimiterTimer(NodeId, Time),
     /// A dial reaches its address.
-    Dialled { from: NodeId, torrent: TorrentId, to: SocketAddr, epoch: u32 },
+    Dialled {
+        from: NodeId,
+        torrent: TorrentId,
+        to: SocketAddr,
+        epoch: u32,
+    },
     /// The dialler hears that it is connected.
-    Accepted { link: usize, addr: SocketAddr, epoch: u32 },
-    DialFailed { from: NodeId, torrent: TorrentId, addr: SocketAddr, epoch: u32 },
+    Accepted {
+        link: usize,
+        addr: SocketAddr,
+        epoch: u32,
+    },
+    DialFailed {
+        from: NodeId,
+        torrent: TorrentId,
+        addr: SocketAddr,
+        epoch: u32,
+    },
     /// Bytes reach an end.
     Arrive(EndId, Vec<u8>),
     /// An end hears that the connection is over.
@@ -243,7 +257,10 @@ impl World {
                 }
             }
             let nodes: BTreeSet<NodeId> = self.touched.iter().map(|(node, _)| *node).collect();
-            let worked = nodes.into_iter().fold(false, |worked, node| self.carry_out(node) || worked);
+            let mut worked = false;
+            for node in nodes {
+                worked |= self.carry_out(node);
+            }
             if !worked && self.todo.is_empty() {
                 break;
             }
@@ -318,7 +335,14 @@ impl World {
                 for p in view.unwrap_or_default() {
                     text += &format!(
                         "   {} has {:.2} am_choking {} interested {} / choking {} interested {} requests {} snubbed {}\n",
-                        p.addr, p.progress, p.am_choking, p.am_interested, p.peer_choking, p.peer_interested, p.requests, p.snubbed
+                        p.addr,
+                        p.progress,
+                        p.am_choking,
+                        p.am_interested,
+                        p.peer_choking,
+                        p.peer_interested,
+                        p.requests,
+                        p.snubbed
                     );
                 }
             }

@@ -20,8 +20,7 @@ fn one_seed_and_eight(world: &mut World) {
     world.check_answered();
     for node in leechers {
         let events = &world.tracker.events[&(id, node)];
-        let (started, completed) =
-            (wgo_core::tracker::Event::Started, wgo_core::tracker::Event::Completed);
+        let (started, completed) = (wgo_core::tracker::Event::Started, wgo_core::tracker::Event::Completed);
         assert_eq!(events[..], [started, completed], "node {node} told its tracker");
         assert_eq!(world.nodes[node].torrents[&id].completed, 1);
     }
@@ -87,7 +86,8 @@ fn the_seed_sends_each_piece_about_once_while_leechers_trade_the_rest() {
         let seed = world.seeder(id, Habits { line: 200_000, ..Habits::default() });
         let leechers: Vec<_> = (0..6).map(|_| world.leecher(id, Habits::default())).collect();
         world.finish_all(&leechers, id, MINUTES);
-        let copies = world.nodes[seed].torrents[&id].sent as f64 / world.content(id).layout.total_len() as f64;
+        let copies =
+            world.nodes[seed].torrents[&id].sent as f64 / world.content(id).layout.total_len() as f64;
         assert!(copies < 3.0, "the seed sent {copies:.2} copies to six leechers");
     });
 }
@@ -142,7 +142,10 @@ fn the_first_bytes_come_within_a_few_round_trips() {
                 world.nodes[node].torrents[&id].first_block_at.is_some()
             });
             let wait = world.now.since(joined);
-            assert!(wait < Duration::from_millis(2500), "newcomer {late} waited {wait:?} for its first block");
+            assert!(
+                wait < Duration::from_millis(2500),
+                "newcomer {late} waited {wait:?} for its first block"
+            );
             world.run_for(Duration::from_millis(3700));
         }
     });

@@ -15,7 +15,8 @@ const MINUTES: Duration = Duration::from_secs(900);
 fn two_torrents_under_one_limit_get_fair_shares() {
     seeds("two_torrents_under_one_limit_get_fair_shares", 3, |world| {
         let limit = ByteRate(200_000);
-        let seed = world.node(Habits { up_limit: Some(limit), slots: SlotCount::Fixed(8), ..Habits::default() });
+        let seed =
+            world.node(Habits { up_limit: Some(limit), slots: SlotCount::Fixed(8), ..Habits::default() });
         let ids = [0, 1].map(|_| world.torrent(&Shape::new(80, 4, 0)));
         for id in ids {
             let all = wgo_proto::Bitfield::full(80);

@@ -41,7 +41,8 @@ fn commands_at_random_do_not_confuse_the_session() {
             let id = ids[world.rng.usize(..ids.len())];
             let choice = world.rng.u32(..8);
             let limit = |n: u32| (n < 3).then_some(n);
-            let queue = QueueLimits { downloads: limit(world.rng.u32(..6)), seeds: limit(world.rng.u32(..6)) };
+            let queue =
+                QueueLimits { downloads: limit(world.rng.u32(..6)), seeds: limit(world.rng.u32(..6)) };
             let full = world.rng.bool();
             match choice {
                 0 | 1 => world.command(node, |session, now| session.stop(now, id)),
@@ -81,7 +82,8 @@ fn a_queue_of_one_downloads_one_after_the_other() {
             world.join(node, *id);
         }
         world.run("all finish", MINUTES, |world| {
-            let downloads = ids.iter().filter(|id| world.state(node, **id) == Some(State::Downloading)).count();
+            let downloads =
+                ids.iter().filter(|id| world.state(node, **id) == Some(State::Downloading)).count();
             assert!(downloads <= 1, "{downloads} at once");
             ids.iter().all(|id| world.nodes[node].is_complete(*id))
         });

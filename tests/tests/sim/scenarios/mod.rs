@@ -20,7 +20,8 @@ use crate::world::World;
 /// Runs a scenario with some seeds, with the one that `WGOD_SIM_SEED` names, or with as many as
 /// `WGOD_SIM_COUNT` says.
 pub(crate) fn seeds(name: &str, count: u64, scenario: impl Fn(&mut World)) {
-    let chosen = std::env::var("WGOD_SIM_SEED").ok().map(|seed| seed.parse().expect("WGOD_SIM_SEED is a number"));
+    let chosen =
+        std::env::var("WGOD_SIM_SEED").ok().map(|seed| seed.parse().expect("WGOD_SIM_SEED is a number"));
     let more = std::env::var("WGOD_SIM_COUNT").ok().map(|count| count.parse().expect("a number"));
     let count = more.unwrap_or(count);
     let all: Vec<u64> = chosen.map_or_else(|| (1..=count).collect(), |seed| vec![seed]);

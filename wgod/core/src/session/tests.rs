@@ -30,7 +30,11 @@ fn completed_waits_for_a_checkpoint_that_began_after_the_last_piece() {
     session.on_finished(at(31), ID);
     assert_eq!(effects(&mut session), []);
     session.on_checkpointed(at(32), ID, true);
-    assert_eq!(effects(&mut session), [Effect::Checkpoint(ID)], "the first one knew nothing of the last piece");
+    assert_eq!(
+        effects(&mut session),
+        [Effect::Checkpoint(ID)],
+        "the first one knew nothing of the last piece"
+    );
     session.on_checkpointed(at(33), ID, true);
     assert_eq!(effects(&mut session), [Effect::Completed(ID)]);
 }

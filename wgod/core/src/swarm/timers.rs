@@ -105,11 +105,7 @@ impl<B> Swarm<B> {
             peer.close(CloseReason::Silent(silent));
         }
         let patience = if finished { UNINTERESTED_AFTER } else { USELESS_AFTER };
-        if full
-            && !peer.peer_interested
-            && !peer.am_interested
-            && now.since(peer.connected_at) > patience
-        {
+        if full && !peer.peer_interested && !peer.am_interested && now.since(peer.connected_at) > patience {
             peer.close(CloseReason::Useless);
         }
         if peer.closing.is_some() {
