@@ -38,8 +38,8 @@ impl Session {
             live: false,
             dormant: false,
             completing: false,
+            finished_late: false,
             checkpointing: false,
-            checkpoint_again: false,
             fault: None,
             probes: 0,
             queue_position,
@@ -145,8 +145,7 @@ impl Session {
         self.change(id, |row| {
             row.finished = true;
             row.completing = true;
-            // What is under way began before the last piece was stored: it doesn't make that durable.
-            row.checkpoint_again = row.checkpointing;
+            row.finished_late = row.checkpointing;
         });
         self.checkpoint(id);
         self.fill_queue(now);
@@ -156,7 +155,7 @@ impl Session {
     pub fn on_checkpointed(&mut self, now: Time, id: TorrentId, ok: bool) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.checkpointing = false;
-        if std::mem::take(&mut row.checkpoint_again) {
+        if std::mem::take(&mut row.finished_late) && ok {
             return self.checkpoint(id);
         }
         if ok && std::mem::take(&mut row.completing) {
@@ -193,6 +192,7 @@ impl Session {
         self.change(id, |row| {
             row.finished = finished;
             row.completing = false;
+            row.finished_late = false;
         });
         self.enforce_queue(now);
     }
@@ -393,8 +393,11 @@ impl Session {
             row.live = true;
         });
         let Some(row) = self.rows.get(&id) else { return };
-        let checkpoints = !row.finished;
-        self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+        // One that is woken with a fault waits for its probe.
+        if row.fault.is_none() {
+            let checkpoints = !row.finished;
+            self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+        }
         self.housekeep_at.get_or_insert(now + HOUSEKEEPING);
         self.choke_at.get_or_insert(now + super::CHOKE_INTERVAL);
         self.effects.push_back(Effect::GoLive(id));
@@ -410,8 +413,8 @@ impl Session {
             row.live = false;
             row.dormant = false;
             row.completing = false;
+            row.finished_late = false;
             row.checkpointing = false;
-            row.checkpoint_again = false;
         });
         self.checks.retain(|waiting| *waiting != id);
         if self.checking == Some(id) {

@@ -109,10 +109,10 @@ pub struct Row {
     pub dormant: bool,
     /// It finished, and the checkpoint that makes it so is under way.
     pub completing: bool,
+    /// It finished while a checkpoint was under way, which may not cover the last piece: another follows.
+    pub finished_late: bool,
     /// A checkpoint is under way.
     pub checkpointing: bool,
-    /// It comes too early for what was stored last: another is to follow.
-    pub checkpoint_again: bool,
     /// What stands in its way.
     pub fault: Option<Box<Fault>>,
     /// Failures in a row of what the fault is about; sets how long until the next probe.
