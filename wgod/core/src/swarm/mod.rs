@@ -300,7 +300,7 @@ impl<B> Swarm<B> {
     /// Whether nobody is connected and nothing is to be done, still, after `Action::Idle`. If not, the
     /// action comes again when it is so.
     pub fn may_sleep(&mut self) -> bool {
-        let idle = self.peers.len() == 0 && !self.wants_peers() && self.trackers.is_quiet();
+        let idle = self.is_still();
         self.idle_told &= idle;
         idle
     }
