@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use wgo_api::State;
 use wgo_proto::bitfield::Bitfield;
 use wgo_proto::units::{Block, PieceIndex};
 use wgo_proto::wire::Reserved;
@@ -162,6 +163,7 @@ fn unsolicited_blocks_are_not_stored() {
     let payload = Payload::single("wanted.bin", 4 * PIECE as usize, PIECE);
     let torrent = Maker::new(&payload).make();
     let id = daemon.add(&torrent, &daemon.downloads(), &[]);
+    daemon.wait_state(&id, State::Downloading, SOON);
     let to = daemon.listens(net.home());
     let mut pushy = Wire::connect(net.ip(), to, torrent.hash, 1).unwrap();
     pushy.send_bitfield(&Bitfield::full(4)).unwrap();
@@ -231,6 +233,7 @@ fn choke_and_unchoke_without_end_lose_nothing() {
     let stream = payload.stream();
     let torrent = Maker::new(&payload).make();
     let id = daemon.add(&torrent, &daemon.downloads(), &[]);
+    daemon.wait_state(&id, State::Downloading, SOON);
     let mut wire = Wire::connect(net.ip(), daemon.listens(net.home()), torrent.hash, 1).unwrap();
     wire.send_bitfield(&Bitfield::full(8)).unwrap();
     let mut served = 0;
@@ -251,7 +254,35 @@ fn choke_and_unchoke_without_end_lose_nothing() {
                 }
             }
         }
-        (daemon.torrent(&id).state == wgo_api::State::Seeding).then_some(())
+        (daemon.torrent(&id).state == State::Seeding).then_some(())
     });
     payload.assert_equals(&daemon.downloads());
+}
+
+#[test]
+fn a_bitfield_that_comes_late_adds_to_what_the_peer_has() {
+    // aria2 does so whenever that is shorter than its HAVEs.
+    let mut net = Net::new();
+    let daemon = Daemon::start(&net);
+    let payload = Payload::single("late.bin", 4 * PIECE as usize, PIECE);
+    let stream = payload.stream();
+    let torrent = Maker::new(&payload).make();
+    let id = daemon.add(&torrent, &daemon.downloads(), &[]);
+    daemon.wait_state(&id, State::Downloading, SOON);
+    let mut wire = Wire::connect(net.ip(), daemon.listens(net.home()), torrent.hash, 1).unwrap();
+    let mut have = Bitfield::new(4);
+    wire.send_bitfield(&have).unwrap();
+    wire.send(&Message::Unchoke).unwrap();
+    for piece in 0..4 {
+        have.set(piece);
+        wire.send_bitfield(&have).unwrap();
+        for _ in 0..PIECE / 16_384 {
+            let asked = wire.until("a request", SOON, |got| matches!(got, Got::Request(_)));
+            let Got::Request(block) = asked else { continue };
+            assert_eq!(block.piece, PieceIndex(piece));
+            let start = (block.piece.0 * PIECE + block.offset) as usize;
+            wire.send_block(block, &stream[start..start + block.len as usize]).unwrap();
+        }
+    }
+    daemon.wait_seeding(&id);
 }

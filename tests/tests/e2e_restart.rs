@@ -126,5 +126,6 @@ fn what_was_acknowledged_survives_a_kill_at_once() {
     let mut names: Vec<_> = daemon.list().into_iter().map(|torrent| torrent.name).collect();
     names.sort();
     assert_eq!(names, ["kept-0.bin", "kept-1.bin", "kept-2.bin", "kept-3.bin"]);
-    assert_eq!(daemon.torrent(&torrents[3].id()).state, State::Stopped);
+    daemon.wait_state(&torrents[3].id(), State::Stopped, SOON);
+    daemon.wait_state(&torrents[2].id(), State::Downloading, SOON);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use wgo_tests::process::Process;
 use wgo_tests::wait::SOON;
-use wgo_tests::{Daemon, Net, Settings, binaries, ctl};
+use wgo_tests::{Daemon, Maker, Net, Payload, Settings, binaries, ctl};
 
 #[test]
 fn a_stale_socket_is_replaced() {
@@ -31,8 +31,15 @@ fn a_second_daemon_on_the_same_state_is_refused_and_told_what_to_do() {
     let daemon = Daemon::start(&net);
     let state = daemon.home().join("state");
     let log = daemon.home().join("second.log");
+    let torrent = Maker::new(&Payload::single("more.bin", 1000, 16_384)).make().save(daemon.home());
     let mut second = Process::spawn("second wgod", &binaries::wgod(), &log, |command| {
-        command.arg("--state-dir").arg(&state).arg("--socket").arg(daemon.home().join("s2"));
+        command
+            .arg("--torrent")
+            .arg(&torrent)
+            .arg("--state-dir")
+            .arg(&state)
+            .arg("--socket")
+            .arg(daemon.home().join("s2"));
         command.args(["--port", "0"]).env("HOME", daemon.home());
     });
     let status = second.wait(SOON);
@@ -64,7 +71,7 @@ fn a_wrong_configuration_is_refused_with_line_and_key() {
         ("[limits]\nup = \"20 parsec\"\n", "parsec"),
         ("[network]\nport = 99999\n", "port"),
         ("[discovery]\ndht = true\n", "dht"),
-        ("[limits\n", "line 1"),
+        ("[limits\n", "wgod.toml:1"),
     ] {
         let config = folder.path().join("wgod.toml");
         std::fs::write(&config, text).unwrap();

@@ -22,9 +22,6 @@ pub enum PeerFault {
         /// The block it named.
         block: Block,
     },
-    /// A bitfield, have-all or have-none that does not come first.
-    #[error("{0} after other messages about pieces")]
-    LateBitfield(&'static str),
     /// A bitfield of the wrong length or with bits set past the last piece.
     #[error("malformed bitfield: {0}")]
     BadBitfield(String),

@@ -78,7 +78,7 @@ pub struct Peer {
 
     /// The pieces it has.
     pub has: PeerHave,
-    /// It announced its pieces; a second bitfield is a fault, and so is one after any `have` (BEP 3).
+    /// It has said what it has, with `have` or a whole set.
     pub has_announced: bool,
     /// How many pieces it has that we still want.
     pub interesting: u32,

@@ -26,6 +26,18 @@ impl PeerHave {
         }
     }
 
+    /// The pieces of both. Word-wise.
+    pub fn union(self, other: PeerHave) -> PeerHave {
+        match (self, other) {
+            (PeerHave::All, _) | (_, PeerHave::All) => PeerHave::All,
+            (PeerHave::None, has) | (has, PeerHave::None) => has,
+            (PeerHave::Some(mut bits), PeerHave::Some(more)) => {
+                bits.union_with(&more);
+                PeerHave::from_bitfield(bits)
+            }
+        }
+    }
+
     /// Whether the peer has `piece`.
     pub fn get(&self, piece: PieceIndex) -> bool {
         match self {

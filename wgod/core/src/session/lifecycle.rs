@@ -160,6 +160,7 @@ impl Session {
         }
         if ok && std::mem::take(&mut row.completing) {
             self.effects.push_back(Effect::Completed(id));
+            self.enforce_queue(now);
         }
         let Some(row) = self.rows.get(&id).filter(|r| r.live) else { return };
         if row.fault.is_none() && (!row.finished || row.completing) {

@@ -6,3 +6,4 @@ mod faults;
 mod queue;
 mod random;
 mod rig;
+mod simulated;

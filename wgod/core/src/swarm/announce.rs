@@ -14,7 +14,7 @@ const HUNGRY_BELOW: usize = 20;
 impl<B> Swarm<B> {
     /// Tells the trackers' list whether more peers would help.
     pub(super) fn update_hunger(&mut self) {
-        let hungry = self.wants_peers() && self.peer_mgr.counts().candidates < HUNGRY_BELOW;
+        let hungry = self.lacks_sources() && self.peer_mgr.counts().candidates < HUNGRY_BELOW;
         self.trackers.set_hungry(hungry);
     }
 

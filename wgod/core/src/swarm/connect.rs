@@ -60,6 +60,10 @@ impl<B> Swarm<B> {
         self.release_all(key);
         let Some(peer) = self.peers.remove(key) else { return };
         self.pieces.remove_peer(&peer.has);
+        if self.departed.len() == super::MAX_DEPARTED {
+            self.departed.pop_front();
+        }
+        self.departed.push_back((key, peer.info.addr.ip()));
         let reason = peer.closing.clone().unwrap_or(reason);
         if let CloseReason::Fault(fault) = &reason {
             self.faults += 1;
@@ -113,11 +117,22 @@ impl<B> Swarm<B> {
         self.peer_mgr.on_failed(now, addr);
     }
 
-    /// Whether more connections would help: never for a torrent that has all it wants.
+    /// Whether more connections would help. A torrent that has all it wants looks for those who don't:
+    /// behind a router that lets nobody in, it could serve nobody else.
     pub(super) fn wants_peers(&self) -> bool {
-        !self.pieces.is_finished()
-            && !self.requests_paused
-            && self.peers.len() < self.config.max_peers as usize
+        let useful = self.pieces.is_finished() || !self.requests_paused;
+        useful && self.peers.len() < self.config.max_peers as usize
+    }
+
+    /// Whether more connections would bring pieces that are missing.
+    pub(super) fn lacks_sources(&self) -> bool {
+        !self.pieces.is_finished() && self.wants_peers()
+    }
+
+    /// When the next candidate can be tried.
+    pub(super) fn dial_at(&self) -> Option<Time> {
+        let at = if self.wants_peers() { self.peer_mgr.poll_timeout() } else { None };
+        at.map(|at| at.max(self.dial_not_before))
     }
 
     pub(super) fn dial_due(&mut self, now: Time) {

@@ -46,10 +46,10 @@ impl<B> Swarm<B> {
             Message::Bitfield(bytes) => {
                 let field = Bitfield::from_wire(bytes, self.layout.piece_count())
                     .map_err(|e| PeerFault::BadBitfield(e.to_string()))?;
-                self.on_have_set(now, key, PeerHave::from_bitfield(field), message.name())?;
+                self.on_have_set(now, key, PeerHave::from_bitfield(field));
             }
-            Message::HaveAll => self.on_have_set(now, key, PeerHave::All, message.name())?,
-            Message::HaveNone => self.on_have_set(now, key, PeerHave::None, message.name())?,
+            Message::HaveAll => self.on_have_set(now, key, PeerHave::All),
+            Message::HaveNone => self.on_have_set(now, key, PeerHave::None),
             Message::Request(block) => self.on_request(now, key, block)?,
             Message::Cancel(block) => self.on_cancel(key, block),
             Message::Reject(block) => self.on_reject(key, block)?,
@@ -128,17 +128,16 @@ impl<B> Swarm<B> {
         }
     }
 
-    fn on_have_set(
-        &mut self,
-        now: Time,
-        key: PeerKey,
-        has: PeerHave,
-        message: &'static str,
-    ) -> Result<(), PeerFault> {
-        let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
-        if peer.has_announced {
-            return Err(PeerFault::LateBitfield(message));
-        }
+    /// The peer says what it has. BEP 3 allows that once and first; aria2 sends another bitfield
+    /// whenever that is shorter than its HAVEs, so later ones add to the first.
+    fn on_have_set(&mut self, now: Time, key: PeerKey, told: PeerHave) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        let has = if peer.has_announced {
+            self.pieces.remove_peer(&peer.has);
+            std::mem::replace(&mut peer.has, PeerHave::None).union(told)
+        } else {
+            told
+        };
         peer.has_announced = true;
         self.pieces.add_peer(&has);
         peer.interesting = self.pieces.interesting_count(&has);
@@ -146,7 +145,6 @@ impl<B> Swarm<B> {
         self.update_interest(now, key);
         self.fill(now, key);
         self.close_if_both_complete(key);
-        Ok(())
     }
 
     fn on_request(&mut self, now: Time, key: PeerKey, block: Block) -> Result<(), PeerFault> {

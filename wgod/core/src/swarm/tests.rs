@@ -10,3 +10,4 @@ mod memory;
 mod random;
 mod rig;
 mod seeding;
+mod simulated;

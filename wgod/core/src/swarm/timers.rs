@@ -31,12 +31,9 @@ pub const IDLE_AFTER: Duration = Duration::from_secs(30);
 impl<B> Swarm<B> {
     /// When [`handle_timeout`](Self::handle_timeout) is due; never while there is nothing to do.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let dial = if self.wants_peers() { self.peer_mgr.poll_timeout() } else { None };
-        let dial = dial.map(|at| at.max(self.dial_not_before));
-        [self.tick_at, self.have_flush_at, self.refill_at, self.trackers.poll_timeout(), dial, self.idle_at()]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.tick_at, self.have_flush_at, self.refill_at];
+        let others = [self.trackers.poll_timeout(), self.dial_at(), self.idle_at()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     /// Does what is due.
@@ -63,9 +60,13 @@ impl<B> Swarm<B> {
 
     /// When this torrent may go dormant: complete, nobody connected, nothing under way.
     fn idle_at(&self) -> Option<Time> {
-        let still =
-            self.peers.len() == 0 && !self.wants_peers() && !self.idle_told && self.trackers.is_quiet();
-        still.then(|| self.lonely_since + IDLE_AFTER)
+        (self.is_still() && !self.idle_told).then(|| self.lonely_since + IDLE_AFTER)
+    }
+
+    /// Nobody is connected, nothing is missing, and nobody known is worth waiting for.
+    pub(super) fn is_still(&self) -> bool {
+        let expected = self.dial_at().is_some_and(|at| at <= self.lonely_since + IDLE_AFTER);
+        self.peers.len() == 0 && !self.lacks_sources() && !expected && self.trackers.is_quiet()
     }
 
     fn flush_haves(&mut self) {

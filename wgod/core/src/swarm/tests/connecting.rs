@@ -14,7 +14,7 @@ fn dials(rig: &mut Rig) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn candidates_are_dialled_a_few_at_a_time_and_not_when_nothing_is_wanted() {
+fn candidates_are_dialled_a_few_at_a_time_by_seeds_too() {
     let mut rig = Rig::new(4, &[]);
     rig.swarm.add_candidates(rig.now, (1..=200).map(addr), Source::Tracker);
     rig.wait(secs(1));
@@ -23,7 +23,7 @@ fn candidates_are_dialled_a_few_at_a_time_and_not_when_nothing_is_wanted() {
     let mut seed = Rig::new(1, &[0]);
     seed.swarm.add_candidates(seed.now, (1..=9).map(addr), Source::Tracker);
     seed.wait(secs(60));
-    assert_eq!(dials(&mut seed), []);
+    assert_eq!(dials(&mut seed).len(), 9, "it may be behind a router that lets nobody in");
 }
 
 #[test]

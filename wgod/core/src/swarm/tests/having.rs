@@ -34,22 +34,22 @@ fn the_largest_bitfield_fits_the_outbox() {
 }
 
 #[test]
-fn pieces_are_announced_once_and_first() {
-    let full = [0xf0];
-    let sets = [Message::Bitfield(&full), Message::HaveAll, Message::HaveNone];
-    for first in &sets {
-        for second in &sets {
-            let mut rig = Rig::new(4, &[]);
-            let key = rig.fast(1);
-            rig.says(key, first);
-            let late = rig.try_say(key, second);
-            assert_eq!(late, Err(PeerFault::LateBitfield(second.name())), "{first:?}, {second:?}");
-        }
+fn a_later_bitfield_adds_to_what_is_known() {
+    let half = [0xc0];
+    for (second, count) in [
+        (Message::HaveNone, 3),
+        (Message::Bitfield(&half), 3),
+        (Message::Bitfield(&[0x10]), 4),
+        (Message::HaveAll, 4),
+    ] {
+        let mut rig = Rig::new(4, &[]);
+        let key = rig.fast(1);
+        rig.says(key, &Message::Bitfield(&half));
+        rig.says(key, &have(2));
+        rig.says(key, &second);
+        let peer = rig.swarm.peers.peer(key).unwrap();
+        assert_eq!((peer.has.count(4), peer.interesting), (count, count), "{second:?}");
     }
-    let mut rig = Rig::new(4, &[]);
-    let key = rig.fast(1);
-    rig.says(key, &have(2));
-    assert!(matches!(rig.try_say(key, &Message::HaveAll), Err(PeerFault::LateBitfield(_))));
 }
 
 #[test]
