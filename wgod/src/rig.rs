@@ -79,7 +79,7 @@ impl Rig {
         let (actions, actions_rx) = mpsc::unbounded_channel();
         let (events, events_rx) = mpsc::unbounded_channel();
         let (broken, broken_rx) = mpsc::unbounded_channel();
-        let disk = Arc::new(RealDisk::default());
+        let disk = Arc::new(RealDisk);
         let (store, stored) =
             Store::open(disk.clone(), &dir.path().join("state"), &dir.path().join("socket"))
                 .expect("a state of our own");

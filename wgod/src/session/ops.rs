@@ -309,7 +309,7 @@ impl Driver {
                 // It may have failed before it was known here.
                 self.on_broken(id);
             }
-            Outcome::Down { rest, dormant } => self.take_rest(id, *rest, dormant),
+            Outcome::Down { rest, dormant } => self.on_down(id, *rest, dormant),
             Outcome::Checkpointed { durable, stamps, completed_at, low_space } => {
                 entry.writing = !durable.is_full();
                 if durable.is_full() {
@@ -348,13 +348,12 @@ impl Driver {
         }
     }
 
-    /// The torrent has no Swarm any more: where it stood becomes its entry's state.
-    fn take_rest(&mut self, id: TorrentId, rest: Rest, dormant: bool) {
-        let now = self.engine.clock.now();
+    /// The torrent has no Swarm any more.
+    fn on_down(&mut self, id: TorrentId, rest: Rest, dormant: bool) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        let finished = rest.have.is_full();
         entry.live = None;
         entry.completed_at = rest.completed_at;
-        let finished = rest.have.is_full();
         entry.unverified = rest.unverified;
         if rest.durable {
             entry.durable = rest.have.clone();
@@ -367,7 +366,7 @@ impl Driver {
         if dormant {
             self.session.sleep_until(id, rest.next_announce);
         } else {
-            self.session.on_halted(now, id, finished);
+            self.session.on_halted(self.engine.clock.now(), id, finished);
         }
         // Whoever waits was too early: the torrent wakes again if it may.
         if self.waking.contains_key(&id) {
