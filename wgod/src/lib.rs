@@ -15,6 +15,8 @@ pub mod logging;
 pub mod peer;
 pub mod progress;
 pub mod registry;
+#[cfg(test)]
+mod rig;
 pub mod session;
 pub mod shaper;
 pub mod store;

@@ -231,3 +231,158 @@ impl Drop for Flow {
         state.limiter.close(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const ID: TorrentId = TorrentId(1);
+
+    struct Rig {
+        shaper: Shaper,
+        stopping: CancellationToken,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    impl Rig {
+        fn new(limit: Option<u64>) -> Rig {
+            let shaper = Shaper::new(Clock::start());
+            shaper.set(None, Direction::Up, limit.map(ByteRate));
+            let stopping = CancellationToken::new();
+            let task = tokio::spawn(shaper.clone().run(stopping.clone()));
+            Rig { shaper, stopping, task }
+        }
+
+        fn flow(&self) -> (Flow, Arc<Notify>) {
+            let notify = Arc::new(Notify::new());
+            (self.shaper.flow(ID, Direction::Up, notify.clone()), notify)
+        }
+
+        async fn end(self) {
+            self.stopping.cancel();
+            self.task.await.expect("it ends in order");
+        }
+    }
+
+    /// Moves as much as is allowed for `time`, `most` bytes at a time; returns how much that was.
+    async fn moved(flow: &mut Flow, notify: &Notify, time: Duration, most: u32) -> u64 {
+        let end = tokio::time::Instant::now() + time;
+        let mut moved = 0;
+        while tokio::time::Instant::now() < end {
+            match flow.allowance(most) {
+                0 => _ = tokio::time::timeout_at(end, notify.notified()).await,
+                allowed => {
+                    flow.charge(allowed as usize);
+                    moved += u64::from(allowed);
+                }
+            }
+        }
+        moved
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_limit_everything_may_move() {
+        let rig = Rig::new(None);
+        let (mut flow, _) = rig.flow();
+        for _ in 0..100 {
+            assert_eq!(flow.allowance(1 << 20), 1 << 20);
+            flow.charge(1 << 20);
+        }
+        rig.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_holds_to_two_in_a_thousand() {
+        for rate in [1_000u64, 123_456, 10_000_000, 1_000_000_000] {
+            let rig = Rig::new(Some(rate));
+            let (mut flow, notify) = rig.flow();
+            moved(&mut flow, &notify, Duration::from_secs(2), 256 * 1024).await;
+            let ten = moved(&mut flow, &notify, Duration::from_secs(10), 256 * 1024).await;
+            let off = (ten as f64 / (rate as f64 * 10.0) - 1.0).abs();
+            assert!(off < 0.02, "{rate} B/s: {ten} bytes in 10 s");
+            let hundred = moved(&mut flow, &notify, Duration::from_secs(100), 256 * 1024).await;
+            let off = (hundred as f64 / (rate as f64 * 100.0) - 1.0).abs();
+            assert!(off < 0.002, "{rate} B/s: {hundred} bytes in 100 s");
+            drop(flow);
+            rig.end().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_flows_hoard_nothing() {
+        let rig = Rig::new(Some(100_000));
+        let (mut busy, notify) = rig.flow();
+        let mut idle: Vec<_> = (0..50).map(|_| rig.flow()).collect();
+        for _ in 0..20 {
+            for (flow, _) in &mut idle {
+                let _ = flow.allowance(128 * 1024);
+                flow.rest();
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        for (flow, _) in &mut idle {
+            flow.collect();
+            flow.rest();
+        }
+        moved(&mut busy, &notify, Duration::from_secs(5), 128 * 1024).await;
+        let now = moved(&mut busy, &notify, Duration::from_secs(10), 128 * 1024).await;
+        assert!((900_000..1_100_000).contains(&now), "{now}");
+        let at_once: u64 = idle.iter().map(|(flow, _)| flow.credit.max(0) as u64).sum();
+        assert_eq!(at_once, 0, "none moves a hoard later");
+        drop((busy, idle));
+        rig.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn debt_is_paid_before_anything_moves() {
+        let rig = Rig::new(Some(10_000));
+        let (mut flow, notify) = rig.flow();
+        moved(&mut flow, &notify, Duration::from_secs(3), 1000).await;
+        flow.charge(20_000);
+        assert_eq!(flow.allowance(1000), 0);
+        let during = moved(&mut flow, &notify, Duration::from_millis(1900), 1000).await;
+        assert_eq!(during, 0);
+        assert!(moved(&mut flow, &notify, Duration::from_secs(2), 1000).await > 0);
+        flow.charge(500);
+        flow.refund(500);
+        drop(flow);
+        rig.end().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_is_lifted_lets_the_waiting_go() {
+        for remove in [false, true] {
+            let rig = Rig::new(None);
+            rig.shaper.set(Some(ID), Direction::Up, Some(ByteRate(1)));
+            assert!(rig.shaper.is_limited(ID, Direction::Up));
+            assert!(!rig.shaper.is_limited(ID, Direction::Down));
+            let (mut flow, notify) = rig.flow();
+            while flow.allowance(1000) > 0 {
+                flow.charge(1000);
+            }
+            match remove {
+                true => rig.shaper.remove_torrent(ID),
+                false => rig.shaper.set(Some(ID), Direction::Up, None),
+            }
+            tokio::time::timeout(Duration::from_secs(1), notify.notified()).await.expect("it is granted");
+            // What it owes is paid from grants that cost nothing now.
+            assert!((0..5).any(|_| flow.allowance(1000) > 0));
+            drop(flow);
+            assert!(rig.shaper.state().waiting.is_empty());
+            rig.end().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flow_that_ends_while_it_waits_leaves_nothing() {
+        let rig = Rig::new(Some(0));
+        let (mut flow, _) = rig.flow();
+        assert_eq!(flow.allowance(1000), 0);
+        assert_eq!(rig.shaper.state().waiting.len(), 1);
+        drop(flow);
+        assert!(rig.shaper.state().waiting.is_empty());
+        rig.shaper.state().limiter.check_invariants();
+        rig.end().await;
+    }
+}

@@ -155,11 +155,7 @@ impl Torrent {
     }
 
     /// Calls the Swarm. One that panics is never called again, and the timer task is sent to report it.
-    fn guarded<R>(
-        &self,
-        state: &mut State,
-        f: impl FnOnce(&mut Swarm<BlockBuf>) -> R,
-    ) -> Result<R, Broken> {
+    fn guarded<R>(&self, state: &mut State, f: impl FnOnce(&mut Swarm<BlockBuf>) -> R) -> Result<R, Broken> {
         let swarm = &mut state.swarm;
         let called = catch_unwind(AssertUnwindSafe(|| {
             let result = f(swarm);

@@ -6,6 +6,8 @@
 mod handshake;
 mod receive;
 mod send;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -13,6 +13,8 @@ mod entry;
 mod fault;
 mod ops;
 mod render;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -80,11 +80,7 @@ pub(super) enum Outcome {
     /// A new torrent is durable, or could not be made so.
     Added { check: Check, result: Result<(), String>, reply: oneshot::Sender<Added> },
     /// It is gone.
-    Removed {
-        result: Result<(), String>,
-        counters: Counters,
-        reply: oneshot::Sender<Result<(), String>>,
-    },
+    Removed { result: Result<(), String>, counters: Counters, reply: oneshot::Sender<Result<(), String>> },
     /// Nothing to report.
     Done,
 }
@@ -350,7 +346,8 @@ impl Driver {
                 }
             }
             Outcome::NotCheckpointed { fault } => {
-                let finished = entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now).finished));
+                let finished =
+                    entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now).finished));
                 if finished.is_some_and(|finished| finished == Ok(false)) {
                     self.session.on_lost(now, id);
                 }

@@ -1,7 +1,7 @@
 //! What one peer has asked us for and we have not pulled for sending yet.
 use std::collections::VecDeque;
 
-use wgo_proto::Block;
+use wgo_proto::{Block, PieceIndex};
 
 /// Requests that we queue for one peer, announced as `reqq` (BEP 10); beyond it they are refused.
 pub const MAX_QUEUED: usize = 2048;
@@ -52,6 +52,14 @@ impl Uploads {
         true
     }
 
+    /// Takes every request for a piece out, for one that is lost.
+    pub fn take_piece(&mut self, piece: PieceIndex) -> Vec<Block> {
+        let taken: Vec<Block> = self.queue.iter().copied().filter(|block| block.piece == piece).collect();
+        self.queue.retain(|block| block.piece != piece);
+        self.bytes -= taken.iter().map(|block| u64::from(block.len)).sum::<u64>();
+        taken
+    }
+
     /// Takes every request out, for a choke.
     pub fn clear(&mut self) -> impl Iterator<Item = Block> + '_ {
         self.bytes = 0;
@@ -74,7 +82,7 @@ impl Uploads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wgo_proto::{BLOCK_LEN, PieceIndex};
+    use wgo_proto::BLOCK_LEN;
 
     fn block(n: u32) -> Block {
         Block { piece: PieceIndex(n), offset: 0, len: BLOCK_LEN }
@@ -92,7 +100,9 @@ mod tests {
         u.pull(u64::from(BLOCK_LEN) + 1, &mut out);
         assert_eq!(out, [block(0), block(2)]);
         assert_eq!(u.bytes(), (MAX_QUEUED as u64 - 3) * u64::from(BLOCK_LEN));
-        assert_eq!(u.clear().count(), MAX_QUEUED - 3);
+        assert_eq!(u.take_piece(PieceIndex(7)), [block(7)]);
+        assert_eq!(u.bytes(), (MAX_QUEUED as u64 - 4) * u64::from(BLOCK_LEN));
+        assert_eq!(u.clear().count(), MAX_QUEUED - 4);
         assert!(u.is_empty() && u.bytes() == 0);
     }
 }

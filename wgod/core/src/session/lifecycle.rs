@@ -38,6 +38,7 @@ impl Session {
             live: false,
             dormant: false,
             completing: false,
+            finished_late: false,
             checkpointing: false,
             fault: None,
             probes: 0,
@@ -144,6 +145,7 @@ impl Session {
         self.change(id, |row| {
             row.finished = true;
             row.completing = true;
+            row.finished_late = row.checkpointing;
         });
         self.checkpoint(id);
         self.fill_queue(now);
@@ -153,8 +155,12 @@ impl Session {
     pub fn on_checkpointed(&mut self, now: Time, id: TorrentId, ok: bool) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.checkpointing = false;
+        if std::mem::take(&mut row.finished_late) && ok {
+            return self.checkpoint(id);
+        }
         if ok && std::mem::take(&mut row.completing) {
             self.effects.push_back(Effect::Completed(id));
+            self.enforce_queue(now);
         }
         let Some(row) = self.rows.get(&id).filter(|r| r.live) else { return };
         if row.fault.is_none() && (!row.finished || row.completing) {
@@ -186,6 +192,7 @@ impl Session {
         self.change(id, |row| {
             row.finished = finished;
             row.completing = false;
+            row.finished_late = false;
         });
         self.enforce_queue(now);
     }
@@ -386,8 +393,11 @@ impl Session {
             row.live = true;
         });
         let Some(row) = self.rows.get(&id) else { return };
-        let checkpoints = !row.finished;
-        self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+        // One that is woken with a fault waits for its probe.
+        if row.fault.is_none() {
+            let checkpoints = !row.finished;
+            self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+        }
         self.housekeep_at.get_or_insert(now + HOUSEKEEPING);
         self.choke_at.get_or_insert(now + super::CHOKE_INTERVAL);
         self.effects.push_back(Effect::GoLive(id));
@@ -403,6 +413,7 @@ impl Session {
             row.live = false;
             row.dormant = false;
             row.completing = false;
+            row.finished_late = false;
             row.checkpointing = false;
         });
         self.checks.retain(|waiting| *waiting != id);

@@ -244,6 +244,9 @@ impl Session {
                 .collect();
             assert_eq!(active, self.active[usize::from(finished)], "the active sets mirror the rows");
         }
+        let settled = |row: &&Row| row.phase == Phase::Active && row.finished && !row.completing;
+        let seeds = self.rows.values().filter(settled).count();
+        assert!(self.queue.seeds.is_none_or(|max| seeds <= max as usize), "{seeds} seeds");
         let downloads = self.active[0].len();
         assert!(self.queue.downloads.is_none_or(|max| downloads <= max as usize), "{downloads} downloads");
         let seeds = self.rows.values().filter(|r| r.phase == Phase::Active && r.finished && !r.completing);

@@ -109,6 +109,8 @@ pub struct Row {
     pub dormant: bool,
     /// It finished, and the checkpoint that makes it so is under way.
     pub completing: bool,
+    /// It finished while a checkpoint was under way, which may not cover the last piece: another follows.
+    pub finished_late: bool,
     /// A checkpoint is under way.
     pub checkpointing: bool,
     /// What stands in its way.

@@ -1,1 +1,9 @@
-//! Behaviour of the session as its callers see it.
+//! What a Session decides: commands, events and the clock in, effects out.
+mod checkpoints;
+mod choking;
+mod commands;
+mod faults;
+mod queue;
+mod random;
+mod rig;
+mod simulated;

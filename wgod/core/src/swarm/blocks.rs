@@ -1,5 +1,5 @@
 //! Blocks that arrive, pieces that get whole, and what the disk says of them.
-use wgo_proto::wire::ExtMessage;
+use wgo_proto::wire::{ExtMessage, Message};
 use wgo_proto::{Block, PieceIndex};
 
 use super::{Action, Swarm};
@@ -146,9 +146,17 @@ impl<B> Swarm<B> {
 
     /// Ends the connection and keeps the address away.
     pub(super) fn ban(&mut self, now: Time, key: PeerKey, fault: PeerFault) {
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        let ip = peer.info.addr.ip();
-        peer.close(CloseReason::Fault(fault.clone()));
+        let ip = match self.peers.peer_mut(key) {
+            Some(peer) => {
+                peer.close(CloseReason::Fault(fault.clone()));
+                peer.info.addr.ip()
+            }
+            // It may leave before the verdict.
+            None => match self.departed.iter().find(|(of, _)| *of == key) {
+                Some((_, ip)) => *ip,
+                None => return,
+            },
+        };
         self.wake(key);
         let covered = self.peer_mgr.ban(now, ip, Reason::BadPiece);
         let others: Vec<PeerKey> =
@@ -173,7 +181,14 @@ impl<B> Swarm<B> {
             self.note_have(piece, self.pieces.wants(piece), false);
             for key in self.peers.keys() {
                 let Some(peer) = self.peers.peer_mut(key) else { continue };
-                if ExtMessage::DontHave(piece).encode(&peer.extensions, &mut peer.outbox) {
+                ExtMessage::DontHave(piece).encode(&peer.extensions, &mut peer.outbox);
+                // What it asked for of the piece would be sent bad.
+                for block in peer.uploads.take_piece(piece) {
+                    if peer.fast() {
+                        peer.send(&Message::Reject(block));
+                    }
+                }
+                if !peer.outbox.is_empty() {
                     self.wake(key);
                 }
             }

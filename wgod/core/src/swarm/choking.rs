@@ -41,9 +41,10 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Peers in regular and in optimistic slots.
+    /// Peers in regular and in optimistic slots. One that is about to go holds none, as it is no
+    /// candidate either.
     pub fn unchoked(&self) -> (usize, usize) {
-        let unchoked = || self.peers.iter().filter(|(_, p)| !p.am_choking);
+        let unchoked = || self.peers.iter().filter(|(_, p)| !p.am_choking && p.closing.is_none());
         (unchoked().filter(|(_, p)| !p.optimistic).count(), unchoked().filter(|(_, p)| p.optimistic).count())
     }
 

@@ -60,6 +60,10 @@ impl<B> Swarm<B> {
         self.release_all(key);
         let Some(peer) = self.peers.remove(key) else { return };
         self.pieces.remove_peer(&peer.has);
+        if self.departed.len() == super::MAX_DEPARTED {
+            self.departed.pop_front();
+        }
+        self.departed.push_back((key, peer.info.addr.ip()));
         let reason = peer.closing.clone().unwrap_or(reason);
         if let CloseReason::Fault(fault) = &reason {
             self.faults += 1;

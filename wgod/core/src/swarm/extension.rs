@@ -87,13 +87,7 @@ impl<B> Swarm<B> {
         if was_all {
             peer.upload_only = false;
         }
-        let gone: Vec<_> = peer.pipeline.iter().map(|r| r.block).filter(|b| b.piece == piece).collect();
-        for block in gone {
-            if let Some(request) = peer.pipeline.remove(block) {
-                peer.given_up += u32::from(request.sent);
-                self.pieces.release(key, block);
-            }
-        }
+        self.release_where(key, |block| block.piece == piece);
         self.update_interest(now, key);
         self.fill(now, key);
     }

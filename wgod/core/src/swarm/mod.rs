@@ -21,7 +21,7 @@ mod transmit;
 mod view;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use wgo_proto::bitfield::Bitfield;
 use wgo_proto::layout::Layout;
@@ -43,6 +43,9 @@ pub use view::{PeerView, SwarmView};
 
 /// Payload memory that every active torrent has, whatever the session's budget (DESIGN: 4 blocks).
 pub const MIN_MEMORY_BLOCKS: usize = 4;
+
+/// Peers that left whose addresses are kept; when there are more, the oldest are forgotten.
+const MAX_DEPARTED: usize = 64;
 
 /// What does not change while a torrent is live.
 #[derive(Clone, Debug)]
@@ -105,6 +108,8 @@ pub struct Swarm<B> {
     peers: PeerTable,
     peer_mgr: PeerMgr,
     trackers: TrackerList,
+    /// Who left last and from where, at most [`MAX_DEPARTED`]: what it sent may yet prove bad.
+    departed: VecDeque<(PeerKey, IpAddr)>,
     haves: HaveLog,
     traffic: Traffic,
     /// Totals when this session of the torrent began: trackers hear what came since (BEP 3).
@@ -164,6 +169,7 @@ impl<B> Swarm<B> {
             pieces,
             peers: PeerTable::default(),
             peer_mgr,
+            departed: VecDeque::new(),
             haves: HaveLog::default(),
             traffic: Traffic::new(start.counters),
             began_with: start.counters,
@@ -327,6 +333,10 @@ impl<B> Swarm<B> {
     /// Asserts what must always hold; for tests and simulations.
     pub fn check_invariants(&self) {
         self.pieces.check_invariants();
+        self.pieces.check_availability(self.peers.iter().map(|(_, peer)| &peer.has));
+        self.peer_mgr.check_invariants();
+        self.trackers.check_invariants();
+        assert_eq!(self.peer_mgr.counts().connected, self.peers.len(), "connections in both tables");
         assert_eq!(self.have_bytes, bytes_of(&self.layout, self.pieces.have()), "bytes stored");
         assert_eq!(self.left_bytes, bytes_of(&self.layout, self.pieces.wanted()), "bytes left");
         let mut seen = std::collections::BTreeSet::new();

@@ -52,7 +52,7 @@ impl PeerTable {
         slot.peer.as_deref_mut().filter(|_| slot.generation == key.generation)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerKey, &Peer)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerKey, &Peer)> + Clone {
         self.slots.iter().enumerate().filter_map(|(slot, s)| {
             let key = PeerKey { slot: slot as u32, generation: s.generation };
             s.peer.as_deref().map(|p| (key, p))

@@ -1,1 +1,13 @@
-//! Behaviour of the Swarm as its callers see it.
+//! What a Swarm does, seen from outside: messages in, messages and actions out.
+mod bad_pieces;
+mod clock;
+mod connecting;
+mod downloading;
+mod extensions;
+mod having;
+mod hostile;
+mod memory;
+mod random;
+mod rig;
+mod seeding;
+mod simulated;

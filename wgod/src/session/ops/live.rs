@@ -156,8 +156,16 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
     let counters = add_counters(&cx.counters, counters);
     let unverified = live.unverified();
     let completed_at = cx.completed_at;
-    let mut rest =
-        Rest { have, unverified, partials, counters, stamps, durable: false, completed_at, next_announce: None };
+    let mut rest = Rest {
+        have,
+        unverified,
+        partials,
+        counters,
+        stamps,
+        durable: false,
+        completed_at,
+        next_announce: None,
+    };
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(torrent = cx.info.name, %error, "not everything could be made durable");

@@ -1,0 +1,184 @@
+//! What must hold of the whole: choke slots, disks, counters, limits.
+use std::collections::BTreeSet;
+
+use wgo_core::choke_mgr::{Automatic, Candidate, ChokeKey, SeedingRule, Settings, SlotCount, fill, rank};
+use wgo_core::limiter::Direction;
+use wgo_core::peer::PeerFault;
+use wgo_core::swarm::SwarmView;
+use wgo_core::{ByteRate, TorrentId};
+use wgo_proto::PieceIndex;
+
+use crate::link::{EndId, NodeId};
+use crate::world::World;
+
+impl World {
+    fn choke_settings(&self, node: NodeId, rate: ByteRate, previous_rate: ByteRate) -> Settings {
+        let one = &self.nodes[node];
+        let slots = match one.habits.slots {
+            SlotCount::Fixed(count) => SlotCount::Fixed(count),
+            SlotCount::Automatic(_) => SlotCount::Automatic(Automatic {
+                up_limit: one.habits.up_limit,
+                previous: one.choke.slots,
+                rate,
+                previous_rate,
+            }),
+        };
+        Settings { slots, optimistic: None, seeding: SeedingRule::RoundRobin }
+    }
+
+    fn candidates(&self, node: NodeId) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        for swarm in self.nodes[node].torrents.values().filter_map(|entry| entry.live.as_ref()) {
+            swarm.choke_candidates(self.now, &mut candidates);
+        }
+        candidates
+    }
+
+    pub(crate) fn choke_round(&mut self, node: NodeId) {
+        let candidates = self.candidates(node);
+        let live = || self.nodes[node].torrents.values().filter_map(|entry| entry.live.as_ref());
+        let rate = ByteRate(live().map(|swarm| swarm.view(self.now).up.0).sum());
+        let settings = self.choke_settings(node, rate, self.nodes[node].choke.rate);
+        let choke = &mut self.nodes[node].choke;
+        choke.rate = rate;
+        choke.rounds += 1;
+        let decision = rank(&candidates, &settings, choke.rounds ^ self.seed);
+        choke.slots = Some(decision.slots);
+        choke.optimistic = (decision.slots as usize / 5).max(usize::from(decision.slots > 0));
+        let kept: BTreeSet<ChokeKey> = decision.regular.iter().chain(&decision.optimistic).copied().collect();
+        for candidate in candidates.iter().filter(|c| !kept.contains(&c.key)) {
+            let (id, key) = candidate.key;
+            self.call(node, id, |swarm, now| swarm.choke(now, key));
+        }
+        for (keys, optimistic) in [(&decision.regular, false), (&decision.optimistic, true)] {
+            for (id, key) in keys.iter().copied() {
+                self.call(node, id, |swarm, now| swarm.unchoke(now, key, optimistic));
+            }
+        }
+    }
+
+    pub(crate) fn choke_fill(&mut self, node: NodeId) {
+        let Some(slots) = self.nodes[node].choke.slots else { return self.choke_round(node) };
+        let free = (slots as usize).saturating_sub(self.unchoked(node).0);
+        if free == 0 {
+            return;
+        }
+        let rate = self.nodes[node].choke.rate;
+        let settings = self.choke_settings(node, rate, rate);
+        let seed = self.nodes[node].choke.rounds ^ self.seed;
+        for (id, key) in fill(free, &self.candidates(node), &settings, seed) {
+            self.call(node, id, |swarm, now| swarm.unchoke(now, key, false));
+        }
+    }
+
+    /// Peers of all torrents in regular and in optimistic slots.
+    fn unchoked(&self, node: NodeId) -> (usize, usize) {
+        let live = self.nodes[node].torrents.values().filter_map(|entry| entry.live.as_ref());
+        live.map(|swarm| swarm.unchoked()).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// What holds of a node after every step.
+    pub(crate) fn check_node(&self, node: NodeId) {
+        let one = &self.nodes[node];
+        let (regular, optimistic) = self.unchoked(node);
+        let slots = one.choke.slots.unwrap_or(0) as usize;
+        assert!(regular <= slots, "{regular} regular slots of {slots} are taken");
+        assert!(optimistic <= one.choke.optimistic, "{optimistic} optimistic slots are taken");
+        for (id, entry) in &one.torrents {
+            let Some(swarm) = &entry.live else { continue };
+            let counters = swarm.view(self.now).counters;
+            assert_eq!((counters.uploaded, counters.downloaded), (entry.sent, entry.received), "{id:?}");
+            assert!(counters.wasted <= counters.downloaded);
+            let row = one.session.row(*id).expect("what is live has a row");
+            assert!(row.live, "a Swarm without the session's knowledge");
+        }
+    }
+
+    pub(crate) fn is_on_disk(&self, node: NodeId, id: TorrentId, piece: PieceIndex) -> bool {
+        let content = self.content(id);
+        let layout = &content.layout;
+        let entry = &self.nodes[node].torrents[&id];
+        let (want, mut at) = (content.piece(piece), 0);
+        layout.spans(piece, 0, layout.piece_len(piece)).all(|span| {
+            let want = &want[at..at + span.len as usize];
+            at += want.len();
+            let start = span.offset as usize;
+            let path = &entry.paths[span.file.0 as usize];
+            self.nodes[node].disk.with_file(path, |file| file.get(start..start + want.len()) == Some(want))
+        })
+    }
+
+    /// What a node says it has is on its disk, and right.
+    pub(crate) fn check_on_disk(&mut self, node: NodeId, id: TorrentId, piece: PieceIndex) {
+        let seen = |world: &World| world.nodes[node].torrents[&id].seen_good.get(piece.0);
+        if !seen(self) {
+            assert!(self.is_on_disk(node, id, piece), "node {node} announced {piece:?}, which it lacks");
+            if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+                entry.seen_good.set(piece.0);
+            }
+        }
+    }
+
+    /// A node accuses the other end of a connection: only who poisons may be.
+    pub(crate) fn note_fault(&mut self, end: EndId, fault: &PeerFault) {
+        let other = self.links[end.link].ends[1 - end.side].node;
+        let poisons = self.nodes[other].habits.poison > 0;
+        assert!(
+            poisons && matches!(fault, PeerFault::Poisoned(_)),
+            "honest node {other} is accused: {fault}"
+        );
+        self.nodes[other].faults += 1;
+    }
+
+    /// A live torrent at a glance.
+    pub(crate) fn view(&self, node: NodeId, id: TorrentId) -> SwarmView {
+        let entry = &self.nodes[node].torrents[&id];
+        entry.live.as_ref().expect("the torrent is live").view(self.now)
+    }
+
+    /// Everything is on the node's disk.
+    pub(crate) fn check_complete(&self, node: NodeId, id: TorrentId) {
+        assert!(self.nodes[node].is_complete(id), "node {node} has not finished\n{}", self.report());
+        for piece in self.content(id).pieces() {
+            assert!(self.is_on_disk(node, id, piece), "{piece:?} on the disk of node {node}");
+        }
+    }
+
+    /// Nowhere more arrived than was sent, and what was sent and didn't arrive was lost or is under way.
+    pub(crate) fn check_books(&self) {
+        for (number, link) in self.links.iter().enumerate() {
+            for side in 0..2 {
+                let (sent, received) = (link.ends[side].sent, link.ends[1 - side].received);
+                assert!(received <= sent, "connection {number}: {received} of {sent} bytes arrived");
+            }
+        }
+        for (number, node) in self.nodes.iter().enumerate() {
+            if let Some(limit) = node.limiter.limit(TorrentId(u64::MAX), Direction::Up) {
+                check_limit(number, limit, &node.limited);
+            }
+        }
+    }
+
+    /// No request of a living connection is left without an answer, once all is quiet.
+    pub(crate) fn check_answered(&self) {
+        for link in self.links.iter().filter(|link| link.ends.iter().all(|end| end.key.is_some())) {
+            for end in &link.ends {
+                assert_eq!(end.watch.unanswered(), 0, "requests without an answer at node {}", end.node);
+                assert!(end.watch.asking.is_empty(), "requests left open by node {}", end.node);
+            }
+        }
+    }
+}
+
+/// Within any window, no more than the rate and a burst.
+fn check_limit(node: NodeId, limit: ByteRate, sent: &[(wgo_core::Time, u64)]) {
+    let burst = i128::from(crate::stream::burst_of(limit.0));
+    let (mut total, mut lowest) = (0i128, i128::MAX);
+    for (at, bytes) in sent {
+        let allowed = i128::from(limit.over(at.since_start()));
+        lowest = lowest.min(total - allowed);
+        total += i128::from(*bytes);
+        let beyond = total - allowed - lowest;
+        assert!(beyond <= burst, "node {node} sent {beyond} bytes beyond {limit} at {at:?}");
+    }
+}

@@ -1,0 +1,400 @@
+//! The simulation's counterpart of the shell's session driver: carries out what a node's Session and
+//! Swarms want.
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wgo_core::TorrentId;
+use wgo_core::peer::CloseReason;
+use wgo_core::peer_mgr::Source;
+use wgo_core::session::{Check, Effect, Fault, FaultKind, share_memory};
+use wgo_core::swarm::{Action, Start, Swarm, SwarmConfig};
+use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome, Retry};
+use wgo_proto::Bitfield;
+use wgod::files::disk::{At, OpenHow, OpenMode, Output};
+use wgod::files::{Disk, Handle, Op};
+
+use crate::jobs::Task;
+use crate::link::{EndId, NodeId};
+use crate::node::{Entry, Payload};
+use crate::world::{Event, World};
+
+impl World {
+    /// Gives a torrent to a node, which has the pieces of `have` on disk and believes it or checks.
+    pub(crate) fn add(&mut self, node: NodeId, id: TorrentId, have: Bitfield, check: Check) {
+        let content = self.content(id);
+        let (layout, hashes) = (content.layout.clone(), content.info_hashes());
+        let pieces = layout.piece_count();
+        assert_eq!(have.len(), pieces);
+        let paths: Vec<PathBuf> = (0..layout.file_count()).map(|f| format!("/{}/{f}", id.0).into()).collect();
+        for (file, path) in (0..).zip(&paths) {
+            let mut bytes = vec![0; self.content(id).file(file).len()];
+            let whole = have.is_full();
+            if whole {
+                bytes.copy_from_slice(self.content(id).file(file));
+            }
+            self.nodes[node].disk.with_file(path, |on_disk| *on_disk = bytes);
+        }
+        let files = paths.iter().map(|path| self.open(node, path.clone())).collect();
+        if !have.is_full() {
+            for piece in have.iter_ones().map(wgo_proto::PieceIndex) {
+                self.plant(node, id, &paths, piece);
+            }
+        }
+        let entry = Entry {
+            files,
+            paths,
+            live: None,
+            ends: Default::default(),
+            timer: None,
+            epoch: 0,
+            durable: have.clone(),
+            partials: Vec::new(),
+            counters: Default::default(),
+            sent: 0,
+            received: 0,
+            seen_good: Bitfield::new(pieces),
+            completed: 0,
+            first_block_at: None,
+            finished_at: None,
+            spills: 0,
+            have,
+        };
+        let (finished, now) = (entry.have.is_full(), self.now);
+        let one = &mut self.nodes[node];
+        one.torrents.insert(id, entry);
+        one.session.add(now, id, hashes, true, check, finished);
+        self.touched.insert((node, None));
+    }
+
+    /// Puts a right piece on a node's disk.
+    fn plant(&mut self, node: NodeId, id: TorrentId, paths: &[PathBuf], piece: wgo_proto::PieceIndex) {
+        let content = self.content(id);
+        let (layout, bytes) = (content.layout.clone(), content.piece(piece).to_vec());
+        let mut at = 0;
+        for span in layout.spans(piece, 0, layout.piece_len(piece)) {
+            let share = &bytes[at..at + span.len as usize];
+            at += share.len();
+            let start = span.offset as usize;
+            self.nodes[node].disk.with_file(&paths[span.file.0 as usize], |file| {
+                file[start..start + share.len()].copy_from_slice(share);
+            });
+        }
+    }
+
+    fn open(&mut self, node: NodeId, path: PathBuf) -> Handle {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let how = OpenHow { mode: OpenMode::Create { executable: false }, follow: false };
+        let disk = self.nodes[node].disk.clone();
+        disk.submit(Op::Open { at: At::path(path), how }, Box::new(move |done| drop(sender.send(done))));
+        disk.submitted().into_iter().for_each(|number| disk.finish(number));
+        match receiver.try_recv().map(|done| done.result) {
+            Ok(Ok(Output::Opened(handle))) => handle,
+            other => panic!("a file could not be opened: {other:?}"),
+        }
+    }
+
+    /// Carries out what a node's Session wants; whether there was anything.
+    pub(crate) fn carry_out(&mut self, node: NodeId) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.nodes[node].session.poll_effect() {
+            any = true;
+            self.touched.insert((node, None));
+            match effect {
+                Effect::Check(id, _) => {
+                    let (wait, epoch) = (self.millis(20, 200), self.epoch(node, id));
+                    self.after(wait, Event::Checked(node, id, epoch));
+                }
+                Effect::CancelCheck(id) => self.next_epoch(node, id),
+                Effect::GoLive(id) => self.go_live(node, id),
+                Effect::GoDormant(id) => self.go_dormant(node, id),
+                Effect::Halt(id) => self.halt(node, id),
+                Effect::Pause { id, requests, uploads } => {
+                    self.call(node, id, |swarm, now| {
+                        swarm.set_requests_paused(now, requests);
+                        swarm.set_uploads_paused(now, uploads);
+                    });
+                }
+                Effect::Probe(id) => {
+                    let wait = self.millis(1, 30);
+                    self.after(wait, Event::Probe(node, id));
+                }
+                Effect::Checkpoint(id) => self.checkpoint(node, id),
+                Effect::Save(_) => {}
+                Effect::ChokeRound => self.choke_round(node),
+                Effect::ChokeFill => self.choke_fill(node),
+                Effect::Housekeep => self.housekeep(node),
+                Effect::Completed(id) => self.completed(node, id),
+            }
+        }
+        any
+    }
+
+    fn next_epoch(&mut self, node: NodeId, id: TorrentId) {
+        if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+            entry.epoch += 1;
+        }
+    }
+
+    /// A check ended: what is on the disk is what is had.
+    pub(crate) fn checked(&mut self, node: NodeId, id: TorrentId, epoch: u32) {
+        if self.epoch(node, id) != epoch {
+            return;
+        }
+        let mut have = Bitfield::new(self.content(id).layout.piece_count());
+        for piece in self.content(id).pieces() {
+            if self.is_on_disk(node, id, piece) {
+                have.set(piece.0);
+            }
+        }
+        let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
+        entry.durable = have.clone();
+        entry.partials.clear();
+        let finished = have.is_full();
+        entry.have = have;
+        let now = self.now;
+        self.nodes[node].session.on_checked(now, id, finished);
+        self.touched.insert((node, None));
+    }
+
+    fn go_live(&mut self, node: NodeId, id: TorrentId) {
+        let seed = self.rng.u64(..);
+        let content = self.content(id);
+        let (hash, layout) = (content.hash(), content.layout.clone());
+        let (tiers, private) = (vec![vec![content.url()]], content.private);
+        let one = &mut self.nodes[node];
+        let (peer_id, max_peers) = (one.peer_id(), one.habits.max_peers);
+        let config = SwarmConfig { peer_id, listen_port: one.addr.port(), max_peers, private };
+        let Some(entry) = one.torrents.get_mut(&id) else { return };
+        let (have, counters) = (entry.have.clone(), entry.counters);
+        let start = Start { id, hash, layout, have, counters, tiers, seed };
+        if entry.live.is_some() {
+            // After a fault the session can't know whether it kept the Swarm from being made.
+            return;
+        }
+        entry.live = Some(Swarm::new(self.now, config, start));
+        entry.epoch += 1;
+        entry.timer = None;
+        let partials = std::mem::take(&mut entry.partials);
+        self.call(node, id, |swarm, _| swarm.restore_partials(&partials));
+    }
+
+    fn go_dormant(&mut self, node: NodeId, id: TorrentId) {
+        let wake = self.call(node, id, |swarm, _| swarm.next_announce()).flatten();
+        self.save(node, id);
+        self.nodes[node].session.sleep_until(id, wake);
+    }
+
+    /// Keeps what a Swarm knows and drops it.
+    fn save(&mut self, node: NodeId, id: TorrentId) {
+        let now = self.now;
+        let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
+        let Some(swarm) = entry.live.take() else { return };
+        assert!(entry.ends.is_empty(), "a Swarm ends after its connections");
+        entry.have = swarm.have_copy();
+        entry.partials = swarm.partials();
+        entry.counters = swarm.view(now).counters;
+        entry.epoch += 1;
+    }
+
+    pub(crate) fn halt(&mut self, node: NodeId, id: TorrentId) {
+        let Some(entry) = self.nodes[node].torrents.get(&id) else { return };
+        let ends: Vec<EndId> = entry.ends.values().copied().collect();
+        self.call(node, id, |swarm, now| {
+            swarm.close_all(&CloseReason::Stopped);
+            swarm.announce_stopped(now);
+        });
+        for end in ends {
+            self.end(end, CloseReason::Stopped);
+        }
+        self.finish_jobs(node, id);
+        let spills = self.call(node, id, |swarm, _| swarm.spill_all()).unwrap_or_default();
+        for spill in spills {
+            self.start(node, id, Task::Spill { piece: spill.piece, blocks: spill.blocks });
+        }
+        self.finish_jobs(node, id);
+        // A piece that a spill completed is left as it lies on the disk: all its blocks are there.
+        self.save(node, id);
+        if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+            entry.durable = entry.have.clone();
+        }
+    }
+
+    /// A node stops all it does, in order, and is not there any more.
+    pub(crate) fn leave(&mut self, node: NodeId) {
+        let ids: Vec<TorrentId> = self.nodes[node].torrents.keys().copied().collect();
+        for id in ids {
+            let now = self.now;
+            self.nodes[node].session.stop(now, id);
+        }
+        self.touched.insert((node, None));
+        self.settle();
+        self.nodes[node].up = false;
+    }
+
+    /// The node ends without warning: what was not made durable is not known any more.
+    pub(crate) fn crash(&mut self, node: NodeId) {
+        let ids: Vec<TorrentId> = self.nodes[node].torrents.keys().copied().collect();
+        for id in &ids {
+            let Some(entry) = self.nodes[node].torrents.get_mut(id) else { continue };
+            let links: BTreeSet<usize> = entry.ends.values().map(|end| end.link).collect();
+            let ends = std::mem::take(&mut entry.ends);
+            entry.live = None;
+            entry.epoch += 1;
+            entry.have = entry.durable.clone();
+            entry.sent = 0;
+            entry.received = 0;
+            entry.counters = Default::default();
+            for end in ends.into_values() {
+                let one = &mut self.links[end.link].ends[end.side];
+                one.key = None;
+                if let Some(flow) = one.flow.take() {
+                    self.nodes[node].limiter.close(flow);
+                    self.nodes[node].flows.remove(&flow);
+                }
+            }
+            links.into_iter().for_each(|link| self.cut(link));
+            self.tracker.events.remove(&(*id, node));
+        }
+        let one = &mut self.nodes[node];
+        one.disk.lose_waiting();
+        one.jobs.clear();
+        one.up = false;
+        one.session = wgo_core::session::Session::new(one.habits.queue);
+        one.session_timer = None;
+        one.choke = Default::default();
+    }
+
+    /// A node that crashed begins again, with what its last checkpoints say.
+    pub(crate) fn restart(&mut self, node: NodeId, check: Check) {
+        self.nodes[node].up = true;
+        let rows: Vec<_> =
+            self.nodes[node].torrents.iter().map(|(id, entry)| (*id, entry.have.is_full())).collect();
+        for (id, finished) in rows {
+            let (now, hashes) = (self.now, self.content(id).info_hashes());
+            self.nodes[node].session.add(now, id, hashes, true, check, finished);
+        }
+        self.touched.insert((node, None));
+    }
+
+    pub(crate) fn probed(&mut self, node: NodeId, id: TorrentId) {
+        let now = self.now;
+        let full = self.nodes[node].disk.is_full();
+        let session = &mut self.nodes[node].session;
+        if full {
+            session.on_fault(now, id, Fault { kind: FaultKind::DiskFull, message: "still full".into() });
+        } else {
+            session.on_healed(now, id);
+        }
+        self.touched.insert((node, None));
+    }
+
+    fn checkpoint(&mut self, node: NodeId, id: TorrentId) {
+        let have = self.call(node, id, |swarm, _| {
+            swarm.begin_checkpoint();
+            swarm.have_copy()
+        });
+        if let Some(have) = have {
+            self.start(node, id, Task::Sync { have });
+        }
+    }
+
+    pub(crate) fn synced(&mut self, node: NodeId, id: TorrentId, epoch: u32, have: Bitfield, ok: bool) {
+        if self.epoch(node, id) != epoch {
+            return;
+        }
+        if let Some(entry) = self.nodes[node].torrents.get_mut(&id).filter(|_| ok) {
+            entry.durable = have;
+        }
+        let now = self.now;
+        self.nodes[node].session.on_checkpointed(now, id, ok);
+        self.touched.insert((node, None));
+    }
+
+    fn completed(&mut self, node: NodeId, id: TorrentId) {
+        let now = self.now;
+        let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
+        assert!(entry.durable.is_full(), "completed before everything is durable");
+        entry.completed += 1;
+        entry.finished_at = Some(now);
+        self.call(node, id, |swarm, now| swarm.announce_completed(now));
+    }
+
+    fn housekeep(&mut self, node: NodeId) {
+        let now = self.now;
+        let one = &mut self.nodes[node];
+        let (mut ids, mut held) = (Vec::new(), Vec::new());
+        for (id, entry) in &one.torrents {
+            let Some(swarm) = &entry.live else { continue };
+            let view = swarm.view(now);
+            one.session.on_unsynced(*id, view.unsynced_bytes);
+            if !view.finished {
+                ids.push(*id);
+                held.push(swarm.held_blocks());
+            }
+        }
+        for (id, blocks) in ids.into_iter().zip(share_memory(one.habits.memory, &held)) {
+            self.call(node, id, |swarm, now| swarm.set_memory(now, blocks));
+        }
+    }
+
+    /// Carries out what a Swarm wants.
+    pub(crate) fn act(&mut self, node: NodeId, id: TorrentId, action: Action<Payload>) {
+        let now = self.now;
+        match action {
+            Action::Dial(addr) => self.dial(node, id, addr),
+            Action::Announce(announce) => {
+                let (wait, epoch) = (self.millis(10, 120), self.epoch(node, id));
+                self.after(wait, Event::Announce(node, id, announce, epoch));
+            }
+            Action::Store(complete) => {
+                self.start(node, id, Task::Store { piece: complete.piece, blocks: complete.blocks });
+            }
+            Action::Spill(spill) => {
+                if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+                    entry.spills += 1;
+                }
+                self.start(node, id, Task::Spill { piece: spill.piece, blocks: spill.blocks });
+            }
+            Action::Finished => self.nodes[node].session.on_finished(now, id),
+            Action::InterestChanged => self.nodes[node].session.on_interest_changed(now),
+            Action::Idle => self.nodes[node].session.on_idle(id),
+        }
+        self.touched.insert((node, None));
+    }
+
+    /// The tracker hears an announce and answers with some of the others.
+    pub(crate) fn announced(&mut self, node: NodeId, id: TorrentId, announce: Announce, epoch: u32) {
+        if self.tracker.down {
+            if self.epoch(node, id) == epoch {
+                self.call(node, id, |s, now| s.on_announce_failed(now, announce.id, "down", Retry::BackOff));
+            }
+            return;
+        }
+        let peers = self.tracker.peers.entry(id).or_default();
+        match announce.event {
+            Some(TrackerEvent::Stopped) => peers.remove(&node),
+            _ => peers.insert(node),
+        };
+        let mut others: Vec<NodeId> = peers.iter().copied().filter(|other| *other != node).collect();
+        self.tracker.events.entry((id, node)).or_default().extend(announce.event);
+        self.rng.shuffle(&mut others);
+        let want = announce.stats.num_want as usize;
+        let addrs: Vec<_> = others.into_iter().take(want).map(|other| self.nodes[other].addr).collect();
+        let outcome = Outcome {
+            interval: Some(Duration::from_secs(60)),
+            min_interval: Some(Duration::from_secs(10)),
+            peers: addrs.len(),
+            ..Outcome::default()
+        };
+        if self.epoch(node, id) == epoch {
+            self.call(node, id, |swarm, now| swarm.on_announced(now, announce.id, &outcome, &addrs));
+        }
+    }
+
+    /// Tells a node of another, as `--peer` does.
+    pub(crate) fn introduce(&mut self, node: NodeId, id: TorrentId, other: NodeId) {
+        let addr = self.nodes[other].addr;
+        self.call(node, id, |swarm, now| swarm.add_candidates(now, [addr], Source::User));
+    }
+}

@@ -1,0 +1,103 @@
+//! Bad peers and bad lines.
+use std::time::Duration;
+
+use super::{seeds, small};
+use crate::content::Shape;
+use crate::node::Habits;
+use crate::world::{Event, World};
+
+const MINUTES: Duration = Duration::from_secs(900);
+
+/// Only the poisoner may ever be accused: `World::note_fault` fails otherwise.
+#[test]
+fn a_poisoner_is_banned_and_honest_peers_are_not() {
+    seeds("a_poisoner_is_banned_and_honest_peers_are_not", 5, |world| {
+        let id = world.torrent(&small());
+        world.seeder(id, Habits { line: 250_000, ..Habits::default() });
+        let poisoner = world.seeder(id, Habits { poison: 4, ..Habits::default() });
+        world.run_for(Duration::from_secs(1));
+        let leechers: Vec<_> = (0..4).map(|_| world.leecher(id, Habits::default())).collect();
+        world.finish_all(&leechers, id, MINUTES);
+        for node in leechers {
+            let failures = world.view(node, id).hash_failures;
+            assert!(failures <= 3, "{failures} bad pieces before node {node} knew whom to blame");
+        }
+        assert!(world.nodes[poisoner].faults > 0, "nobody noticed the poisoner");
+    });
+}
+
+#[test]
+fn a_rare_poisoner_among_leechers_does_not_stop_the_swarm() {
+    seeds("a_rare_poisoner_among_leechers_does_not_stop_the_swarm", 4, |world| {
+        let id = world.torrent(&Shape::new(24, 8, 1));
+        world.seeder(id, Habits { line: 400_000, ..Habits::default() });
+        world.leecher(id, Habits { poison: 40, ..Habits::default() });
+        let leechers: Vec<_> = (0..4).map(|_| world.leecher(id, Habits::default())).collect();
+        world.finish_all(&leechers, id, MINUTES);
+    });
+}
+
+#[test]
+fn peers_that_answer_nothing_hold_nobody_up_for_long() {
+    seeds("peers_that_answer_nothing_hold_nobody_up_for_long", 4, |world| {
+        let id = world.torrent(&small());
+        let honest = world.seeder(id, Habits { line: 400_000, ..Habits::default() });
+        for _ in 0..3 {
+            world.seeder(id, Habits { stalls: true, ..Habits::default() });
+        }
+        let leechers: Vec<_> = (0..3).map(|_| world.leecher(id, Habits::default())).collect();
+        world.finish_all(&leechers, id, Duration::from_secs(120));
+        assert!(world.nodes[honest].torrents[&id].sent > 0);
+    });
+}
+
+fn flapping(world: &mut World, every: Duration) {
+    let id = world.torrent(&small());
+    world.seeder(id, Habits { line: 150_000, ..Habits::default() });
+    let mut leechers: Vec<_> =
+        (0..4).map(|_| world.leecher(id, Habits { line: 150_000, ..Habits::default() })).collect();
+    leechers.push(world.leecher(id, Habits { fast: false, line: 150_000, ..Habits::default() }));
+    world.flap_every = Some(every);
+    world.after(every, Event::Flap);
+    let nodes = leechers.clone();
+    world.run("all finish", Duration::from_secs(3600), |world| {
+        nodes.iter().all(|node| world.nodes[*node].is_complete(id))
+    });
+    world.flap_every = None;
+    world.finish_all(&leechers, id, MINUTES);
+}
+
+#[test]
+fn connections_that_break_all_the_time_only_cost_time() {
+    seeds("connections_that_break_all_the_time_only_cost_time", 4, |world| {
+        flapping(world, Duration::from_millis(1500));
+    });
+}
+
+#[test]
+fn a_tracker_that_comes_late_is_asked_again() {
+    seeds("a_tracker_that_comes_late_is_asked_again", 3, |world| {
+        let id = world.torrent(&small());
+        world.tracker.down = true;
+        world.seeder(id, Habits::default());
+        let leechers: Vec<_> = (0..2).map(|_| world.leecher(id, Habits::default())).collect();
+        world.run_for(Duration::from_secs(200));
+        assert!(world.links.is_empty(), "nobody knows anybody");
+        world.tracker.down = false;
+        world.finish_all(&leechers, id, Duration::from_secs(3600));
+    });
+}
+
+/// Without any tracker, an introduction is enough for two, and there is nobody else.
+#[test]
+fn two_who_are_introduced_need_no_tracker() {
+    seeds("two_who_are_introduced_need_no_tracker", 2, |world| {
+        let id = world.torrent(&small());
+        world.tracker.down = true;
+        let seed = world.seeder(id, Habits::default());
+        let leecher = world.leecher(id, Habits::default());
+        world.run_for(Duration::from_secs(1));
+        world.introduce(leecher, id, seed);
+        world.finish_all(&[leecher], id, Duration::from_secs(60));
+    });
+}

@@ -1,0 +1,352 @@
+//! The world: nodes, links, one queue of events in simulated time, one source of randomness.
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use wgo_core::swarm::{Action, Swarm};
+use wgo_core::tracker::Announce;
+use wgo_core::{PeerKey, Time, TorrentId};
+use wgo_proto::Bitfield;
+
+use crate::content::{Content, Shape};
+use crate::link::{EndId, Link, NodeId};
+use crate::node::{Habits, Node, Payload};
+
+/// Something that happens at its time.
+pub(crate) enum Event {
+    SwarmTimer(NodeId, TorrentId, Time),
+    SessionTimer(NodeId, Time),
+    LimiterTimer(NodeId, Time),
+    /// A dial reaches its address.
+    Dialled {
+        from: NodeId,
+        torrent: TorrentId,
+        to: SocketAddr,
+        epoch: u32,
+    },
+    /// The dialler hears that it is connected.
+    Accepted {
+        link: usize,
+        addr: SocketAddr,
+        epoch: u32,
+    },
+    DialFailed {
+        from: NodeId,
+        torrent: TorrentId,
+        addr: SocketAddr,
+        epoch: u32,
+    },
+    /// Bytes reach an end.
+    Arrive(EndId, Vec<u8>),
+    /// An end hears that the connection is over.
+    End(EndId),
+    /// A disk operation happens.
+    Disk(NodeId, u64),
+    /// An announce reaches the tracker.
+    Announce(NodeId, TorrentId, Announce, u32),
+    Checked(NodeId, TorrentId, u32),
+    Probe(NodeId, TorrentId),
+    /// The next random break of a connection.
+    Flap,
+}
+
+/// Something to do at this instant, after the call that asked for it.
+pub(crate) enum Todo {
+    Wake(NodeId, TorrentId, PeerKey),
+    Act(NodeId, TorrentId, Action<Payload>),
+    Jobs(NodeId),
+}
+
+struct Scheduled(Time, u64, Event);
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Scheduled) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}
+
+/// What a tracker knows of one torrent, and what it heard from whom.
+#[derive(Default)]
+pub(crate) struct Tracker {
+    pub(crate) peers: BTreeMap<TorrentId, BTreeSet<NodeId>>,
+    pub(crate) events: BTreeMap<(TorrentId, NodeId), Vec<wgo_core::tracker::Event>>,
+    pub(crate) down: bool,
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) now: Time,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    scheduled: u64,
+    pub(crate) seed: u64,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) contents: Vec<Content>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) tracker: Tracker,
+    pub(crate) todo: VecDeque<Todo>,
+    /// Swarms and Sessions called in this step.
+    pub(crate) touched: BTreeSet<(NodeId, Option<TorrentId>)>,
+    /// One connection in so much time breaks.
+    pub(crate) flap_every: Option<Duration>,
+    /// Every event so far, hashed.
+    pub(crate) trace: u64,
+    pub(crate) steps: u64,
+    /// Steps at the present instant.
+    burst: u32,
+}
+
+/// Events at one instant after which time is held to stand still.
+const MAX_BURST: u32 = 50_000;
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        World {
+            now: Time::ZERO,
+            queue: BinaryHeap::new(),
+            scheduled: 0,
+            seed,
+            rng: fastrand::Rng::with_seed(seed),
+            contents: Vec::new(),
+            nodes: Vec::new(),
+            links: Vec::new(),
+            tracker: Tracker::default(),
+            todo: VecDeque::new(),
+            touched: BTreeSet::new(),
+            flap_every: None,
+            trace: 0xcbf2_9ce4_8422_2325,
+            steps: 0,
+            burst: 0,
+        }
+    }
+
+    /// A torrent that nobody has yet.
+    pub(crate) fn torrent(&mut self, shape: &Shape) -> TorrentId {
+        let id = TorrentId(self.contents.len() as u64);
+        self.contents.push(Content::new(id, shape, self.rng.u64(..)));
+        id
+    }
+
+    pub(crate) fn content(&self, id: TorrentId) -> &Content {
+        &self.contents[id.0 as usize]
+    }
+
+    /// A node without torrents.
+    pub(crate) fn node(&mut self, habits: Habits) -> NodeId {
+        self.nodes.push(Node::new(self.nodes.len(), habits));
+        self.nodes.len() - 1
+    }
+
+    pub(crate) fn after(&mut self, wait: Duration, event: Event) {
+        self.at(self.now + wait, event);
+    }
+
+    pub(crate) fn at(&mut self, at: Time, event: Event) {
+        self.scheduled += 1;
+        self.queue.push(Reverse(Scheduled(at.max(self.now), self.scheduled, event)));
+    }
+
+    /// A time between two numbers of milliseconds.
+    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_micros(self.rng.u64(from * 1000..=to * 1000))
+    }
+
+    /// Mixes a fact into the trace (FNV-1a over its words).
+    pub(crate) fn note(&mut self, words: &[u64]) {
+        for word in words {
+            self.trace = (self.trace ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
+        }
+    }
+
+    /// Calls a live Swarm and queues what the call produced.
+    pub(crate) fn call<R>(
+        &mut self,
+        node: NodeId,
+        id: TorrentId,
+        f: impl FnOnce(&mut Swarm<Payload>, Time) -> R,
+    ) -> Option<R> {
+        let now = self.now;
+        let entry = self.nodes[node].torrents.get_mut(&id)?;
+        let swarm = entry.live.as_mut()?;
+        let result = f(swarm, now);
+        while let Some(action) = swarm.poll_action() {
+            self.todo.push_back(Todo::Act(node, id, action));
+        }
+        let mut wakes = Vec::new();
+        swarm.take_wakes(&mut wakes);
+        self.todo.extend(wakes.into_iter().map(|key| Todo::Wake(node, id, key)));
+        self.touched.insert((node, Some(id)));
+        Some(result)
+    }
+
+    /// Runs until `done`, which is asked after each event. Fails after `limit` of simulated time.
+    pub(crate) fn run(&mut self, what: &str, limit: Duration, mut done: impl FnMut(&World) -> bool) {
+        let end = self.now + limit;
+        self.settle();
+        while !done(self) {
+            let in_time = self.step(end);
+            assert!(in_time, "{what}: not within {limit:?}\n{}", self.report());
+        }
+    }
+
+    /// Runs for so long.
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.settle();
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// One event; `false` if there is none up to `end`.
+    fn step(&mut self, end: Time) -> bool {
+        if self.queue.peek().is_none_or(|Reverse(next)| next.0 > end) {
+            return false;
+        }
+        let Some(Reverse(Scheduled(at, number, event))) = self.queue.pop() else { return false };
+        self.burst = if at > self.now { 0 } else { self.burst + 1 };
+        assert!(self.burst < MAX_BURST, "time stands still at {:?}", self.now);
+        self.now = at;
+        self.steps += 1;
+        self.note(&[at.since_start().as_nanos() as u64, number]);
+        self.happen(event);
+        self.settle();
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::SwarmTimer(node, id, at) => self.swarm_timer(node, id, at),
+            Event::SessionTimer(node, at) => self.session_timer(node, at),
+            Event::LimiterTimer(node, at) => self.limiter_timer(node, at),
+            Event::Dialled { from, torrent, to, epoch } => self.dialled(from, torrent, to, epoch),
+            Event::Accepted { link, addr, epoch } => self.accepted(link, addr, epoch),
+            Event::DialFailed { from, torrent, addr, epoch } => self.dial_failed(from, torrent, addr, epoch),
+            Event::Arrive(end, bytes) => self.arrive(end, bytes),
+            Event::End(end) => self.hear_end(end),
+            Event::Disk(node, number) => {
+                self.nodes[node].disk.finish(number);
+                self.todo.push_back(Todo::Jobs(node));
+            }
+            Event::Announce(node, id, announce, epoch) => self.announced(node, id, announce, epoch),
+            Event::Checked(node, id, epoch) => self.checked(node, id, epoch),
+            Event::Probe(node, id) => self.probed(node, id),
+            Event::Flap => self.flap(),
+        }
+    }
+
+    /// Does all that is to be done at this instant, sets timers, and checks what was touched.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            while let Some(todo) = self.todo.pop_front() {
+                match todo {
+                    Todo::Wake(node, id, key) => self.wake(node, id, key),
+                    Todo::Act(node, id, action) => self.act(node, id, action),
+                    Todo::Jobs(node) => self.reap_jobs(node),
+                }
+            }
+            let nodes: BTreeSet<NodeId> = self.touched.iter().map(|(node, _)| *node).collect();
+            let mut worked = false;
+            for node in nodes {
+                worked |= self.carry_out(node);
+            }
+            if !worked && self.todo.is_empty() {
+                break;
+            }
+        }
+        for (node, torrent) in std::mem::take(&mut self.touched) {
+            match torrent {
+                Some(id) => self.after_swarm(node, id),
+                None => self.after_session(node),
+            }
+            self.check_node(node);
+        }
+    }
+
+    fn after_swarm(&mut self, node: NodeId, id: TorrentId) {
+        let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
+        let Some(swarm) = &entry.live else { return };
+        swarm.check_invariants();
+        let due = swarm.poll_timeout();
+        if let Some(at) = due.filter(|at| entry.timer.is_none_or(|known| *at < known)) {
+            entry.timer = Some(at);
+            self.at(at, Event::SwarmTimer(node, id, at));
+        }
+    }
+
+    fn after_session(&mut self, node: NodeId) {
+        let one = &mut self.nodes[node];
+        one.session.check_invariants();
+        let due = one.session.poll_timeout();
+        if let Some(at) = due.filter(|at| one.session_timer.is_none_or(|known| *at < known)) {
+            one.session_timer = Some(at);
+            self.at(at, Event::SessionTimer(node, at));
+        }
+    }
+
+    fn swarm_timer(&mut self, node: NodeId, id: TorrentId, at: Time) {
+        let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
+        if entry.timer == Some(at) {
+            entry.timer = None;
+            self.call(node, id, |swarm, now| swarm.handle_timeout(now));
+        }
+    }
+
+    fn session_timer(&mut self, node: NodeId, at: Time) {
+        let now = self.now;
+        let one = &mut self.nodes[node];
+        if one.session_timer == Some(at) {
+            one.session_timer = None;
+            one.session.handle_timeout(now);
+            self.touched.insert((node, None));
+        }
+    }
+
+    /// Who has what, for a failure's text.
+    pub(crate) fn report(&self) -> String {
+        let mut text = format!("at {:?}, {} steps\n", self.now, self.steps);
+        for (number, node) in self.nodes.iter().enumerate() {
+            for (id, entry) in &node.torrents {
+                let state = node.session.row(*id).map(|row| row.state());
+                let saved: &Bitfield = &entry.have;
+                let (have, peers, view) = match &entry.live {
+                    Some(swarm) => (swarm.have(), entry.ends.len(), Some(swarm.peer_views(self.now))),
+                    None => (saved, 0, None),
+                };
+                text += &format!(
+                    "node {number} up {} torrent {}: {state:?} {}/{} peers {peers} jobs {}\n",
+                    node.up,
+                    id.0,
+                    have.count(),
+                    have.len(),
+                    node.jobs.len()
+                );
+                for p in view.unwrap_or_default() {
+                    text += &format!(
+                        "   {} has {:.2} am_choking {} interested {} / choking {} interested {} requests {} snubbed {}\n",
+                        p.addr,
+                        p.progress,
+                        p.am_choking,
+                        p.am_interested,
+                        p.peer_choking,
+                        p.peer_interested,
+                        p.requests,
+                        p.snubbed
+                    );
+                }
+            }
+        }
+        text
+    }
+}

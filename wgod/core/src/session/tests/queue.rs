@@ -1,0 +1,81 @@
+//! The queue: who may be active, who waits, who comes next.
+use super::rig::*;
+use crate::session::{Check, Effect, FaultKind, QueueLimits, State};
+
+#[test]
+fn no_more_than_the_limit_download_and_the_next_in_line_follows() {
+    let mut rig = Rig::with(Some(1), None);
+    for id in [A, B, C] {
+        rig.add(id, true, Check::None, false);
+    }
+    assert_eq!(rig.effects(), [Effect::GoLive(A)]);
+    assert_eq!((rig.state(B), rig.state(C)), (State::Queued, State::Queued));
+    rig.call(|s, now| s.stop(now, A));
+    assert_eq!(rig.effects(), [Effect::Save(A), Effect::Halt(A), Effect::GoLive(B)]);
+    rig.call(|s, now| s.remove(now, B));
+    assert_eq!(rig.effects(), [Effect::Halt(B), Effect::GoLive(C)]);
+}
+
+#[test]
+fn seeds_do_not_take_places_of_downloads() {
+    let mut rig = Rig::with(Some(1), Some(1));
+    rig.add(A, true, Check::None, true);
+    rig.add(B, true, Check::None, true);
+    rig.add(C, true, Check::None, false);
+    assert_eq!(rig.effects(), [Effect::GoLive(A), Effect::GoLive(C)]);
+}
+
+#[test]
+fn a_download_that_finishes_frees_its_place_and_keeps_to_the_limit_of_seeds() {
+    let mut rig = Rig::with(Some(1), Some(1));
+    rig.add(A, true, Check::None, true);
+    rig.add(B, true, Check::None, false);
+    rig.add(C, true, Check::None, false);
+    rig.effects();
+    rig.call(|s, now| s.on_finished(now, B));
+    assert_eq!(rig.effects(), [Effect::Checkpoint(B), Effect::GoLive(C)]);
+    rig.call(|s, now| s.on_checkpointed(now, B, true));
+    assert_eq!(rig.effects(), [Effect::Completed(B), Effect::Halt(B)]);
+    assert_eq!(rig.state(B), State::Queued);
+}
+
+#[test]
+fn new_limits_hold_at_once_both_ways() {
+    let mut rig = Rig::new();
+    for id in [A, B, C] {
+        rig.add(id, true, Check::None, false);
+    }
+    rig.effects();
+    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(1), seeds: None }));
+    assert_eq!(rig.effects(), [Effect::Halt(B), Effect::Halt(C)]);
+    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(0), seeds: None }));
+    assert_eq!(rig.effects(), [Effect::Halt(A)]);
+    rig.call(|s, now| s.set_queue(now, QueueLimits::default()));
+    assert_eq!(rig.effects(), [Effect::GoLive(A), Effect::GoLive(B), Effect::GoLive(C)]);
+}
+
+#[test]
+fn a_faulty_torrent_over_the_limit_waits_its_turn_when_it_is_tried_again() {
+    let mut rig = Rig::new();
+    rig.add(A, true, Check::None, false);
+    rig.add(B, true, Check::None, false);
+    rig.effects();
+    rig.fault(B, FaultKind::DiskFull);
+    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(1), seeds: None }));
+    rig.wait(secs(10));
+    assert_eq!(rig.state(B), State::Queued);
+    rig.effects();
+    rig.call(|s, now| s.stop(now, A));
+    assert!(rig.effects().contains(&Effect::GoLive(B)));
+}
+
+#[test]
+fn sleeping_seeds_keep_their_places() {
+    let mut rig = Rig::with(None, Some(1));
+    rig.add(A, true, Check::None, true);
+    rig.add(B, true, Check::None, true);
+    rig.effects();
+    rig.call(|s, _| s.on_idle(A));
+    assert_eq!(rig.effects(), [Effect::GoDormant(A)]);
+    assert_eq!(rig.state(B), State::Queued);
+}

@@ -1,0 +1,176 @@
+//! Whatever operators, disks and the clock do, in any order: the rows stay in step with a shell that
+//! carries out effects the way the real one does, and a torrent that is wanted gets to run.
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+
+use super::rig::*;
+use crate::session::{Check, Effect, FaultKind, Phase, QueueLimits, Session};
+use crate::time::Time;
+use crate::units::TorrentId;
+
+/// What the shell has of one torrent: its lane of operations and whether there is a Swarm.
+#[derive(Default)]
+struct Lane {
+    ops: VecDeque<Effect>,
+    swarm: bool,
+    complete: bool,
+}
+
+struct World {
+    rig: Rig,
+    lanes: BTreeMap<TorrentId, Lane>,
+}
+
+const KINDS: [FaultKind; 4] =
+    [FaultKind::DiskFull, FaultKind::NotWritable, FaultKind::Unreachable, FaultKind::Broken];
+
+impl World {
+    fn new() -> World {
+        World { rig: Rig::with(Some(1), Some(1)), lanes: BTreeMap::new() }
+    }
+
+    /// Takes effects into the lanes, as the driver does.
+    fn carry_out(&mut self) {
+        for effect in self.rig.all_effects() {
+            let id = match &effect {
+                Effect::Check(id, _)
+                | Effect::GoLive(id)
+                | Effect::GoDormant(id)
+                | Effect::Halt(id)
+                | Effect::Probe(id)
+                | Effect::Checkpoint(id) => *id,
+                Effect::CancelCheck(id) => {
+                    if let Some(lane) = self.lanes.get_mut(id) {
+                        lane.ops.retain(|op| !matches!(op, Effect::Check(..)));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.ops.push_back(effect);
+            }
+        }
+    }
+
+    /// The first operation of a lane ends, with a fault or without.
+    fn end_op(&mut self, id: TorrentId, bad: Option<FaultKind>) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(op) = lane.ops.pop_front() else { return };
+        let (swarm, complete) = (lane.swarm, lane.complete);
+        let report = |world: &mut World, f: &dyn Fn(&mut Session, Time)| world.rig.call(|s, now| f(s, now));
+        match (op, bad) {
+            (Effect::GoLive(_) | Effect::Check(..) | Effect::Probe(_), Some(kind)) if !swarm => {
+                self.rig.fault(id, kind);
+            }
+            (Effect::GoLive(_), _) => lane.swarm = true,
+            (Effect::GoDormant(_), Some(_)) => report(self, &|s, now| s.wake(now, id)),
+            (Effect::GoDormant(_), None) => {
+                lane.swarm = false;
+                report(self, &|s, now| s.sleep_until(id, Some(now + secs(60))));
+            }
+            (Effect::Halt(_), _) if swarm => {
+                lane.swarm = false;
+                report(self, &|s, now| s.on_halted(now, id, complete));
+            }
+            (Effect::Checkpoint(_), None) if swarm => {
+                report(self, &|s, now| s.on_checkpointed(now, id, true))
+            }
+            (Effect::Checkpoint(_), Some(kind)) if swarm => {
+                report(self, &|s, now| s.on_checkpointed(now, id, false));
+                self.rig.fault(id, kind);
+            }
+            (Effect::Checkpoint(_), _) => report(self, &|s, now| s.on_checkpointed(now, id, false)),
+            (Effect::Check(..), None) => report(self, &|s, now| s.on_checked(now, id, complete)),
+            (Effect::Probe(_), Some(kind)) => self.rig.fault(id, kind),
+            (Effect::Probe(_), None) => report(self, &|s, now| s.on_healed(now, id)),
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, (what, which, kind): (u8, u64, usize)) {
+        let id = TorrentId(which);
+        let known = self.lanes.contains_key(&id);
+        match what {
+            0 if !known => {
+                self.lanes.insert(id, Lane { complete: kind == 1, ..Lane::default() });
+                let needs = [Check::None, Check::Full, Check::Suspects][kind % 3];
+                self.rig.add(id, kind != 2, needs, kind == 1 && needs == Check::None);
+            }
+            1 => self.rig.call(|s, now| s.start(now, id)),
+            2 => self.rig.call(|s, now| s.stop(now, id)),
+            3 => self.rig.call(|s, now| s.verify(now, id)),
+            4 if kind == 0 => {
+                self.rig.call(|s, now| s.remove(now, id));
+                self.lanes.remove(&id);
+            }
+            5 => self.rig.fault(id, KINDS[kind]),
+            6 => self.event(id, kind),
+            7 => {
+                let limits = QueueLimits { downloads: Some(which as u32), seeds: Some(kind as u32) };
+                self.rig.call(|s, now| s.set_queue(now, limits));
+            }
+            8 => self.rig.wait(secs(7 * (kind as u64 + 1))),
+            _ => self.end_op(id, (what == 9).then_some(KINDS[kind])),
+        }
+        self.carry_out();
+    }
+
+    /// What a Swarm reports, while there is one.
+    fn event(&mut self, id: TorrentId, kind: usize) {
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.swarm) else { return };
+        match kind {
+            0 if !lane.complete => {
+                lane.complete = true;
+                self.rig.call(|s, now| s.on_finished(now, id));
+            }
+            1 => self.rig.call(|s, _| s.on_idle(id)),
+            2 => {
+                lane.complete = false;
+                self.rig.call(|s, now| s.on_lost(now, id));
+            }
+            _ => self.rig.call(|s, _| s.on_unsynced(id, 2 << 30)),
+        }
+    }
+
+    /// Everything works from now on, and there is room for all: every torrent that is wanted runs.
+    fn settle(&mut self) {
+        self.rig.call(|s, now| s.set_queue(now, QueueLimits::default()));
+        let ids: Vec<TorrentId> = self.lanes.keys().copied().collect();
+        for _ in 0..200 {
+            self.carry_out();
+            for id in &ids {
+                self.end_op(*id, None);
+                self.carry_out();
+            }
+            self.rig.wait(secs(1));
+        }
+        for id in ids {
+            let lane = &self.lanes[&id];
+            let row = self.rig.row(id);
+            let broken = row.fault.as_ref().is_some_and(|fault| fault.kind == FaultKind::Broken);
+            if broken || !row.started {
+                assert!(!lane.swarm, "{row:?} has a Swarm");
+                continue;
+            }
+            assert!(row.fault.is_none(), "{row:?} does not heal");
+            assert_eq!(row.phase, Phase::Active, "{row:?} does not run");
+            assert_eq!(row.live, lane.swarm || !lane.ops.is_empty(), "{row:?} and the shell disagree");
+            assert_eq!(row.finished, lane.complete, "{row:?} and the pieces disagree");
+            assert!(!row.completing, "{row:?} is never told to be complete");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #[test]
+    fn any_sequence_keeps_the_invariants_and_everything_heals(
+        steps in prop::collection::vec((0u8..14, 1u64..4, 0usize..4), 1..120)
+    ) {
+        let mut world = World::new();
+        steps.into_iter().for_each(|step| world.step(step));
+        world.settle();
+    }
+}

@@ -1,0 +1,144 @@
+//! Whom we dial, whom we let in, and what ends a connection.
+use std::net::SocketAddr;
+
+use super::rig::*;
+use crate::peer::CloseReason;
+use crate::peer_mgr::Source;
+use crate::swarm::{Action, IDLE_AFTER};
+use wgo_proto::PeerId;
+use wgo_proto::wire::{Message, Reserved};
+
+fn dials(rig: &mut Rig) -> Vec<SocketAddr> {
+    let dialled = |action| if let Action::Dial(addr) = action { Some(addr) } else { None };
+    rig.actions().into_iter().filter_map(dialled).collect()
+}
+
+#[test]
+fn candidates_are_dialled_a_few_at_a_time_by_seeds_too() {
+    let mut rig = Rig::new(4, &[]);
+    rig.swarm.add_candidates(rig.now, (1..=200).map(addr), Source::Tracker);
+    rig.wait(secs(1));
+    let dialled = dials(&mut rig).len();
+    assert!((2..=20).contains(&dialled), "{dialled} half open");
+    let mut seed = Rig::new(1, &[0]);
+    seed.swarm.add_candidates(seed.now, (1..=9).map(addr), Source::Tracker);
+    seed.wait(secs(60));
+    assert_eq!(dials(&mut seed).len(), 9, "it may be behind a router that lets nobody in");
+}
+
+#[test]
+fn a_failed_dial_makes_room_for_the_next() {
+    let mut rig = Rig::new(4, &[]);
+    rig.swarm.add_candidates(rig.now, (1..=30).map(addr), Source::Tracker);
+    rig.wait(secs(1));
+    let first = dials(&mut rig);
+    for addr in &first {
+        rig.swarm.on_dial_failed(rig.now, *addr);
+    }
+    rig.wait(secs(1));
+    let second = dials(&mut rig);
+    assert!(!second.is_empty() && second.iter().all(|addr| !first.contains(addr)));
+}
+
+#[test]
+fn no_more_connections_than_the_limit_and_none_to_ourselves() {
+    let mut rig = Rig::with(4, &[], &[], 2);
+    rig.plain(1);
+    rig.plain(2);
+    let refused = |rig: &mut Rig, info| rig.swarm.connect(rig.now, info).expect_err("not wanted");
+    assert_eq!(refused(&mut rig, Rig::info(3, Reserved::default())), CloseReason::Full);
+    let mut rig = Rig::new(4, &[]);
+    rig.plain(1);
+    assert_eq!(refused(&mut rig, Rig::info(1, Reserved::default())), CloseReason::Duplicate);
+    let mut ourselves = Rig::info(2, Reserved::default());
+    ourselves.id = PeerId([1; 20]);
+    assert_eq!(refused(&mut rig, ourselves), CloseReason::Ourselves);
+}
+
+#[test]
+fn two_complete_sides_part() {
+    let mut rig = Rig::new(2, &[0, 1]);
+    let (seed, half) = (rig.fast(1), rig.fast(2));
+    rig.says(seed, &Message::HaveAll);
+    rig.says_bits(half, &[0]);
+    assert_eq!(rig.closing(seed), Some(CloseReason::BothComplete));
+    assert_eq!(rig.closing(half), None);
+    rig.says(half, &Message::Have(wgo_proto::PieceIndex(1)));
+    assert_eq!(rig.closing(half), Some(CloseReason::BothComplete));
+}
+
+#[test]
+fn our_seeds_are_let_go_when_we_finish_and_the_others_stay() {
+    let mut rig = Rig::new(2, &[]);
+    let (seed, empty) = (rig.seed(1), rig.fast(2));
+    rig.says(empty, &Message::HaveNone);
+    rig.serve_all(seed);
+    assert_eq!(rig.closing(seed), Some(CloseReason::BothComplete));
+    assert_eq!(rig.closing(empty), None);
+    assert!(rig.woken().contains(&seed));
+}
+
+#[test]
+fn a_peer_of_no_use_goes_when_places_are_short_but_gets_time_to_speak() {
+    let mut rig = Rig::with(2, &[0, 1], &[], 1);
+    let peer = rig.fast(1);
+    rig.says(peer, &Message::HaveNone);
+    rig.wait(secs(20));
+    assert_eq!(rig.closing(peer), None, "it may become interested yet");
+    rig.wait(secs(20));
+    assert_eq!(rig.closing(peer), Some(CloseReason::Useless));
+}
+
+#[test]
+fn a_task_whose_socket_takes_nothing_still_hears_that_it_must_close() {
+    let mut rig = Rig::new(2, &[0]);
+    let peer = rig.fast(1);
+    assert_eq!(rig.woken(), [peer], "asked to send the greeting, which it can't");
+    rig.swarm.close_all(&CloseReason::Stopped);
+    assert_eq!(rig.woken(), [peer]);
+}
+
+#[test]
+fn a_closing_peer_is_not_listened_to() {
+    let mut rig = Rig::new(2, &[]);
+    let peer = rig.seed(1);
+    rig.swarm.close_all(&CloseReason::Stopped);
+    let asked = rig.requests(peer);
+    assert!(!asked.is_empty());
+    assert!(rig.sends(peer, asked[0].0, asked[0].1).is_none());
+    assert_eq!(rig.swarm.held_blocks(), 0);
+}
+
+#[test]
+fn a_torrent_without_work_says_so_once_until_someone_comes() {
+    let mut rig = Rig::new(1, &[0]);
+    let idle = |rig: &mut Rig| rig.count(|a| matches!(a, Action::Idle));
+    rig.wait(IDLE_AFTER * 3);
+    assert_eq!(idle(&mut rig), 1);
+    assert!(rig.swarm.may_sleep());
+    let peer = rig.fast(1);
+    assert!(!rig.swarm.may_sleep());
+    rig.wait(IDLE_AFTER * 2);
+    assert_eq!(idle(&mut rig), 0, "not while someone is connected");
+    rig.leaves(peer);
+    rig.wait(IDLE_AFTER - secs(1));
+    assert_eq!(idle(&mut rig), 0);
+    rig.wait(secs(2));
+    assert_eq!(idle(&mut rig), 1);
+}
+
+#[test]
+fn leaving_gives_requests_and_copies_back() {
+    let mut rig = Rig::new(2, &[]);
+    let (first, second) = (rig.seed(1), rig.fast(2));
+    let asked = rig.requests(first);
+    assert!(!asked.is_empty());
+    rig.says_bits(second, &[0]);
+    rig.says(second, &Message::Unchoke);
+    rig.leaves(first);
+    assert_eq!(rig.swarm.availability(), [1, 0]);
+    rig.wait(secs(1));
+    assert!(rig.requests(second).iter().all(|(piece, _)| *piece == 0));
+    rig.swarm.disconnect(rig.now, first, CloseReason::Stopped);
+    assert_eq!(rig.swarm.availability(), [1, 0], "a key that is gone is no matter");
+}

@@ -1,0 +1,74 @@
+//! Peers that mean ill: nothing that they say makes us grow, spin or fall.
+use super::rig::*;
+use crate::peer::{CloseReason, MAX_OUTBOX, PeerFault};
+use wgo_proto::PieceIndex;
+use wgo_proto::wire::{HashRange, Message};
+
+#[test]
+fn a_peer_that_does_not_read_is_closed_when_its_outbox_is_full() {
+    let mut rig = Rig::new(2, &[0, 1]);
+    let key = rig.fast(1);
+    let ask = Message::HashRequest(HashRange {
+        pieces_root: [0; 32],
+        base_layer: 0,
+        index: 0,
+        length: 2,
+        proof_layers: 0,
+    });
+    for _ in 0..MAX_OUTBOX / 53 + 2 {
+        rig.says(key, &ask);
+    }
+    assert_eq!(rig.closing(key), Some(CloseReason::NotReading));
+    rig.says(key, &ask);
+    let (mut control, mut blocks) = (Vec::new(), Vec::new());
+    rig.swarm.poll_transmit(rig.now, key, 0, &mut control, &mut blocks);
+    assert!(control.len() <= MAX_OUTBOX + 64, "{}", control.len());
+}
+
+#[test]
+fn rejects_of_nothing_are_a_nuisance() {
+    let mut rig = Rig::new(2, &[]);
+    let key = rig.seed(1);
+    let fault = (0..1000).find_map(|_| rig.try_say(key, &Message::Reject(block(1, 3))).err());
+    assert!(matches!(fault, Some(PeerFault::Nuisance(_))));
+}
+
+#[test]
+fn suggestions_and_allowed_pieces_are_bounded() {
+    let mut rig = Rig::new(500, &[]);
+    let key = rig.fast(1);
+    rig.says(key, &Message::HaveAll);
+    for piece in 0..500 {
+        rig.says(key, &Message::Suggest(PieceIndex(piece)));
+        rig.says(key, &Message::AllowedFast(PieceIndex(piece)));
+    }
+    let pieces: std::collections::BTreeSet<u32> = {
+        let mut seen = std::collections::BTreeSet::new();
+        loop {
+            let asked = rig.requests(key);
+            if asked.is_empty() {
+                break seen;
+            }
+            for (piece, number) in asked {
+                seen.insert(piece);
+                if let Some(complete) = rig.sends(key, piece, number) {
+                    rig.stored(complete.piece.0);
+                }
+            }
+        }
+    };
+    assert_eq!(pieces.len(), crate::peer::MAX_ALLOWED_FAST);
+}
+
+#[test]
+fn listen_ports_said_again_and_again_do_not_fill_the_table() {
+    let mut rig = Rig::new(2, &[]);
+    let key = rig.connect(1, wgo_proto::wire::Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04]));
+    for port in 1..=2000 {
+        rig.extend(key, |handshake| handshake.port = Some(port));
+    }
+    rig.leaves(key);
+    rig.wait(secs(120));
+    let dialled = rig.count(|action| matches!(action, crate::swarm::Action::Dial(_)));
+    assert!(dialled <= 8, "{dialled} ports of one address dialled");
+}

@@ -1,0 +1,185 @@
+//! Whatever peers, disks and the clock do, in any order, nothing contradicts itself.
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::rig::*;
+use crate::piece_mgr::{BadBlocks, Complete, Spill};
+use crate::swarm::{Action, PieceOutcome};
+use crate::units::PeerKey;
+use wgo_proto::wire::{ExtMessage, Message, Reserved};
+use wgo_proto::{Block, PieceIndex};
+
+const PIECES: u32 = 5;
+
+struct World {
+    rig: Rig,
+    peers: Vec<PeerKey>,
+    next: u8,
+    stores: Vec<Complete<u32>>,
+    spills: Vec<Spill<u32>>,
+}
+
+impl World {
+    fn new() -> World {
+        let mut rig = Rig::with(PIECES, &[3], &["http://t.example/a"], 4);
+        rig.swarm.set_memory(rig.now, 6);
+        World { rig, peers: Vec::new(), next: 1, stores: Vec::new(), spills: Vec::new() }
+    }
+
+    fn connect(&mut self, reserved: Reserved) {
+        let info = Rig::info(self.next, reserved);
+        self.next = self.next % 90 + 1;
+        if let Ok(key) = self.rig.swarm.connect(self.rig.now, info) {
+            self.peers.push(key);
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        let key = self.peers.swap_remove(at);
+        self.rig.leaves(key);
+    }
+
+    fn message(&mut self, at: usize, kind: u8, piece: u32, number: u32) {
+        let key = self.peers[at];
+        let (p, b): (PieceIndex, Block) = (PieceIndex(piece), block(piece, number));
+        let bits = [(piece as u8) << 3 & 0xf8];
+        let result = match kind {
+            0 => self.rig.try_say(key, &Message::Choke),
+            1 | 2 => self.rig.try_say(key, &Message::Unchoke),
+            3 => self.rig.try_say(key, &Message::Interested),
+            4 => self.rig.try_say(key, &Message::NotInterested),
+            5 => self.rig.try_say(key, &Message::Have(p)),
+            6 => self.rig.try_say(key, &Message::HaveAll),
+            7 => self.rig.try_say(key, &Message::Bitfield(&bits)),
+            8 => self.rig.try_say(key, &Message::Request(b)),
+            9 => self.rig.try_say(key, &Message::Cancel(b)),
+            10 => self.rig.try_say(key, &Message::Reject(b)),
+            11 => self.rig.try_say(key, &Message::AllowedFast(p)),
+            12 => self.rig.try_say(key, &Message::Suggest(p)),
+            13 => self.rig.try_say(key, &Message::HashReject(range())),
+            14 if piece < PIECES => {
+                self.rig.says_ext(key, &ExtMessage::DontHave(p));
+                Ok(())
+            }
+            _ => self.rig.try_send(key, b).map(|complete| self.stores.extend(complete)),
+        };
+        if let Err(fault) = result {
+            self.peers.swap_remove(at);
+            self.rig.swarm.disconnect(self.rig.now, key, fault.into());
+        }
+    }
+
+    /// The peer answers what it was asked for, as far as `share` goes.
+    fn serve(&mut self, at: usize, share: usize) {
+        let key = self.peers[at];
+        for (piece, number) in self.rig.requests(key).into_iter().take(share) {
+            let sent = self.rig.try_send(key, block(piece, number));
+            self.stores.extend(sent.expect("it was asked for"));
+        }
+    }
+
+    fn disk(&mut self, kind: u8) {
+        if let Some(complete) = self.stores.pop() {
+            let outcome = match kind % 4 {
+                0 => PieceOutcome::BadHash(BadBlocks::All),
+                1 => PieceOutcome::DiskFailed,
+                _ => PieceOutcome::Stored,
+            };
+            self.rig.swarm.on_piece(self.rig.now, complete.piece, outcome);
+        }
+        if let Some(spill) = self.spills.pop() {
+            self.rig.swarm.on_spilled(self.rig.now, spill.piece, kind.is_multiple_of(3));
+        }
+    }
+
+    fn operator(&mut self, kind: u8, piece: u32) {
+        let now = self.rig.now;
+        match kind {
+            0 => self.rig.swarm.set_requests_paused(now, piece.is_multiple_of(2)),
+            1 => self.rig.swarm.set_uploads_paused(now, piece.is_multiple_of(2)),
+            2 => self.rig.swarm.lose(now, [PieceIndex(piece % PIECES)]),
+            3 => self.rig.swarm.set_memory(now, piece as usize),
+            _ => self.rig.swarm.announce_now(now),
+        }
+        if let Some(key) = self.peers.first() {
+            match kind {
+                4 => self.rig.swarm.unchoke(now, *key, piece.is_multiple_of(2)),
+                5 => self.rig.swarm.choke(now, *key),
+                _ => {}
+            }
+        }
+    }
+
+    fn step(&mut self, (what, who, kind, piece, number): (u8, usize, u8, u32, u32)) {
+        let at = (!self.peers.is_empty()).then(|| who % self.peers.len().max(1));
+        match (what, at) {
+            (0, _) => self.connect(Reserved([0, 0, 0, 0, 0, 0x10, 0, if kind < 12 { 0x04 } else { 0 }])),
+            (1, Some(at)) if kind < 4 => self.leave(at),
+            (1..=4, Some(at)) => self.message(at, kind, piece, number),
+            (5..=7, Some(at)) => self.serve(at, kind as usize),
+            (8, _) => self.disk(kind),
+            (9, _) => self.operator(kind % 8, piece),
+            (10, _) => self.rig.wait(Duration::from_millis(u64::from(kind) * 700)),
+            (11, Some(at)) => _ = self.rig.pulled(self.peers[at], u64::from(number) * 16_384),
+            _ => {}
+        }
+        self.rig.check();
+        for action in self.rig.actions() {
+            match action {
+                Action::Store(complete) => self.stores.push(complete),
+                Action::Spill(spill) => self.spills.push(spill),
+                Action::Dial(addr) => self.rig.swarm.on_dial_failed(self.rig.now, addr),
+                _ => {}
+            }
+        }
+        self.rig.woken();
+        let closing: Vec<usize> =
+            (0..self.peers.len()).rev().filter(|at| self.rig.closing(self.peers[*at]).is_some()).collect();
+        closing.into_iter().for_each(|at| self.leave(at));
+    }
+
+    /// Everyone becomes reasonable: then the torrent gets done.
+    fn finish(&mut self) {
+        while !self.stores.is_empty() || !self.spills.is_empty() {
+            self.disk(3);
+        }
+        while !self.peers.is_empty() {
+            self.leave(0);
+        }
+        self.rig.swarm.set_requests_paused(self.rig.now, false);
+        self.rig.swarm.set_memory(self.rig.now, 100);
+        let seed = self.rig.seed(99);
+        self.peers.push(seed);
+        for _ in 0..200 {
+            if self.rig.swarm.view(self.rig.now).complete {
+                return;
+            }
+            if self.peers.is_empty() {
+                break;
+            }
+            self.serve(0, 99);
+            while !self.stores.is_empty() || !self.spills.is_empty() {
+                self.disk(3);
+            }
+            self.step((10, 0, 2, 0, 0));
+        }
+        panic!("{:?}", self.rig.swarm.view(self.rig.now));
+    }
+}
+
+fn range() -> wgo_proto::wire::HashRange {
+    wgo_proto::wire::HashRange { pieces_root: [0; 32], base_layer: 0, index: 0, length: 2, proof_layers: 0 }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn any_sequence_keeps_the_invariants_and_a_seed_completes_it(
+        steps in prop::collection::vec((0u8..12, 0usize..4, 0u8..16, 0u32..6, 0u32..4), 1..150)
+    ) {
+        let mut world = World::new();
+        steps.into_iter().for_each(|step| world.step(step));
+        world.finish();
+    }
+}

@@ -1,0 +1,268 @@
+//! A daemon without its console for tests: real files in a temporary folder, a real driver, peers over
+//! loopback that a test speaks for.
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha1::{Digest, Sha1};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wgo_api::params::{Check, SelectParams, ShowParams};
+use wgo_api::result::Added;
+use wgo_api::torrent::{State, Torrent as Row};
+use wgo_core::choke_mgr::SeedingRule;
+use wgo_proto::PeerId;
+use wgo_proto::bencode::Encoder;
+use wgo_proto::metainfo::Metainfo;
+use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, Message, Reserved, block_header};
+use wgo_proto::{BLOCK_LEN, Block, PieceIndex, WireHash};
+
+use crate::clock::Clock;
+use crate::engine::{Engine, Places};
+use crate::files::{RealDisk, Storage, StorageLimits};
+use crate::registry::Registry;
+use crate::session::{AddRequest, ChokeTunables, Command, Driver, SessionHandle, Start, Tunables, Verb};
+use crate::shaper::Shaper;
+use crate::store::Store;
+use crate::timers::Timers;
+use crate::tracker::{Settings, Trackers};
+use crate::transport::{LocalAddrs, Transport, dial};
+
+/// Time in which whatever a test waits for must happen, on the slowest machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Bytes that repeat nowhere.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut rng = fastrand::Rng::with_seed(len as u64);
+    std::iter::repeat_with(|| rng.u8(..)).take(len).collect()
+}
+
+/// A `.torrent` file of one file with this payload.
+pub(crate) fn torrent_file(name: &str, payload: &[u8], piece_len: usize) -> Vec<u8> {
+    let pieces: Vec<u8> = payload.chunks(piece_len).flat_map(|piece| Sha1::digest(piece).to_vec()).collect();
+    let mut info = Vec::new();
+    Encoder::new(&mut info).dict(|info| {
+        info.entry("length").int(payload.len() as i64);
+        info.entry("name").bytes(name);
+        info.entry("piece length").int(piece_len as i64);
+        info.entry("pieces").bytes(&pieces);
+    });
+    [b"d4:info", &info[..], b"e"].concat()
+}
+
+pub(crate) struct Rig {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) session: SessionHandle,
+    pub(crate) folder: PathBuf,
+    pub(crate) addr: SocketAddr,
+    stopping: CancellationToken,
+    rest: CancellationToken,
+    driver: JoinSet<()>,
+    parts: JoinSet<()>,
+    dir: Arc<tempfile::TempDir>,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Rig {
+        Rig::at(Arc::new(tempfile::tempdir().expect("a temporary folder"))).await
+    }
+
+    /// A daemon over the state and files that another left.
+    async fn at(dir: Arc<tempfile::TempDir>) -> Rig {
+        let listener = crate::listen::bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0, false);
+        let listener = listener.expect("loopback").pop().expect("one address");
+        let addr = listener.local_addr().expect("it is bound");
+        let clock = Clock::start();
+        let (actions, actions_rx) = mpsc::unbounded_channel();
+        let (events, events_rx) = mpsc::unbounded_channel();
+        let (broken, broken_rx) = mpsc::unbounded_channel();
+        let disk = Arc::new(RealDisk::default());
+        let (store, stored) =
+            Store::open(disk.clone(), &dir.path().join("state"), &dir.path().join("socket"))
+                .expect("a state of our own");
+        let storage = Arc::new(Storage::new(disk, StorageLimits { threads: 2, ..Default::default() }));
+        let engine = Arc::new(Engine {
+            clock,
+            peer_id: PeerId([b'w'; 20]),
+            pool: storage.pool().clone(),
+            storage,
+            store,
+            shaper: Shaper::new(clock),
+            registry: Registry::new(broken),
+            timers: Timers::default(),
+            trackers: Trackers::start(Settings::default()).expect("drivers"),
+            local: LocalAddrs::default(),
+            port: addr.port(),
+            actions,
+            events,
+            announces: TaskTracker::new(),
+            connections: Places::new(100),
+        });
+        let (stopping, rest) = (CancellationToken::new(), CancellationToken::new());
+        let start = Start {
+            engine: engine.clone(),
+            tunables: tunables(),
+            next_id: stored.next_id,
+            totals: stored.totals,
+            suspects: stored.recovery.suspect,
+            events: events_rx,
+            actions: actions_rx,
+            broken: broken_rx,
+            stopping: stopping.clone(),
+            seed: 7,
+        };
+        let (driver_task, session, _changed) = Driver::load(start).await.expect("the state loads");
+        let (mut driver, mut parts) = (JoinSet::new(), JoinSet::new());
+        driver.spawn(driver_task.run());
+        parts.spawn(engine.timers.clone().run(clock, engine.registry.clone(), rest.clone()));
+        parts.spawn(engine.shaper.clone().run(rest.clone()));
+        parts.spawn(crate::listen::run(engine.clone(), listener, rest.clone()));
+        let folder = dir.path().join("files");
+        std::fs::create_dir_all(&folder).expect("a folder for files");
+        Rig { engine, session, folder, addr, stopping, rest, driver, parts, dir }
+    }
+
+    /// Ends the daemon in order and starts another over what it left.
+    pub(crate) async fn restart(self) -> Rig {
+        let dir = self.dir.clone();
+        self.quit().await;
+        Rig::at(dir).await
+    }
+
+    pub(crate) async fn quit(mut self) {
+        self.stopping.cancel();
+        while let Some(ended) = self.driver.join_next().await {
+            ended.expect("the driver ends in order");
+        }
+        self.rest.cancel();
+        self.engine.trackers.stop().await;
+        assert!(self.engine.storage.stop(SOON).await.is_empty());
+        self.engine.store.close().await.expect("the state is closed");
+        while self.parts.join_next().await.is_some() {}
+    }
+
+    pub(crate) async fn add(&self, file: &[u8]) -> Added {
+        let request = AddRequest {
+            metainfo: Metainfo::parse(file).expect("a torrent of ours"),
+            raw: file.to_vec(),
+            folder: self.folder.clone(),
+            paused: false,
+            labels: Vec::new(),
+            check: Check::Full,
+            peers: Vec::new(),
+            fail_if_exists: false,
+            sequential: false,
+        };
+        self.session.ask(|reply| Command::Add(Box::new(request), reply)).await.expect("it answers")
+    }
+
+    pub(crate) async fn act(&self, verb: Verb) {
+        let params = SelectParams { all: true, ..SelectParams::default() };
+        let acted = self.session.ask(|reply| Command::Act(verb, params, reply)).await;
+        acted.expect("it answers").expect("it is done");
+    }
+
+    pub(crate) async fn row(&self, name: &str) -> Row {
+        let params = ShowParams { id: name.to_owned(), ..ShowParams::default() };
+        let shown = self.session.ask(|reply| Command::Show(params, reply)).await;
+        shown.expect("it answers").expect("it is there").torrent.torrent
+    }
+
+    /// Waits until the torrent is in this state.
+    pub(crate) async fn until(&self, name: &str, state: State) -> Row {
+        self.until_row(name, |row| row.state == state).await
+    }
+
+    pub(crate) async fn until_row(&self, name: &str, wanted: impl Fn(&Row) -> bool) -> Row {
+        let begun = std::time::Instant::now();
+        loop {
+            let row = self.row(name).await;
+            if wanted(&row) {
+                return row;
+            }
+            assert!(begun.elapsed() < SOON, "still {row:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A peer of the torrent that has shaken hands.
+    pub(crate) async fn peer(&self, hash: WireHash, id: u8) -> Peer {
+        let transport = dial(self.addr, None, SOON).await.expect("it listens");
+        let ours = Handshake { reserved: Reserved::FAST, hash, peer_id: PeerId([id; 20]) };
+        transport.write_all(&ours.encode(), SOON).await.expect("it reads");
+        let mut theirs = [0; HANDSHAKE_LEN];
+        transport.read_exact(&mut theirs, SOON).await.expect("it answers");
+        assert_eq!(Handshake::decode(&theirs).expect("a handshake").hash, hash);
+        Peer(transport)
+    }
+}
+
+pub(crate) fn tunables() -> Tunables {
+    Tunables {
+        max_peers_per_torrent: 50,
+        min_free_space: 0,
+        preallocate: false,
+        choke: ChokeTunables { slots: None, optimistic: None, seeding: SeedingRule::RoundRobin },
+        memory_blocks: 1000,
+    }
+}
+
+/// A peer that the test speaks for.
+pub(crate) struct Peer(pub(crate) Transport);
+
+impl Peer {
+    pub(crate) async fn send(&self, bytes: &[u8]) {
+        self.0.write_all(bytes, SOON).await.expect("the daemon reads");
+    }
+
+    pub(crate) async fn says(&self, messages: &[Message<'_>]) {
+        let mut bytes = Vec::new();
+        messages.iter().for_each(|message| message.encode(&mut bytes));
+        self.send(&bytes).await;
+    }
+
+    /// The next message: its id and body; no id is a keep-alive. `None` at the end of the connection.
+    pub(crate) async fn next(&self) -> Option<(Option<u8>, Vec<u8>)> {
+        let mut len = [0; 4];
+        self.0.read_exact(&mut len, SOON).await.ok()?;
+        let mut body = vec![0; u32::from_be_bytes(len) as usize];
+        self.0.read_exact(&mut body, SOON).await.ok()?;
+        let id = (!body.is_empty()).then(|| body.remove(0));
+        Some((id, body))
+    }
+
+    /// The body of the next message with this id; others are skipped.
+    pub(crate) async fn expect(&self, id: u8) -> Vec<u8> {
+        loop {
+            let (found, body) = self.next().await.expect("the connection holds");
+            if found == Some(id) {
+                return body;
+            }
+        }
+    }
+
+    /// Whether the daemon ends the connection, whatever it says before.
+    pub(crate) async fn is_closed(&self) -> bool {
+        while self.next().await.is_some() {}
+        true
+    }
+}
+
+/// The block that a `request` or the header of a `piece` names, of `len` bytes in the latter case.
+pub(crate) fn block_of(body: &[u8], len: Option<usize>) -> Block {
+    let number = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().expect("four bytes"));
+    let len = len.map_or_else(|| number(8), |len| len as u32);
+    Block { piece: PieceIndex(number(0)), offset: number(4), len }
+}
+
+pub(crate) fn piece_message(block: Block, payload: &[u8], piece_len: usize) -> Vec<u8> {
+    let at = block.piece.0 as usize * piece_len + block.offset as usize;
+    [&block_header(block)[..], &payload[at..at + block.len as usize]].concat()
+}
+
+pub(crate) fn block(piece: u32, number: u32) -> Block {
+    Block { piece: PieceIndex(piece), offset: number * BLOCK_LEN, len: BLOCK_LEN }
+}
