@@ -309,29 +309,7 @@ impl Driver {
                 // It may have failed before it was known here.
                 self.on_broken(id);
             }
-            Outcome::Down { rest, dormant } => {
-                entry.live = None;
-                entry.completed_at = rest.completed_at;
-                let finished = rest.have.is_full();
-                entry.unverified = rest.unverified;
-                if rest.durable {
-                    entry.durable = rest.have.clone();
-                    entry.writing = false;
-                }
-                entry.have = rest.have;
-                entry.partials = rest.partials;
-                entry.counters = rest.counters;
-                entry.stamps = rest.stamps;
-                if dormant {
-                    self.session.sleep_until(id, rest.next_announce);
-                } else {
-                    self.session.on_halted(now, id, finished);
-                }
-                // Whoever waits was too early: the torrent wakes again if it may.
-                if self.waking.contains_key(&id) {
-                    self.wake(id);
-                }
-            }
+            Outcome::Down { rest, dormant } => self.take_rest(id, *rest, dormant),
             Outcome::Checkpointed { durable, stamps, completed_at, low_space } => {
                 entry.writing = !durable.is_full();
                 if durable.is_full() {
@@ -367,6 +345,33 @@ impl Driver {
             Outcome::NotIdle => self.session.wake(now, id),
             Outcome::Removed { result, counters, reply } => self.on_removed(id, result, &counters, reply),
             Outcome::Cancelled | Outcome::Done => {}
+        }
+    }
+
+    /// The torrent has no Swarm any more: where it stood becomes its entry's state.
+    fn take_rest(&mut self, id: TorrentId, rest: Rest, dormant: bool) {
+        let now = self.engine.clock.now();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.live = None;
+        entry.completed_at = rest.completed_at;
+        let finished = rest.have.is_full();
+        entry.unverified = rest.unverified;
+        if rest.durable {
+            entry.durable = rest.have.clone();
+            entry.writing = false;
+        }
+        entry.have = rest.have;
+        entry.partials = rest.partials;
+        entry.counters = rest.counters;
+        entry.stamps = rest.stamps;
+        if dormant {
+            self.session.sleep_until(id, rest.next_announce);
+        } else {
+            self.session.on_halted(now, id, finished);
+        }
+        // Whoever waits was too early: the torrent wakes again if it may.
+        if self.waking.contains_key(&id) {
+            self.wake(id);
         }
     }
 }
