@@ -27,9 +27,9 @@ pub enum Dials {
 /// By which addresses the two talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// IPv4, trackers included.
+    /// IPv4.
     V4,
-    /// IPv6. wgod's tracker too, the peer's is on IPv4: not all reach one on IPv6.
+    /// IPv6, trackers included: a peer bound to an address reaches no tracker of the other family.
     V6,
 }
 
@@ -64,9 +64,9 @@ struct Stage {
 impl Stage {
     fn set(scenario: Scenario) -> Option<Stage> {
         let mut net = Net::required(scenario.test)?;
-        let (peer_ip, tracker_ip) = match scenario.family {
-            Family::V4 => (net.ip(), net.ip()),
-            Family::V6 => (net.ip6(), net.ip6()),
+        let (peer_ip, our_ip, their_ip) = match scenario.family {
+            Family::V4 => (net.ip(), net.ip(), net.ip()),
+            Family::V6 => (net.ip6(), net.ip6(), net.ip6()),
         };
         let peer = scenario.kind.start(scenario.test, peer_ip)?;
         let daemon = Daemon::with(Settings { ips: vec![net.home(), net.home6()], ..Settings::default() });
@@ -78,8 +78,8 @@ impl Stage {
             shapes: Payload::shapes(),
             daemon,
             peer,
-            our_tracker: Tracker::start(tracker_ip, &named(Dials::Wgod, at_peer)),
-            their_tracker: Tracker::start(net.ip(), &named(Dials::Peer, at_wgod)),
+            our_tracker: Tracker::start(our_ip, &named(Dials::Wgod, at_peer)),
+            their_tracker: Tracker::start(their_ip, &named(Dials::Peer, at_wgod)),
             ours: tempfile::tempdir().unwrap(),
             theirs: tempfile::tempdir().unwrap(),
         })

@@ -37,17 +37,10 @@ pub struct Leecher {
 impl Leecher {
     /// Connects from `from` to the daemon at `to`. It asks for whole blocks of the first `pieces`
     /// pieces (of `piece_len` bytes, all whole), in turn and again from the start.
-    pub fn start(
-        from: IpAddr,
-        to: SocketAddr,
-        hash: WireHash,
-        pieces: u32,
-        piece_len: u32,
-        number: u64,
-    ) -> Leecher {
+    pub fn start(from: IpAddr, to: SocketAddr, hash: WireHash, pieces: u32, piece_len: u32) -> Leecher {
         let shared = Arc::new(Shared::default());
         let stream = dial(Some(from), to, true).unwrap();
-        let mut wire = Wire::open(stream, hash, peer_id(number), Reserved::default()).unwrap();
+        let mut wire = Wire::open(stream, hash, peer_id(), Reserved::default()).unwrap();
         let inside = shared.clone();
         let thread = std::thread::spawn(move || {
             wire.send_bitfield(&Bitfield::new(pieces))?;

@@ -99,8 +99,8 @@ impl Seeder {
     /// Connects to `to` itself, as often as it is called.
     pub fn dial(&mut self, to: SocketAddr, hash: WireHash) {
         let stream = dial(Some(self.addr.ip()), to, false).unwrap();
-        let number = self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let wire = Wire::open(stream, hash, peer_id(number), Reserved::default()).unwrap();
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let wire = Wire::open(stream, hash, peer_id(), Reserved::default()).unwrap();
         let shared = self.shared.clone();
         self.dialled.push(std::thread::spawn(move || drop(serve(wire, &shared))));
     }
@@ -153,8 +153,8 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
 
 fn accept(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    let number = shared.connections.fetch_add(1, Ordering::Relaxed);
-    serve(Wire::accept(stream, peer_id(number), Reserved::default())?, shared)
+    shared.connections.fetch_add(1, Ordering::Relaxed);
+    serve(Wire::accept(stream, peer_id(), Reserved::default())?, shared)
 }
 
 fn serve(mut wire: Wire, shared: &Shared) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! One scripted connection: it says what the test wants, right or wrong, and shows what comes back.
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -42,11 +43,12 @@ pub struct Wire {
     pub theirs: Handshake,
 }
 
-/// A peer id that tells scripted peers apart.
-pub fn peer_id(number: u64) -> PeerId {
+/// A peer id that nobody else has: one torrent takes no two connections of the same peer.
+pub fn peer_id() -> PeerId {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut id = *b"-TT0001-000000000000";
-    let text = format!("{number:012}");
-    id[8..].copy_from_slice(text.as_bytes());
+    id[8..].copy_from_slice(format!("{number:012}").as_bytes());
     PeerId(id)
 }
 
@@ -72,8 +74,8 @@ impl Wire {
     }
 
     /// Dials `to` from `from` and shakes hands, without any extension.
-    pub fn connect(from: IpAddr, to: SocketAddr, hash: WireHash, number: u64) -> io::Result<Wire> {
-        Wire::open(dial(Some(from), to, false)?, hash, peer_id(number), Reserved::default())
+    pub fn connect(from: IpAddr, to: SocketAddr, hash: WireHash) -> io::Result<Wire> {
+        Wire::open(dial(Some(from), to, false)?, hash, peer_id(), Reserved::default())
     }
 
     /// Shakes hands as the end that was dialled.

@@ -30,8 +30,8 @@ fn four_slots_serve_twelve_peers_of_three_torrents_in_turn() {
         let id = daemon.add(&torrent, &daemon.downloads(), &[]);
         daemon.wait_seeding(&id);
         ids.push(id);
-        for m in 0..4 {
-            peers.push(Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, 65_536, n * 4 + m));
+        for _ in 0..4 {
+            peers.push(Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, 65_536));
         }
     }
     let begun = Instant::now();

@@ -75,7 +75,7 @@ fn a_complete_torrent_on_a_read_only_mount_seeds() {
     daemon.run();
     daemon.wait_seeding(&id);
     let to = daemon.listens(net.home());
-    let leecher = Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, payload.piece_len, 1);
+    let leecher = Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, payload.piece_len);
     until("it uploads", SOON, || (leecher.bytes() >= payload.len() as u64).then_some(()));
     assert_eq!(daemon.torrent(&id).error, None);
 }
@@ -122,14 +122,14 @@ fn files_that_vanish_while_seeding_stop_that_torrent_only() {
     std::fs::remove_file(&path).unwrap();
     let to = daemon.listens(net.home());
     let ip = net.ip();
-    let asks = Leecher::start(ip, to, torrents[0].hash, torrents[0].pieces, 65_536, 1);
+    let asks = Leecher::start(ip, to, torrents[0].hash, torrents[0].pieces, 65_536);
     let (gone_id, stays_id) = (torrents[0].id(), torrents[1].id());
     until("the torrent tells of its file", TRANSFER, || {
         let torrent = daemon.torrent(&gone_id);
         torrent.error.filter(|error| error.contains("gone.bin")).map(drop)
     });
     drop(asks);
-    let fine = Leecher::start(ip, to, torrents[1].hash, torrents[1].pieces, 65_536, 2);
+    let fine = Leecher::start(ip, to, torrents[1].hash, torrents[1].pieces, 65_536);
     until("the other goes on", SOON, || (fine.bytes() >= 1 << 20).then_some(()));
     assert_eq!(daemon.torrent(&stays_id).error, None);
 
@@ -189,7 +189,7 @@ fn a_request_for_a_piece_that_is_not_there_is_not_answered() {
     daemon.wait_state(&id, State::Downloading, SOON);
     assert_eq!(daemon.pieces(&id).iter().filter(|have| **have).count(), 5);
     let to = daemon.listens(net.home());
-    let mut wire = wgo_tests::wire::Wire::connect(net.ip(), to, torrent.hash, 1).unwrap();
+    let mut wire = wgo_tests::wire::Wire::connect(net.ip(), to, torrent.hash).unwrap();
     wire.send(&Message::Interested).unwrap();
     wire.until("unchoke", SOON, |got| *got == wgo_tests::wire::Got::Unchoke);
     let ask = |piece| wgo_proto::units::Block {

@@ -38,15 +38,14 @@ fn seeding() -> Seeding {
 }
 
 impl Seeding {
-    fn wire(&mut self, number: u64) -> Wire {
-        Wire::connect(self.net.ip(), self.to, self.torrent.hash, number).unwrap()
+    fn wire(&mut self) -> Wire {
+        Wire::connect(self.net.ip(), self.to, self.torrent.hash).unwrap()
     }
 
     /// # Panics
     /// When an honest peer isn't served.
     fn assert_serves(&mut self) {
-        let honest =
-            Leecher::start(self.net.ip(), self.to, self.torrent.hash, self.torrent.pieces, PIECE, 999);
+        let honest = Leecher::start(self.net.ip(), self.to, self.torrent.hash, self.torrent.pieces, PIECE);
         until("an honest peer is served", SOON, || (honest.bytes() >= 8 * u64::from(PIECE)).then_some(()));
         assert!(!self.daemon.log().contains("panicked"), "nothing panicked");
     }
@@ -70,8 +69,8 @@ fn illegal_messages_end_the_connection_that_sent_them() {
         }),
         ("a hash request of no sense", frame(2, &[21, 0])),
     ];
-    for ((what, bytes), number) in illegal.into_iter().zip(1..) {
-        let mut wire = set.wire(number);
+    for (what, bytes) in illegal {
+        let mut wire = set.wire();
         // It may hang up before everything is sent.
         let _ = wire.send_raw(&bytes);
         assert!(wire.is_closed_within(SOON), "{what}: still connected");
@@ -93,8 +92,8 @@ fn requests_out_of_range_are_not_served() {
         block(0, PIECE - 1, 2),
         block(0, 0, 1 << 20),
     ];
-    for (block, number) in bad.into_iter().zip(1..) {
-        let mut wire = set.wire(number);
+    for block in bad {
+        let mut wire = set.wire();
         wire.send(&Message::Interested).unwrap();
         wire.until("unchoke", SOON, |got| *got == Got::Unchoke);
         wire.send(&Message::Request(block)).unwrap();
@@ -116,7 +115,7 @@ fn handshakes_that_never_end_or_make_no_sense_cost_nothing() {
     http.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n and so on, to fill a handshake of 68 bytes").unwrap();
     let unknown = wgo_proto::units::WireHash([9; 20]);
     let stranger =
-        Wire::open(dial(Some(ip), set.to, false).unwrap(), unknown, peer_id(1), Reserved::default());
+        Wire::open(dial(Some(ip), set.to, false).unwrap(), unknown, peer_id(), Reserved::default());
     assert!(stranger.is_err(), "a torrent that isn't here gets no handshake");
     set.assert_serves();
     for stream in &mut slow {
@@ -129,11 +128,11 @@ fn handshakes_that_never_end_or_make_no_sense_cost_nothing() {
 #[test]
 fn a_byte_now_and_then_and_floods_hold_up_nobody() {
     let mut set = seeding();
-    let mut trickle = set.wire(1);
+    let mut trickle = set.wire();
     let mut message = Vec::new();
     Message::Request(Block { piece: PieceIndex(0), offset: 0, len: 16_384 }).encode(&mut message);
     trickle.send_raw(&message[..3]).unwrap();
-    let mut flood = set.wire(2);
+    let mut flood = set.wire();
     let before = procfs::resident(set.daemon.pid());
     flood.send(&Message::Interested).unwrap();
     // 200,000 requests that are never read: neither memory nor anybody's turn may suffer.
@@ -165,7 +164,7 @@ fn unsolicited_blocks_are_not_stored() {
     let id = daemon.add(&torrent, &daemon.downloads(), &[]);
     daemon.wait_state(&id, State::Downloading, SOON);
     let to = daemon.listens(net.home());
-    let mut pushy = Wire::connect(net.ip(), to, torrent.hash, 1).unwrap();
+    let mut pushy = Wire::connect(net.ip(), to, torrent.hash).unwrap();
     pushy.send_bitfield(&Bitfield::full(4)).unwrap();
     for piece in 0..4 {
         for offset in (0..PIECE).step_by(16_384) {
@@ -201,7 +200,7 @@ fn a_peer_that_sends_wrong_bytes_is_banned_and_the_download_ends_well() {
     // Nor does it come back by itself.
     let again = dial(Some(liar_ip), daemon.listens(net.home()), false);
     let admitted = again.is_ok_and(|stream| {
-        let wire = Wire::open(stream, torrent.hash, peer_id(7), Reserved::default());
+        let wire = Wire::open(stream, torrent.hash, peer_id(), Reserved::default());
         wire.is_ok_and(|mut wire| !wire.is_closed_within(Duration::from_secs(2)))
     });
     assert!(!admitted, "the banned address is let in again");
@@ -234,7 +233,7 @@ fn choke_and_unchoke_without_end_lose_nothing() {
     let torrent = Maker::new(&payload).make();
     let id = daemon.add(&torrent, &daemon.downloads(), &[]);
     daemon.wait_state(&id, State::Downloading, SOON);
-    let mut wire = Wire::connect(net.ip(), daemon.listens(net.home()), torrent.hash, 1).unwrap();
+    let mut wire = Wire::connect(net.ip(), daemon.listens(net.home()), torrent.hash).unwrap();
     wire.send_bitfield(&Bitfield::full(8)).unwrap();
     let mut served = 0;
     wire.send(&Message::Unchoke).unwrap();
@@ -269,7 +268,7 @@ fn a_bitfield_that_comes_late_adds_to_what_the_peer_has() {
     let torrent = Maker::new(&payload).make();
     let id = daemon.add(&torrent, &daemon.downloads(), &[]);
     daemon.wait_state(&id, State::Downloading, SOON);
-    let mut wire = Wire::connect(net.ip(), daemon.listens(net.home()), torrent.hash, 1).unwrap();
+    let mut wire = Wire::connect(net.ip(), daemon.listens(net.home()), torrent.hash).unwrap();
     let mut have = Bitfield::new(4);
     wire.send_bitfield(&have).unwrap();
     wire.send(&Message::Unchoke).unwrap();

@@ -96,8 +96,7 @@ fn many_torrents_share_one_limit_each_way() {
     let to = daemon.listens(net.home());
     let takers: Vec<_> = seeds
         .iter()
-        .zip(1..)
-        .map(|((_, torrent), n)| Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, PIECE, n))
+        .map(|(_, torrent)| Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, PIECE))
         .collect();
     until("bytes flow both ways", SOON, || {
         (seeder.sent() > 0 && takers.iter().all(|taker| taker.bytes() > 0)).then_some(())
@@ -126,7 +125,7 @@ fn a_changed_limit_takes_effect_at_once() {
     let id = daemon.add(&torrent, &daemon.downloads(), &[]);
     daemon.wait_seeding(&id);
     let to = daemon.listens(net.home());
-    let taker = Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, PIECE, 1);
+    let taker = Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, PIECE);
     until("bytes flow", SOON, || (taker.bytes() > 0).then_some(()));
     let rate = |secs: u64| {
         let (begun, before) = (Instant::now(), taker.bytes());

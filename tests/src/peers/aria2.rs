@@ -55,10 +55,7 @@ impl Aria2 {
         let process = Process::spawn("aria2", program, &home.path().join("log"), |command| {
             command.args(OPTIONS).arg(format!("--rpc-listen-port={}", rpc.port()));
             command.arg(format!("--listen-port={}", addr.port()));
-            if ip.is_ipv4() {
-                // It would use an IPv6 address for trackers on IPv4 too.
-                command.arg(format!("--interface={ip}"));
-            }
+            command.arg(format!("--interface={ip}"));
             command.arg(format!("--disable-ipv6={}", ip.is_ipv4()));
             command.env("HOME", home.path()).current_dir(home.path());
         });

@@ -5,10 +5,9 @@ import sys
 import libtorrent as lt
 
 ip, port = sys.argv[1:3]
-# It announces from each address that it listens on: one of IPv4 must be there for a tracker on IPv4.
-listen = "[%s]:%s,0.0.0.0:%s" % (ip, port, port) if ":" in ip else "%s:%s" % (ip, port)
 session = lt.session({
-    "listen_interfaces": listen,
+    "listen_interfaces": ("[%s]:%s" if ":" in ip else "%s:%s") % (ip, port),
+    "outgoing_interfaces": ip,
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "enable_outgoing_utp": False, "enable_incoming_utp": False,
     "out_enc_policy": 2, "in_enc_policy": 2,

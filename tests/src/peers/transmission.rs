@@ -33,7 +33,7 @@ impl Transmission {
         let addr = SocketAddr::new(ip, free_port(ip));
         let (v4, v6) = match ip {
             IpAddr::V4(ip) => (ip.to_string(), "::1".to_owned()),
-            // It reaches trackers from its IPv4 address only.
+            // It asks trackers from the address that isn't the default.
             IpAddr::V6(ip) => ("0.0.0.0".to_owned(), ip.to_string()),
         };
         let settings = json!({

@@ -27,6 +27,9 @@ const USELESS_AFTER: Duration = Duration::from_secs(120);
 const UNINTERESTED_AFTER: Duration = Duration::from_secs(30);
 /// A torrent without connections and without work for so long can go dormant.
 pub const IDLE_AFTER: Duration = Duration::from_secs(30);
+/// An address that can be tried again within so long after the last connection keeps it awake: those
+/// who begin at the same time as we do may be late.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(600);
 
 impl<B> Swarm<B> {
     /// When [`handle_timeout`](Self::handle_timeout) is due; never while there is nothing to do.
@@ -65,7 +68,7 @@ impl<B> Swarm<B> {
 
     /// Nobody is connected, nothing is missing, and nobody known is worth waiting for.
     pub(super) fn is_still(&self) -> bool {
-        let expected = self.dial_at().is_some_and(|at| at <= self.lonely_since + IDLE_AFTER);
+        let expected = self.dial_at().is_some_and(|at| at <= self.lonely_since + EXPECTED_WITHIN);
         self.peers.len() == 0 && !self.lacks_sources() && !expected && self.trackers.is_quiet()
     }
 
