@@ -63,6 +63,7 @@ impl World {
         let torrent = job.torrent;
         let layout = self.content(torrent).layout.clone();
         let mut ops = Vec::new();
+        let hashes = matches!(job.task, Task::Store { .. });
         match &job.task {
             Task::Store { piece, blocks } => {
                 for (at, _) in blocks.iter().enumerate().filter(|(_, block)| block.is_none()) {
@@ -91,6 +92,11 @@ impl World {
                     self.submit(node, number, usize::MAX, Op::SyncData(file));
                 }
             }
+        }
+        if hashes {
+            // Hashing waits for its turn too; a look at a file stands for that.
+            let file = self.nodes[node].torrents[&torrent].files[0].clone();
+            self.submit(node, number, usize::MAX, Op::StatHandle(file));
         }
         self.submit_spans(node, number, ops);
     }
@@ -204,7 +210,7 @@ impl World {
                 let mut answer = Vec::new();
                 for block in blocks {
                     let spans = layout.spans(block.piece, block.offset, block.len).count();
-                    let payload: Payload = read.by_ref().take(spans).flatten().collect();
+                    let payload: Payload = read.by_ref().take(spans).collect::<Vec<_>>().concat();
                     answer.push((block, ok.then_some(payload)));
                 }
                 self.send_blocks(end, answer);
@@ -224,6 +230,11 @@ impl World {
         let now = self.now;
         self.nodes[node].session.on_fault(now, torrent, fault);
         self.touched.insert((node, None));
+    }
+
+    /// Whether a piece is being hashed or written.
+    pub(crate) fn is_storing(&self, node: NodeId) -> bool {
+        self.nodes[node].jobs.values().any(|job| matches!(job.task, Task::Store { .. }))
     }
 
     /// Lets every job of a torrent end at once, as a clean stop waits for them.

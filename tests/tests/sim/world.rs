@@ -257,11 +257,9 @@ impl World {
                 }
             }
             let nodes: BTreeSet<NodeId> = self.touched.iter().map(|(node, _)| *node).collect();
-            let mut worked = false;
-            for node in nodes {
-                worked |= self.carry_out(node);
-            }
-            if !worked && self.todo.is_empty() {
+            // Each node, not only up to the first that had something to do.
+            let worked = nodes.into_iter().filter(|node| self.carry_out(*node)).count();
+            if worked == 0 && self.todo.is_empty() {
                 break;
             }
         }

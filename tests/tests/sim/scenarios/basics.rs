@@ -28,7 +28,7 @@ fn one_seed_and_eight(world: &mut World) {
 
 #[test]
 fn one_seed_and_eight_leechers_finish() {
-    seeds("one_seed_and_eight_leechers_finish", 4, one_seed_and_eight);
+    seeds("one_seed_and_eight_leechers_finish", 2, one_seed_and_eight);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn one_seed_is_one_run_to_the_bit() {
 
 #[test]
 fn peers_without_the_fast_extension_finish_too() {
-    seeds("peers_without_the_fast_extension_finish_too", 4, |world| {
+    seeds("peers_without_the_fast_extension_finish_too", 2, |world| {
         let id = world.torrent(&small());
         let plain = || Habits { fast: false, ..Habits::default() };
         world.seeder(id, Habits::default());

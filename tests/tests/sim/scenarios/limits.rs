@@ -13,7 +13,7 @@ const MINUTES: Duration = Duration::from_secs(900);
 /// The limit itself is checked for each run, over every window: `World::check_books`.
 #[test]
 fn two_torrents_under_one_limit_get_fair_shares() {
-    seeds("two_torrents_under_one_limit_get_fair_shares", 3, |world| {
+    seeds("two_torrents_under_one_limit_get_fair_shares", 2, |world| {
         let limit = ByteRate(200_000);
         let seed =
             world.node(Habits { up_limit: Some(limit), slots: SlotCount::Fixed(8), ..Habits::default() });
@@ -41,7 +41,7 @@ fn two_torrents_under_one_limit_get_fair_shares() {
 
 #[test]
 fn many_torrents_of_the_same_nodes_all_finish() {
-    seeds("many_torrents_of_the_same_nodes_all_finish", 3, |world| {
+    seeds("many_torrents_of_the_same_nodes_all_finish", 2, |world| {
         let ids: Vec<_> = (0..4).map(|_| world.torrent(&Shape::new(10, 4, 77))).collect();
         let automatic = SlotCount::Automatic(Automatic::default());
         let habits = Habits { slots: automatic, up_limit: Some(ByteRate(300_000)), ..Habits::default() };

@@ -1,5 +1,6 @@
 //! What is simulated.
 mod basics;
+mod chaos;
 mod disks;
 mod limits;
 mod lives;

@@ -1,8 +1,13 @@
 //! Bad peers and bad lines.
 use std::time::Duration;
 
+use wgo_core::peer::{CloseReason, Direction, PeerInfo};
+use wgo_proto::PeerId;
+use wgo_proto::wire::Reserved;
+
 use super::{seeds, small};
 use crate::content::Shape;
+use crate::link::{EndId, Link};
 use crate::node::Habits;
 use crate::world::{Event, World};
 
@@ -23,6 +28,40 @@ fn a_poisoner_is_banned_and_honest_peers_are_not() {
             assert!(failures <= 3, "{failures} bad pieces before node {node} knew whom to blame");
         }
         assert!(world.nodes[poisoner].faults > 0, "nobody noticed the poisoner");
+    });
+}
+
+/// Its one piece is still being hashed when it leaves.
+#[test]
+fn a_poisoner_that_leaves_before_the_verdict_stays_out() {
+    seeds("a_poisoner_that_leaves_before_the_verdict_stays_out", 3, |world| {
+        let id = world.torrent(&small());
+        world.seeder(id, Habits { line: 60_000, ..Habits::default() });
+        let poisoner = world.seeder(id, Habits { poison: 1, ..Habits::default() });
+        world.run_for(Duration::from_secs(1));
+        let node = world.leecher(id, Habits::default());
+        world.run_for(Duration::from_millis(1));
+        let of = |link: &Link| !link.cut && link.ends.iter().any(|end| end.node == poisoner);
+        while world.view(node, id).hash_failures == 0 {
+            world.run_for(Duration::from_millis(1));
+            let links = (0..world.links.len()).filter(|at| of(&world.links[*at]));
+            for link in links.collect::<Vec<_>>() {
+                if world.links[link].ends.iter().any(|end| end.received >= 4 * 16384)
+                    && world.is_storing(node)
+                {
+                    world.links[link].cut = true;
+                    (0..2).for_each(|side| world.hear_end(EndId { link, side }));
+                }
+            }
+            assert!(world.now.since_start() < MINUTES, "{}", world.report());
+        }
+        assert!(!world.links.iter().any(of), "it left before the verdict");
+        let (addr, peer_id) = (world.nodes[poisoner].addr, PeerId([3; 20]));
+        let (direction, reserved) = (Direction::Incoming, Reserved::FAST);
+        let info = PeerInfo { addr, direction, id: peer_id, reserved };
+        let refused = world.call(node, id, |swarm, now| swarm.connect(now, info)).unwrap();
+        assert!(matches!(refused, Err(CloseReason::Banned(_))), "{refused:?}");
+        world.finish_all(&[node], id, MINUTES);
     });
 }
 
