@@ -45,9 +45,10 @@ pub struct Settings {
 /// A daemon, running or not. Its folder lives as long as this does, across restarts.
 #[derive(Debug)]
 pub struct Daemon {
+    // Before the folder: it shows the log that is in there when the test failed.
+    process: Option<Process>,
     home: TempDir,
     settings: Settings,
-    process: Option<Process>,
     runtime: tokio::runtime::Runtime,
     client: UnixHttpClient,
 }

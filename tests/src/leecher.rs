@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use wgo_proto::bitfield::Bitfield;
 use wgo_proto::units::{BLOCK_LEN, Block, PieceIndex, WireHash};
-use wgo_proto::wire::Reserved;
 use wgo_proto::wire::message::Message;
 
-use crate::wire::{Got, Wire, dial, peer_id};
+use crate::wire::{Got, Wire};
 
 /// How often the thread looks whether to end.
 const TICK: Duration = Duration::from_millis(20);
@@ -39,8 +38,7 @@ impl Leecher {
     /// pieces (of `piece_len` bytes, all whole), in turn and again from the start.
     pub fn start(from: IpAddr, to: SocketAddr, hash: WireHash, pieces: u32, piece_len: u32) -> Leecher {
         let shared = Arc::new(Shared::default());
-        let stream = dial(Some(from), to, true).unwrap();
-        let mut wire = Wire::open(stream, hash, peer_id(), Reserved::default()).unwrap();
+        let mut wire = Wire::meet(from, to, hash, true).unwrap();
         let inside = shared.clone();
         let thread = std::thread::spawn(move || {
             wire.send_bitfield(&Bitfield::new(pieces))?;

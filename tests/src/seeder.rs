@@ -15,7 +15,7 @@ use wgo_proto::wire::message::Message;
 use crate::maker::Torrent;
 use crate::payload::Payload;
 use crate::wait::pause;
-use crate::wire::{Got, Wire, dial, peer_id};
+use crate::wire::{Got, Wire, peer_id};
 
 /// How often the threads look whether to end.
 const TICK: Duration = Duration::from_millis(20);
@@ -98,9 +98,8 @@ impl Seeder {
 
     /// Connects to `to` itself, as often as it is called.
     pub fn dial(&mut self, to: SocketAddr, hash: WireHash) {
-        let stream = dial(Some(self.addr.ip()), to, false).unwrap();
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let wire = Wire::open(stream, hash, peer_id(), Reserved::default()).unwrap();
+        let wire = Wire::connect(self.addr.ip(), to, hash).unwrap();
         let shared = self.shared.clone();
         self.dialled.push(std::thread::spawn(move || drop(serve(wire, &shared))));
     }

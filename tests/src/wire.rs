@@ -10,8 +10,13 @@ use wgo_proto::units::{Block, PeerId, PieceIndex, WireHash};
 use wgo_proto::wire::message::{Message, block_header};
 use wgo_proto::wire::{Frame, HANDSHAKE_LEN, Handshake, Limits, Reserved, next_frame};
 
+use crate::wait::try_until;
+
 /// Connecting and shaking hands take this long at most.
 const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// A torrent that is being started lets us in within this.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came from the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +78,19 @@ impl Wire {
         Ok(Wire { stream, buf: Vec::new(), theirs })
     }
 
-    /// Dials `to` from `from` and shakes hands, without any extension.
+    /// Dials `to` from `from` and shakes hands, without any extension. Tries again for a while: a
+    /// torrent that is just being started takes no connections yet.
     pub fn connect(from: IpAddr, to: SocketAddr, hash: WireHash) -> io::Result<Wire> {
-        Wire::open(dial(Some(from), to, false)?, hash, peer_id(), Reserved::default())
+        Wire::meet(from, to, hash, false)
+    }
+
+    /// The same with a short receive buffer, if `small`.
+    pub(crate) fn meet(from: IpAddr, to: SocketAddr, hash: WireHash, small: bool) -> io::Result<Wire> {
+        let attempt = || {
+            let stream = dial(Some(from), to, small)?;
+            Wire::open(stream, hash, peer_id(), Reserved::default())
+        };
+        try_until(PATIENCE, || attempt().ok()).map_or_else(attempt, Ok)
     }
 
     /// Shakes hands as the end that was dialled.

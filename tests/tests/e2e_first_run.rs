@@ -57,8 +57,7 @@ fn a_daemon_without_configuration_downloads_and_takes_another_torrent() {
         payloads[0].difference(&folder).is_none().then_some(())
     });
     let said = std::fs::read_to_string(home.path().join("log")).unwrap();
-    assert!(said.contains("wgod.sock"), "it says where its socket is");
-    assert!(said.contains("wgoctl"), "it says what to type next");
+    assert!(said.contains("wgod.sock"), "it says where its socket is: {said}");
 
     let file = files[1].as_os_str();
     let run = |args: &[&std::ffi::OsStr]| ctl::at(&socket, args, &[]);
@@ -79,4 +78,24 @@ fn ctrl_c_stops_it_cleanly() {
     until("the socket answers", SOON, || (ctl::at(&socket, &["status"], &[]).code == 0).then_some(()));
     wgod.signal(rustix::process::Signal::INT);
     assert!(wgod.wait(SOON).success(), "Ctrl-C is how one ends it");
+}
+
+#[test]
+fn on_a_terminal_it_says_what_to_type_next() {
+    let _net = Net::new();
+    let home = tempfile::Builder::new().prefix("wgod-").tempdir().unwrap();
+    let socket = home.path().join("s");
+    let (wgod, folder) = (binaries::wgod(), home.path().display());
+    let line = format!("{} --port 0 --state-dir {folder}/state --socket {folder}/s", wgod.display());
+    // util-linux's `script` gives it a terminal.
+    let mut script = Process::spawn("script", Path::new("script"), &home.path().join("log"), |command| {
+        command.args(["-qefc", &line, "/dev/null"]).env("HOME", home.path()).env("SHELL", "/bin/sh");
+    });
+    until("the socket answers", SOON, || (ctl::at(&socket, &["status"], &[]).code == 0).then_some(()));
+    until("it says what to type next", SOON, || {
+        let said = std::fs::read_to_string(home.path().join("log")).unwrap();
+        said.contains(&format!("wgoctl --socket {folder}/s")).then_some(())
+    });
+    ctl::at(&socket, &["quit"], &[]).expect(0);
+    assert!(script.wait(SOON).success());
 }

@@ -42,6 +42,10 @@ fn a_clean_restart_hashes_nothing_and_knows_everything() {
     let stopped = &torrents[2];
     daemon.call(async |client| client.stop(Daemon::select(&stopped.id())).await).unwrap();
     until("it is stopped", SOON, || (daemon.torrent(&stopped.id()).state == State::Stopped).then_some(()));
+    // That it is complete counts when it is safely on the disk.
+    until("completion is durable", TRANSFER, || {
+        daemon.list().iter().all(|torrent| torrent.completed_at.is_some()).then_some(())
+    });
     let before = daemon.list();
 
     assert!(daemon.terminate().success(), "SIGTERM is a clean stop");

@@ -18,8 +18,8 @@ pub(super) struct Libtorrent {
     addr: SocketAddr,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
-    home: TempDir,
     _process: Process,
+    home: TempDir,
 }
 
 /// An interpreter that has the binding.

@@ -21,8 +21,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Rtorrent {
     addr: SocketAddr,
-    home: TempDir,
     _process: Process,
+    home: TempDir,
 }
 
 impl Rtorrent {

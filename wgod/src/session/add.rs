@@ -142,6 +142,7 @@ impl Driver {
             busy: false,
             leaving: true,
             removing: false,
+            awaiting_save: Vec::new(),
             shown: None,
         };
         (entry, super::ops::Op::Add { changes, check, reply })

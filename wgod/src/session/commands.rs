@@ -17,6 +17,8 @@ use crate::store::Counters;
 type Selected = (String, Result<TorrentId, ApiError>);
 /// The answer to a call on several torrents.
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
+/// What a call on several torrents waits for: which of them, and how it went; `None`: nobody says.
+type Waits = JoinSet<(usize, Option<Result<(), String>>)>;
 
 impl Driver {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -24,7 +26,7 @@ impl Driver {
         match command {
             Command::Add(request, reply) => self.add(*request, reply),
             Command::Remove(params, reply) => self.remove(&params, reply),
-            Command::Act(verb, params, reply) => drop(reply.send(self.act(verb, &params))),
+            Command::Act(verb, params, reply) => self.act(verb, &params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),
@@ -60,14 +62,20 @@ impl Driver {
         }
     }
 
-    fn act(&mut self, verb: Verb, params: &SelectParams) -> Result<ActResult, ApiError> {
+    /// Answers when what was asked for would survive a crash.
+    fn act(&mut self, verb: Verb, params: &SelectParams, reply: ActReply) {
         let now = self.engine.clock.now();
-        let mut torrents = Vec::new();
-        for (given, found) in self.select(&params.ids, params.all)? {
+        let selected = match self.select(&params.ids, params.all) {
+            Ok(selected) => selected,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let mut acted = Vec::new();
+        let mut waits = Waits::new();
+        for (given, found) in selected {
             let id = match found {
                 Ok(id) => id,
                 Err(error) => {
-                    torrents.push(Acted::failed(given, error));
+                    acted.push(Acted::failed(given, error));
                     continue;
                 }
             };
@@ -77,9 +85,41 @@ impl Driver {
                 Verb::Verify => self.session.verify(now, id),
                 Verb::Announce => self.announce_now(id),
             }
-            torrents.push(self.acted(&given, id));
+            let at = acted.len();
+            acted.push(self.acted(&given, id));
+            // A check, which a stop ends, can take hours: the settings are saved after it.
+            let checking = self.entries.get(&id).is_some_and(|entry| entry.check.is_some());
+            if verb == Verb::Stop || verb == Verb::Start && !checking {
+                let saved = self.saved(id);
+                waits.spawn(async move { (at, saved.await.ok()) });
+            }
         }
-        Ok(ActResult { torrents })
+        self.answer_when(waits, acted, reply);
+    }
+
+    /// Comes when the torrent's settings, as they are now, are on disk.
+    fn saved(&mut self, id: TorrentId) -> oneshot::Receiver<Result<(), String>> {
+        let (done, saved) = oneshot::channel();
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.awaiting_save.push(done);
+            self.push_op(id, Op::Save);
+        }
+        saved
+    }
+
+    /// Answers when all of `waits`, each about one of `acted`, are over.
+    fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, reply: ActReply) {
+        self.replies.spawn(async move {
+            while let Some(Ok((at, result))) = waits.join_next().await {
+                let why = match result {
+                    Some(Ok(())) => continue,
+                    Some(Err(why)) => why,
+                    None => "the daemon stopped, or the torrent was removed, before it was done".to_owned(),
+                };
+                acted[at] = Acted::failed(acted[at].id.clone(), ApiError::new(Kind::Disk, why));
+            }
+            drop(reply.send(Ok(ActResult { torrents: acted })));
+        });
     }
 
     fn announce_now(&mut self, id: TorrentId) {
@@ -97,7 +137,7 @@ impl Driver {
             Err(error) => return drop(reply.send(Err(error))),
         };
         let mut acted: Vec<Acted> = Vec::new();
-        let mut waits: JoinSet<(usize, Option<Result<(), String>>)> = JoinSet::new();
+        let mut waits = Waits::new();
         for (given, found) in selected {
             let id = match found {
                 Ok(id) => id,
@@ -112,17 +152,7 @@ impl Driver {
             self.begin_removal(id, params.data, done);
             waits.spawn(async move { (at, gone.await.ok()) });
         }
-        self.replies.spawn(async move {
-            while let Some(Ok((at, result))) = waits.join_next().await {
-                let why = match result {
-                    Some(Ok(())) => continue,
-                    Some(Err(why)) => why,
-                    None => "the daemon stopped before it was removed".to_owned(),
-                };
-                acted[at] = Acted::failed(acted[at].id.clone(), ApiError::new(Kind::Disk, why));
-            }
-            drop(reply.send(Ok(ActResult { torrents: acted })));
-        });
+        self.answer_when(waits, acted, reply);
     }
 
     fn begin_removal(&mut self, id: TorrentId, data: bool, reply: oneshot::Sender<Result<(), String>>) {

@@ -296,6 +296,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         busy: false,
         leaving: false,
         removing: false,
+        awaiting_save: Vec::new(),
         shown: None,
     }
 }

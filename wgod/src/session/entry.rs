@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use tokio::sync::oneshot;
 use wgo_api::torrent::Torrent as TorrentRow;
 use wgo_core::TorrentId;
 use wgo_proto::metainfo::{Info, Metainfo};
@@ -58,6 +59,9 @@ pub struct Entry {
     pub(super) leaving: bool,
     /// It is being removed.
     pub(super) removing: bool,
+    /// Callers to be answered when the operator's wishes are on disk. As many as there are calls under
+    /// way, which the console bounds.
+    pub(super) awaiting_save: Vec<oneshot::Sender<Result<(), String>>>,
     /// What the last list showed of it, and its version.
     pub(super) shown: Option<(u64, TorrentRow)>,
 }

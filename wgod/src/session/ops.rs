@@ -186,10 +186,16 @@ impl Driver {
             Op::Save => {
                 let settings = self.wishes(id);
                 let store = self.engine.store.clone();
+                let told = self.entries.get_mut(&id).map(|entry| std::mem::take(&mut entry.awaiting_save));
                 self.spawn(id, async move {
-                    if let Some(settings) = settings {
-                        report(store.put(vec![Change::Settings(id, Box::new(settings))]).await);
+                    let Some(settings) = settings else { return Outcome::Done };
+                    let saved = store.put(vec![Change::Settings(id, Box::new(settings))]).await;
+                    let why =
+                        saved.as_ref().err().map(|error| format!("it may not outlast a restart: {error}"));
+                    for caller in told.into_iter().flatten() {
+                        drop(caller.send(why.clone().map_or(Ok(()), Err)));
                     }
+                    report(saved);
                     Outcome::Done
                 });
             }

@@ -9,13 +9,21 @@ use super::super::entry::{CheckProgress, to_stored};
 use super::super::fault;
 use super::{Cx, Outcome, open_files, run_job};
 use crate::clock::unix_now;
-use crate::files::{Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles};
+use crate::files::{
+    Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, SyncOutcome, TorrentFiles,
+};
 use crate::store::{Change, FileStamp, Progress};
 
 /// Pieces that a quick check hashes (DESIGN).
 const SAMPLE: u32 = 16;
 
-pub(super) async fn run(cx: Cx, kind: Check, progress: Arc<CheckProgress>) -> Outcome {
+pub(super) async fn run(mut cx: Cx, kind: Check, progress: Arc<CheckProgress>) -> Outcome {
+    if matches!(kind, Check::Full | Check::Suspects) {
+        // Files that were deleted or replaced would else be hashed through what is open of the old ones.
+        if let Some(torrent) = cx.files.take() {
+            let _synced: SyncOutcome = run_job(&cx.engine, |done| Job::Close { torrent, done }).await;
+        }
+    }
     let files = match open_files(&cx).await {
         Ok(files) => files,
         Err(error) => {
