@@ -46,6 +46,9 @@ fn a_clean_restart_hashes_nothing_and_knows_everything() {
     until("completion is durable", TRANSFER, || {
         daemon.list().iter().all(|torrent| torrent.completed_at.is_some()).then_some(())
     });
+    until("all is durable", SOON, || {
+        daemon.list()[..2].iter().all(|t| t.completed_at.is_some()).then_some(())
+    });
     let before = daemon.list();
 
     assert!(daemon.terminate().success(), "SIGTERM is a clean stop");

@@ -188,6 +188,7 @@ impl Daemon {
             listen = addrs.join(", "),
             "wgod is running"
         );
+        tracing::info!("to drive it: wgoctl --socket {} status", self.socket.display());
         use std::io::IsTerminal;
         if io::stdout().is_terminal() {
             let told = format!(
