@@ -22,7 +22,13 @@ impl Driver {
             match effect {
                 Effect::Check(id, check) => self.push_op(id, Op::Check(check)),
                 Effect::CancelCheck(id) => self.cancel_check(id),
-                Effect::GoLive(id) => self.push_op(id, Op::GoLive),
+                Effect::GoLive(id) => {
+                    // Whoever comes before the Swarm is made waits for it.
+                    if let Some(entry) = self.entries.get(&id) {
+                        self.engine.registry.listen(id, &entry.settings.hashes);
+                    }
+                    self.push_op(id, Op::GoLive);
+                }
                 Effect::GoDormant(id) => self.push_op(id, Op::GoDormant),
                 Effect::Halt(id) => self.push_op(id, Op::Halt),
                 Effect::Pause { id, requests, uploads } => self.pause(id, requests, uploads),

@@ -175,6 +175,8 @@ impl Driver {
                 let progress = super::entry::CheckProgress::new(cx.info.layout.piece_count());
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.check = Some(progress.clone());
+                    // The check closes them.
+                    entry.files = None;
                 }
                 self.spawn(id, check::run(cx, kind, progress));
             }
@@ -270,7 +272,12 @@ impl Driver {
         }
         match outcome {
             // It was called off, and ended by itself just before: nobody waits for it any more.
-            Some(Outcome::Checked { .. } | Outcome::Faulted(_)) if cancelled => {}
+            Some(Outcome::Checked { files, .. }) if cancelled => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.files = Some(files);
+                }
+            }
+            Some(Outcome::Faulted(_)) if cancelled => {}
             Some(outcome) => self.take_outcome(id, outcome),
             None => self.op_failed(id),
         }

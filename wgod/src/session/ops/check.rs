@@ -17,12 +17,10 @@ use crate::store::{Change, FileStamp, Progress};
 /// Pieces that a quick check hashes (DESIGN).
 const SAMPLE: u32 = 16;
 
+/// Looks at the files that the paths name now: descriptors of before may be of files that are deleted.
 pub(super) async fn run(mut cx: Cx, kind: Check, progress: Arc<CheckProgress>) -> Outcome {
-    if matches!(kind, Check::Full | Check::Suspects) {
-        // Files that were deleted or replaced would else be hashed through what is open of the old ones.
-        if let Some(torrent) = cx.files.take() {
-            let _synced: SyncOutcome = run_job(&cx.engine, |done| Job::Close { torrent, done }).await;
-        }
+    if let Some(files) = cx.files.take() {
+        close(&cx, files).await;
     }
     let files = match open_files(&cx).await {
         Ok(files) => files,
@@ -30,15 +28,28 @@ pub(super) async fn run(mut cx: Cx, kind: Check, progress: Arc<CheckProgress>) -
             return fault::of_open(&error).map_or(Outcome::Cancelled, Outcome::Faulted);
         }
     };
-    let stamps = match stat_all(&cx, &files).await {
+    let outcome = look(&cx, &files, kind, &progress).await;
+    if !matches!(outcome, Outcome::Checked { .. }) {
+        close(&cx, files).await;
+    }
+    outcome
+}
+
+async fn close(cx: &Cx, torrent: Arc<TorrentFiles>) {
+    // What could not be synced is read back by the check.
+    let _synced: SyncOutcome = run_job(&cx.engine, |done| Job::Close { torrent, done }).await;
+}
+
+async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: Check, progress: &Arc<CheckProgress>) -> Outcome {
+    let stamps = match stat_all(cx, files).await {
         Ok(stamps) => stamps,
         Err(error) => return fault::of_disk(&error).map_or(Outcome::Cancelled, Outcome::Faulted),
     };
     let found = match kind {
         Check::None => Ok(Some(Found::hashed(cx.have.clone()))),
-        Check::Full => full(&cx, &files, &progress).await,
-        Check::Quick => quick(&cx, &files, &stamps, &progress).await,
-        Check::Suspects => suspects(&cx, &files, &stamps, &progress).await,
+        Check::Full => full(cx, files, progress).await,
+        Check::Quick => quick(cx, files, &stamps, progress).await,
+        Check::Suspects => suspects(cx, files, &stamps, progress).await,
     };
     let Found { have, unverified } = match found {
         Ok(Some(have)) => have,
@@ -63,7 +74,7 @@ pub(super) async fn run(mut cx: Cx, kind: Check, progress: Arc<CheckProgress>) -
         };
         super::report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
     }
-    Outcome::Checked { files, have, unverified, stamps, completed_at }
+    Outcome::Checked { files: files.clone(), have, unverified, stamps, completed_at }
 }
 
 /// What a check found.
