@@ -1,5 +1,5 @@
-//! The least of an HTTP client: one request on one connection, over TCP or a Unix socket. Tests send
-//! with it what a proper client refuses to send.
+//! The least of an HTTP client: one request on one connection, over TCP or a Unix socket. The bodies
+//! may be what a proper client refuses to send.
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -37,14 +37,9 @@ pub fn post(to: SocketAddr, path: &str, headers: &str, body: &[u8]) -> io::Resul
 
 /// POSTs `body` to a Unix socket.
 pub fn post_unix(socket: &Path, body: &[u8]) -> io::Result<Answer> {
-    raw_unix(socket, &request("/", "Content-Type: application/json\r\n", body))
-}
-
-/// Sends `bytes` as they are to a Unix socket and reads the answer.
-pub fn raw_unix(socket: &Path, bytes: &[u8]) -> io::Result<Answer> {
     let stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    exchange(stream, bytes)
+    exchange(stream, &request("/", "Content-Type: application/json\r\n", body))
 }
 
 fn request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {

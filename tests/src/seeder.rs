@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wgo_proto::bitfield::Bitfield;
 use wgo_proto::units::{Block, PieceIndex, WireHash};
@@ -182,8 +182,9 @@ fn serve(mut wire: Wire, shared: &Shared) -> io::Result<()> {
 
 fn give(wire: &mut Wire, held: &Held, shared: &Shared, block: Block) -> io::Result<()> {
     shared.asked.lock().unwrap().push(block);
-    if !shared.habits.pause.is_zero() {
-        pause(shared.habits.pause);
+    let due = Instant::now() + shared.habits.pause;
+    while Instant::now() < due && !shared.stop.load(Ordering::Relaxed) {
+        pause(TICK.min(shared.habits.pause));
     }
     let PieceIndex(piece) = block.piece;
     let start = piece as usize * held.piece_len + block.offset as usize;

@@ -127,7 +127,8 @@ fn what_was_acknowledged_survives_a_kill_at_once() {
         daemon.add(torrent, &daemon.downloads(), &[]);
     }
     daemon.remove(&torrents[4].id(), false);
-    daemon.call(async |client| client.stop(Daemon::select(&torrents[3].id())).await).unwrap();
+    let stopped = daemon.call(async |client| client.stop(Daemon::select(&torrents[3].id())).await).unwrap();
+    assert_eq!(stopped.torrents[0].error, None);
     daemon.kill9();
     daemon.run();
     let mut names: Vec<_> = daemon.list().into_iter().map(|torrent| torrent.name).collect();
