@@ -83,8 +83,8 @@ fn a_download_killed_again_and_again_ends_with_the_right_bytes() {
     );
     let torrent = Maker::new(&payload).make();
     let seeder = Seeder::start(net.ip(), &[(&payload, &torrent)]);
-    // About the whole payload in the time that all lives together have.
-    let down = 3_000_000 * 5 / times;
+    // Half of the payload or so in the time that all lives together have.
+    let down = 6_000_000 / times;
     let mut daemon = Daemon::with(Settings { ips: vec![net.home()], down, ..Settings::default() });
     let id = daemon.add(&torrent, &daemon.downloads(), &[seeder.addr()]);
     let mut most = 0;

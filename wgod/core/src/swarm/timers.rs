@@ -68,7 +68,9 @@ impl<B> Swarm<B> {
 
     /// Nobody is connected, nothing is missing, and nobody known is worth waiting for.
     pub(super) fn is_still(&self) -> bool {
-        let expected = self.dial_at().is_some_and(|at| at <= self.lonely_since + EXPECTED_WITHIN);
+        let soon = self.dial_at().is_some_and(|at| at <= self.lonely_since + EXPECTED_WITHIN);
+        // Also one who is being dialled: going dormant would break that off.
+        let expected = soon || self.peer_mgr.counts().dialing > 0;
         self.peers.len() == 0 && !self.lacks_sources() && !expected && self.trackers.is_quiet()
     }
 

@@ -27,6 +27,23 @@ fn candidates_are_dialled_a_few_at_a_time_by_seeds_too() {
 }
 
 #[test]
+fn a_seed_stays_awake_for_whom_it_dials_and_will_dial_again() {
+    let mut rig = Rig::new(1, &[0]);
+    rig.swarm.add_candidates(rig.now, [addr(1)], Source::Tracker);
+    rig.wait(secs(1));
+    assert_eq!(dials(&mut rig), [addr(1)]);
+    rig.swarm.on_dial_failed(rig.now, addr(1));
+    rig.wait(secs(60));
+    let actions = rig.actions();
+    assert!(actions.iter().any(|action| matches!(action, Action::Dial(_))), "it tries again");
+    assert!(
+        !actions.iter().any(|action| matches!(action, Action::Idle)),
+        "going dormant would break that off"
+    );
+    assert!(!rig.swarm.may_sleep());
+}
+
+#[test]
 fn a_failed_dial_makes_room_for_the_next() {
     let mut rig = Rig::new(4, &[]);
     rig.swarm.add_candidates(rig.now, (1..=30).map(addr), Source::Tracker);
