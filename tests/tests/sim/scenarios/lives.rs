@@ -101,8 +101,8 @@ fn a_lonely_seed_sleeps_and_wakes_for_a_peer() {
         assert_eq!(world.state(seed, id), Some(State::Seeding));
         let node = world.leecher(id, Habits::default());
         world.finish_all(&[node], id, MINUTES);
-        // Awake as long as the peer that left may come back, then asleep.
-        world.run("it sleeps again", Duration::from_secs(7200), asleep);
+        // Ten minutes for those who may come back, half a minute of idleness, a last dial.
+        world.run("it sleeps again", Duration::from_secs(660), asleep);
     });
 }
 

@@ -41,7 +41,10 @@ fn a_poisoner_that_leaves_before_the_verdict_stays_out() {
         world.run_for(Duration::from_secs(1));
         let node = world.leecher(id, Habits::default());
         world.run_for(Duration::from_millis(1));
-        let of = |link: &Link| !link.cut && link.ends.iter().any(|end| end.node == poisoner);
+        // Seeds dial each other too; this is about the connection to the one that is poisoned.
+        let between =
+            |link: &Link| [node, poisoner].iter().all(|n| link.ends.iter().any(|end| end.node == *n));
+        let of = |link: &Link| !link.cut && between(link);
         while world.view(node, id).hash_failures == 0 {
             world.run_for(Duration::from_millis(1));
             let links = (0..world.links.len()).filter(|at| of(&world.links[*at]));
@@ -55,6 +58,7 @@ fn a_poisoner_that_leaves_before_the_verdict_stays_out() {
             }
             assert!(world.now.since_start() < MINUTES, "{}", world.report());
         }
+        assert!(!world.links.iter().any(of), "it left before the verdict");
         let (addr, peer_id) = (world.nodes[poisoner].addr, PeerId([3; 20]));
         let (direction, reserved) = (Direction::Incoming, Reserved::FAST);
         let info = PeerInfo { addr, direction, id: peer_id, reserved };
