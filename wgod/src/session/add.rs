@@ -14,7 +14,8 @@ use wgo_proto::Bitfield;
 use super::entry::{About, Entry};
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
-use crate::store::{Change, Counters, NewerFields, Priority, Progress, Settings, TorrentRecord, Wanted};
+use crate::store::{Change, Counters, NewerFields, Progress, Settings, TorrentRecord, Wanted};
+use wgo_core::piece_mgr::Priority;
 
 impl Driver {
     /// Adds a torrent, or says that it is here.
@@ -142,6 +143,7 @@ impl Driver {
             busy: false,
             leaving: true,
             removing: false,
+            saving: super::save::Saving::default(),
             awaiting_save: Vec::new(),
             shown: None,
         };

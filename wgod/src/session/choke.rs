@@ -72,7 +72,7 @@ impl Driver {
     }
 
     fn choke_candidates(&self) -> (Vec<Arc<Torrent>>, Vec<Candidate>) {
-        let torrents: Vec<_> = self.entries.values().filter_map(|entry| entry.live.clone()).collect();
+        let torrents = self.live_torrents();
         let mut candidates = Vec::new();
         for torrent in &torrents {
             let _broken = torrent.call(|swarm, now| swarm.choke_candidates(now, &mut candidates));

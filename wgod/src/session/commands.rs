@@ -17,6 +17,8 @@ use crate::store::Counters;
 type Selected = (String, Result<TorrentId, ApiError>);
 /// The answer to a call on several torrents.
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
+/// The answer to a call on one torrent's limits.
+type LimitReply = oneshot::Sender<Result<LimitResult, ApiError>>;
 /// What a call on several torrents waits for: which of them, and how it went; `None`: nobody says.
 type Waits = JoinSet<(usize, Option<Result<(), String>>)>;
 
@@ -30,7 +32,7 @@ impl Driver {
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),
-            Command::LimitTorrent(id, limits, reply) => drop(reply.send(self.limit(&id, limits))),
+            Command::LimitTorrent(id, limits, reply) => self.limit(&id, limits, reply),
             Command::Settings(tunables) => self.apply_settings(*tunables),
         }
     }
@@ -87,24 +89,12 @@ impl Driver {
             }
             let at = acted.len();
             acted.push(self.acted(&given, id));
-            // A check, which a stop ends, can take hours: the settings are saved after it.
-            let checking = self.entries.get(&id).is_some_and(|entry| entry.check.is_some());
-            if verb == Verb::Stop || verb == Verb::Start && !checking {
+            if matches!(verb, Verb::Start | Verb::Stop) {
                 let saved = self.saved(id);
                 waits.spawn(async move { (at, saved.await.ok()) });
             }
         }
         self.answer_when(waits, acted, reply);
-    }
-
-    /// Comes when the torrent's settings, as they are now, are on disk.
-    fn saved(&mut self, id: TorrentId) -> oneshot::Receiver<Result<(), String>> {
-        let (done, saved) = oneshot::channel();
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.awaiting_save.push(done);
-            self.push_op(id, Op::Save);
-        }
-        saved
     }
 
     /// Answers when all of `waits`, each about one of `acted`, are over.
@@ -191,11 +181,14 @@ impl Driver {
         drop(reply.send(result));
     }
 
-    fn limit(&mut self, id: &str, limits: [Option<(Direction, u64)>; 2]) -> Result<LimitResult, ApiError> {
-        let id = self.resolve(id)?;
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return Err(ApiError::new(Kind::NoMatch, "it is being removed"));
+    /// Sets limits of a torrent, at once; answers when they would survive a crash.
+    fn limit(&mut self, id: &str, limits: [Option<(Direction, u64)>; 2], reply: LimitReply) {
+        let gone = || ApiError::new(Kind::NoMatch, "it is being removed");
+        let id = match self.resolve(id) {
+            Ok(id) => id,
+            Err(error) => return drop(reply.send(Err(error))),
         };
+        let Some(entry) = self.entries.get_mut(&id) else { return drop(reply.send(Err(gone()))) };
         let mut changed = false;
         for (direction, bytes) in limits.into_iter().flatten() {
             let limit = (bytes > 0).then_some(ByteRate(bytes));
@@ -208,16 +201,21 @@ impl Driver {
         }
         let rate = |limit: Option<ByteRate>| limit.map_or(0, |rate| rate.0);
         let limits = RateLimits { up: rate(entry.settings.up_limit), down: rate(entry.settings.down_limit) };
-        let result = LimitResult {
-            info_hash: Some(entry.hash_text()),
-            name: Some(entry.settings.name.clone()),
-            limits,
-        };
-        if changed {
-            self.push_op(id, Op::Save);
-            self.touch();
+        let (info_hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
+        let result = LimitResult { info_hash, name, limits };
+        if !changed {
+            return drop(reply.send(Ok(result)));
         }
-        Ok(result)
+        let saved = self.saved(id);
+        self.touch();
+        self.replies.spawn(async move {
+            let answer = match saved.await {
+                Ok(Ok(())) => Ok(result),
+                Ok(Err(why)) => Err(ApiError::new(Kind::Disk, format!("the limit is in force, but {why}"))),
+                Err(_) => Err(gone()),
+            };
+            drop(reply.send(answer));
+        });
     }
 
     fn apply_settings(&mut self, tunables: Tunables) {

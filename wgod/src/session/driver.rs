@@ -46,6 +46,8 @@ pub struct Driver {
     pub(super) op_of: HashMap<tokio::task::Id, TorrentId>,
     /// Tasks that gather an answer for a caller.
     pub(super) replies: JoinSet<()>,
+    /// Settings on their way to the store, at most one save for each torrent.
+    pub(super) saves: JoinSet<TorrentId>,
     /// Who waits for a torrent to wake.
     pub(super) waking: HashMap<TorrentId, Vec<oneshot::Sender<Option<Arc<Torrent>>>>>,
     /// Number of the last visible change.
@@ -103,6 +105,7 @@ impl Driver {
             ops: JoinSet::new(),
             op_of: HashMap::new(),
             replies: JoinSet::new(),
+            saves: JoinSet::new(),
             waking: HashMap::new(),
             version: 0,
             changed,
@@ -199,6 +202,7 @@ impl Driver {
                 Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
                 Some(id) = self.broken.recv() => self.on_broken(id),
                 Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
+                Some(Ok(id)) = self.saves.join_next() => self.on_saved(id),
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
                 _ = trim.tick() => { self.engine.pool.trim(); }
@@ -222,8 +226,9 @@ impl Driver {
         }
         let patience = tokio::time::sleep(SHUTDOWN_LIMIT);
         tokio::pin!(patience);
-        while !self.op_of.is_empty() {
+        while !self.op_of.is_empty() || !self.saves.is_empty() {
             tokio::select! {
+                Some(Ok(id)) = self.saves.join_next() => self.on_saved(id),
                 Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
                 Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
                 () = &mut patience => {
@@ -296,6 +301,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         busy: false,
         leaving: false,
         removing: false,
+        saving: super::save::Saving::default(),
         awaiting_save: Vec::new(),
         shown: None,
     }

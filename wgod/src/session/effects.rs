@@ -5,14 +5,13 @@ use std::sync::atomic::Ordering;
 use wgo_core::TorrentId;
 use wgo_core::session::{Effect, Fault, FaultKind, share_memory};
 use wgo_core::swarm::Action;
-use wgo_core::tracker::{Announce, Event as Event3, Outcome as Answer, Retry};
+use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome as Answer, Retry};
+use wgo_proto::tracker as wire;
 
 use super::ops::Op;
 use super::{Driver, Event, fault};
 use crate::files::BlockBuf;
 use crate::torrent::Torrent;
-use wgo_proto::tracker as wire;
-
 use crate::tracker::TrackerError;
 
 impl Driver {
@@ -34,7 +33,7 @@ impl Driver {
                 Effect::Pause { id, requests, uploads } => self.pause(id, requests, uploads),
                 Effect::Probe(id) => self.push_op(id, Op::Probe),
                 Effect::Checkpoint(id) => self.push_op(id, Op::Checkpoint),
-                Effect::Save(id) => self.push_op(id, Op::Save),
+                Effect::Save(id) => self.save(id),
                 Effect::ChokeRound => self.choke_round(),
                 Effect::ChokeFill => self.choke_fill(),
                 Effect::Housekeep => self.housekeep(),
@@ -60,13 +59,17 @@ impl Driver {
         });
     }
 
+    /// Every torrent that has a Swarm, by number. Costs nothing for those that sleep.
+    pub(super) fn live_torrents(&self) -> Vec<Arc<Torrent>> {
+        self.session.live().filter_map(|id| self.entries.get(&id)?.live.clone()).collect()
+    }
+
     /// Shares payload memory out among the torrents that download, and tells the session what waits for
     /// a checkpoint.
     fn housekeep(&mut self) {
         let mut torrents = Vec::new();
         let mut held = Vec::new();
-        for entry in self.entries.values() {
-            let Some(live) = &entry.live else { continue };
+        for live in self.live_torrents() {
             let limited = self.engine.shaper.is_limited(live.id, wgo_core::limiter::Direction::Down);
             let Ok((view, blocks)) = live.call(|swarm, now| {
                 swarm.set_download_limited(limited);
@@ -146,9 +149,9 @@ impl Driver {
             downloaded: announce.stats.downloaded,
             left: announce.stats.left,
             event: announce.event.map(|event| match event {
-                Event3::Started => wire::Event::Started,
-                Event3::Completed => wire::Event::Completed,
-                Event3::Stopped => wire::Event::Stopped,
+                TrackerEvent::Started => wire::Event::Started,
+                TrackerEvent::Completed => wire::Event::Completed,
+                TrackerEvent::Stopped => wire::Event::Stopped,
             }),
             key: announce.key,
             num_want: Some(announce.stats.num_want),

@@ -10,6 +10,7 @@ use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, PieceIndex};
 
 use super::ops::Op;
+use super::save::Saving;
 use crate::files::TorrentFiles;
 use crate::store::{Counters, FileStamp, Have, Settings};
 use crate::torrent::Torrent;
@@ -61,6 +62,8 @@ pub struct Entry {
     pub(super) removing: bool,
     /// Callers to be answered when the operator's wishes are on disk. As many as there are calls under
     /// way, which the console bounds.
+    pub(super) saving: Saving,
+    /// Who is told when the next save to begin has ended.
     pub(super) awaiting_save: Vec<oneshot::Sender<Result<(), String>>>,
     /// What the last list showed of it, and its version.
     pub(super) shown: Option<(u64, TorrentRow)>,

@@ -13,6 +13,7 @@ mod entry;
 mod fault;
 mod ops;
 mod render;
+mod save;
 #[cfg(test)]
 mod tests;
 

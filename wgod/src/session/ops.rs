@@ -17,7 +17,7 @@ use wgo_proto::{Bitfield, PieceIndex};
 use super::Driver;
 use crate::files::{Done, Job, OpenError, Preallocate};
 use crate::files::{TorrentFiles, TorrentSpec};
-use crate::store::{Change, Counters, FileStamp, StoreError, Wanted};
+use crate::store::{Change, Counters, FileStamp, StoreError};
 use crate::torrent::{Broken, Torrent};
 
 /// What can be asked of a torrent's lane.
@@ -37,8 +37,6 @@ pub(super) enum Op {
     Checkpoint,
     /// See whether what stood in the way is gone.
     Probe,
-    /// Keep the operator's wishes.
-    Save,
     /// Remove the torrent.
     Remove { data: bool, reply: oneshot::Sender<Result<(), String>> },
 }
@@ -185,22 +183,6 @@ impl Driver {
             Op::Halt => self.spawn(id, live::halt(cx)),
             Op::Checkpoint => self.spawn(id, checkpoint::run(cx)),
             Op::Probe => self.spawn(id, live::probe(cx)),
-            Op::Save => {
-                let settings = self.wishes(id);
-                let store = self.engine.store.clone();
-                let told = self.entries.get_mut(&id).map(|entry| std::mem::take(&mut entry.awaiting_save));
-                self.spawn(id, async move {
-                    let Some(settings) = settings else { return Outcome::Done };
-                    let saved = store.put(vec![Change::Settings(id, Box::new(settings))]).await;
-                    let why =
-                        saved.as_ref().err().map(|error| format!("it may not outlast a restart: {error}"));
-                    for caller in told.into_iter().flatten() {
-                        drop(caller.send(why.clone().map_or(Ok(()), Err)));
-                    }
-                    report(saved);
-                    Outcome::Done
-                });
-            }
             Op::Add { changes, check, reply } => {
                 let store = self.engine.store.clone();
                 self.spawn(id, async move {
@@ -215,14 +197,6 @@ impl Driver {
     fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {
         let task = self.ops.spawn(async move { (id, work.await) });
         self.op_of.insert(task.id(), id);
-    }
-
-    /// The settings with what the session knows of the operator's wishes.
-    fn wishes(&mut self, id: TorrentId) -> Option<crate::store::Settings> {
-        let started = self.session.row(id)?.started;
-        let entry = self.entries.get_mut(&id)?;
-        entry.settings.wanted = if started { Wanted::Started } else { Wanted::Stopped };
-        Some(entry.settings.clone())
     }
 
     fn cx(&self, id: TorrentId) -> Option<Cx> {

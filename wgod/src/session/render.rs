@@ -6,6 +6,7 @@ use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{File, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
 use wgo_api::torrent::{Priority, RateLimits, Row, State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
+use wgo_core::piece_mgr::Priority as PiecePriority;
 use wgo_core::session::State as CoreState;
 use wgo_core::swarm::{PeerView, SwarmView};
 use wgo_core::tracker::TrackerStatus;
@@ -213,11 +214,11 @@ fn api_state(state: CoreState) -> State {
     }
 }
 
-fn api_priority(priority: store::Priority) -> Priority {
+fn api_priority(priority: PiecePriority) -> Priority {
     match priority {
-        store::Priority::Skip | store::Priority::Low => Priority::Low,
-        store::Priority::Normal => Priority::Normal,
-        store::Priority::High => Priority::High,
+        PiecePriority::Skip | PiecePriority::Low => Priority::Low,
+        PiecePriority::Normal => Priority::Normal,
+        PiecePriority::High => Priority::High,
     }
 }
 

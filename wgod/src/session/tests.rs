@@ -9,6 +9,7 @@ use wgo_proto::{BLOCK_LEN, PieceIndex, WireHash};
 
 use super::{Command, Tunables, Verb};
 use crate::rig::*;
+use crate::store::Wanted;
 
 const PIECE: usize = 4 * BLOCK_LEN as usize;
 
@@ -193,5 +194,34 @@ async fn a_fault_at_the_start_heals_into_a_live_torrent() {
     let peer = rig.peer(hash_of(&file), 1).await;
     peer.says(&[Message::Have(PieceIndex(0)), Message::Unchoke]).await;
     peer.expect(id::REQUEST).await;
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_is_in_the_store_whatever_the_lane_is_busy_with() {
+    use wgo_core::ByteRate;
+    use wgo_core::limiter::Direction;
+
+    let payload = noise(200 * PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    let rig = Rig::new().await;
+    std::fs::write(rig.folder.join("t"), &payload).expect("written");
+    rig.add(&file).await;
+    let mut stored = None;
+    rig.engine.store.load(|record| stored = record.ok().map(|record| record.id)).await.expect("readable");
+    let id = stored.expect("added");
+    for round in 1..=20u64 {
+        rig.act(Verb::Verify).await;
+        let verb = if round % 2 == 0 { Verb::Start } else { Verb::Stop };
+        rig.act(verb).await;
+        let limits = [Some((Direction::Up, round * 1000)), None];
+        let ask = |reply| Command::LimitTorrent("t".into(), limits, reply);
+        let answer = rig.session.ask(ask).await.expect("it answers").expect("it is done");
+        assert_eq!((answer.limits.up, answer.limits.down), (round * 1000, 0));
+        let settings = rig.engine.store.torrent(id).await.expect("readable").expect("there").settings;
+        assert_eq!(settings.up_limit, Some(ByteRate(round * 1000)));
+        let wanted = if round % 2 == 0 { Wanted::Started } else { Wanted::Stopped };
+        assert_eq!(settings.wanted, wanted, "round {round}");
+    }
     rig.quit().await;
 }

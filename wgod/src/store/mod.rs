@@ -45,8 +45,8 @@ pub use change::Change;
 pub use codec::RowError;
 pub use error::{Quarantined, StoreError};
 pub use record::{
-    Counters, FileStamp, Have, NewerFields, Partial, Priority, Progress, Settings, TorrentFault,
-    TorrentRecord, Totals, Wanted,
+    Counters, FileStamp, Have, NewerFields, Partial, Progress, Settings, TorrentFault, TorrentRecord, Totals,
+    Wanted,
 };
 pub use recovery::{Loaded, Recovery};
 

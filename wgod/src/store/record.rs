@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use wgo_core::piece_mgr::Priority;
 use wgo_core::{ByteRate, TorrentId};
 use wgo_proto::{InfoHashes, PieceIndex};
 
@@ -65,20 +66,6 @@ pub enum Wanted {
     Started,
     /// Leave it alone.
     Stopped,
-}
-
-/// Rank of a torrent or a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// A file that isn't wanted.
-    Skip,
-    /// After the others.
-    Low,
-    /// As they come.
-    #[default]
-    Normal,
-    /// Before the others.
-    High,
 }
 
 /// Why a torrent stopped by itself.

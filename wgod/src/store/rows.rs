@@ -9,7 +9,9 @@ use wgo_core::ByteRate;
 use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use super::codec::{Field, Payload, RowError, RowReader, RowWriter};
-use super::record::{Counters, FileStamp, Have, Partial, Priority, Progress, Settings, TorrentFault, Wanted};
+use wgo_core::piece_mgr::Priority;
+
+use super::record::{Counters, FileStamp, Have, Partial, Progress, Settings, TorrentFault, Wanted};
 
 mod settings {
     pub(super) const HASH_V1: u64 = 1;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use wgo_core::piece_mgr::Priority;
 use wgo_core::{ByteRate, TorrentId};
 use wgo_proto::{InfoHashV1, InfoHashes};
 

@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use wgo_core::ByteRate;
+use wgo_core::piece_mgr::Priority;
 use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use super::record;

@@ -1,0 +1,76 @@
+//! Saving what the operator wants of torrents: beside their lanes, since a check or a hung disk in a lane
+//! must not keep an answer waiting.
+//!
+//! A torrent has one save under way at a time, so the store sees its settings in order; a wish that
+//! comes meanwhile makes one more save, whatever their number.
+use tokio::sync::oneshot;
+use wgo_core::TorrentId;
+
+use super::Driver;
+use crate::store::{Change, Settings, Wanted};
+
+/// Whether a torrent's settings are on their way to the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Saving {
+    /// What the store has is right.
+    #[default]
+    No,
+    /// A save is under way.
+    Yes,
+    /// It is, and comes too early for the newest wish.
+    Again,
+}
+
+impl Driver {
+    /// Keeps the torrent's settings as they are now.
+    pub(super) fn save(&mut self, id: TorrentId) {
+        let Some(settings) = self.wishes(id) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.saving != Saving::No {
+            entry.saving = Saving::Again;
+            return;
+        }
+        entry.saving = Saving::Yes;
+        let told = std::mem::take(&mut entry.awaiting_save);
+        let store = self.engine.store.clone();
+        self.saves.spawn(async move {
+            let saved = store.put(vec![Change::Settings(id, Box::new(settings))]).await;
+            if let Err(error) = &saved {
+                tracing::error!(%error, "settings not saved; it is tried again with the next change");
+            }
+            let why = saved.err().map(|error| format!("it may not outlast a restart: {error}"));
+            for caller in told {
+                // Whoever asked may have hung up.
+                let _ = caller.send(why.clone().map_or(Ok(()), Err));
+            }
+            id
+        });
+    }
+
+    /// The same; the answer comes when they are on disk.
+    pub(super) fn saved(&mut self, id: TorrentId) -> oneshot::Receiver<Result<(), String>> {
+        let (done, saved) = oneshot::channel();
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.awaiting_save.push(done);
+        }
+        self.save(id);
+        saved
+    }
+
+    /// A save ended.
+    pub(super) fn on_saved(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if std::mem::take(&mut entry.saving) == Saving::Again {
+            self.save(id);
+        }
+    }
+
+    /// The settings with what the session knows of the operator's wishes; `None` for a torrent that is
+    /// being added or removed.
+    fn wishes(&mut self, id: TorrentId) -> Option<Settings> {
+        let started = self.session.row(id)?.started;
+        let entry = self.entries.get_mut(&id)?;
+        entry.settings.wanted = if started { Wanted::Started } else { Wanted::Stopped };
+        Some(entry.settings.clone())
+    }
+}
