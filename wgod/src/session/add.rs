@@ -138,6 +138,7 @@ impl Driver {
             writing: false,
             completed_at: None,
             counters: Counters::default(),
+            trackers: None,
             check: None,
             lane: VecDeque::new(),
             busy: false,

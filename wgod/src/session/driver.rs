@@ -296,6 +296,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         writing,
         completed_at,
         counters,
+        trackers: None,
         check: None,
         lane: VecDeque::new(),
         busy: false,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tokio::sync::oneshot;
 use wgo_api::torrent::Torrent as TorrentRow;
 use wgo_core::TorrentId;
+use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, PieceIndex};
 
@@ -50,6 +51,8 @@ pub struct Entry {
     pub completed_at: Option<u64>,
     /// Totals, while it has no Swarm.
     pub counters: Counters,
+    /// What the trackers know, while it sleeps.
+    pub(super) trackers: Option<TrackerMemory>,
     /// The check under way.
     pub check: Option<Arc<CheckProgress>>,
     /// Operations that wait for the one under way.

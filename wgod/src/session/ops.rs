@@ -12,6 +12,7 @@ use tokio::task::{Id as TaskId, JoinError};
 use wgo_api::result::Added;
 use wgo_core::TorrentId;
 use wgo_core::session::{Check, Fault, FaultKind};
+use wgo_core::swarm::TrackerMemory;
 use wgo_proto::{Bitfield, PieceIndex};
 
 use super::Driver;
@@ -94,6 +95,7 @@ pub(super) struct Rest {
     pub durable: bool,
     pub completed_at: Option<u64>,
     pub next_announce: Option<wgo_core::Time>,
+    pub trackers: Option<TrackerMemory>,
 }
 
 /// Finds the torrent's files, or why it can't.
@@ -148,6 +150,8 @@ pub(super) struct Cx {
     sequential: bool,
     hashes: wgo_proto::InfoHashes,
     seed: u64,
+    /// What the trackers know of a torrent that sleeps; only for operations that wake or end it.
+    trackers: Option<TrackerMemory>,
 }
 
 impl Driver {
@@ -166,8 +170,12 @@ impl Driver {
         }
         let Some(op) = entry.lane.pop_front() else { return };
         entry.busy = true;
-        let cx = self.cx(id);
-        let Some(cx) = cx else { return };
+        let Some(mut cx) = self.cx(id) else { return };
+        if matches!(op, Op::GoLive | Op::Halt | Op::Remove { .. })
+            && let Some(entry) = self.entries.get_mut(&id)
+        {
+            cx.trackers = entry.trackers.take();
+        }
         match op {
             Op::Check(kind) => {
                 let progress = super::entry::CheckProgress::new(cx.info.layout.piece_count());
@@ -226,6 +234,7 @@ impl Driver {
             sequential: entry.settings.sequential,
             hashes: entry.settings.hashes,
             seed: self.seed ^ id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            trackers: None,
         })
     }
 
@@ -342,6 +351,7 @@ impl Driver {
         entry.live = None;
         entry.completed_at = rest.completed_at;
         entry.unverified = rest.unverified;
+        entry.trackers = rest.trackers;
         if rest.durable {
             entry.durable = rest.have.clone();
             entry.writing = false;

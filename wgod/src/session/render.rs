@@ -8,6 +8,7 @@ use wgo_api::torrent::{Priority, RateLimits, Row, State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::piece_mgr::Priority as PiecePriority;
 use wgo_core::session::State as CoreState;
+use wgo_core::swarm::TrackerMemory;
 use wgo_core::swarm::{PeerView, SwarmView};
 use wgo_core::tracker::TrackerStatus;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
@@ -148,7 +149,9 @@ impl Driver {
 
     fn trackers(&self, entry: &Entry) -> Vec<Tracker> {
         let now = self.engine.clock.now();
-        match entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.tracker_statuses()).ok()) {
+        let asleep = || entry.trackers.as_ref().map(TrackerMemory::statuses);
+        let live = entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.tracker_statuses()).ok());
+        match live.or_else(asleep) {
             Some(statuses) => statuses.iter().map(|status| tracker(status, now)).collect(),
             None => {
                 let tiers = entry.tiers.iter().enumerate();

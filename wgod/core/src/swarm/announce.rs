@@ -3,15 +3,44 @@ use std::net::SocketAddr;
 
 use super::{Action, Swarm};
 use crate::peer_mgr::Source;
+use crate::status::Counters;
 use crate::time::Time;
-use crate::tracker::{AnnounceId, Outcome, Retry, Stats, TrackerStatus};
+use crate::tracker::{AnnounceId, Outcome, Policy, Retry, Stats, TrackerList, TrackerStatus};
 
 /// Peers asked for in an announce while we want more.
 const NUM_WANT: u32 = 100;
 /// With fewer connections and known addresses than this, trackers are asked again early.
 const HUNGRY_BELOW: usize = 20;
 
+/// What the trackers know of a torrent, kept while it sleeps: they hear `started` and `stopped` once
+/// for all its naps (BEP 3).
+#[derive(Debug)]
+pub struct TrackerMemory {
+    trackers: TrackerList,
+    began_with: Counters,
+}
+
+impl TrackerMemory {
+    /// Every tracker, for the operator.
+    pub fn statuses(&self) -> Vec<TrackerStatus> {
+        self.trackers.statuses()
+    }
+}
+
 impl<B> Swarm<B> {
+    /// Hands out what the trackers know, for a Swarm that is about to be dropped while its torrent
+    /// stays active.
+    pub fn suspend_trackers(&mut self) -> TrackerMemory {
+        let none = TrackerList::new(&[], Policy::default(), 0);
+        TrackerMemory { trackers: std::mem::replace(&mut self.trackers, none), began_with: self.began_with }
+    }
+
+    /// Goes on with what an earlier Swarm of the torrent told them.
+    pub fn resume_trackers(&mut self, memory: TrackerMemory) {
+        self.trackers = memory.trackers;
+        self.began_with = memory.began_with;
+    }
+
     /// Tells the trackers' list whether more peers would help.
     pub(super) fn update_hunger(&mut self) {
         let hungry = self.lacks_sources() && self.peer_mgr.counts().candidates < HUNGRY_BELOW;

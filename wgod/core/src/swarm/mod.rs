@@ -36,6 +36,7 @@ use crate::units::{PeerKey, TorrentId};
 use have_log::HaveLog;
 use peers::PeerTable;
 
+pub use announce::TrackerMemory;
 pub use blocks::PieceOutcome;
 pub use messages::MAX_NUISANCES;
 pub use timers::IDLE_AFTER;

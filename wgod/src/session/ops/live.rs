@@ -19,7 +19,7 @@ use crate::torrent::{Parts, Torrent};
 /// Time that a torrent's tasks have to end by themselves.
 const TASKS_LIMIT: Duration = Duration::from_secs(3);
 
-pub(super) async fn go_live(cx: Cx) -> Outcome {
+pub(super) async fn go_live(mut cx: Cx) -> Outcome {
     if let Some(live) = &cx.live {
         let files = live.files.clone();
         return Outcome::Live { torrent: live.clone(), files, writing: cx.writing };
@@ -37,7 +37,7 @@ pub(super) async fn go_live(cx: Cx) -> Outcome {
         let _sealed: SyncOutcome =
             run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: true, done }).await;
     }
-    let torrent = make(&cx, &files);
+    let torrent = make(&mut cx, &files);
     cx.engine.registry.listen(cx.id, &cx.hashes);
     cx.engine.registry.set_live(torrent.clone());
     torrent.arm();
@@ -59,7 +59,7 @@ async fn prepare(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<(), Fault> {
     cx.engine.store.put(vec![Change::Writing(cx.id)]).await.map_err(|error| store_fault(&error))
 }
 
-fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
+fn make(cx: &mut Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
     let now = cx.engine.clock.now();
     let config = SwarmConfig {
         peer_id: cx.engine.peer_id,
@@ -85,6 +85,9 @@ fn make(cx: &Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
     if cx.sequential {
         swarm.set_order(Order::Sequential);
     }
+    if let Some(memory) = cx.trackers.take() {
+        swarm.resume_trackers(memory);
+    }
     swarm.restore_partials(&cx.partials);
     swarm.add_candidates(now, cx.user_peers.iter().copied(), Source::User);
     let unverified = cx.unverified.clone();
@@ -105,11 +108,13 @@ pub(super) async fn go_dormant(cx: Cx) -> Outcome {
         return Outcome::NotIdle;
     }
     cx.engine.registry.set_dormant(cx.id);
+    let trackers = live.call(|swarm, _| swarm.suspend_trackers()).ok();
     live.stopping.cancel();
     live.tasks.close();
     let counters = add_counters(&cx.counters, counters);
     super::report(cx.engine.store.put(vec![Change::Counters(cx.id, counters.clone())]).await);
-    Outcome::Down { rest: Box::new(rest_of(&cx, counters, next_announce)), dormant: true }
+    let rest = Rest { trackers, ..rest_of(&cx, counters, next_announce) };
+    Outcome::Down { rest: Box::new(rest), dormant: true }
 }
 
 fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -> Rest {
@@ -127,13 +132,21 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         durable: false,
         completed_at: cx.completed_at,
         next_announce,
+        trackers: None,
     }
 }
 
 /// Ends a torrent's exchange: connections, announces, a last checkpoint.
-pub(super) async fn halt(cx: Cx) -> Outcome {
+pub(super) async fn halt(mut cx: Cx) -> Outcome {
     cx.engine.registry.remove(cx.id, &cx.hashes);
-    let Some(live) = cx.live.clone() else { return Outcome::Done };
+    let Some(live) = cx.live.clone() else {
+        // One that sleeps has nothing to end but its trackers' belief that it is there.
+        if let (Some(files), true) = (cx.files.clone(), cx.trackers.is_some()) {
+            let sleeper = make(&mut cx, &files);
+            cx.engine.call(&sleeper, |swarm, now| swarm.announce_stopped(now));
+        }
+        return Outcome::Done;
+    };
     let ended = end_tasks(&cx, &live).await;
     let Some((have, partials, counters)) = ended else {
         // A Swarm that can't be asked is down to the last checkpoint.
@@ -146,6 +159,7 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
             durable: false,
             completed_at: cx.completed_at,
             next_announce: None,
+            trackers: None,
         };
         return Outcome::Down { rest: Box::new(rest), dormant: false };
     };
@@ -165,6 +179,7 @@ pub(super) async fn halt(cx: Cx) -> Outcome {
         durable: false,
         completed_at,
         next_announce: None,
+        trackers: None,
     };
     match in_doubt(&outcome) {
         Some(error) => {

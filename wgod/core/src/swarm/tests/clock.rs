@@ -108,6 +108,30 @@ fn trackers_hear_started_completed_and_stopped_with_true_numbers() {
 }
 
 #[test]
+fn trackers_hear_started_and_stopped_once_for_all_naps_of_a_torrent() {
+    let url = &["http://t.example/announce"];
+    let mut rig = Rig::with(2, &[0, 1], url, 50);
+    rig.wait(secs(1));
+    let (event, id, _) = announces(&mut rig)[0];
+    assert_eq!(event, Some(Event::Started));
+    let interval = Some(secs(1800));
+    rig.swarm.on_announced(rig.now, id, &Outcome { interval, ..Outcome::default() }, &[]);
+    let memory = rig.swarm.suspend_trackers();
+    assert_eq!(memory.statuses().len(), 1, "shown while it sleeps");
+    let mut woken = Rig::with(2, &[0, 1], url, 50);
+    woken.now = rig.now;
+    woken.swarm.resume_trackers(memory);
+    woken.wait(secs(60));
+    assert_eq!(announces(&mut woken).len(), 0, "it knows us, and its interval goes on");
+    woken.wait(secs(1800));
+    let (event, id, _) = announces(&mut woken)[0];
+    assert_eq!(event, None);
+    woken.swarm.on_announced(woken.now, id, &Outcome::default(), &[]);
+    woken.swarm.announce_stopped(woken.now);
+    assert_eq!(announces(&mut woken)[0].0, Some(Event::Stopped));
+}
+
+#[test]
 fn a_tracker_busy_with_an_announce_hears_stopped_when_that_is_answered() {
     for answered in [true, false] {
         let mut rig = Rig::with(2, &[], &["http://t.example/announce"], 50);
