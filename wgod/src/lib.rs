@@ -1,5 +1,5 @@
 //! The shell of wgod: sockets, disks, clocks and signals around the engine of `wgo-core`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod cli;
 pub mod clock;

@@ -8,20 +8,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wgo_proto::BLOCK_LEN;
-
-/// Bytes of a block as an array length.
-const LEN: usize = BLOCK_LEN as usize;
-
-/// The memory of one block, aligned for direct I/O.
-#[repr(align(4096))]
-struct Page([u8; LEN]);
+use super::slab::{self, LEN, Page};
 
 /// Memory for one block of payload: 16 KiB, 4 KiB-aligned, with the length that is filled.
 /// Dereferences to the filled bytes. Returns to its pool when dropped.
 pub struct BlockBuf {
     /// `None` only while the buffer is being dropped.
-    page: Option<Box<Page>>,
+    page: Option<Page>,
     filled: usize,
     pool: Arc<Shared>,
 }
@@ -33,7 +26,7 @@ impl BlockBuf {
     /// The bytes after the filled ones: what to receive into, then [`add_filled`](Self::add_filled).
     pub fn unfilled(&mut self) -> &mut [u8] {
         let filled = self.filled;
-        self.page.as_mut().and_then(|page| page.0.get_mut(filled..)).unwrap_or_default()
+        self.page.as_mut().and_then(|page| page.bytes_mut().get_mut(filled..)).unwrap_or_default()
     }
 
     /// Counts `n` more bytes as filled, at most to the capacity.
@@ -61,14 +54,14 @@ impl Deref for BlockBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.page.as_ref().and_then(|page| page.0.get(..self.filled)).unwrap_or_default()
+        self.page.as_ref().and_then(|page| page.bytes().get(..self.filled)).unwrap_or_default()
     }
 }
 
 impl DerefMut for BlockBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
         let filled = self.filled;
-        self.page.as_mut().and_then(|page| page.0.get_mut(..filled)).unwrap_or_default()
+        self.page.as_mut().and_then(|page| page.bytes_mut().get_mut(..filled)).unwrap_or_default()
     }
 }
 
@@ -87,39 +80,43 @@ impl fmt::Debug for BlockBuf {
 }
 
 /// Where block buffers come from and return to. Cheap to clone; all clones are one pool.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct BufPool(Arc<Shared>);
 
+#[derive(Default)]
 struct Shared {
     leased: AtomicUsize,
     idle: Mutex<Idle>,
 }
 
 /// A leaf lock: nothing else is taken under it.
+#[derive(Default)]
 struct Idle {
-    /// Bounded by `keep`; a buffer that returns to a full reserve is freed.
-    pages: Vec<Box<Page>>,
-    keep: usize,
-    /// Fewest idle buffers since the last trim: that many weren't needed.
+    /// Bounded by the most that were ever out at once, which the session's leases bound.
+    warm: Vec<Page>,
+    /// Idle ones whose memory the system has back; used when no warm one is left.
+    cold: Vec<Page>,
+    /// Fewest warm buffers since the last trim: that many weren't needed.
     spare: usize,
 }
 
 impl BufPool {
-    /// An empty pool that keeps at most `keep` idle buffers for reuse.
-    pub fn new(keep: usize) -> BufPool {
-        let idle = Idle { pages: Vec::new(), keep, spare: 0 };
-        BufPool(Arc::new(Shared { leased: AtomicUsize::new(0), idle: Mutex::new(idle) }))
+    /// An empty pool.
+    pub fn new() -> BufPool {
+        BufPool::default()
     }
 
-    /// An empty buffer: an idle one, else fresh memory.
+    /// An empty buffer: the one that was used last, else fresh memory.
+    ///
+    /// Aborts the process, as every allocation does, when the system has no memory left.
     pub fn take(&self) -> BlockBuf {
         let reused = {
             let mut idle = self.0.idle();
-            let page = idle.pages.pop();
-            idle.spare = idle.spare.min(idle.pages.len());
-            page
+            let page = idle.warm.pop();
+            idle.spare = idle.spare.min(idle.warm.len());
+            page.or_else(|| idle.cold.pop())
         };
-        let page = reused.unwrap_or_else(|| Box::new(Page([0; LEN])));
+        let page = reused.unwrap_or_else(|| self.0.grow());
         self.0.leased.fetch_add(1, Ordering::Relaxed);
         BlockBuf { page: Some(page), filled: 0, pool: self.0.clone() }
     }
@@ -129,22 +126,25 @@ impl BufPool {
         self.0.leased.load(Ordering::Relaxed)
     }
 
-    /// Buffers kept for reuse.
+    /// Buffers kept in memory for reuse.
     pub fn idle_blocks(&self) -> usize {
-        self.0.idle().pages.len()
+        self.0.idle().warm.len()
     }
 
-    /// Frees half of the buffers that stayed idle ever since the last call, so that an idle daemon
-    /// gives its memory back. Called at a steady interval. Returns the buffers freed.
+    /// Gives back to the system half of the buffers that stayed idle ever since the last call, so that
+    /// an idle daemon shrinks. Called at a steady interval. Returns how many these were.
     pub fn trim(&self) -> usize {
-        let freed = {
+        let mut unneeded: Vec<Page> = {
             let mut idle = self.0.idle();
-            let at = idle.pages.len().saturating_sub(idle.spare.div_ceil(2));
-            let freed = idle.pages.split_off(at);
-            idle.spare = idle.pages.len();
-            freed
+            let count = idle.spare.div_ceil(2);
+            let unneeded = idle.warm.drain(..count).collect();
+            idle.spare = idle.warm.len();
+            unneeded
         };
-        freed.len()
+        unneeded.iter_mut().for_each(Page::discard);
+        let trimmed = unneeded.len();
+        self.0.idle().cold.append(&mut unneeded);
+        trimmed
     }
 }
 
@@ -160,16 +160,18 @@ impl Shared {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, page: Box<Page>) {
+    /// A block of a fresh slab; the others are idle, and cold until they are written to.
+    fn grow(&self) -> Page {
+        let Some((page, mut others)) = slab::blocks().ok().and_then(|mut all| Some((all.pop()?, all))) else {
+            std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; LEN]>())
+        };
+        self.idle().cold.append(&mut others);
+        page
+    }
+
+    fn put(&self, page: Page) {
         self.leased.fetch_sub(1, Ordering::Relaxed);
-        let mut idle = self.idle();
-        if idle.pages.len() < idle.keep {
-            idle.pages.push(page);
-        } else {
-            // Freed outside the lock.
-            drop(idle);
-            drop(page);
-        }
+        self.idle().warm.push(page);
     }
 }
 
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_buffer_is_aligned_fills_and_starts_empty_when_reused() {
-        let pool = BufPool::new(4);
+        let pool = BufPool::new();
         let mut buf = pool.take();
         assert_eq!(buf.unfilled().as_ptr() as usize % 4096, 0);
         assert_eq!((buf.len(), buf.unfilled().len()), (0, BlockBuf::CAPACITY));
@@ -194,19 +196,23 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_counts_leases_and_keeps_a_bounded_reserve() {
-        let pool = BufPool::new(2);
-        let out: Vec<BlockBuf> = (0..5).map(|_| pool.take()).collect();
-        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (5, 0));
+    fn the_pool_counts_leases_and_keeps_what_comes_back() {
+        let pool = BufPool::new();
+        let out: Vec<BlockBuf> = (0..300).map(|_| pool.take()).collect();
+        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (300, 0));
+        let mut places: Vec<*const u8> = out.iter().map(|buf| buf.as_ptr()).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 300, "each has memory of its own");
         drop(out);
-        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (0, 2));
+        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (0, 300));
         let _one = pool.take();
-        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (1, 1));
+        assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (1, 299));
     }
 
     #[test]
-    fn trimming_frees_what_was_not_used_since_the_last_trim_and_only_that() {
-        let pool = BufPool::new(100);
+    fn trimming_returns_what_was_not_used_since_the_last_trim_and_only_that() {
+        let pool = BufPool::new();
         drop((0..8).map(|_| pool.take()).collect::<Vec<_>>());
         assert_eq!(pool.trim(), 0, "all eight were in use since the start");
         let used: Vec<BlockBuf> = (0..6).map(|_| pool.take()).collect();
@@ -218,5 +224,8 @@ mod tests {
             rounds += 1;
         }
         assert!(rounds <= 4, "{rounds}");
+        let mut again: Vec<BlockBuf> = (0..8).map(|_| pool.take()).collect();
+        again.iter_mut().for_each(|buf| drop(buf.append(b"usable")));
+        assert!(again.iter().all(|buf| &buf[..] == b"usable"));
     }
 }

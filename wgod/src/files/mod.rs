@@ -15,7 +15,6 @@
 //! [`Storage`] routes jobs to one bounded queue and a few threads for each device (`device`), which do
 //! them (`job`) with files from one bounded cache (`cache`), opened safely beneath the torrent's folder
 //! (`beneath`), through one seam ([`Disk`]). Paths are held by reference (`refs`).
-#![forbid(unsafe_code)]
 
 mod beneath;
 pub mod buf;
@@ -32,6 +31,7 @@ mod prepare;
 mod real_disk;
 mod refs;
 mod remove;
+mod slab;
 mod storage;
 mod sync;
 #[cfg(test)]

@@ -18,15 +18,12 @@ pub struct StorageLimits {
     pub threads: usize,
     /// Open files at most; half of the process's descriptors if that is less.
     pub open_files: usize,
-    /// Idle block buffers kept for reuse.
-    pub idle_blocks: usize,
 }
 
 impl Default for StorageLimits {
     fn default() -> StorageLimits {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        // 8 MiB of idle buffers: a burst of pieces doesn't meet cold memory.
-        StorageLimits { threads, open_files: DEFAULT_OPEN_FILES, idle_blocks: 512 }
+        StorageLimits { threads, open_files: DEFAULT_OPEN_FILES }
     }
 }
 
@@ -52,7 +49,7 @@ impl Storage {
             disk: BlockingDisk::new(disk),
             open: OpenFiles::new(limits.open_files),
             refs: PathRefs::default(),
-            pool: BufPool::new(limits.idle_blocks),
+            pool: BufPool::new(),
         };
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
     }
