@@ -19,6 +19,12 @@ impl<B> PieceMgr<B> {
         self.open.held()
     }
 
+    /// Buffers that were handed to the storage threads, to be verified and written or only written, and
+    /// are not back yet. O(1).
+    pub fn away_blocks(&self) -> usize {
+        self.open.away()
+    }
+
     /// Blocks asked for and not received, each once: buffers that are likely to be held soon. O(1).
     pub fn requested_blocks(&self) -> usize {
         self.open.requested()

@@ -18,6 +18,7 @@ pub(super) struct OpenPieces<B> {
     /// Slots of filling pieces with a missing block, in no order: all that most picks look at.
     unfilled: Vec<u32>,
     held: usize,
+    away: usize,
     requested: usize,
 }
 
@@ -35,6 +36,7 @@ impl<B> OpenPieces<B> {
             slot_of: BTreeMap::new(),
             unfilled: Vec::new(),
             held: 0,
+            away: 0,
             requested: 0,
         }
     }
@@ -42,6 +44,11 @@ impl<B> OpenPieces<B> {
     /// Buffers in memory.
     pub(super) fn held(&self) -> usize {
         self.held
+    }
+
+    /// Buffers that the storage threads have.
+    pub(super) fn away(&self) -> usize {
+        self.away
     }
 
     /// Blocks asked for, each once however many peers were asked.
@@ -125,6 +132,7 @@ impl<B> OpenPieces<B> {
         let sum =
             |of: fn(&Tally) -> u32| self.iter().map(|partial| of(&partial.tally) as usize).sum::<usize>();
         assert_eq!(self.held, sum(|tally| tally.held), "buffers held");
+        assert_eq!(self.away, sum(|tally| tally.away), "buffers away");
         assert_eq!(self.requested, sum(|tally| tally.requested), "blocks requested");
         assert_eq!(self.slots.len(), self.slot_of.len() + self.vacant.len(), "slots");
         for (&piece, &slot) in &self.slot_of {
@@ -139,6 +147,7 @@ impl<B> OpenPieces<B> {
 
     fn count(&mut self, before: Tally, after: Tally) {
         self.held = self.held - before.held as usize + after.held as usize;
+        self.away = self.away - before.away as usize + after.away as usize;
         self.requested = self.requested - before.requested as usize + after.requested as usize;
     }
 

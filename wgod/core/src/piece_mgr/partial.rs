@@ -45,6 +45,7 @@ pub(super) struct Tally {
     pub(super) missing: u32,
     pub(super) requested: u32,
     pub(super) held: u32,
+    pub(super) away: u32,
 }
 
 /// Makes one peer responsible for a whole piece, so that a second failure names the culprit.
@@ -224,6 +225,7 @@ impl<B> Partial<B> {
                 taken.push((number, buf));
             }
         }
+        self.tally.away += self.tally.held;
         self.tally.held = 0;
         taken
     }
@@ -239,6 +241,7 @@ impl<B> Partial<B> {
                 *state = BlockState::OnDisk { from: Some(from) };
             }
         }
+        self.tally.away = 0;
     }
 
     /// Puts blocks that earlier runs left on disk in place.
@@ -293,6 +296,7 @@ impl<B> Partial<B> {
             {
                 *state = BlockState::Held { buf, from };
                 self.tally.held += 1;
+                self.tally.away -= 1;
             }
         }
         self.miss_where(|number, state| bad(number) || matches!(state, BlockState::Away { .. }));
@@ -303,6 +307,7 @@ impl<B> Partial<B> {
         for (state, number) in self.blocks.iter_mut().zip(0..) {
             if state.source().is_some() && lost(number, state) {
                 self.tally.held -= u32::from(matches!(state, BlockState::Held { .. }));
+                self.tally.away -= u32::from(matches!(state, BlockState::Away { .. }));
                 *state = BlockState::Missing;
                 self.tally.missing += 1;
                 self.first_missing = self.first_missing.min(number);
@@ -317,14 +322,20 @@ impl<B> Partial<B> {
             missing: count(|s| matches!(s, BlockState::Missing)),
             requested: count(|s| matches!(s, BlockState::Requested(_))),
             held: count(|s| matches!(s, BlockState::Held { .. })),
+            away: count(|s| matches!(s, BlockState::Away { .. })),
         };
         assert_eq!(tally, self.tally, "tally of {:?}", self.piece);
         let below = &self.blocks[..self.first_missing as usize];
         assert!(!below.iter().any(|s| matches!(s, BlockState::Missing)), "first missing block");
-        let away = count(|s| matches!(s, BlockState::Away { .. }));
         match self.phase {
-            Phase::Verifying => assert_eq!(tally, Tally::default(), "a verified piece is whole and away"),
-            Phase::Filling => assert!(self.spilling || away == 0, "only a spill takes buffers away"),
+            Phase::Verifying => {
+                assert_eq!(
+                    tally,
+                    Tally { away: tally.away, ..Tally::default() },
+                    "a verified piece is whole and away"
+                );
+            }
+            Phase::Filling => assert!(self.spilling || tally.away == 0, "only a spill takes buffers away"),
         }
         assert!(!self.is_filled() && !self.is_blank(), "{:?} should not be open", self.piece);
         assert!(self.late.len() <= MAX_LATE);

@@ -64,10 +64,6 @@ impl<B> Swarm<B> {
             }
         };
         self.fill(now, key);
-        if complete.is_some() {
-            // Its buffers count no more.
-            self.fill_starved(now);
-        }
         Ok(complete)
     }
 

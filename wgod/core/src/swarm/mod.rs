@@ -229,9 +229,9 @@ impl<B> Swarm<B> {
         }
     }
 
-    /// Blocks of payload memory in use.
+    /// Blocks of payload memory in use, those that wait for the disk included.
     pub fn held_blocks(&self) -> usize {
-        self.pieces.held_blocks()
+        self.pieces.held_blocks() + self.pieces.away_blocks()
     }
 
     /// Whether a download limit holds.
@@ -273,7 +273,7 @@ impl<B> Swarm<B> {
     }
 
     fn fill_starved_after_spill(&mut self, now: Time) {
-        if self.pieces.held_blocks() < self.memory_blocks {
+        if self.held_blocks() < self.memory_blocks {
             self.starved = false;
             self.fill_all(now);
         }

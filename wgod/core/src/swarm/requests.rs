@@ -98,7 +98,7 @@ impl<B> Swarm<B> {
 
     /// Blocks of payload memory that newly opened pieces may take.
     pub(super) fn memory_room(&self) -> usize {
-        self.memory_blocks.saturating_sub(self.pieces.held_blocks() + self.pieces.requested_blocks())
+        self.memory_blocks.saturating_sub(self.held_blocks() + self.pieces.requested_blocks())
     }
 
     /// Gives up every request to the peer, for others to make.

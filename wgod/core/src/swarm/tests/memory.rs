@@ -49,6 +49,23 @@ fn a_starved_peer_goes_on_when_a_piece_completes() {
 }
 
 #[test]
+fn a_piece_that_waits_for_the_disk_still_takes_its_memory() {
+    let mut rig = Rig::new(100, &[]);
+    rig.swarm.set_memory(rig.now, 8);
+    let key = rig.seed(1);
+    let mut complete = Vec::new();
+    for _ in 0..5 {
+        for (piece, number) in rig.requests(key) {
+            complete.extend(rig.sends(key, piece, number));
+        }
+    }
+    assert_eq!((complete.len(), rig.swarm.held_blocks()), (2, 8), "two pieces, and no more is asked for");
+    rig.stored(complete[0].piece.0);
+    assert_eq!((rig.requests(key).len(), rig.swarm.held_blocks()), (4, 4));
+    rig.check();
+}
+
+#[test]
 fn the_piece_that_stands_is_spilled_and_completes_from_the_disk() {
     let mut rig = Rig::new(4, &[]);
     rig.swarm.set_memory(rig.now, 4);
