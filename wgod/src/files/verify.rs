@@ -1,15 +1,16 @@
 //! Whether a piece's bytes are the ones that the torrent promises (BEP 3, BEP 52).
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use wgo_proto::metainfo::{Info, PieceCheck, SubtreeCheck};
 use wgo_proto::{BLOCK_LEN, PieceIndex, merkle};
+
+use super::hash::{self, LANES, Sha1, Sha256, Stream};
 
 /// Zeros to hash in place of pad files.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Takes a piece's bytes in order.
 pub(super) struct Verifier {
-    sha1: Option<Sha1>,
+    sha1: Option<Stream<Sha1>>,
     tree: Option<Tree>,
 }
 
@@ -26,8 +27,9 @@ struct Tree {
     /// Bytes of data still to come; what follows them is padding.
     left: usize,
     leaves: Vec<merkle::Hash>,
-    block: Sha256,
-    /// Bytes of the current block so far.
+    /// A block that has not come whole.
+    block: Stream<Sha256>,
+    /// Its bytes so far.
     filled: usize,
 }
 
@@ -40,20 +42,33 @@ pub(super) fn wanted(info: &Info, piece: PieceIndex) -> Option<Digests> {
     })
 }
 
+/// Gives each piece its next bytes; hashed together, which is faster than one after the other.
+pub(super) fn update_all(pieces: &mut [&mut Verifier], inputs: &[&[u8]]) {
+    let mut streams: SmallVec<[&mut Stream<Sha1>; LANES]> = SmallVec::new();
+    let mut of_streams: SmallVec<[&[u8]; LANES]> = SmallVec::new();
+    let mut trees: SmallVec<[(&mut Tree, &[u8]); LANES]> = SmallVec::new();
+    for (piece, &input) in pieces.iter_mut().zip(inputs) {
+        if let Some(stream) = &mut piece.sha1 {
+            streams.push(stream);
+            of_streams.push(input);
+        }
+        if let Some(tree) = &mut piece.tree {
+            trees.push((tree, input));
+        }
+    }
+    hash::update(&mut streams, &of_streams);
+    grow(&mut trees);
+}
+
 impl Verifier {
     pub(super) fn new(info: &Info, piece: PieceIndex) -> Verifier {
         let tree = info.hashes.v2(piece).map(Tree::new);
-        Verifier { sha1: info.hashes.v1(piece).map(|_| Sha1::new()), tree }
+        Verifier { sha1: info.hashes.v1(piece).map(|_| Stream::new()), tree }
     }
 
     /// The next bytes.
     pub(super) fn update(&mut self, bytes: &[u8]) {
-        if let Some(sha1) = &mut self.sha1 {
-            sha1.update(bytes);
-        }
-        if let Some(tree) = &mut self.tree {
-            tree.update(bytes);
-        }
+        update_all(&mut [self], &[bytes]);
     }
 
     /// The next `len` bytes, which are zeros: padding, or a hole.
@@ -67,7 +82,30 @@ impl Verifier {
 
     /// What that hashes to: to be compared with [`wanted`].
     pub(super) fn finish(self) -> Digests {
-        Digests { v1: self.sha1.map(|sha1| sha1.finalize().into()), v2: self.tree.map(Tree::root) }
+        Digests { v1: self.sha1.map(Stream::finish), v2: self.tree.map(Tree::root) }
+    }
+}
+
+/// Gives each tree its next bytes. All whole blocks among them are hashed together, whichever tree
+/// they are leaves of.
+fn grow(trees: &mut [(&mut Tree, &[u8])]) {
+    let mut blocks: SmallVec<[&[u8]; LANES]> = SmallVec::new();
+    let mut counts: SmallVec<[usize; LANES]> = SmallVec::new();
+    for (tree, input) in trees.iter_mut() {
+        let rest = tree.complete_block(input);
+        let (whole, tail) = rest.split_at(rest.len() / BLOCK_LEN as usize * BLOCK_LEN as usize);
+        counts.push(whole.len() / BLOCK_LEN as usize);
+        blocks.extend(whole.chunks_exact(BLOCK_LEN as usize));
+        *input = tail;
+    }
+    let mut owners = counts.iter().enumerate().flat_map(|(n, &count)| std::iter::repeat_n(n, count));
+    hash::digests::<Sha256>(&blocks, |leaf| {
+        if let Some((tree, _)) = owners.next().and_then(|owner| trees.get_mut(owner)) {
+            tree.leaves.push(leaf);
+        }
+    });
+    for (tree, tail) in trees {
+        tree.begin_block(tail);
     }
 }
 
@@ -75,25 +113,34 @@ impl Tree {
     fn new(check: SubtreeCheck) -> Tree {
         let SubtreeCheck { width, len, .. } = check;
         let leaves = Vec::with_capacity(len.div_ceil(BLOCK_LEN) as usize);
-        Tree { width: width as usize, left: len as usize, leaves, block: Sha256::new(), filled: 0 }
+        Tree { width: width as usize, left: len as usize, leaves, block: Stream::new(), filled: 0 }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
-        let mut bytes = &bytes[..bytes.len().min(self.left)];
+    /// Completes a block that was begun, as far as the bytes go; returns those after it, padding cut off.
+    fn complete_block<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let bytes = &bytes[..bytes.len().min(self.left)];
         self.left -= bytes.len();
-        while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK_LEN as usize - self.filled));
-            self.block.update(now);
-            self.filled += now.len();
-            if self.filled == BLOCK_LEN as usize {
-                self.end_block();
-            }
-            bytes = later;
+        if self.filled == 0 {
+            return bytes;
+        }
+        let (now, later) = bytes.split_at(bytes.len().min(BLOCK_LEN as usize - self.filled));
+        self.begin_block(now);
+        if self.filled == BLOCK_LEN as usize {
+            self.end_block();
+        }
+        later
+    }
+
+    /// Adds bytes to a block that they don't complete.
+    fn begin_block(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            hash::update(&mut [&mut self.block], &[bytes]);
+            self.filled += bytes.len();
         }
     }
 
     fn end_block(&mut self) {
-        self.leaves.push(self.block.finalize_reset().into());
+        self.leaves.push(std::mem::take(&mut self.block).finish());
         self.filled = 0;
     }
 
