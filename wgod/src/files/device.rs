@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::check::{Check, Claim};
+use super::gather::Gather;
+use super::hash::LANES;
 use super::job::{self, Job};
+use super::piece::{Storing, store_each};
 use super::torrent::Context;
 
 /// Payload jobs that wait for a device at most. Peers that have more wait for room, and TCP makes
@@ -50,7 +53,9 @@ pub(super) struct Device {
 #[derive(Debug, Default)]
 struct State {
     /// Payload jobs, bounded by permits, and control jobs, of which each torrent has few.
-    jobs: VecDeque<(Job, Option<OwnedSemaphorePermit>)>,
+    jobs: VecDeque<Waiting>,
+    /// Pieces that wait for others to be hashed with; then they go to the front of the jobs.
+    gather: Gather<Waiting>,
     /// At most one for each torrent. Done when no job waits, and one batch after each few jobs.
     checks: VecDeque<Arc<Check>>,
     /// Jobs done since the last batch of a check.
@@ -61,11 +66,15 @@ struct State {
     stopping: bool,
 }
 
+/// A job, and its permit if it is for payload.
+type Waiting = (Job, Option<OwnedSemaphorePermit>);
+
 /// After so many jobs a check gets its turn, however many jobs wait.
 const JOBS_PER_BATCH: usize = 16;
 
 enum Work {
     Job(Job),
+    Stores(Vec<Storing>),
     Prepare(Arc<Check>),
     Batch(Arc<Check>, std::ops::Range<usize>),
 }
@@ -98,6 +107,10 @@ impl Device {
         }
         match job {
             Job::Check(check) => state.checks.push_back(check),
+            Job::Store { ref blocks, .. } => {
+                let len = blocks.len();
+                state.gather.push(Instant::now(), (job, room), len);
+            }
             job => state.jobs.push_back((job, room)),
         }
         self.wake(state);
@@ -106,7 +119,7 @@ impl Device {
     /// Lets a thread see that work waits, starting one if too few are idle.
     fn wake(self: &Arc<Device>, mut state: MutexGuard<'_, State>) {
         let idle = state.threads.iter().filter(|(_, busy)| busy.is_none()).count();
-        if idle < state.jobs.len() + state.checks.len() && state.threads.len() < self.max_threads {
+        if idle < state.waiting() + state.checks.len() && state.threads.len() < self.max_threads {
             let id = state.next_thread;
             let device = self.clone();
             let thread = std::thread::Builder::new().name(format!("disk-{:x}", self.number));
@@ -126,11 +139,7 @@ impl Device {
     /// A storage thread, from start to end.
     fn work(self: Arc<Device>, id: u64) {
         while let Some(work) = self.next(id) {
-            // A panic ends the job, whose `done` is told by being dropped, and not the thread.
-            let job = std::panic::AssertUnwindSafe(|| self.perform(work));
-            if std::panic::catch_unwind(job).is_err() {
-                tracing::error!(device = self.number, "a disk job panicked; this is a bug in wgod");
-            }
+            job::contain(|| self.perform(work));
         }
         self.ended.notify_one();
     }
@@ -138,6 +147,7 @@ impl Device {
     fn perform(self: &Arc<Device>, work: Work) {
         match work {
             Work::Job(job) => job::run(&self.cx, job),
+            Work::Stores(pieces) => store_each(pieces),
             Work::Batch(check, batch) => check.run(batch),
             Work::Prepare(check) => {
                 check.prepare();
@@ -150,9 +160,10 @@ impl Device {
     fn next(self: &Arc<Device>, id: u64) -> Option<Work> {
         let mut state = self.lock();
         loop {
-            if let Some(work) = state.take() {
-                state.mark(id, Some(Instant::now()));
-                if !state.jobs.is_empty() || !state.checks.is_empty() {
+            let now = Instant::now();
+            if let Some(work) = state.take(now) {
+                state.mark(id, Some(now));
+                if state.waiting() > 0 || !state.checks.is_empty() {
                     self.wake(state);
                 }
                 return Some(work);
@@ -162,9 +173,10 @@ impl Device {
                 state.threads.retain(|(thread, _)| *thread != id);
                 return None;
             }
-            let waited = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            let patience = state.gather.due().map_or(IDLE, |due| due.saturating_duration_since(now));
+            let waited = self.work.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
-            if waited.1.timed_out() && state.jobs.is_empty() && state.checks.is_empty() {
+            if waited.1.timed_out() && state.waiting() == 0 && state.checks.is_empty() {
                 state.threads.retain(|(thread, _)| *thread != id);
                 return None;
             }
@@ -176,6 +188,8 @@ impl Device {
         self.room.close();
         let mut state = self.lock();
         state.stopping = true;
+        let pieces = state.gather.take();
+        state.jobs.extend(pieces);
         let checks = std::mem::take(&mut state.checks);
         drop(state);
         drop(checks);
@@ -200,7 +214,7 @@ impl Device {
         let running = state.threads.iter().filter_map(|(_, busy)| *busy);
         DeviceStatus {
             device: self.number,
-            waiting: state.jobs.len(),
+            waiting: state.waiting(),
             checks: state.checks.len(),
             running: running.clone().count(),
             oldest: running.min().map(|since| since.elapsed()),
@@ -220,11 +234,19 @@ impl State {
         }
     }
 
-    fn take(&mut self) -> Option<Work> {
+    /// Jobs that wait, the gathering ones included.
+    fn waiting(&self) -> usize {
+        self.jobs.len() + self.gather.len()
+    }
+
+    fn take(&mut self, now: Instant) -> Option<Work> {
+        if self.gather.is_ready(now) {
+            let pieces = self.gather.take();
+            self.jobs.extend(pieces);
+        }
         let check_waits = self.jobs_since_batch >= JOBS_PER_BATCH && !self.checks.is_empty();
-        if !check_waits && let Some((job, _room)) = self.jobs.pop_front() {
-            self.jobs_since_batch += 1;
-            return Some(Work::Job(job));
+        if !check_waits && let Some(work) = self.take_job() {
+            return Some(work);
         }
         self.jobs_since_batch = 0;
         while let Some(check) = self.checks.pop_front() {
@@ -239,6 +261,33 @@ impl State {
                 Claim::Nothing => {}
             }
         }
-        self.jobs.pop_front().map(|(job, _room)| Work::Job(job))
+        self.take_job()
+    }
+
+    /// The first job; pieces that wait behind one another are stored together.
+    fn take_job(&mut self) -> Option<Work> {
+        let (job, _room) = self.jobs.pop_front()?;
+        self.jobs_since_batch += 1;
+        let first = match storing(job) {
+            Ok(piece) => piece,
+            Err(job) => return Some(Work::Job(job)),
+        };
+        let mut pieces = vec![first];
+        while pieces.len() < LANES
+            && self.jobs.front().is_some_and(|(job, _)| matches!(job, Job::Store { .. }))
+        {
+            let next = self.jobs.pop_front().and_then(|(job, _room)| storing(job).ok());
+            pieces.extend(next);
+        }
+        self.jobs_since_batch += pieces.len() - 1;
+        Some(Work::Stores(pieces))
+    }
+}
+
+/// The piece to be stored, if that is the job.
+fn storing(job: Job) -> Result<Storing, Job> {
+    match job {
+        Job::Store { torrent, piece, blocks, done } => Ok(Storing { torrent, piece, blocks, done }),
+        other => Err(other),
     }
 }

@@ -8,7 +8,7 @@ use wgo_proto::{Block, FileIndex, PieceIndex};
 use super::buf::BlockBuf;
 use super::check::{Check, CheckOutcome};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
-use super::piece::{StoreOutcome, store, write_blocks};
+use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
 use super::place::{Space, free_space};
 use super::prepare::prepare;
 use super::remove::{RemoveOutcome, remove};
@@ -166,8 +166,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         Job::FreeSpace { folder, done } => done.call(free_space(&cx.disk, &folder)),
         Job::Prepare { torrent, done } => done.call(gated(&torrent, || prepare(&torrent))),
         Job::Store { torrent, piece, blocks, done } => {
-            let outcome = gated(&torrent, || Ok(store(&torrent, piece, blocks)));
-            done.call(outcome.unwrap_or_else(StoreOutcome::Failed));
+            store_each(vec![Storing { torrent, piece, blocks, done }]);
         }
         Job::Spill { torrent, piece, blocks, done } => done.call(gated(&torrent, || {
             let blocks = blocks.into_iter().map(|(number, block)| (number as usize, Some(block)));
@@ -208,6 +207,13 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             cx.refs.release(torrent.id);
             done.call(outcome);
         }
+    }
+}
+
+/// Does work of which a panic ends no more than this: a `done` in it is told by being dropped.
+pub(super) fn contain(work: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+        tracing::error!("a disk job panicked; this is a bug in wgod");
     }
 }
 

@@ -24,6 +24,7 @@ mod check;
 mod device;
 pub mod disk;
 mod error;
+mod gather;
 pub mod hash;
 mod job;
 mod piece;

@@ -2,14 +2,19 @@
 //!
 //! A piece is hashed from memory, then written in runs over its blocks; only blocks that were spilled
 //! early are read back.
+use std::sync::Arc;
+
+use smallvec::SmallVec;
 use wgo_proto::layout::Span;
 use wgo_proto::{BLOCK_LEN, Block, PieceIndex};
 
 use super::buf::BlockBuf;
 use super::bufs::{Buf, Bufs};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::hash::LANES;
+use super::job::{Done, contain};
 use super::torrent::TorrentFiles;
-use super::verify::{Verifier, wanted};
+use super::verify::{Verifier, update_all, wanted};
 
 /// Longest buffered write. One of 1 MiB costs ten times as much a byte: it makes very large folios
 /// (measured, see DESIGN).
@@ -26,40 +31,104 @@ pub enum StoreOutcome {
     Failed(DiskError),
 }
 
-/// Hashes the piece from `blocks` (by number; `None` was spilled and is read back) and writes it.
-pub(super) fn store(
-    torrent: &TorrentFiles,
-    piece: PieceIndex,
-    blocks: Vec<Option<BlockBuf>>,
-) -> StoreOutcome {
-    let outcome = verify(torrent, piece, &blocks).and_then(|good| {
-        if !good {
-            return Ok(StoreOutcome::BadHash);
-        }
-        write_blocks(torrent, piece, blocks.into_iter().enumerate())?;
-        Ok(StoreOutcome::Stored)
-    });
-    outcome.unwrap_or_else(StoreOutcome::Failed)
+/// A complete piece on its way to the disk.
+pub(super) struct Storing {
+    pub(super) torrent: Arc<TorrentFiles>,
+    pub(super) piece: PieceIndex,
+    /// By number; `None` was spilled and is read back to be hashed.
+    pub(super) blocks: Vec<Option<BlockBuf>>,
+    pub(super) done: Done<StoreOutcome>,
 }
 
-fn verify(torrent: &TorrentFiles, piece: PieceIndex, blocks: &[Option<BlockBuf>]) -> Result<bool, DiskError> {
-    let layout = torrent.layout();
-    let mut verifier = Verifier::new(&torrent.info, piece);
-    for number in 0..layout.blocks_in(piece) {
-        let block = layout.block(piece, number);
-        match blocks.get(number as usize).and_then(Option::as_ref) {
-            Some(buf) if buf.len() == block.len as usize => verifier.update(buf),
-            // Not the block that this place is for: no piece.
-            Some(_) => return Ok(false),
-            None => {
-                let mut buf = torrent.cx.pool.take();
-                buf.set_filled(block.len as usize);
-                read_block(torrent, block, &mut buf)?;
-                verifier.update(&buf);
+/// Hashes pieces together from their blocks, then writes one after the other.
+pub(super) fn store_each(mut pieces: Vec<Storing>) {
+    // One gate for each torrent: a thread that took a lock twice could meet a writer in between.
+    let mut torrents: Pieces<Arc<TorrentFiles>> = pieces.iter().map(|one| one.torrent.clone()).collect();
+    torrents.sort_by_key(Arc::as_ptr);
+    torrents.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    let gates: Pieces<_> = torrents.iter().map(|torrent| (Arc::as_ptr(torrent), torrent.enter())).collect();
+    let is_open = |one: &Storing| {
+        gates.iter().any(|(torrent, gate)| *torrent == Arc::as_ptr(&one.torrent) && gate.is_some())
+    };
+    for closed in pieces.extract_if(.., |one| !is_open(one)) {
+        closed.done.call(StoreOutcome::Failed(DiskError::stopped()));
+    }
+    let verdicts = verify_each(&pieces);
+    for (one, verdict) in pieces.into_iter().zip(verdicts) {
+        contain(|| one.finish(verdict));
+    }
+}
+
+/// A row with one place for each piece that is hashed with others.
+type Pieces<T> = SmallVec<[T; LANES]>;
+
+/// Whether each piece matches its hash.
+fn verify_each(pieces: &[Storing]) -> Pieces<Result<bool, DiskError>> {
+    let verifier = |one: &Storing| Verifier::new(&one.torrent.info, one.piece);
+    let mut verifiers: Pieces<Verifier> = pieces.iter().map(verifier).collect();
+    let mut verdicts: Pieces<Result<bool, DiskError>> = pieces.iter().map(|_| Ok(true)).collect();
+    let numbers = pieces.iter().map(|one| one.torrent.layout().blocks_in(one.piece)).max().unwrap_or(0);
+    for number in 0..numbers {
+        let mut spilled: Pieces<Option<BlockBuf>> = SmallVec::new();
+        for (one, verdict) in pieces.iter().zip(&mut verdicts) {
+            let read = if matches!(verdict, Ok(true)) { one.spilled_block(number) } else { Ok(None) };
+            spilled.push(read.unwrap_or_else(|error| {
+                *verdict = Err(error);
+                None
+            }));
+        }
+        let mut inputs: Pieces<&[u8]> = SmallVec::new();
+        for ((one, spilled), verdict) in pieces.iter().zip(&spilled).zip(&mut verdicts) {
+            let held = one.blocks.get(number as usize).and_then(Option::as_deref);
+            let bytes = held.or(spilled.as_deref()).unwrap_or_default();
+            if matches!(verdict, Ok(true)) && bytes.len() != one.block_len(number) {
+                // Not the block that this place is for: no piece.
+                *verdict = Ok(false);
             }
+            inputs.push(bytes);
+        }
+        update_all(&mut verifiers.iter_mut().collect::<Pieces<_>>(), &inputs);
+    }
+    for ((one, verifier), verdict) in pieces.iter().zip(verifiers).zip(&mut verdicts) {
+        if matches!(verdict, Ok(true)) {
+            *verdict = Ok(Some(verifier.finish()) == wanted(&one.torrent.info, one.piece));
         }
     }
-    Ok(Some(verifier.finish()) == wanted(&torrent.info, piece))
+    verdicts
+}
+
+impl Storing {
+    /// Writes the piece if it is good, and tells what came of it.
+    fn finish(self, verdict: Result<bool, DiskError>) {
+        let Storing { torrent, piece, blocks, done } = self;
+        let outcome = verdict.and_then(|good| {
+            if !good {
+                return Ok(StoreOutcome::BadHash);
+            }
+            write_blocks(&torrent, piece, blocks.into_iter().enumerate())?;
+            Ok(StoreOutcome::Stored)
+        });
+        done.call(outcome.unwrap_or_else(StoreOutcome::Failed));
+    }
+
+    /// Bytes that block `number` has; none past the end of the piece.
+    fn block_len(&self, number: u32) -> usize {
+        let layout = self.torrent.layout();
+        let exists = number < layout.blocks_in(self.piece);
+        if exists { layout.block(self.piece, number).len as usize } else { 0 }
+    }
+
+    /// Reads a block back that was written before the others came; `None` for one that is here.
+    fn spilled_block(&self, number: u32) -> Result<Option<BlockBuf>, DiskError> {
+        if !matches!(self.blocks.get(number as usize), Some(None)) {
+            return Ok(None);
+        }
+        let block = self.torrent.layout().block(self.piece, number);
+        let mut buf = self.torrent.cx.pool.take();
+        buf.set_filled(block.len as usize);
+        read_block(&self.torrent, block, &mut buf)?;
+        Ok(Some(buf))
+    }
 }
 
 /// Writes blocks of one piece, given by number. Each run of neighbours is written as one.

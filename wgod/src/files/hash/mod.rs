@@ -12,7 +12,8 @@ mod tests;
 use sha2::digest;
 use smallvec::SmallVec;
 
-/// Messages that are worth hashing together: more gain nothing.
+/// Messages that are worth hashing together with SHA-1: more gain nothing. Two are enough for SHA-256,
+/// whose four would not fit the registers.
 pub const LANES: usize = 4;
 /// Bytes that both algorithms take at a time.
 const CHUNK: usize = 64;
@@ -40,6 +41,8 @@ mod sealed {
         type Digest: Copy + Eq + Default + AsMut<[u8]> + std::fmt::Debug;
         /// The implementation for machines without the instructions.
         type Fallback: sha2::Digest + Clone + Send + Sync;
+        /// Messages to interleave: what measures best.
+        const LANES: usize;
         /// The chaining value of an empty message.
         const INITIAL: Self::State;
 
@@ -53,6 +56,7 @@ impl sealed::Core for Sha1 {
     type State = [u32; 5];
     type Digest = [u8; 20];
     type Fallback = sha1::Sha1;
+    const LANES: usize = LANES;
     const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 
     fn compress<const N: usize>(states: &mut [[u32; 5]; N], chunks: [&[u8]; N]) {
@@ -67,6 +71,7 @@ impl sealed::Core for Sha256 {
     type State = [u32; 8];
     type Digest = [u8; 32];
     type Fallback = sha2::Sha256;
+    const LANES: usize = 2;
     const INITIAL: [u32; 8] = [
         0x6a09_e667,
         0xbb67_ae85,
@@ -209,7 +214,7 @@ pub fn update<A: Algorithm>(streams: &mut [&mut Stream<A>], inputs: &[&[u8]]) {
             }
         }
     }
-    for group in lanes.chunks_mut(LANES) {
+    for group in lanes.chunks_mut(A::LANES) {
         advance(group);
     }
     for (lane, rest) in lanes {
@@ -246,7 +251,7 @@ fn step<A: Algorithm, const N: usize>(lanes: [&mut (&mut Lane<A>, &[u8]); N], le
 
 /// Calls `each` with the hash of every message, in order.
 pub fn digests<A: Algorithm>(messages: &[&[u8]], mut each: impl FnMut(A::Digest)) {
-    for group in messages.chunks(LANES) {
+    for group in messages.chunks(A::LANES) {
         let mut streams: SmallVec<[Stream<A>; LANES]> = group.iter().map(|_| Stream::new()).collect();
         update(&mut streams.iter_mut().collect::<SmallVec<[_; LANES]>>(), group);
         streams.into_iter().for_each(|stream| each(stream.finish()));

@@ -9,6 +9,7 @@ use wgo_proto::PieceIndex;
 
 use super::rig::*;
 use crate::files::disk::OnDone;
+use crate::files::hash::LANES;
 use crate::files::*;
 
 /// A real disk whose writes wait while it is hung.
@@ -100,18 +101,20 @@ async fn a_stop_gives_up_on_a_hung_device_and_ends_what_waited() {
     rig.prepare(&files);
     disk.set(true);
     let (tx, rx) = mpsc::channel();
-    for _ in 0..5 {
+    for _ in 0..20 {
         rig.storage.submit(store(&rig, &files, &torrent, &tx)).await;
     }
     let hung = rig.storage.stop(Duration::from_millis(300)).await;
     assert_eq!(hung.len(), 1, "{hung:?}");
-    assert_eq!((hung[0].running, hung[0].waiting), (2, 3));
+    let waited = hung[0].waiting;
+    // Each thread has one piece, or some that it hashes together.
+    assert!(hung[0].running == 2 && (20 - 2 * LANES..=18).contains(&waited), "{hung:?}");
     let stopped = StoreOutcome::Failed(DiskError::stopped());
-    assert_eq!(rx.try_iter().collect::<Vec<_>>(), vec![stopped.clone(); 3]);
+    assert_eq!(rx.try_iter().collect::<Vec<_>>(), vec![stopped.clone(); waited]);
     rig.storage.submit(store(&rig, &files, &torrent, &tx)).await;
     assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), stopped, "no job is taken after the stop");
     disk.set(false);
-    for _ in 0..2 {
+    for _ in waited..20 {
         assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), StoreOutcome::Stored);
     }
 }
@@ -201,4 +204,49 @@ async fn closing_waits_for_jobs_under_way() {
     assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), StoreOutcome::Stored);
     assert_eq!((outcome.stamps.len(), outcome.is_durable()), (1, true));
     assert_eq!(rig.storage.stop(PATIENCE).await, []);
+}
+
+#[tokio::test]
+async fn pieces_that_are_hashed_together_have_verdicts_of_their_own() {
+    let disk = Arc::new(Hanging::default());
+    let rig = rig(disk.clone(), 1);
+    let short = multi("short", 32768, &[file("a", 5 * 32768 + 100)]);
+    let long = multi("long", 65536, &[file("b", 3 * 65536 + 20_000)]);
+    let (short_files, long_files) = (rig.open(&short), rig.open(&long));
+    rig.prepare(&short_files);
+    rig.prepare(&long_files);
+    disk.set(true);
+    let (tx, rx) = mpsc::channel();
+    let submit = async |files: &Arc<TorrentFiles>, torrent: &Torrent, piece: u32, spoilt: bool| {
+        let mut blocks = torrent.blocks(rig.storage.pool(), piece);
+        if spoilt && let Some(Some(block)) = blocks.last_mut() {
+            block[0] ^= 1;
+        }
+        let (tx, name) = (tx.clone(), files.info().name.clone());
+        let done = Done::new(move |outcome: StoreOutcome| drop(tx.send((name, piece, outcome))));
+        rig.storage
+            .submit(Job::Store { torrent: files.clone(), piece: PieceIndex(piece), blocks, done })
+            .await;
+    };
+    for piece in 0..6 {
+        submit(&short_files, &short, piece, piece == 2).await;
+        if piece < 4 {
+            submit(&long_files, &long, piece, piece == 3).await;
+        }
+    }
+    disk.set(false);
+    for _ in 0..10 {
+        let (name, piece, outcome) = rx.recv_timeout(PATIENCE).unwrap();
+        let spoilt = matches!((&name[..], piece), ("short", 2) | ("long", 3));
+        let wanted = if spoilt { StoreOutcome::BadHash } else { StoreOutcome::Stored };
+        assert_eq!(outcome, wanted, "{name} {piece}");
+    }
+    let closing = async { rig.ask(|done| Job::Close { torrent: short_files.clone(), done }) };
+    assert!(closing.await.is_durable());
+    submit(&short_files, &short, 0, false).await;
+    submit(&long_files, &long, 0, false).await;
+    let mut outcomes: Vec<_> = (0..2).map(|_| rx.recv_timeout(PATIENCE).unwrap()).collect();
+    outcomes.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(outcomes[0].2, StoreOutcome::Stored, "the other torrent is not closed");
+    assert!(matches!(&outcomes[1].2, StoreOutcome::Failed(e) if e.kind == DiskErrorKind::Stopped));
 }

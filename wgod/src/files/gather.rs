@@ -1,0 +1,118 @@
+//! Pieces that wait for company: four are hashed together for little more than one alone costs.
+//!
+//! They wait only while pieces come quickly, so that one that comes by itself is stored at once. The
+//! time is small against the 200 ms in which HAVEs are gathered.
+use std::time::{Duration, Instant};
+
+use super::hash::{LANES, has_instructions};
+
+/// A piece waits this long at most, and at all only if the last one came within it.
+const PATIENCE: Duration = Duration::from_millis(40);
+/// Blocks that wait at most: large pieces hold too much memory meanwhile. 16 MiB.
+const MOST_BLOCKS: usize = 1024;
+
+/// The pieces that wait, at most [`LANES`].
+#[derive(Debug)]
+pub(super) struct Gather<T> {
+    waiting: Vec<T>,
+    blocks: usize,
+    /// When the first of them came.
+    since: Option<Instant>,
+    /// When the last piece of all came.
+    last: Option<Instant>,
+    /// Whether the present ones wait no longer.
+    ready: bool,
+    /// Pieces that are worth waiting for.
+    lanes: usize,
+}
+
+impl<T> Default for Gather<T> {
+    fn default() -> Gather<T> {
+        Gather::new(if has_instructions() { LANES } else { 1 })
+    }
+}
+
+impl<T> Gather<T> {
+    fn new(lanes: usize) -> Gather<T> {
+        Gather { waiting: Vec::new(), blocks: 0, since: None, last: None, ready: false, lanes }
+    }
+
+    /// A piece of so many blocks comes.
+    pub(super) fn push(&mut self, now: Instant, piece: T, blocks: usize) {
+        let alone = self.last.is_none_or(|last| now.saturating_duration_since(last) > PATIENCE);
+        self.last = Some(now);
+        self.since.get_or_insert(now);
+        self.waiting.push(piece);
+        self.blocks += blocks;
+        // Where the next one would not fit, waiting for it is in vain.
+        let full = self.waiting.len() >= self.lanes || self.blocks + blocks > MOST_BLOCKS;
+        self.ready |= alone || full;
+    }
+
+    /// Whether [`take`](Self::take) has something to give.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        !self.waiting.is_empty() && (self.ready || self.due().is_none_or(|due| due <= now))
+    }
+
+    /// When those that wait have waited long enough.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + PATIENCE)
+    }
+
+    /// All that wait, in order.
+    pub(super) fn take(&mut self) -> Vec<T> {
+        (self.blocks, self.since, self.ready) = (0, None, false);
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is taken at once after each piece comes, `(ms, blocks)`.
+    fn taken(lanes: usize, pieces: &[(u64, usize)]) -> Vec<usize> {
+        let (start, mut gather) = (Instant::now(), Gather::new(lanes));
+        let each = pieces.iter().map(|&(ms, blocks)| {
+            let now = start + Duration::from_millis(ms);
+            let due = if gather.is_ready(now) { gather.take().len() } else { 0 };
+            gather.push(now, (), blocks);
+            due + if gather.is_ready(now) { gather.take().len() } else { 0 }
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn a_piece_by_itself_does_not_wait() {
+        assert_eq!(taken(4, &[(0, 64), (1000, 64), (2000, 64)]), [1, 1, 1]);
+    }
+
+    #[test]
+    fn pieces_that_come_quickly_wait_for_four() {
+        assert_eq!(taken(4, &[(0, 64), (5, 64), (10, 64), (15, 64), (20, 64), (25, 64)]), [1, 0, 0, 0, 4, 0]);
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_the_patience() {
+        let (start, mut gather) = (Instant::now(), Gather::new(4));
+        gather.push(start, 1, 64);
+        assert_eq!(gather.take(), [1]);
+        assert_eq!(gather.due(), None);
+        gather.push(start + PATIENCE / 2, 2, 64);
+        assert!(!gather.is_ready(start + PATIENCE));
+        assert_eq!(gather.due(), Some(start + PATIENCE / 2 + PATIENCE));
+        assert!(gather.is_ready(start + PATIENCE / 2 + PATIENCE));
+    }
+
+    #[test]
+    fn large_pieces_and_machines_without_lanes_do_not_wait() {
+        assert_eq!(taken(4, &[(0, 1024), (5, 1024), (10, 1024)]), [1, 1, 1]);
+        assert_eq!(taken(4, &[(0, 400), (5, 400), (10, 400), (15, 400)]), [1, 0, 2, 0]);
+        assert_eq!(taken(1, &[(0, 64), (1, 64), (2, 64)]), [1, 1, 1]);
+    }
+}
