@@ -22,7 +22,7 @@ use wgo_proto::{BLOCK_LEN, Block, PieceIndex, WireHash};
 
 use crate::clock::Clock;
 use crate::engine::{Engine, Places};
-use crate::files::{RealDisk, Storage, StorageLimits};
+use crate::files::{Disk, RealDisk, Storage, StorageLimits};
 use crate::registry::Registry;
 use crate::session::{AddRequest, ChokeTunables, Command, Driver, SessionHandle, Start, Tunables, Verb};
 use crate::shaper::Shaper;
@@ -63,15 +63,21 @@ pub(crate) struct Rig {
     driver: JoinSet<()>,
     parts: JoinSet<()>,
     dir: Arc<tempfile::TempDir>,
+    disk: Arc<dyn Disk>,
 }
 
 impl Rig {
     pub(crate) async fn new() -> Rig {
-        Rig::at(Arc::new(tempfile::tempdir().expect("a temporary folder"))).await
+        Rig::on(Arc::new(RealDisk)).await
+    }
+
+    /// A daemon whose payload files are on `disk`.
+    pub(crate) async fn on(disk: Arc<dyn Disk>) -> Rig {
+        Rig::at(Arc::new(tempfile::tempdir().expect("a temporary folder")), disk).await
     }
 
     /// A daemon over the state and files that another left.
-    async fn at(dir: Arc<tempfile::TempDir>) -> Rig {
+    async fn at(dir: Arc<tempfile::TempDir>, disk: Arc<dyn Disk>) -> Rig {
         let listener = crate::listen::bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0, false);
         let listener = listener.expect("loopback").pop().expect("one address");
         let addr = listener.local_addr().expect("it is bound");
@@ -79,11 +85,11 @@ impl Rig {
         let (actions, actions_rx) = mpsc::unbounded_channel();
         let (events, events_rx) = mpsc::unbounded_channel();
         let (broken, broken_rx) = mpsc::unbounded_channel();
-        let disk = Arc::new(RealDisk);
         let (store, stored) =
-            Store::open(disk.clone(), &dir.path().join("state"), &dir.path().join("socket"))
+            Store::open(Arc::new(RealDisk), &dir.path().join("state"), &dir.path().join("socket"))
                 .expect("a state of our own");
-        let storage = Arc::new(Storage::new(disk, StorageLimits { threads: 2, ..Default::default() }));
+        let storage =
+            Arc::new(Storage::new(disk.clone(), StorageLimits { threads: 2, ..Default::default() }));
         let engine = Arc::new(Engine {
             clock,
             peer_id: PeerId([b'w'; 20]),
@@ -122,14 +128,14 @@ impl Rig {
         parts.spawn(crate::listen::run(engine.clone(), listener, rest.clone()));
         let folder = dir.path().join("files");
         std::fs::create_dir_all(&folder).expect("a folder for files");
-        Rig { engine, session, folder, addr, stopping, rest, driver, parts, dir }
+        Rig { engine, session, folder, addr, stopping, rest, driver, parts, dir, disk }
     }
 
     /// Ends the daemon in order and starts another over what it left.
     pub(crate) async fn restart(self) -> Rig {
-        let dir = self.dir.clone();
+        let (dir, disk) = (self.dir.clone(), self.disk.clone());
         self.quit().await;
-        Rig::at(dir).await
+        Rig::at(dir, disk).await
     }
 
     pub(crate) async fn quit(mut self) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wgo_core::TorrentId;
 use wgo_core::peer::CloseReason;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::{Check, Effect, Fault, FaultKind, share_memory};
+use wgo_core::session::{Check, Effect, Fault, FaultKind, Newcomer, share_memory};
 use wgo_core::swarm::{Action, Start, Swarm, SwarmConfig};
 use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome, Retry};
 use wgo_proto::Bitfield;
@@ -63,7 +63,7 @@ impl World {
         let (finished, now) = (entry.have.is_full(), self.now);
         let one = &mut self.nodes[node];
         one.torrents.insert(id, entry);
-        one.session.add(now, id, hashes, true, check, finished);
+        one.session.add(now, newcomer(id, hashes, check, finished));
         self.touched.insert((node, None));
     }
 
@@ -106,6 +106,8 @@ impl World {
                     self.after(wait, Event::Checked(node, id, epoch));
                 }
                 Effect::CancelCheck(id) => self.next_epoch(node, id),
+                // A check finds the same however often it begins.
+                Effect::ForgetCheck(_) => {}
                 Effect::GoLive(id) => self.go_live(node, id),
                 Effect::GoDormant(id) => self.go_dormant(node, id),
                 Effect::Halt(id) => self.halt(node, id),
@@ -272,7 +274,7 @@ impl World {
             self.nodes[node].torrents.iter().map(|(id, entry)| (*id, entry.have.is_full())).collect();
         for (id, finished) in rows {
             let (now, hashes) = (self.now, self.content(id).info_hashes());
-            self.nodes[node].session.add(now, id, hashes, true, check, finished);
+            self.nodes[node].session.add(now, newcomer(id, hashes, check, finished));
         }
         self.touched.insert((node, None));
     }
@@ -397,4 +399,8 @@ impl World {
         let addr = self.nodes[other].addr;
         self.call(node, id, |swarm, now| swarm.add_candidates(now, [addr], Source::User));
     }
+}
+
+fn newcomer(id: TorrentId, hashes: wgo_proto::InfoHashes, needs: Check, finished: bool) -> Newcomer {
+    Newcomer { id, hashes, started: true, needs, check_asked: false, finished, device: 0 }
 }

@@ -1,4 +1,5 @@
 //! How `show` lays out a torrent: its facts, and tables of its files, peers, trackers and pieces.
+use wgo_api::State;
 use wgo_api::result::{File, Peer, Pieces, TorrentDetails, Tracker};
 
 use crate::clean::clean;
@@ -54,7 +55,14 @@ impl Facts {
         facts.add("State", t.state.as_str());
         facts.maybe("Error", t.error.as_ref());
         let size = known(t.size_bytes, human_bytes);
-        facts.add("Done", format!("{}, {} of {size}", percent(t.progress), human_bytes(t.done_bytes)));
+        let done = format!("{} of {size}", human_bytes(t.done_bytes));
+        match t.state {
+            State::Checking => {
+                facts.add("Checked", percent(t.progress));
+                facts.add("Found", done);
+            }
+            _ => facts.add("Done", format!("{}, {done}", percent(t.progress))),
+        }
         facts.maybe("Time left", t.eta_secs.map(human_secs));
         facts
             .add("Downloaded", format!("{} at {}", human_bytes(t.downloaded_bytes), human_rate(t.down_rate)));

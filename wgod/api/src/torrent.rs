@@ -138,7 +138,7 @@ torrent! {
     error: Option<String>,
     /// Bytes of all wanted files; `null` before the metadata is known.
     size_bytes: Option<u64>,
-    /// Bytes of these that are stored and verified.
+    /// Bytes of these that are stored and verified; while a check runs or is paused, those that it found.
     done_bytes: u64,
     /// Payload bytes received, over all sessions.
     downloaded_bytes: u64,
@@ -152,9 +152,11 @@ torrent! {
     up_rate: u64,
     /// 0 to 1, of the check in state `checking`, of the wanted bytes else.
     progress: f64,
-    /// Seconds to completion at the present rate; `null` when there is no telling.
+    /// Seconds to completion, of the check in state `checking`, at the present rate; `null` when there is no
+    /// telling.
     eta_secs: Option<u64>,
-    /// `uploaded_bytes` over the larger of `downloaded_bytes` and `done_bytes`; `null` when that is 0.
+    /// `uploaded_bytes` over the larger of `downloaded_bytes` and the bytes stored, which a check does not
+    /// change before its end; `null` when that is 0.
     ratio: Option<f64>,
     /// Connected peers.
     peers: u32,

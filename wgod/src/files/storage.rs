@@ -1,5 +1,6 @@
 //! The way in: jobs go to the queue of the device that holds the torrent.
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +78,11 @@ impl Storage {
         job::run(&self.cx, job);
     }
 
+    /// The device that seems to hold a folder, found without waiting for any disk.
+    pub fn device_of(&self, folder: &Path) -> u64 {
+        self.cx.disk.disk().device_hint(folder)
+    }
+
     /// What each device is busy with.
     pub fn status(&self) -> Vec<DeviceStatus> {
         let devices = self.all();
@@ -114,8 +120,8 @@ impl Storage {
     fn device(&self, job: &Job) -> Arc<Device> {
         let number = match (job.torrent(), job) {
             (Some(torrent), _) => torrent.device,
-            (_, Job::Open { spec, .. }) => self.cx.disk.disk().device_hint(&spec.folder),
-            (_, Job::FreeSpace { folder, .. }) => self.cx.disk.disk().device_hint(folder),
+            (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
+            (_, Job::FreeSpace { folder, .. }) => self.device_of(folder),
             _ => 0,
         };
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,13 +8,14 @@ use wgo_api::params::Check as ApiCheck;
 use wgo_api::result::{AddStatus, Added};
 use wgo_core::TorrentId;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::Check;
+use wgo_core::session::{Check, Newcomer};
 use wgo_proto::Bitfield;
 
+use super::checking::kind_of;
 use super::entry::{About, Entry};
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
-use crate::store::{Change, Counters, NewerFields, Progress, Settings, TorrentRecord, Wanted};
+use crate::store::{Change, Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
 use wgo_core::piece_mgr::Priority;
 
 impl Driver {
@@ -100,6 +101,7 @@ impl Driver {
             folder,
             added_at: unix_now().max(0) as u64,
             wanted: if paused { Wanted::Stopped } else { Wanted::Started },
+            check_asked: false,
             error: None,
             labels,
             sequential,
@@ -112,13 +114,18 @@ impl Driver {
             newer: NewerFields::default(),
         };
         let have = Bitfield::new(metainfo.info.layout.piece_count());
+        let check = match check {
+            _ if metainfo.info.layout.piece_count() == 0 => Check::None,
+            ApiCheck::Quick => Check::Quick,
+            ApiCheck::Full => Check::Full,
+        };
+        let owed = kind_of(check).map(OwedCheck::anew);
         let record = TorrentRecord {
             id,
             settings: settings.clone(),
-            progress: Progress::default(),
+            progress: Progress { check: owed.clone().map(Box::new), ..Progress::default() },
             counters: Counters::default(),
         };
-        let check = if check == ApiCheck::Quick { Check::Quick } else { Check::Full };
         let changes = vec![Change::Torrent(Box::new(record)), Change::Metainfo(id, raw)];
         let about = About::of(&metainfo);
         let entry = Entry {
@@ -139,6 +146,7 @@ impl Driver {
             completed_at: None,
             counters: Counters::default(),
             trackers: None,
+            owed,
             check: None,
             lane: VecDeque::new(),
             busy: false,
@@ -170,8 +178,10 @@ impl Driver {
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
         tracing::info!(torrent = entry.settings.name, "added");
-        let check = if entry.info.layout.piece_count() == 0 { Check::None } else { check };
-        self.session.add(self.engine.clock.now(), id, hashes, started, check, false);
+        let device = self.engine.storage.device_of(&entry.settings.folder);
+        let newcomer =
+            Newcomer { id, hashes, started, needs: check, check_asked: false, finished: false, device };
+        self.session.add(self.engine.clock.now(), newcomer);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
     }
 

@@ -154,7 +154,7 @@ impl Driver {
         // What it would still have done makes no sense any more.
         entry.lane.retain(|op| matches!(op, Op::Remove { .. }));
         if let Some(check) = &entry.check {
-            check.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+            check.pause();
         }
         let hash = entry.hash_text();
         self.touch();

@@ -1,6 +1,7 @@
 //! The task that owns the session: one loop over commands, events, actions, ended operations and the
 //! session's clock.
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wgo_core::TorrentId;
-use wgo_core::session::{Check, QueueLimits, Session};
+use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
 use wgo_proto::WireHash;
 use wgo_proto::metainfo::Metainfo;
 
+use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entry::{About, Entry, from_stored};
 use super::ops::{Op, Outcome};
@@ -126,9 +128,20 @@ impl Driver {
             })
             .await?;
         let mut suspects = start.suspects;
+        // Most torrents share a few folders.
+        let mut devices: HashMap<PathBuf, u64> = HashMap::new();
         for record in records {
             let suspects = suspects.remove(&record.id).unwrap_or_default();
-            driver.restore(record, suspects).await?;
+            let folder = &record.settings.folder;
+            let device = match devices.get(folder) {
+                Some(device) => *device,
+                None => {
+                    let device = driver.engine.storage.device_of(folder);
+                    devices.insert(folder.clone(), device);
+                    device
+                }
+            };
+            driver.restore(record, suspects, device).await?;
         }
         Ok((driver, SessionHandle(sender), watcher))
     }
@@ -138,6 +151,7 @@ impl Driver {
         &mut self,
         record: TorrentRecord,
         suspects: Vec<wgo_proto::PieceIndex>,
+        device: u64,
     ) -> Result<(), StoreError> {
         let id = record.id;
         let Some(raw) = self.engine.store.metainfo(id).await? else {
@@ -156,14 +170,25 @@ impl Driver {
             }
         };
         let entry = entry_of(record, metainfo, suspects);
-        let (started, finished) = (entry.settings.wanted == Wanted::Started, entry.is_complete());
-        let hashes = entry.settings.hashes;
+        let finished = entry.is_complete();
         // Complete, but not all of it was ever hashed: what a quick check left behind.
         let believed = entry.completed_at.is_some() && !finished && !entry.writing;
-        let check = if believed { Check::Quick } else { Check::Suspects };
+        let needs = match &entry.owed {
+            Some(owed) => check_of(owed.kind),
+            None if believed => Check::Quick,
+            None => Check::Suspects,
+        };
+        let newcomer = Newcomer {
+            id,
+            hashes: entry.settings.hashes,
+            started: entry.settings.wanted == Wanted::Started,
+            needs,
+            check_asked: entry.settings.check_asked,
+            finished,
+            device,
+        };
         self.insert(entry);
-        let now = self.engine.clock.now();
-        self.session.add(now, id, hashes, started, check, finished);
+        self.session.add(self.engine.clock.now(), newcomer);
         Ok(())
     }
 
@@ -218,9 +243,9 @@ impl Driver {
         for id in &ids {
             if let Some(entry) = self.entries.get_mut(id) {
                 if let Some(check) = &entry.check {
-                    check.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+                    check.pause();
                 }
-                entry.lane.retain(|op| matches!(op, Op::Halt | Op::Remove { .. }));
+                entry.lane.retain(|op| matches!(op, Op::Halt | Op::ForgetCheck | Op::Remove { .. }));
             }
             self.push_op(*id, Op::Halt);
         }
@@ -268,7 +293,7 @@ impl Driver {
 /// An entry made of a stored record.
 fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::PieceIndex>) -> Entry {
     let TorrentRecord { id, settings, progress, counters } = record;
-    let Progress { have, partials, writing, completed_at, files, .. } = progress;
+    let Progress { have, partials, writing, completed_at, check, files, .. } = progress;
     let about = About::of(&metainfo);
     let layout = &metainfo.info.layout;
     let have = from_stored(&have, layout.piece_count());
@@ -297,6 +322,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         completed_at,
         counters,
         trackers: None,
+        owed: check.map(|check| *check),
         check: None,
         lane: VecDeque::new(),
         busy: false,

@@ -11,6 +11,7 @@ use wgo_proto::tracker as wire;
 use super::ops::Op;
 use super::{Driver, Event, fault};
 use crate::files::BlockBuf;
+use crate::store::{CheckKind, OwedCheck};
 use crate::torrent::Torrent;
 use crate::tracker::TrackerError;
 
@@ -21,6 +22,7 @@ impl Driver {
             match effect {
                 Effect::Check(id, check) => self.push_op(id, Op::Check(check)),
                 Effect::CancelCheck(id) => self.cancel_check(id),
+                Effect::ForgetCheck(id) => self.forget_check(id),
                 Effect::GoLive(id) => {
                     // Whoever comes before the Swarm is made waits for it.
                     if let Some(entry) = self.entries.get(&id) {
@@ -47,8 +49,18 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.lane.retain(|op| !matches!(op, Op::Check(_)));
         if let Some(check) = &entry.check {
-            check.cancel.store(true, Ordering::Relaxed);
+            check.pause();
         }
+    }
+
+    fn forget_check(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.owed = Some(OwedCheck::anew(CheckKind::Full));
+        if let Some(check) = &entry.check {
+            check.forget();
+        }
+        // Behind the check that is ending, which may still keep what it found.
+        self.push_op(id, Op::ForgetCheck);
     }
 
     fn pause(&mut self, id: TorrentId, requests: bool, uploads: bool) {

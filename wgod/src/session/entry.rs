@@ -1,7 +1,6 @@
 //! What the driver keeps of each torrent, live or not.
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::sync::oneshot;
 use wgo_api::torrent::Torrent as TorrentRow;
@@ -10,10 +9,11 @@ use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, PieceIndex};
 
+use super::checking::CheckProgress;
 use super::ops::Op;
 use super::save::Saving;
 use crate::files::TorrentFiles;
-use crate::store::{Counters, FileStamp, Have, Settings};
+use crate::store::{CheckKind, Counters, FileStamp, Have, OwedCheck, Settings};
 use crate::torrent::Torrent;
 
 /// One torrent.
@@ -53,6 +53,8 @@ pub struct Entry {
     pub counters: Counters,
     /// What the trackers know, while it sleeps.
     pub(super) trackers: Option<TrackerMemory>,
+    /// The check that must end before `have` counts, as far as it is: not of the one under way.
+    pub owed: Option<OwedCheck>,
     /// The check under way.
     pub check: Option<Arc<CheckProgress>>,
     /// Operations that wait for the one under way.
@@ -94,43 +96,28 @@ impl About {
     }
 }
 
-/// How far a check is, told by storage threads.
-#[derive(Debug)]
-pub struct CheckProgress {
-    /// Set to end the check.
-    pub cancel: Arc<AtomicBool>,
-    done: AtomicU32,
-    total: u32,
-}
-
-impl CheckProgress {
-    /// Nothing of `total` pieces is checked.
-    pub fn new(total: u32) -> Arc<CheckProgress> {
-        Arc::new(CheckProgress { cancel: Arc::default(), done: AtomicU32::new(0), total })
-    }
-
-    /// `n` more pieces are checked.
-    pub fn add(&self, n: usize) {
-        self.done.fetch_add(n as u32, Ordering::Relaxed);
-    }
-
-    /// Whether it is to end.
-    pub fn is_cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
-    }
-
-    /// 0…1.
-    pub fn share(&self) -> f64 {
-        f64::from(self.done.load(Ordering::Relaxed)) / f64::from(self.total.max(1))
-    }
-}
-
 impl Entry {
     /// The pieces that are stored, whether it has a Swarm or not.
     pub fn have_now(&self) -> Bitfield {
         match &self.live {
             Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| self.have.clone()),
             None => self.have.clone(),
+        }
+    }
+
+    /// Whether a check must end before `have` counts.
+    pub fn owes_check(&self) -> bool {
+        self.check.is_some() || self.owed.is_some()
+    }
+
+    /// The pieces to show as stored: while a check is owed, none that it has still to look at.
+    pub fn have_shown(&self) -> Bitfield {
+        match (&self.check, &self.owed) {
+            (Some(check), _) => check.found(),
+            (None, Some(owed)) if owed.kind != CheckKind::Suspects => {
+                from_stored(&owed.good, self.have.len())
+            }
+            _ => self.have_now(),
         }
     }
 

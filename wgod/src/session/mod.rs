@@ -5,6 +5,7 @@
 //! the order in which they were asked for, so a stop never overtakes a check and a restart never
 //! meets the leftovers of the last run.
 mod add;
+mod checking;
 mod choke;
 mod commands;
 mod driver;

@@ -16,9 +16,10 @@ use wgo_core::swarm::TrackerMemory;
 use wgo_proto::{Bitfield, PieceIndex};
 
 use super::Driver;
+use super::checking::{self, CheckProgress};
 use crate::files::{Done, Job, OpenError, Preallocate};
 use crate::files::{TorrentFiles, TorrentSpec};
-use crate::store::{Change, Counters, FileStamp, StoreError};
+use crate::store::{Change, CheckKind, Counters, FileStamp, OwedCheck, StoreError};
 use crate::torrent::{Broken, Torrent};
 
 /// What can be asked of a torrent's lane.
@@ -28,6 +29,8 @@ pub(super) enum Op {
     Add { changes: Vec<Change>, check: Check, reply: oneshot::Sender<Added> },
     /// Hash what must be hashed.
     Check(Check),
+    /// Keep that a full check is owed of which nothing is done.
+    ForgetCheck,
     /// Make a Swarm.
     GoLive,
     /// Drop the Swarm of a torrent without work.
@@ -53,7 +56,9 @@ pub(super) enum Outcome {
         stamps: Vec<Option<FileStamp>>,
         completed_at: Option<u64>,
     },
-    /// A check was cancelled.
+    /// A check was paused here.
+    Paused(Box<OwedCheck>),
+    /// A check was called off before it began.
     Cancelled,
     /// The torrent is live.
     Live { torrent: Arc<Torrent>, files: Arc<TorrentFiles>, writing: bool },
@@ -138,6 +143,7 @@ pub(super) struct Cx {
     partials: Vec<(PieceIndex, Bitfield)>,
     stamps: Vec<Option<FileStamp>>,
     suspects: Vec<PieceIndex>,
+    owed: Option<OwedCheck>,
     writing: bool,
     writes: bool,
     completed_at: Option<u64>,
@@ -177,14 +183,14 @@ impl Driver {
             cx.trackers = entry.trackers.take();
         }
         match op {
-            Op::Check(kind) => {
-                let progress = super::entry::CheckProgress::new(cx.info.layout.piece_count());
-                if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.check = Some(progress.clone());
-                    // The check closes them.
-                    entry.files = None;
-                }
-                self.spawn(id, check::run(cx, kind, progress));
+            Op::Check(check) => self.begin_check(id, cx, check),
+            Op::ForgetCheck => {
+                let store = self.engine.store.clone();
+                let change = Change::Check(id, Box::new(OwedCheck::anew(CheckKind::Full)));
+                self.spawn(id, async move {
+                    report(store.put(vec![change]).await);
+                    Outcome::Done
+                });
             }
             Op::GoLive => self.spawn(id, live::go_live(cx)),
             Op::GoDormant => self.spawn(id, live::go_dormant(cx)),
@@ -200,6 +206,20 @@ impl Driver {
             }
             Op::Remove { data, reply } => self.spawn(id, remove::run(cx, data, reply)),
         }
+    }
+
+    fn begin_check(&mut self, id: TorrentId, mut cx: Cx, check: Check) {
+        // The session asks for no check that hashes nothing.
+        let kind = checking::kind_of(check).unwrap_or(CheckKind::Suspects);
+        cx.owed = cx.owed.filter(|owed| checking::continues(kind, owed));
+        let kind = cx.owed.as_ref().map_or(kind, |owed| owed.kind);
+        let progress = CheckProgress::new(kind, cx.owed.as_ref(), &cx.have);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.check = Some(progress.clone());
+            // The check closes them.
+            entry.files = None;
+        }
+        self.spawn(id, check::run(cx, kind, progress));
     }
 
     fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {
@@ -222,6 +242,7 @@ impl Driver {
             partials: entry.partials.clone(),
             stamps: entry.stamps.clone(),
             suspects: entry.suspects.clone(),
+            owed: entry.owed.clone(),
             writing: entry.writing,
             writes: !entry.is_complete(),
             completed_at: entry.completed_at,
@@ -248,24 +269,35 @@ impl Driver {
             }
         };
         let Some(id) = self.op_of.remove(&task) else { return };
-        let mut cancelled = false;
+        let mut cancelled = None;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.busy = false;
-            cancelled = entry.check.take().is_some_and(|check| check.is_cancelled());
+            cancelled = entry.check.take().filter(|check| check.is_cancelled());
         }
-        match outcome {
-            // It was called off, and ended by itself just before: nobody waits for it any more.
-            Some(Outcome::Checked { files, .. }) if cancelled => {
-                if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.files = Some(files);
-                }
-            }
-            Some(Outcome::Faulted(_)) if cancelled => {}
-            Some(outcome) => self.take_outcome(id, outcome),
-            None => self.op_failed(id),
+        match (outcome, cancelled) {
+            (Some(outcome), Some(check)) => self.take_cancelled(id, outcome, &check),
+            (Some(outcome), None) => self.take_outcome(id, outcome),
+            (None, _) => self.op_failed(id),
         }
         self.touch();
         self.next_op(id);
+    }
+
+    /// A check was called off: how far it came is kept for the next one, unless that begins anew.
+    fn take_cancelled(&mut self, id: TorrentId, outcome: Outcome, check: &CheckProgress) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let owed = match outcome {
+            Outcome::Paused(owed) => Some(*owed),
+            // It ended by itself just before, and nobody waits for that any more.
+            Outcome::Checked { files, .. } => {
+                entry.files = Some(files);
+                Some(check.owed())
+            }
+            _ => None,
+        };
+        if owed.is_some() && !check.is_forgotten() {
+            entry.owed = owed;
+        }
     }
 
     /// An operation of the torrent panicked: what it was doing is unknown, so the torrent is taken down.
@@ -291,6 +323,7 @@ impl Driver {
                 entry.have = have;
                 entry.stamps = stamps;
                 entry.suspects.clear();
+                entry.owed = None;
                 entry.writing = false;
                 self.session.on_checked(now, id, complete);
             }
@@ -340,7 +373,8 @@ impl Driver {
             Outcome::Added { check, result, reply } => self.on_added(id, check, result, reply),
             Outcome::NotIdle => self.session.wake(now, id),
             Outcome::Removed { result, counters, reply } => self.on_removed(id, result, &counters, reply),
-            Outcome::Cancelled | Outcome::Done => {}
+            // Only the end of the daemon ends a check that nobody called off.
+            Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
         }
     }
 

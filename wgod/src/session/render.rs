@@ -68,7 +68,11 @@ impl Driver {
         let view = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now)).ok());
         let state = row.map_or(CoreState::Stopped, |row| row.state());
         let size = wanted_bytes(entry);
-        let done = view.as_ref().map_or_else(|| stored_bytes(entry, &entry.have), |v| done_of(v, size));
+        let held = view.as_ref().map_or_else(|| stored_bytes(entry, &entry.have), |v| done_of(v, size));
+        let done = match entry.owes_check() {
+            true => stored_bytes(entry, &entry.have_shown()),
+            false => held,
+        };
         let counters = view
             .as_ref()
             .map_or((entry.counters.downloaded, entry.counters.uploaded, entry.counters.wasted), |v| {
@@ -77,7 +81,11 @@ impl Driver {
         let checking = entry.check.as_ref().filter(|_| state == CoreState::Checking);
         let progress = checking.map_or_else(|| share(done, size), |check| check.share());
         let down_rate = view.as_ref().map_or(0, |v| v.down.0);
-        let base = counters.0.max(done);
+        let eta_secs = match checking {
+            Some(check) => check.time_left(self.engine.clock.now()).map(|left| left.as_secs()),
+            None => (done < size && down_rate > 0).then(|| (size - done).div_ceil(down_rate)),
+        };
+        let base = counters.0.max(held);
         Some(TorrentRow {
             info_hash: entry.hash_text(),
             info_hash_v2: entry.settings.hashes.v2.map(|hash| hash.to_string()),
@@ -92,7 +100,7 @@ impl Driver {
             down_rate,
             up_rate: view.as_ref().map_or(0, |v| v.up.0),
             progress,
-            eta_secs: (done < size && down_rate > 0).then(|| (size - done).div_ceil(down_rate)),
+            eta_secs,
             ratio: (base > 0).then(|| counters.1 as f64 / base as f64),
             peers: view.as_ref().map_or(0, |v| v.peers as u32),
             seeds: view.as_ref().map_or(0, |v| v.seeds as u32),
@@ -117,7 +125,7 @@ impl Driver {
         let gone = || ApiError::new(Kind::NoMatch, "it is being removed");
         let entry = self.entries.get(&id).ok_or_else(gone)?;
         let torrent = self.row(id).ok_or_else(gone)?;
-        let have = entry.have_now();
+        let have = entry.have_shown();
         let layout = &entry.info.layout;
         let availability =
             entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.availability()).ok());

@@ -68,9 +68,11 @@ impl Driver {
     /// The settings with what the session knows of the operator's wishes; `None` for a torrent that is
     /// being added or removed.
     fn wishes(&mut self, id: TorrentId) -> Option<Settings> {
-        let started = self.session.row(id)?.started;
+        let row = self.session.row(id)?;
+        let (started, check_asked) = (row.started, row.check_asked);
         let entry = self.entries.get_mut(&id)?;
         entry.settings.wanted = if started { Wanted::Started } else { Wanted::Stopped };
+        entry.settings.check_asked = check_asked;
         Some(entry.settings.clone())
     }
 }

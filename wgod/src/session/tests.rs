@@ -1,4 +1,6 @@
 //! The driver with real files and peers: races between commands, operations and reports.
+mod checks;
+
 use std::time::Duration;
 
 use wgo_api::params::RemoveParams;

@@ -1,7 +1,7 @@
 //! What a request changes in the database.
 use wgo_core::TorrentId;
 
-use super::record::{Counters, Progress, Settings, TorrentRecord, Totals};
+use super::record::{Counters, OwedCheck, Progress, Settings, TorrentRecord, Totals};
 
 /// One change. Those of one request are committed together, in order.
 ///
@@ -19,6 +19,9 @@ pub enum Change {
     /// Sets the `writing` mark and leaves the rest of the progress as it is. To be durable before
     /// the first write to the torrent's files.
     Writing(TorrentId),
+    /// A check is owed, or further: leaves the rest of the progress as it is. The next
+    /// [`Change::Progress`] ends it.
+    Check(TorrentId, Box<OwedCheck>),
     /// Replaces the totals of a torrent.
     Counters(TorrentId, Counters),
     /// Stores the raw `.torrent`.
@@ -43,6 +46,7 @@ impl Change {
             Change::Metainfo(_, bytes) => bytes.len(),
             Change::Torrent(record) => 1024 + record.progress.weight(),
             Change::Progress(_, progress) => progress.weight(),
+            Change::Check(_, check) => 256 + check.weight(),
             _ => 256,
         }
     }

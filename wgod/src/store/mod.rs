@@ -9,6 +9,8 @@
 //! - An error leaves the store usable: it opens the database anew, and what was acknowledged is there.
 //! - A checkpoint is a `put` of [`Change::Progress`]: what it names must have been synced before.
 //!   Before the first write to a torrent's files comes [`Change::Writing`].
+//! - While a check is owed ([`Change::Check`]), the checkpoint below it says what was had before; the
+//!   checkpoint that follows the check ends it.
 //! - Each piece that was written and hashed goes to [`Store::log_stored`]; after an unclean end
 //!   [`Recovery::suspect`] has those that no checkpoint covered.
 #![forbid(unsafe_code)]
@@ -45,8 +47,8 @@ pub use change::Change;
 pub use codec::RowError;
 pub use error::{Quarantined, StoreError};
 pub use record::{
-    Counters, FileStamp, Have, NewerFields, Partial, Progress, Settings, TorrentFault, TorrentRecord, Totals,
-    Wanted,
+    CheckKind, Counters, FileStamp, Have, NewerFields, OwedCheck, Partial, Progress, Settings, TorrentFault,
+    TorrentRecord, Totals, Wanted,
 };
 pub use recovery::{Loaded, Recovery};
 

@@ -36,6 +36,8 @@ pub struct Settings {
     pub added_at: u64,
     /// What the operator wants of it.
     pub wanted: Wanted,
+    /// The operator asked for the check that is owed: it goes on though the torrent is stopped.
+    pub check_asked: bool,
     /// Why the torrent is stopped, where it isn't by wish.
     pub error: Option<TorrentFault>,
     /// Labels, in the operator's order.
@@ -91,6 +93,8 @@ pub struct Progress {
     pub writing: bool,
     /// Unix seconds at which the last wanted piece became durable.
     pub completed_at: Option<u64>,
+    /// The check that must end before any of `have` counts.
+    pub check: Option<Box<OwedCheck>>,
     /// Size and time of each file of the torrent at this checkpoint, or empty: not recorded.
     pub files: Vec<Option<FileStamp>>,
     /// Fields of a newer release, kept as they came.
@@ -100,13 +104,48 @@ pub struct Progress {
 impl Progress {
     /// About how many bytes its row takes.
     pub(super) fn weight(&self) -> usize {
-        let have = match &self.have {
-            Have::Some { bits, .. } => bits.len(),
-            Have::Nothing | Have::All => 0,
-        };
+        let have = self.have.weight();
         let partials: usize = self.partials.iter().map(|p| p.blocks.len() + 8).sum();
-        64 + have + partials + self.files.len() * 16
+        let check = self.check.as_ref().map_or(0, |check| check.weight());
+        64 + have + partials + self.files.len() * 16 + check
     }
+}
+
+/// A check that has not ended: what it is to find out, and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwedCheck {
+    /// What is to be checked.
+    pub kind: CheckKind,
+    /// Pieces that were hashed.
+    pub checked: Have,
+    /// Those of them that are right.
+    pub good: Have,
+    /// Size and time of each file when its pieces were hashed: of one that is different now, nothing
+    /// counts as checked. Empty where nothing was.
+    pub files: Vec<Option<FileStamp>>,
+}
+
+impl OwedCheck {
+    /// A check of which nothing is done.
+    pub fn anew(kind: CheckKind) -> OwedCheck {
+        OwedCheck { kind, checked: Have::Nothing, good: Have::Nothing, files: Vec::new() }
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        32 + self.checked.weight() + self.good.weight() + self.files.len() * 16
+    }
+}
+
+/// What an unfinished check is to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Which of all pieces are there.
+    Full,
+    /// Whether sizes and a sample of pieces are right.
+    Quick,
+    /// Whether the pieces are there that the stored state leaves in doubt.
+    Suspects,
 }
 
 /// A set of pieces, cheap for the common ends.
@@ -136,6 +175,13 @@ impl Have {
                 let byte = bits.get(piece.0 as usize / 8).copied().unwrap_or(0);
                 piece.0 < *pieces && byte & (0x80 >> (piece.0 % 8)) != 0
             }
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Have::Some { bits, .. } => bits.len(),
+            Have::Nothing | Have::All => 0,
         }
     }
 

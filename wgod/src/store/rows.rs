@@ -11,7 +11,9 @@ use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 use super::codec::{Field, Payload, RowError, RowReader, RowWriter};
 use wgo_core::piece_mgr::Priority;
 
-use super::record::{Counters, FileStamp, Have, Partial, Progress, Settings, TorrentFault, Wanted};
+use super::record::{
+    CheckKind, Counters, FileStamp, Have, OwedCheck, Partial, Progress, Settings, TorrentFault, Wanted,
+};
 
 mod settings {
     pub(super) const HASH_V1: u64 = 1;
@@ -29,6 +31,7 @@ mod settings {
     pub(super) const FILE_PRIORITIES: u64 = 13;
     pub(super) const TRACKERS: u64 = 14;
     pub(super) const USER_PEERS: u64 = 15;
+    pub(super) const CHECK_ASKED: u64 = 16;
 }
 
 pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
@@ -68,6 +71,7 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if !s.user_peers.is_empty() {
         row.field(USER_PEERS, |p| s.user_peers.iter().for_each(|peer| put_addr(p, peer)));
     }
+    row.mark(CHECK_ASKED, s.check_asked);
     row.finish(&s.newer)
 }
 
@@ -81,6 +85,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         folder: PathBuf::new(),
         added_at: 0,
         wanted: Wanted::Started,
+        check_asked: false,
         error: None,
         labels: Vec::new(),
         sequential: false,
@@ -122,6 +127,10 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                     s.user_peers.push(addr(&mut f)?);
                 }
             }
+            CHECK_ASKED => {
+                mark(&mut f)?;
+                s.check_asked = true;
+            }
             _ => {
                 row.keep(&f);
                 f.rest();
@@ -145,6 +154,7 @@ mod progress {
     pub(super) const WRITING: u64 = 4;
     pub(super) const COMPLETED_AT: u64 = 5;
     pub(super) const FILES: u64 = 6;
+    pub(super) const CHECK: u64 = 7;
 }
 
 pub(super) fn encode_progress(p: &Progress) -> Vec<u8> {
@@ -172,6 +182,9 @@ pub(super) fn encode_progress(p: &Progress) -> Vec<u8> {
     if !p.files.is_empty() {
         row.field(FILES, |f| p.files.iter().for_each(|stamp| put_stamp(f, stamp.as_ref())));
     }
+    if let Some(check) = &p.check {
+        row.field(CHECK, |f| put_check(f, check));
+    }
     row.finish(&p.newer)
 }
 
@@ -185,7 +198,11 @@ pub(super) fn decode_progress(row: &[u8]) -> Result<Progress, RowError> {
                 mark(&mut f)?;
                 p.have = Have::All;
             }
-            HAVE_SOME => p.have = have_some(&mut f)?,
+            HAVE_SOME => {
+                let pieces = f.varint_u32()?;
+                let bits = f.rest();
+                p.have = have_some(&f, pieces, bits)?;
+            }
             PARTIALS => {
                 while !f.is_empty() {
                     let piece = PieceIndex(f.varint_u32()?);
@@ -202,6 +219,7 @@ pub(super) fn decode_progress(row: &[u8]) -> Result<Progress, RowError> {
                     p.files.push(stamp(&mut f)?);
                 }
             }
+            CHECK => p.check = Some(Box::new(check(&mut f)?)),
             _ => {
                 row.keep(&f);
                 f.rest();
@@ -375,16 +393,64 @@ fn addr(f: &mut Field<'_>) -> Result<SocketAddr, RowError> {
     Ok(SocketAddr::new(ip, port))
 }
 
-fn have_some(f: &mut Field<'_>) -> Result<Have, RowError> {
-    let pieces = f.varint_u32()?;
-    let bits = f.rest().to_vec();
+fn have_some(f: &Field<'_>, pieces: u32, bits: &[u8]) -> Result<Have, RowError> {
     let spare = bits.len() as u64 * 8;
     let spare = spare.checked_sub(u64::from(pieces)).filter(|&s| s < 8);
     let spare = spare.ok_or_else(|| f.malformed("the bitmap doesn't fit the number of pieces"))?;
     if bits.last().is_some_and(|last| last.trailing_zeros() < spare as u32) {
         return Err(f.malformed("a bit behind the last piece is set"));
     }
-    Ok(Have::Some { pieces, bits })
+    Ok(Have::Some { pieces, bits: bits.to_vec() })
+}
+
+/// 0 for none, 1 for all, else the number of pieces + 2 and the bitmap.
+fn put_set(p: &mut Payload, set: &Have) {
+    match set {
+        Have::Nothing => p.varint(0),
+        Have::All => p.varint(1),
+        Have::Some { pieces, bits } => {
+            p.varint(u64::from(*pieces) + 2);
+            p.bytes(bits);
+        }
+    }
+}
+
+fn set(f: &mut Field<'_>) -> Result<Have, RowError> {
+    match f.varint()? {
+        0 => Ok(Have::Nothing),
+        1 => Ok(Have::All),
+        n => {
+            let pieces = u32::try_from(n - 2).map_err(|_| f.malformed("a number is above 2^32"))?;
+            let bits = f.bytes()?;
+            have_some(f, pieces, bits)
+        }
+    }
+}
+
+/// The kind, the two sets, the stamps to the end of the field.
+fn put_check(p: &mut Payload, check: &OwedCheck) {
+    p.varint(match check.kind {
+        CheckKind::Full => 0,
+        CheckKind::Quick => 1,
+        CheckKind::Suspects => 2,
+    });
+    put_set(p, &check.checked);
+    put_set(p, &check.good);
+    check.files.iter().for_each(|file| put_stamp(p, file.as_ref()));
+}
+
+fn check(f: &mut Field<'_>) -> Result<OwedCheck, RowError> {
+    let kind = match f.varint()? {
+        0 => CheckKind::Full,
+        1 => CheckKind::Quick,
+        2 => CheckKind::Suspects,
+        _ => return Err(f.malformed("no such check")),
+    };
+    let (checked, good, mut files) = (set(f)?, set(f)?, Vec::new());
+    while !f.is_empty() {
+        files.push(stamp(f)?);
+    }
+    Ok(OwedCheck { kind, checked, good, files })
 }
 
 /// Length + 1, then the time; a lone 0 for a file that isn't there.

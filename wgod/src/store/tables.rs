@@ -91,7 +91,10 @@ impl<'t> Tables<'t> {
             Change::Progress(id, progress) if self.knows(*id)? => {
                 self.progress.insert(id.0, rows::encode_progress(progress).as_slice())?;
             }
-            Change::Writing(id) if self.knows(*id)? => self.set_writing(*id)?,
+            Change::Writing(id) if self.knows(*id)? => self.amend(*id, |progress| progress.writing = true)?,
+            Change::Check(id, check) if self.knows(*id)? => {
+                self.amend(*id, |progress| progress.check = Some(check.clone()))?;
+            }
             Change::Counters(id, counters) if self.knows(*id)? => {
                 self.counters.insert(id.0, rows::encode_counters(counters).as_slice())?;
             }
@@ -101,6 +104,7 @@ impl<'t> Tables<'t> {
             Change::Settings(id, _)
             | Change::Progress(id, _)
             | Change::Writing(id)
+            | Change::Check(id, _)
             | Change::Counters(id, _)
             | Change::Metainfo(id, _) => {
                 tracing::debug!(torrent = id.0, "a change to a torrent that is gone, dropped");
@@ -140,11 +144,12 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// A row that can't be read stays as it is: its torrent is quarantined and not running.
-    fn set_writing(&mut self, id: TorrentId) -> Result<(), redb::Error> {
+    /// Changes a part of the progress. A row that can't be read stays as it is: its torrent is quarantined
+    /// and not running.
+    fn amend(&mut self, id: TorrentId, change: impl FnOnce(&mut Progress)) -> Result<(), redb::Error> {
         let stored = self.progress.get(id.0)?.map(|row| rows::decode_progress(row.value()));
         let Ok(mut progress) = stored.unwrap_or_else(|| Ok(Progress::default())) else { return Ok(()) };
-        progress.writing = true;
+        change(&mut progress);
         self.progress.insert(id.0, rows::encode_progress(&progress).as_slice())?;
         Ok(())
     }

@@ -83,7 +83,8 @@ impl<B> PieceMgr<B> {
         let mut partial = Partial::new(piece, blocks);
         partial.restore(mask);
         let complete = partial.take_if_filled();
-        self.open.insert(partial);
+        let priority = self.priority(piece);
+        self.open.insert(partial, priority);
         complete
     }
 }

@@ -33,6 +33,8 @@ use candidates::Candidates;
 use open_pieces::OpenPieces;
 use partial::Phase;
 
+use crate::Time;
+
 /// How much a piece is wanted. Pieces of a higher priority are opened first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
@@ -74,6 +76,8 @@ pub struct PieceMgr<B> {
     availability: Availability,
     candidates: Candidates,
     open: OpenPieces<B>,
+    /// When pieces of peers that fell silent were last given to all.
+    idle_shared_at: Time,
     rng: fastrand::Rng,
 }
 
@@ -95,7 +99,8 @@ impl<B> PieceMgr<B> {
             order: Order::RarestFirst,
             availability: Availability::new(pieces),
             candidates,
-            open: OpenPieces::new(),
+            open: OpenPieces::new(pieces),
+            idle_shared_at: Time::ZERO,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -163,6 +168,7 @@ impl<B> PieceMgr<B> {
         self.remove_candidate(piece);
         self.priorities.resize(pieces as usize, Priority::Normal);
         self.priorities[piece.0 as usize] = priority;
+        self.open.set_priority(piece, priority);
         if priority == Priority::Skip {
             self.wanted.clear(piece.0);
         } else if !self.have.get(piece.0) {
@@ -179,6 +185,7 @@ impl<B> PieceMgr<B> {
     /// Changes how pieces of equal priority are ordered.
     pub fn set_order(&mut self, order: Order) {
         self.order = order;
+        self.open.set_order(order);
     }
 
     // Who has what.

@@ -1,10 +1,17 @@
-//! The open pieces of a torrent, with the sums over them and the list of those that have something
-//! left to ask for.
-use std::collections::BTreeMap;
+//! The open pieces of a torrent, with the sums over them and the order in which those that have
+//! something left to ask for are joined.
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wgo_proto::PieceIndex;
+use wgo_proto::{Bitfield, PieceIndex};
 
 use super::partial::{Partial, Phase, Tally};
+use super::{Order, PeerHave, Priority};
+use crate::PeerKey;
+
+/// Pieces of an order that are looked at for a peer that lacks them before a word-wise search is the
+/// cheaper way.
+const PROBES: usize = 64;
 
 /// Every [`Partial`] of a torrent.
 ///
@@ -15,8 +22,13 @@ pub(super) struct OpenPieces<B> {
     slots: Vec<Option<Open<B>>>,
     vacant: Vec<u32>,
     slot_of: BTreeMap<PieceIndex, u32>,
-    /// Slots of filling pieces with a missing block, in no order: all that most picks look at.
-    unfilled: Vec<u32>,
+    /// Those with something left to ask for that are kept for nobody.
+    shared: Queue,
+    /// Likewise those that a fast peer has to itself.
+    kept: Queue,
+    /// Those of `kept` by whose they are.
+    owned: BTreeSet<(PeerKey, Turn)>,
+    order: Order,
     held: usize,
     away: usize,
     requested: usize,
@@ -24,17 +36,33 @@ pub(super) struct OpenPieces<B> {
 
 struct Open<B> {
     partial: Partial<B>,
-    /// Position in `unfilled`, if it is there.
-    unfilled_at: Option<u32>,
+    priority: Priority,
+    /// Where it is listed, while something is left to ask for.
+    listed: Option<(Option<PeerKey>, Turn)>,
+}
+
+/// When a piece's turn to be joined comes, smallest first: by priority, then what is nearest to
+/// completion, or nothing where pieces come in order.
+pub(super) type Turn = (Reverse<Priority>, u32, PieceIndex);
+
+/// Pieces by their turn, and as a set.
+struct Queue {
+    turns: BTreeSet<Turn>,
+    set: Bitfield,
 }
 
 impl<B> OpenPieces<B> {
-    pub(super) fn new() -> Self {
+    /// None, of a torrent of `pieces`.
+    pub(super) fn new(pieces: u32) -> Self {
+        let queue = || Queue { turns: BTreeSet::new(), set: Bitfield::new(pieces) };
         Self {
             slots: Vec::new(),
             vacant: Vec::new(),
             slot_of: BTreeMap::new(),
-            unfilled: Vec::new(),
+            shared: queue(),
+            kept: queue(),
+            owned: BTreeSet::new(),
+            order: Order::default(),
             held: 0,
             away: 0,
             requested: 0,
@@ -69,9 +97,41 @@ impl<B> OpenPieces<B> {
         self.slots[slot as usize].as_ref().map(|open| &open.partial)
     }
 
-    /// Those with something left to ask for.
+    /// Those with something left to ask for, kept ones last. Skipped ones aren't among them.
     pub(super) fn unfilled(&self) -> impl Iterator<Item = &Partial<B>> {
-        self.unfilled.iter().filter_map(|&slot| self.slots[slot as usize].as_ref()).map(|open| &open.partial)
+        let turns = self.shared.turns.iter().chain(&self.kept.turns);
+        turns.filter_map(|&(_, _, piece)| self.get(piece))
+    }
+
+    /// The first of `owner`'s own pieces, in order, that `take` accepts.
+    pub(super) fn first_of(&self, owner: PeerKey, take: impl Fn(&Partial<B>) -> bool) -> Option<Turn> {
+        let least = (owner, (Reverse(Priority::High), 0, PieceIndex(0)));
+        let own = self.owned.range(least..).take_while(|&&(of, _)| of == owner);
+        own.map(|&(_, turn)| turn).find(|turn| self.get(turn.2).is_some_and(&take))
+    }
+
+    /// The first piece, of those kept for someone or of the others, that `take` accepts and the peer has;
+    /// any, when the first in order are none.
+    pub(super) fn first(
+        &self,
+        kept: bool,
+        has: &PeerHave,
+        take: impl Fn(&Partial<B>) -> bool,
+    ) -> Option<Turn> {
+        let queue = if kept { &self.kept } else { &self.shared };
+        let takes = |&piece: &PieceIndex| has.get(piece) && self.get(piece).is_some_and(&take);
+        let in_order = queue.turns.iter().take(PROBES).find(|turn| takes(&turn.2)).copied();
+        if in_order.is_some() || queue.turns.len() <= PROBES {
+            return in_order;
+        }
+        let piece = has.iter_in(&queue.set).map(PieceIndex).find(takes)?;
+        self.turn_of(piece)
+    }
+
+    /// The turn of a piece that has something left to ask for.
+    pub(super) fn turn_of(&self, piece: PieceIndex) -> Option<Turn> {
+        let slot = *self.slot_of.get(&piece)?;
+        self.slots[slot as usize].as_ref()?.listed.map(|(_, turn)| turn)
     }
 
     /// All, in no order.
@@ -87,14 +147,14 @@ impl<B> OpenPieces<B> {
     }
 
     /// Adds a piece that isn't open.
-    pub(super) fn insert(&mut self, partial: Partial<B>) {
+    pub(super) fn insert(&mut self, partial: Partial<B>, priority: Priority) {
         let piece = partial.piece;
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() as u32 - 1
         });
         self.count(Tally::default(), partial.tally);
-        self.slots[slot as usize] = Some(Open { partial, unfilled_at: None });
+        self.slots[slot as usize] = Some(Open { partial, priority, listed: None });
         self.slot_of.insert(piece, slot);
         self.list(slot);
     }
@@ -105,13 +165,11 @@ impl<B> OpenPieces<B> {
         let open = self.slots[slot as usize].take()?;
         self.vacant.push(slot);
         self.count(open.partial.tally, Tally::default());
-        if let Some(at) = open.unfilled_at {
-            self.unlist(at);
-        }
+        self.relist(open.listed, None);
         Some(open.partial)
     }
 
-    /// Changes a piece, and the sums and the list with it. `None` when it isn't open.
+    /// Changes a piece, and the sums and the order with it. `None` when it isn't open.
     pub(super) fn change<R>(
         &mut self,
         piece: PieceIndex,
@@ -127,6 +185,31 @@ impl<B> OpenPieces<B> {
         Some(result)
     }
 
+    /// A piece is wanted more or less than before.
+    pub(super) fn set_priority(&mut self, piece: PieceIndex, priority: Priority) {
+        let Some(&slot) = self.slot_of.get(&piece) else { return };
+        if let Some(open) = &mut self.slots[slot as usize] {
+            open.priority = priority;
+            self.list(slot);
+        }
+    }
+
+    /// Changes how pieces of equal priority are ordered. O(open pieces).
+    pub(super) fn set_order(&mut self, order: Order) {
+        self.order = order;
+        (0..self.slots.len() as u32).for_each(|slot| self.list(slot));
+    }
+
+    /// Shares the pieces of fast peers for which `take` says so. O(those).
+    pub(super) fn share_kept(&mut self, take: impl Fn(&Partial<B>) -> bool) {
+        let pieces: Vec<PieceIndex> = self.kept.turns.iter().map(|turn| turn.2).collect();
+        for piece in pieces {
+            if self.get(piece).is_some_and(&take) {
+                self.change(piece, |partial| partial.owner = None);
+            }
+        }
+    }
+
     /// Panics where the sums or the lists are wrong.
     pub(super) fn check_invariants(&self) {
         let sum =
@@ -138,11 +221,20 @@ impl<B> OpenPieces<B> {
         for (&piece, &slot) in &self.slot_of {
             let open = self.slots[slot as usize].as_ref().expect("the index names slots in use");
             assert_eq!(open.partial.piece, piece);
-            assert_eq!(open.unfilled_at.is_some(), is_unfilled(&open.partial), "{piece:?} in the list");
-            assert!(open.unfilled_at.is_none_or(|at| self.unfilled[at as usize] == slot));
+            assert_eq!(open.listed, self.place_of(open), "{piece:?} in the lists");
+            if let Some((owner, turn)) = open.listed {
+                let queue = if owner.is_some() { &self.kept } else { &self.shared };
+                assert!(queue.turns.contains(&turn) && queue.set.get(piece.0), "{piece:?} is listed");
+                assert!(owner.is_none_or(|owner| self.owned.contains(&(owner, turn))), "{piece:?} is owned");
+            }
             open.partial.check_invariants();
         }
-        assert_eq!(self.unfilled.len(), self.iter().filter(|partial| is_unfilled(partial)).count());
+        let listed = self.slots.iter().flatten().filter(|open| open.listed.is_some()).count();
+        assert_eq!(self.shared.turns.len() + self.kept.turns.len(), listed);
+        assert_eq!(self.owned.len(), self.kept.turns.len());
+        for queue in [&self.shared, &self.kept] {
+            assert_eq!(queue.set.count() as usize, queue.turns.len());
+        }
     }
 
     fn count(&mut self, before: Tally, after: Tally) {
@@ -151,32 +243,42 @@ impl<B> OpenPieces<B> {
         self.requested = self.requested - before.requested as usize + after.requested as usize;
     }
 
-    /// Puts a slot on the list of unfilled ones, or takes it off, as its piece is now.
+    /// Where a piece belongs as it is now.
+    fn place_of(&self, open: &Open<B>) -> Option<(Option<PeerKey>, Turn)> {
+        let Partial { piece, phase, tally, owner, .. } = &open.partial;
+        let unfilled = *phase == Phase::Filling && tally.missing > 0 && open.priority != Priority::Skip;
+        let distance = match self.order {
+            Order::RarestFirst => tally.missing,
+            Order::Sequential => 0,
+        };
+        unfilled.then_some((*owner, (Reverse(open.priority), distance, *piece)))
+    }
+
+    /// Puts a piece where it belongs.
     fn list(&mut self, slot: u32) {
-        let Some(open) = &mut self.slots[slot as usize] else { return };
-        match (is_unfilled(&open.partial), open.unfilled_at) {
-            (true, None) => {
-                open.unfilled_at = Some(self.unfilled.len() as u32);
-                self.unfilled.push(slot);
-            }
-            (false, Some(at)) => {
-                open.unfilled_at = None;
-                self.unlist(at);
-            }
-            _ => {}
+        let Some(open) = &self.slots[slot as usize] else { return };
+        let (before, now) = (open.listed, self.place_of(open));
+        if before == now {
+            return;
         }
+        if let Some(open) = &mut self.slots[slot as usize] {
+            open.listed = now;
+        }
+        self.relist(before, now);
     }
 
-    fn unlist(&mut self, at: u32) {
-        self.unfilled.swap_remove(at as usize);
-        if let Some(&moved) = self.unfilled.get(at as usize)
-            && let Some(open) = &mut self.slots[moved as usize]
-        {
-            open.unfilled_at = Some(at);
+    fn relist(&mut self, from: Option<(Option<PeerKey>, Turn)>, to: Option<(Option<PeerKey>, Turn)>) {
+        if let Some((owner, turn)) = from {
+            let queue = if owner.is_some() { &mut self.kept } else { &mut self.shared };
+            queue.turns.remove(&turn);
+            queue.set.clear(turn.2.0);
+            owner.map(|owner| self.owned.remove(&(owner, turn)));
+        }
+        if let Some((owner, turn)) = to {
+            let queue = if owner.is_some() { &mut self.kept } else { &mut self.shared };
+            queue.turns.insert(turn);
+            queue.set.set(turn.2.0);
+            owner.map(|owner| self.owned.insert((owner, turn)));
         }
     }
-}
-
-fn is_unfilled<B>(partial: &Partial<B>) -> bool {
-    partial.phase == Phase::Filling && partial.tally.missing > 0
 }

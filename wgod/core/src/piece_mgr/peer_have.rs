@@ -83,6 +83,13 @@ impl PeerHave {
         }
     }
 
+    /// The pieces of `set` that the peer has, ascending. Word-wise.
+    pub(super) fn iter_in<'a>(&'a self, set: &'a Bitfield) -> impl Iterator<Item = u32> + 'a {
+        let all = matches!(self, PeerHave::All).then(|| set.iter_ones());
+        let some = if let PeerHave::Some(bits) = self { Some(bits.iter_and(set)) } else { None };
+        all.into_iter().flatten().chain(some.into_iter().flatten())
+    }
+
     /// Word `index` of `set` with only the pieces that the peer has.
     pub(super) fn word_of(&self, set: &Bitfield, index: usize) -> u64 {
         let word = set.words().get(index).copied().unwrap_or(0);

@@ -61,6 +61,8 @@ pub struct Ask<'a> {
 const RANDOM_FIRST_PIECES: usize = 4;
 /// A piece without progress for so long isn't left to whom it was kept for.
 const IDLE: Duration = Duration::from_secs(10);
+/// How often pieces are looked through for that.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 /// Requested blocks that one endgame pick looks at; with more under way, it isn't the end yet.
 const ENDGAME_SCAN: usize = 256;
 /// Blocks that one pick asks twice at most.
@@ -89,11 +91,20 @@ impl<B> PieceMgr<B> {
     ///
     /// Every block must come back through [`receive`](Self::receive) or [`release`](Self::release).
     pub fn pick(&mut self, now: Time, ask: &Ask<'_>, out: &mut Vec<Block>) {
+        self.share_idle(now);
         let mut want = Want { now, ask, left: ask.count, out };
         self.pick_open(&mut want, Join::Shared);
         self.pick_new(&mut want);
         self.pick_open(&mut want, Join::Kept);
         self.pick_requested(&mut want);
+    }
+
+    /// Pieces that are kept for peers which fell silent are kept no more.
+    fn share_idle(&mut self, now: Time) {
+        if now.since(self.idle_shared_at) >= IDLE_LOOK {
+            self.idle_shared_at = now;
+            self.open.share_kept(|partial| partial.is_idle(now));
+        }
     }
 
     /// Whether every wanted block that a connected peer has is asked for, so that blocks may be asked of
@@ -105,7 +116,7 @@ impl<B> PieceMgr<B> {
             && self.candidates.is_exhausted(&self.availability)
             && !self.open.unfilled().any(|partial| {
                 // What is left of a pinned piece can't be had from anyone else anyhow.
-                self.wants(partial.piece) && partial.retry.is_none() && obtainable(partial.piece.0)
+                partial.retry.is_none() && obtainable(partial.piece.0)
             })
     }
 
@@ -126,7 +137,8 @@ impl<B> PieceMgr<B> {
             let mut partial = Partial::new(piece, self.layout.blocks_in(piece));
             partial.progress = want.now;
             partial.owner = (want.ask.pace == Pace::Fast).then_some(want.ask.peer);
-            self.open.insert(partial);
+            let priority = self.priority(piece);
+            self.open.insert(partial, priority);
             budget -= self.request_in(want, piece, budget);
         }
     }
@@ -144,22 +156,25 @@ impl<B> PieceMgr<B> {
 
     /// The open piece that the peer should help with: of the highest priority, its own before others',
     /// and what is nearest to completion, or comes first if in order.
+    ///
+    /// When the peer lacks all of the first pieces in order, any that it has. O(log of the open pieces).
     fn best_open(&self, want: &Want<'_>, join: Join) -> Option<PieceIndex> {
-        let usable = self.open.unfilled().filter(|partial| {
-            self.may_ask(want.ask, partial.piece)
-                && partial.accepts(want.ask.peer, want.now)
-                && partial.is_kept_from(want.ask.peer, want.now) == (join == Join::Kept)
-        });
-        let best = usable.min_by_key(|partial| {
-            let rank = std::cmp::Reverse(self.priority(partial.piece));
-            let foreign = partial.owner != Some(want.ask.peer);
-            let distance = match self.order {
-                Order::RarestFirst => partial.tally.missing,
-                Order::Sequential => 0,
-            };
-            (rank, foreign, distance, partial.piece)
-        });
-        best.map(|partial| partial.piece)
+        let Want { ask, now, .. } = *want;
+        let usable = |partial: &Partial<B>| {
+            self.may_ask(ask, partial.piece)
+                && partial.accepts(ask.peer, now)
+                && (partial.owner.is_some_and(|owner| owner != ask.peer)) == (join == Join::Kept)
+        };
+        if let Some(allowed) = ask.allowed_fast {
+            let pieces = allowed.iter().filter(|piece| self.open.get(**piece).is_some_and(usable));
+            return pieces.filter_map(|piece| self.open.turn_of(*piece)).min().map(|turn| turn.2);
+        }
+        let other = self.open.first(join == Join::Kept, ask.has, usable);
+        let own = if join == Join::Shared { self.open.first_of(ask.peer, usable) } else { None };
+        match (own, other) {
+            (Some(own), Some(other)) if other.0 < own.0 => Some(other.2),
+            (own, other) => own.or(other).map(|turn| turn.2),
+        }
     }
 
     /// The candidate that the peer should open.
@@ -224,11 +239,6 @@ impl<B> Partial<B> {
     fn accepts(&self, peer: PeerKey, now: Time) -> bool {
         let Some(pin) = self.retry.and_then(|retry| retry.pin) else { return true };
         pin == peer || (self.tally.requested == 0 && self.is_idle(now))
-    }
-
-    /// Whether the piece is left to another peer while there is something else to do.
-    fn is_kept_from(&self, peer: PeerKey, now: Time) -> bool {
-        self.owner.is_some_and(|owner| owner != peer) && !self.is_idle(now)
     }
 
     fn is_idle(&self, now: Time) -> bool {

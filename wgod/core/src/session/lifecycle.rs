@@ -4,8 +4,8 @@ use std::time::Duration;
 use wgo_proto::InfoHashes;
 
 use super::{
-    CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, Check, Effect, Fault, FaultKind, HOUSEKEEPING, Phase, QueueLimits,
-    Row, Session,
+    CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, Check, Device, Effect, Fault, FaultKind, HOUSEKEEPING, Phase,
+    QueueLimits, Row, Session,
 };
 use crate::time::Time;
 use crate::units::TorrentId;
@@ -15,17 +15,30 @@ const PROBE_MIN: Duration = Duration::from_secs(5);
 /// Longest wait between two probes: how long a torrent stays down after its cause is gone.
 const PROBE_MAX: Duration = Duration::from_secs(60);
 
+/// A torrent that is new to the session.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// Its number.
+    pub id: TorrentId,
+    /// Its info-hashes.
+    pub hashes: InfoHashes,
+    /// The operator wants it to run.
+    pub started: bool,
+    /// The check that it needs before it may be active.
+    pub needs: Check,
+    /// The operator asked for that check, which runs even if the torrent is stopped.
+    pub check_asked: bool,
+    /// Everything wanted is stored, as far as is known before the check.
+    pub finished: bool,
+    /// The device that its files are on.
+    pub device: Device,
+}
+
 impl Session {
     /// A torrent exists: new, or loaded from the store.
-    pub fn add(
-        &mut self,
-        now: Time,
-        id: TorrentId,
-        hashes: InfoHashes,
-        started: bool,
-        needs: Check,
-        finished: bool,
-    ) {
+    pub fn add(&mut self, now: Time, newcomer: Newcomer) {
+        let Newcomer { id, hashes, started, needs, check_asked, finished, device } = newcomer;
+        let check_asked = check_asked && needs == Check::Full;
         let queue_position = self.next_position;
         self.next_position += 1;
         let row = Row {
@@ -34,6 +47,8 @@ impl Session {
             started,
             phase: Phase::Stopped,
             needs,
+            check_asked,
+            device,
             finished,
             live: false,
             dormant: false,
@@ -71,18 +86,19 @@ impl Session {
         self.proceed(now, id);
     }
 
-    /// The operator wants the torrent still. A running check ends and begins again with the next start.
+    /// The operator wants the torrent still. A running check is paused, and goes on with the next start.
     pub fn stop(&mut self, now: Time, id: TorrentId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.started = false;
         row.fault = None;
+        row.check_asked = false;
         self.effects.push_back(Effect::Save(id));
         self.leave(id);
         self.set_deadline(id, None);
         self.fill_queue(now);
     }
 
-    /// Everything is to be hashed anew, whether the torrent runs or not.
+    /// Everything is to be hashed from the beginning, whether the torrent runs or not.
     pub fn verify(&mut self, now: Time, id: TorrentId) {
         if !self.rows.contains_key(&id) {
             return;
@@ -90,9 +106,13 @@ impl Session {
         self.leave(id);
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.needs = Check::Full;
+        row.check_asked = true;
         row.fault = None;
+        let device = row.device;
+        self.effects.push_back(Effect::ForgetCheck(id));
+        self.effects.push_back(Effect::Save(id));
         self.enqueue_check(id);
-        self.next_check();
+        self.next_check(device);
         self.fill_queue(now);
     }
 
@@ -122,19 +142,16 @@ impl Session {
 
     /// A check ended: what it found is the torrent's state now.
     pub fn on_checked(&mut self, now: Time, id: TorrentId, finished: bool) {
-        if self.checking == Some(id) {
-            self.checking = None;
-        }
-        if self.rows.get(&id).is_some_and(|r| r.phase == Phase::Checking) {
-            self.change(id, |row| {
-                row.phase = Phase::Stopped;
-                row.needs = Check::None;
-                row.finished = finished;
-            });
-            self.effects.push_back(Effect::Save(id));
-            self.proceed(now, id);
-        }
-        self.next_check();
+        let Some(device) = self.end_check(id) else { return };
+        self.change(id, |row| {
+            row.phase = Phase::Stopped;
+            row.needs = Check::None;
+            row.check_asked = false;
+            row.finished = finished;
+        });
+        self.effects.push_back(Effect::Save(id));
+        self.proceed(now, id);
+        self.next_check(device);
     }
 
     /// Everything wanted is stored: the checkpoint that makes it durable comes first.
@@ -207,21 +224,22 @@ impl Session {
     /// Something stands in the torrent's way. It is tried again by itself until it is gone, unless the
     /// torrent is broken: that one is taken down until the operator starts it again.
     pub fn on_fault(&mut self, now: Time, id: TorrentId, fault: Fault) {
-        let was_checking = self.checking == Some(id);
         let Some(row) = self.rows.get(&id) else { return };
         // The leftovers of a torrent that was stopped stand in nobody's way.
-        if !row.started && !was_checking {
+        if !row.started && !self.is_checking(id) {
             return;
         }
-        if was_checking {
-            self.checking = None;
+        let was_checking = self.end_check(id);
+        if was_checking.is_some() {
             self.change(id, |row| row.phase = Phase::Stopped);
         }
         match fault.kind {
             FaultKind::Broken => self.take_down(now, id, fault),
             _ => self.impede(now, id, fault),
         }
-        self.next_check();
+        if let Some(device) = was_checking {
+            self.next_check(device);
+        }
     }
 
     /// What the Swarm knew can't be trusted: it goes, and everything is hashed before the next one.
@@ -231,6 +249,7 @@ impl Session {
         if let Some(row) = self.rows.get_mut(&id) {
             row.fault = Some(Box::new(fault));
             row.needs = Check::Full;
+            row.check_asked = false;
         }
         self.fill_queue(now);
     }
@@ -252,7 +271,7 @@ impl Session {
         if !probe_is_set {
             let wait = PROBE_MIN.saturating_mul(1 << row.probes.min(8)).min(PROBE_MAX);
             row.probes = row.probes.saturating_add(1);
-            let again = row.started;
+            let again = row.started || row.check_asked;
             self.set_deadline(id, again.then(|| now + wait));
         }
     }
@@ -336,12 +355,14 @@ impl Session {
     /// Takes a still torrent one step towards what is wanted of it.
     fn proceed(&mut self, now: Time, id: TorrentId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
-        if !row.started || row.fault.is_some() || !matches!(row.phase, Phase::Stopped | Phase::Queued) {
+        let wanted = row.started || row.check_asked;
+        if !wanted || row.fault.is_some() || !matches!(row.phase, Phase::Stopped | Phase::Queued) {
             return;
         }
         if row.needs != Check::None {
+            let device = row.device;
             self.enqueue_check(id);
-            return self.next_check();
+            return self.next_check(device);
         }
         self.change(id, |row| row.phase = Phase::Queued);
         self.fill_queue(now);
@@ -349,19 +370,39 @@ impl Session {
 
     fn enqueue_check(&mut self, id: TorrentId) {
         self.change(id, |row| row.phase = Phase::CheckQueued);
-        self.checks.push_back(id);
+        if let Some(row) = self.rows.get(&id) {
+            self.checks.entry(row.device).or_default().push_back(id);
+        }
     }
 
-    fn next_check(&mut self) {
-        if self.checking.is_some() {
+    /// Begins the check that waits longest for a device, if the device has none under way.
+    fn next_check(&mut self, device: Device) {
+        if self.checking.contains_key(&device) {
             return;
         }
-        let Some(id) = self.checks.pop_front() else { return };
-        self.checking = Some(id);
+        let Some(waiting) = self.checks.get_mut(&device) else { return };
+        let next = waiting.pop_front();
+        if waiting.is_empty() {
+            self.checks.remove(&device);
+        }
+        let Some(id) = next else { return };
+        self.checking.insert(device, id);
         self.change(id, |row| row.phase = Phase::Checking);
         if let Some(row) = self.rows.get(&id) {
             self.effects.push_back(Effect::Check(id, row.needs));
         }
+    }
+
+    /// Whether the torrent is being hashed.
+    pub(super) fn is_checking(&self, id: TorrentId) -> bool {
+        self.rows.get(&id).is_some_and(|row| self.checking.get(&row.device) == Some(&id))
+    }
+
+    /// The torrent's check is no longer under way; returns the device that is free now.
+    fn end_check(&mut self, id: TorrentId) -> Option<Device> {
+        let device = self.rows.get(&id)?.device;
+        (self.checking.get(&device) == Some(&id)).then(|| self.checking.remove(&device))?;
+        Some(device)
     }
 
     fn limit(&self, finished: bool) -> usize {
@@ -416,11 +457,13 @@ impl Session {
             row.finished_late = false;
             row.checkpointing = false;
         });
-        self.checks.retain(|waiting| *waiting != id);
-        if self.checking == Some(id) {
-            self.checking = None;
+        self.checks.retain(|_, waiting| {
+            waiting.retain(|other| *other != id);
+            !waiting.is_empty()
+        });
+        if let Some(device) = self.end_check(id) {
             self.effects.push_back(Effect::CancelCheck(id));
-            self.next_check();
+            self.next_check(device);
         }
         if was_active {
             self.effects.push_back(Effect::Halt(id));

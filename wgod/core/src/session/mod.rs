@@ -16,7 +16,8 @@ use crate::time::Time;
 use crate::units::TorrentId;
 
 pub use budget::share_memory;
-pub use row::{Fault, FaultKind, Phase, Row, State};
+pub use lifecycle::Newcomer;
+pub use row::{Device, Fault, FaultKind, Phase, Row, State};
 
 /// Between two full choke rounds (BEP 3).
 pub const CHOKE_INTERVAL: Duration = Duration::from_secs(10);
@@ -56,10 +57,13 @@ pub enum Check {
 /// a torrent that is gone are ignored on the way back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Hash; report with `on_checked` or `on_fault`.
+    /// Hash, going on where an earlier check was paused; report with `on_checked` or `on_fault`.
     Check(TorrentId, Check),
-    /// Stop hashing; nothing is reported.
+    /// Pause hashing: keep what was found so far. Nothing is reported.
     CancelCheck(TorrentId),
+    /// What earlier checks found counts no longer: the next one begins at the beginning, also if the
+    /// daemon ends before.
+    ForgetCheck(TorrentId),
     /// Make a Swarm, announce, take connections. Nothing to do if there is one.
     GoLive(TorrentId),
     /// Drop the Swarm of a torrent without work; report its next announce with `sleep_until`.
@@ -102,9 +106,11 @@ pub struct Session {
     queued: BTreeSet<(u64, TorrentId)>,
     /// Rows in `Phase::Active`, in queue order: those that download, those that are finished.
     active: [BTreeSet<(u64, TorrentId)>; 2],
-    /// Checks waiting, first come first served; one runs at a time, on all hash threads.
-    checks: VecDeque<TorrentId>,
-    checking: Option<TorrentId>,
+    /// Checks waiting for each device, first come first served: two at once would make a disk seek
+    /// between them, and a device that hangs holds up no other.
+    checks: BTreeMap<Device, VecDeque<TorrentId>>,
+    /// The check under way on each device, on all its threads.
+    checking: BTreeMap<Device, TorrentId>,
     /// When a row wants something: a probe, an announce from sleep, a checkpoint.
     deadlines: BTreeSet<(Time, TorrentId)>,
     live: BTreeSet<TorrentId>,
@@ -231,10 +237,15 @@ impl Session {
         for row in self.rows.values() {
             assert_eq!(row.live, row.phase == Phase::Active && !row.dormant, "{row:?}");
             assert!(!row.live || row.started, "{row:?} runs although stopped");
-            assert_eq!(row.phase == Phase::Checking, self.checking == Some(row.id), "{row:?}");
-            let waits = self.checks.contains(&row.id);
-            assert_eq!(row.phase == Phase::CheckQueued, waits, "{row:?}");
+            assert_eq!(row.phase == Phase::Checking, self.is_checking(row.id), "{row:?}");
+            let waits = self.checks.values().flatten().filter(|id| **id == row.id).count();
+            assert_eq!(usize::from(row.phase == Phase::CheckQueued), waits, "{row:?}");
+            let idle = !self.checking.contains_key(&row.device);
+            assert!(!idle || row.phase != Phase::CheckQueued, "{row:?} waits for an idle device");
+            assert!(!row.check_asked || row.needs == Check::Full, "{row:?}");
         }
+        assert!(self.checks.values().all(|waiting| !waiting.is_empty()), "{:?}", self.checks);
+        assert!(self.checking.values().all(|id| self.rows.contains_key(id)), "{:?}", self.checking);
         for finished in [false, true] {
             let active: BTreeSet<_> = self
                 .rows

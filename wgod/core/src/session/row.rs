@@ -88,6 +88,9 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A device that holds files, by the number that the system gives it.
+pub type Device = u64;
+
 /// One torrent.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -101,6 +104,10 @@ pub struct Row {
     pub phase: Phase,
     /// The check that it needs before it may be active.
     pub needs: Check,
+    /// The operator asked for that check, which runs even if the torrent is stopped.
+    pub check_asked: bool,
+    /// The device that its files are on, as far as is known.
+    pub device: Device,
     /// Everything wanted is stored.
     pub finished: bool,
     /// A Swarm exists, or is being made.
@@ -127,7 +134,7 @@ impl Row {
     /// What people see.
     pub fn state(&self) -> State {
         match self.phase {
-            _ if self.fault.is_some() && self.started => State::Error,
+            _ if self.fault.is_some() && (self.started || self.check_asked) => State::Error,
             Phase::Stopped => State::Stopped,
             Phase::Checking => State::Checking,
             Phase::CheckQueued | Phase::Queued => State::Queued,

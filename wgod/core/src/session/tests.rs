@@ -1,5 +1,6 @@
 //! What a Session decides: commands, events and the clock in, effects out.
 mod checkpoints;
+mod checks;
 mod choking;
 mod commands;
 mod faults;

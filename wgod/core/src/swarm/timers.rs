@@ -68,10 +68,14 @@ impl<B> Swarm<B> {
 
     /// Nobody is connected, nothing is missing, and nobody known is worth waiting for.
     pub(super) fn is_still(&self) -> bool {
+        // In this order: it is asked after each call, and nearly always someone is connected.
+        if self.peers.len() > 0 || self.lacks_sources() {
+            return false;
+        }
         let soon = self.dial_at().is_some_and(|at| at <= self.lonely_since + EXPECTED_WITHIN);
         // Also one who is being dialled: going dormant would break that off.
         let expected = soon || self.peer_mgr.counts().dialing > 0;
-        self.peers.len() == 0 && !self.lacks_sources() && !expected && self.trackers.is_quiet()
+        !expected && self.trackers.is_quiet()
     }
 
     fn flush_haves(&mut self) {

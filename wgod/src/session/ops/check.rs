@@ -1,24 +1,31 @@
 //! Checks: which pieces the disk really holds.
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+//!
+//! A check only reads. It may be paused at any time and by any end of the daemon: what it has found is
+//! kept when it pauses, and meanwhile often enough that a crash costs little.
+use std::sync::Arc;
+use std::time::Duration;
 
-use wgo_core::session::{Check, Fault, FaultKind};
+use tokio::time::{Instant, interval_at};
+use wgo_core::session::{Fault, FaultKind};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
-use super::super::entry::{CheckProgress, to_stored};
+use super::super::checking::{CheckProgress, Plan};
+use super::super::entry::to_stored;
 use super::super::fault;
 use super::{Cx, Outcome, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{
     Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, SyncOutcome, TorrentFiles,
 };
-use crate::store::{Change, FileStamp, Progress};
+use crate::store::{Change, CheckKind, FileStamp, Progress};
 
 /// Pieces that a quick check hashes (DESIGN).
 const SAMPLE: u32 = 16;
+/// How far a check is, is kept this often: a crash costs no more hashing than that.
+const KEEP_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Looks at the files that the paths name now: descriptors of before may be of files that are deleted.
-pub(super) async fn run(mut cx: Cx, kind: Check, progress: Arc<CheckProgress>) -> Outcome {
+pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress>) -> Outcome {
     if let Some(files) = cx.files.take() {
         close(&cx, files).await;
     }
@@ -40,41 +47,24 @@ async fn close(cx: &Cx, torrent: Arc<TorrentFiles>) {
     let _synced: SyncOutcome = run_job(&cx.engine, |done| Job::Close { torrent, done }).await;
 }
 
-async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: Check, progress: &Arc<CheckProgress>) -> Outcome {
+async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Arc<CheckProgress>) -> Outcome {
     let stamps = match stat_all(cx, files).await {
         Ok(stamps) => stamps,
         Err(error) => return fault::of_disk(&error).map_or(Outcome::Cancelled, Outcome::Faulted),
     };
+    let check = Checking { cx, files, stamps, progress };
     let found = match kind {
-        Check::None => Ok(Some(Found::hashed(cx.have.clone()))),
-        Check::Full => full(cx, files, progress).await,
-        Check::Quick => quick(cx, files, &stamps, progress).await,
-        Check::Suspects => suspects(cx, files, &stamps, progress).await,
+        CheckKind::Full => check.full().await,
+        CheckKind::Quick => check.quick().await,
+        CheckKind::Suspects => match check.suspects() {
+            Ok(plan) => check.resolve(plan).await,
+            Err(fault) => return Outcome::Faulted(fault),
+        },
     };
-    let Found { have, unverified } = match found {
-        Ok(Some(have)) => have,
-        Ok(None) => return Outcome::Cancelled,
-        Err(fault) => return Outcome::Faulted(fault),
-    };
-    let mut hashed = have.clone();
-    hashed.subtract(&unverified);
-    let completed_at = match cx.completed_at {
-        _ if !have.is_full() => None,
-        None => Some(unix_now().max(0) as u64),
-        known => known,
-    };
-    let changed = hashed != cx.durable || cx.writing || cx.stamps.is_empty();
-    if changed {
-        let change = Progress {
-            have: to_stored(&hashed),
-            writing: false,
-            completed_at,
-            files: stamps.clone(),
-            ..Progress::default()
-        };
-        super::report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
+    match found {
+        Some(found) => check.end(found).await,
+        None => check.pause().await,
     }
-    Outcome::Checked { files: files.clone(), have, unverified, stamps, completed_at }
 }
 
 /// What a check found.
@@ -119,45 +109,180 @@ fn on_disk(cx: &Cx, file: FileIndex) -> bool {
     cx.info.files.get(file.0 as usize).is_some_and(|f| !f.pad && f.len > 0 && f.symlink.is_none())
 }
 
-async fn full(
-    cx: &Cx,
-    files: &Arc<TorrentFiles>,
-    progress: &Arc<CheckProgress>,
-) -> Result<Option<Found>, Fault> {
-    let count = cx.info.layout.piece_count();
-    let have = hash(cx, files, CheckPieces::Range(0..count), Bitfield::new(count), progress).await?;
-    Ok(have.map(Found::hashed))
+/// A check whose files are open.
+struct Checking<'a> {
+    cx: &'a Cx,
+    files: &'a Arc<TorrentFiles>,
+    /// Length and time of each file now.
+    stamps: Vec<Option<FileStamp>>,
+    progress: &'a Arc<CheckProgress>,
 }
 
-/// Every file has its length, and a sample of pieces is right: then all are believed. Else a full check.
-async fn quick(
-    cx: &Cx,
-    files: &Arc<TorrentFiles>,
-    stamps: &[Option<FileStamp>],
-    progress: &Arc<CheckProgress>,
-) -> Result<Option<Found>, Fault> {
-    let whole = |(index, stamp): (usize, &Option<FileStamp>)| {
-        let file = &cx.info.files[index];
-        !on_disk(cx, FileIndex(index as u32)) || stamp.is_some_and(|stamp| stamp.len == file.len)
-    };
-    let count = cx.info.layout.piece_count();
-    if stamps.iter().enumerate().all(whole) && count > 0 {
-        let sample: BTreeSet<u32> = (0..SAMPLE).map(|n| sampled(n, count, cx.seed)).collect();
-        let expected = sample.len() as u32;
-        let list: Arc<[PieceIndex]> = sample.into_iter().map(PieceIndex).collect();
-        let found = hash(cx, files, CheckPieces::List(list), Bitfield::new(count), progress).await?;
-        match found {
-            None => return Ok(None),
-            Some(good) if good.count() == expected => {
+impl Checking<'_> {
+    /// Commits what was found: no check is owed any more.
+    async fn end(self, found: Found) -> Outcome {
+        let Checking { cx, files, stamps, progress } = self;
+        let Found { have, unverified } = found;
+        let mut hashed = have.clone();
+        hashed.subtract(&unverified);
+        let completed_at = match cx.completed_at {
+            _ if !have.is_full() => None,
+            None => Some(unix_now().max(0) as u64),
+            known => known,
+        };
+        let news = hashed != cx.durable || cx.writing || stamps != cx.stamps;
+        if news || cx.owed.is_some() || progress.has_hashed() {
+            let change = Progress {
+                have: to_stored(&hashed),
+                writing: false,
+                completed_at,
+                files: stamps.clone(),
+                ..Progress::default()
+            };
+            super::report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
+        }
+        Outcome::Checked { files: files.clone(), have, unverified, stamps, completed_at }
+    }
+
+    /// Keeps how far it is.
+    async fn pause(self) -> Outcome {
+        if self.cx.owed.is_some() || self.progress.has_hashed() {
+            self.keep().await;
+        }
+        Outcome::Paused(Box::new(self.progress.owed()))
+    }
+
+    async fn keep(&self) {
+        let change = Change::Check(self.cx.id, Box::new(self.progress.owed()));
+        super::report(self.cx.engine.store.put(vec![change]).await);
+    }
+
+    async fn full(&self) -> Option<Found> {
+        let count = self.cx.info.layout.piece_count();
+        let plan = self.plan(CheckKind::Full, Bitfield::new(count), Bitfield::full(count));
+        self.hash(plan).await.then(|| Found::hashed(self.progress.found()))
+    }
+
+    /// Every file has its length, and a sample of pieces is right: then all are believed. Else a full check.
+    async fn quick(&self) -> Option<Found> {
+        let cx = self.cx;
+        let whole = |(index, stamp): (usize, &Option<FileStamp>)| {
+            let file = &cx.info.files[index];
+            !on_disk(cx, FileIndex(index as u32)) || stamp.is_some_and(|stamp| stamp.len == file.len)
+        };
+        let count = cx.info.layout.piece_count();
+        if self.stamps.iter().enumerate().all(whole) && count > 0 {
+            let mut sample = Bitfield::new(count);
+            for n in 0..SAMPLE {
+                sample.set(sampled(n, count, cx.seed));
+            }
+            let plan = self.plan(CheckKind::Quick, Bitfield::new(count), sample.clone());
+            if !self.hash(plan).await {
+                return None;
+            }
+            if self.progress.found() == sample {
                 let have = Bitfield::full(count);
                 let mut unverified = have.clone();
-                unverified.subtract(&good);
-                return Ok(Some(Found { have, unverified }));
+                unverified.subtract(&sample);
+                return Some(Found { have, unverified });
             }
-            Some(_) => {}
+        }
+        self.full().await
+    }
+
+    /// What the stored state says, less what changed behind our back, plus what the log of stored pieces
+    /// names.
+    fn suspects(&self) -> Result<Plan, Fault> {
+        let cx = self.cx;
+        let layout = &cx.info.layout;
+        let mut base = cx.have.clone();
+        let mut wanted = Bitfield::new(layout.piece_count());
+        for piece in cx.suspects.iter().filter(|piece| piece.0 < layout.piece_count()) {
+            wanted.set(piece.0);
+        }
+        let mut missing = Vec::new();
+        for (index, found) in self.stamps.iter().enumerate() {
+            let file = FileIndex(index as u32);
+            let known = cx.stamps.get(index).copied().flatten();
+            if !on_disk(cx, file) || is_unchanged(known, *found, cx.writing) {
+                continue;
+            }
+            let had = || layout.pieces_of(file).filter(|piece| cx.have.get(*piece));
+            if found.is_none() && had().next().is_some() {
+                missing.push(cx.info.files[index].path.as_str());
+            }
+            for piece in had() {
+                wanted.set(piece);
+                base.clear(piece);
+            }
+        }
+        match missing.first() {
+            Some(first) => Err(missing_files(cx, missing.len(), first)),
+            None => Ok(self.plan(CheckKind::Suspects, base, wanted)),
         }
     }
-    full(cx, files, progress).await
+
+    async fn resolve(&self, plan: Plan) -> Option<Found> {
+        if plan.wanted.is_empty() {
+            return Some(Found::hashed(plan.base));
+        }
+        tracing::info!(
+            torrent = self.cx.info.name,
+            pieces = plan.wanted.count(),
+            "hashing what the last checkpoint does not cover"
+        );
+        let tried = plan.wanted.clone();
+        if !self.hash(plan).await {
+            return None;
+        }
+        let have = self.progress.found();
+        for piece in tried.iter_and_not(&have) {
+            self.cx.engine.store.log_refuted(self.cx.id, PieceIndex(piece));
+        }
+        Some(Found::hashed(have))
+    }
+
+    fn plan(&self, kind: CheckKind, base: Bitfield, wanted: Bitfield) -> Plan {
+        Plan { kind, base, wanted, stamps: self.stamps.clone() }
+    }
+
+    /// Hashes what is left of a plan, keeping now and then how far it is. False when it was called off.
+    async fn hash(&self, plan: Plan) -> bool {
+        let cx = self.cx;
+        let owed = cx.owed.as_ref().filter(|owed| owed.kind == plan.kind);
+        let left = self.progress.begin(&cx.info.layout, plan, owed);
+        if left.is_empty() {
+            return !self.progress.is_cancelled();
+        }
+        let pieces = match left.is_full() {
+            true => CheckPieces::Range(0..left.len()),
+            false => CheckPieces::List(left.iter_ones().map(PieceIndex).collect()),
+        };
+        let (progress, layout, clock) = (self.progress.clone(), cx.info.layout.clone(), cx.engine.clock);
+        let on_checked = move |verdicts: &[Checked]| progress.add(clock.now(), &layout, verdicts);
+        let (files, cancel) = (self.files.clone(), self.progress.cancel.clone());
+        let job = |done: Done<CheckOutcome>| {
+            Job::Check(Arc::new(CheckJob::new(files, pieces, Box::new(on_checked), cancel, done)))
+        };
+        let job = run_job(&cx.engine, job);
+        tokio::pin!(job);
+        let mut keep = interval_at(Instant::now() + KEEP_INTERVAL, KEEP_INTERVAL);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut job => break outcome,
+                _ = keep.tick() => self.keep().await,
+            }
+        };
+        match outcome {
+            CheckOutcome::Cancelled => false,
+            CheckOutcome::Finished(error) => {
+                if let Some(error) = error {
+                    tracing::warn!(torrent = cx.info.name, %error, "some pieces could not be read");
+                }
+                true
+            }
+        }
+    }
 }
 
 /// The first piece, the last, and others spread by the seed.
@@ -169,61 +294,13 @@ fn sampled(n: u32, count: u32, seed: u64) -> u32 {
     }
 }
 
-/// What the stored state says, less what changed behind our back, plus what the log of stored pieces
-/// names and hashes right.
-async fn suspects(
-    cx: &Cx,
-    files: &Arc<TorrentFiles>,
-    stamps: &[Option<FileStamp>],
-    progress: &Arc<CheckProgress>,
-) -> Result<Option<Found>, Fault> {
-    let mut have = cx.have.clone();
-    let mut list: BTreeSet<u32> = cx.suspects.iter().map(|piece| piece.0).collect();
-    let layout = &cx.info.layout;
-    let mut missing = Vec::new();
-    for (index, found) in stamps.iter().enumerate() {
-        let file = FileIndex(index as u32);
-        if !on_disk(cx, file) {
-            continue;
-        }
-        let known = cx.stamps.get(index).copied().flatten();
-        if is_unchanged(known, *found, cx.writing) {
-            continue;
-        }
-        let pieces = layout.pieces_of(file);
-        let had = pieces.clone().any(|piece| have.get(piece));
-        if had && found.is_none() {
-            missing.push(cx.info.files[index].path.as_str().to_owned());
-        }
-        list.extend(pieces.clone().filter(|piece| have.get(*piece)));
-        have.clear_range(pieces);
-    }
-    if let Some(first) = missing.first() {
-        // Never taken for "nothing downloaded yet": a mount may be missing.
-        let message = format!(
-            "{} of its files are missing from {}, such as {first:?}; put them back and it goes on by itself, or run `wgoctl verify` to start from what is there",
-            missing.len(),
-            cx.folder.display()
-        );
-        return Err(Fault { kind: FaultKind::Unreachable, message });
-    }
-    if list.is_empty() {
-        return Ok(Some(Found::hashed(have)));
-    }
-    tracing::info!(
-        torrent = cx.info.name,
-        pieces = list.len(),
-        "hashing what the last checkpoint does not cover"
+/// Never taken for "nothing downloaded yet": a mount may be missing.
+fn missing_files(cx: &Cx, count: usize, first: &str) -> Fault {
+    let message = format!(
+        "{count} of its files are missing from {}, such as {first:?}; put them back and it goes on by itself, or run `wgoctl verify` to start from what is there",
+        cx.folder.display()
     );
-    let list: Arc<[PieceIndex]> = list.into_iter().map(PieceIndex).collect();
-    let tried = list.clone();
-    let found = hash(cx, files, CheckPieces::List(list), have, progress).await?;
-    if let Some(have) = &found {
-        for piece in tried.iter().filter(|piece| !have.get(piece.0)) {
-            cx.engine.store.log_refuted(cx.id, *piece);
-        }
-    }
-    Ok(found.map(Found::hashed))
+    Fault { kind: FaultKind::Unreachable, message }
 }
 
 /// Whether nobody else touched a file. One that we were writing to has a new time anyhow, and may only
@@ -235,38 +312,5 @@ fn is_unchanged(known: Option<FileStamp>, found: Option<FileStamp>, writing: boo
         (Some(_), None) => false,
         // Never synced with data in it, so no piece of it counts as stored.
         (None, _) => true,
-    }
-}
-
-/// Hashes pieces; the good ones are added to `have`. `None` when it was cancelled.
-async fn hash(
-    cx: &Cx,
-    files: &Arc<TorrentFiles>,
-    pieces: CheckPieces,
-    have: Bitfield,
-    progress: &Arc<CheckProgress>,
-) -> Result<Option<Bitfield>, Fault> {
-    let found = Arc::new(Mutex::new(have));
-    let (collect, counter) = (found.clone(), progress.clone());
-    let on_checked = move |verdicts: &[Checked]| {
-        let mut found = collect.lock().unwrap_or_else(PoisonError::into_inner);
-        for verdict in verdicts.iter().filter(|verdict| verdict.good) {
-            found.set(verdict.piece.0);
-        }
-        counter.add(verdicts.len());
-    };
-    let cancel = progress.cancel.clone();
-    let job = |done: Done<CheckOutcome>| {
-        Job::Check(Arc::new(CheckJob::new(files.clone(), pieces, Box::new(on_checked), cancel, done)))
-    };
-    match run_job(&cx.engine, job).await {
-        CheckOutcome::Cancelled => Ok(None),
-        CheckOutcome::Finished(error) => {
-            if let Some(error) = error {
-                tracing::warn!(torrent = cx.info.name, %error, "some pieces could not be read");
-            }
-            let found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(Some(found.clone()))
-        }
     }
 }

@@ -28,6 +28,7 @@ fn record(id: u64) -> TorrentRecord {
             folder: PathBuf::from("/srv/torrents"),
             added_at: 1_700_000_000 + id,
             wanted: Wanted::Started,
+            check_asked: false,
             error: None,
             labels: vec!["linux".into()],
             sequential: id.is_multiple_of(2),

@@ -49,10 +49,12 @@ prop_compose! {
         limits in (option::of(any::<u64>()), option::of(any::<u64>())),
         (priority, file_priorities) in (priority(), vec(priority(), 0..20)),
         trackers in option::of(vec(vec(any::<String>(), 0..3), 0..4)),
+        check_asked in any::<bool>(),
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
             hashes, name, folder, added_at, error, labels, sequential, priority, file_priorities,
+            check_asked,
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
             up_limit: limits.0.map(ByteRate),
             down_limit: limits.1.map(ByteRate),
@@ -73,20 +75,30 @@ fn have() -> impl Strategy<Value = Have> {
     prop_oneof![Just(Have::Nothing), Just(Have::All), some]
 }
 
+fn files() -> impl Strategy<Value = Vec<Option<FileStamp>>> {
+    let stamp = |(len, mtime_nanos)| FileStamp { len, mtime_nanos };
+    vec(option::of((0..u64::MAX, any::<i64>()).prop_map(stamp)), 0..5)
+}
+
+fn check() -> impl Strategy<Value = Box<OwedCheck>> {
+    let kind = prop_oneof![Just(CheckKind::Full), Just(CheckKind::Quick), Just(CheckKind::Suspects)];
+    let parts = (kind, have(), have(), files());
+    parts.prop_map(|(kind, checked, good, files)| Box::new(OwedCheck { kind, checked, good, files }))
+}
+
 prop_compose! {
     fn progress()(
         have in have(),
         partials in vec((any::<u32>(), vec(any::<u8>(), 0..5)), 0..4),
         writing in any::<bool>(),
         completed_at in option::of(any::<u64>()),
-        files in vec(option::of((0..u64::MAX, any::<i64>())), 0..5),
+        files in files(),
+        check in option::of(check()),
     ) -> Progress {
         let partial = |(piece, blocks)| Partial { piece: PieceIndex(piece), blocks };
-        let stamp = |(len, mtime_nanos)| FileStamp { len, mtime_nanos };
         Progress {
-            have, writing, completed_at,
+            have, writing, completed_at, check, files,
             partials: partials.into_iter().map(partial).collect(),
-            files: files.into_iter().map(|file| file.map(stamp)).collect(),
             newer: NewerFields::default(),
         }
     }
@@ -169,6 +181,9 @@ fn malformed_fields_are_refused_with_their_tag() {
         ("a number above 2^64", 5, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]),
         ("a byte behind a number", 5, &[1, 1]),
         ("a stamp without a time", 6, &[1]),
+        ("a check of no kind", 7, &[3, 0, 0]),
+        ("a check without its sets", 7, &[0, 0]),
+        ("a check of fewer pieces than bits", 7, &[0, 3, 1, 0xff, 0]),
     ];
     for &(what, tag, payload) in cases {
         match decode_progress(&row(tag, payload)) {

@@ -1,6 +1,6 @@
 //! Commands of the operator in every phase, dormancy and waking.
 use super::rig::*;
-use crate::session::{Check, Effect, Phase, State};
+use crate::session::{Check, Effect, State};
 
 #[test]
 fn a_new_torrent_is_checked_then_runs() {
@@ -27,36 +27,6 @@ fn one_that_is_complete_seeds_and_one_added_paused_stays_still() {
 }
 
 #[test]
-fn checks_run_one_at_a_time_in_order() {
-    let mut rig = Rig::new();
-    for id in [A, B, C] {
-        rig.add(id, true, Check::Suspects, false);
-    }
-    assert_eq!(rig.effects(), [Effect::Check(A, Check::Suspects)]);
-    assert_eq!((rig.state(B), rig.phase(B)), (State::Queued, Phase::CheckQueued));
-    rig.call(|s, now| s.stop(now, B));
-    rig.effects();
-    rig.call(|s, now| s.on_checked(now, A, false));
-    assert!(rig.effects().contains(&Effect::Check(C, Check::Suspects)));
-}
-
-#[test]
-fn a_stop_while_checking_ends_the_check_and_a_start_begins_it_anew() {
-    let mut rig = Rig::new();
-    rig.add(A, true, Check::Full, false);
-    rig.add(B, true, Check::Full, false);
-    rig.effects();
-    rig.call(|s, now| s.stop(now, A));
-    assert_eq!(rig.effects(), [Effect::Save(A), Effect::CancelCheck(A), Effect::Check(B, Check::Full)]);
-    rig.call(|s, now| s.on_checked(now, A, true));
-    assert!(!rig.row(A).finished, "a check that was called off tells nothing");
-    rig.call(|s, now| s.start(now, A));
-    rig.effects();
-    rig.call(|s, now| s.on_checked(now, B, true));
-    assert!(rig.effects().contains(&Effect::Check(A, Check::Full)));
-}
-
-#[test]
 fn stopping_and_starting_a_live_torrent() {
     let mut rig = Rig::live();
     rig.call(|s, now| s.stop(now, A));
@@ -67,25 +37,6 @@ fn stopping_and_starting_a_live_torrent() {
     assert_eq!(rig.effects(), [Effect::Save(A), Effect::GoLive(A)]);
     rig.call(|s, now| s.start(now, A));
     assert_eq!(rig.effects(), [Effect::Save(A)]);
-}
-
-#[test]
-fn verify_hashes_everything_in_every_phase() {
-    for started in [true, false] {
-        let mut rig = Rig::new();
-        rig.add(A, started, Check::None, true);
-        rig.effects();
-        rig.call(|s, now| s.verify(now, A));
-        let mut expected = vec![Effect::Check(A, Check::Full)];
-        if started {
-            expected.insert(0, Effect::Halt(A));
-        }
-        assert_eq!((rig.effects(), rig.state(A)), (expected, State::Checking));
-        rig.call(|s, now| s.verify(now, A));
-        assert_eq!(rig.effects(), [Effect::CancelCheck(A), Effect::Check(A, Check::Full)]);
-        rig.call(|s, now| s.on_checked(now, A, false));
-        assert_eq!(rig.state(A), if started { State::Downloading } else { State::Stopped });
-    }
 }
 
 #[test]

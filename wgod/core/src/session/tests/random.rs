@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
+use wgo_proto::InfoHashes;
 
 use super::rig::*;
-use crate::session::{Check, Effect, FaultKind, Phase, QueueLimits, Session};
+use crate::session::{Check, Effect, FaultKind, Newcomer, Phase, QueueLimits, Session};
 use crate::time::Time;
 use crate::units::TorrentId;
 
@@ -96,7 +97,17 @@ impl World {
             0 if !known => {
                 self.lanes.insert(id, Lane { complete: kind == 1, ..Lane::default() });
                 let needs = [Check::None, Check::Full, Check::Suspects][kind % 3];
-                self.rig.add(id, kind != 2, needs, kind == 1 && needs == Check::None);
+                let (started, finished) = (kind != 2, kind == 1 && needs == Check::None);
+                let (hashes, device) = (InfoHashes { v1: None, v2: None }, DISK + which / 3);
+                self.rig.take(Newcomer {
+                    id,
+                    hashes,
+                    started,
+                    needs,
+                    check_asked: kind == 2,
+                    finished,
+                    device,
+                });
             }
             1 => self.rig.call(|s, now| s.start(now, id)),
             2 => self.rig.call(|s, now| s.stop(now, id)),

@@ -3,13 +3,18 @@ use std::time::Duration;
 
 use wgo_proto::InfoHashes;
 
-use crate::session::{Check, Effect, Fault, FaultKind, Phase, QueueLimits, Row, Session, State};
+use crate::session::{
+    Check, Device, Effect, Fault, FaultKind, Newcomer, Phase, QueueLimits, Row, Session, State,
+};
 use crate::time::Time;
 use crate::units::TorrentId;
 
 pub(super) const A: TorrentId = TorrentId(1);
 pub(super) const B: TorrentId = TorrentId(2);
 pub(super) const C: TorrentId = TorrentId(3);
+
+/// The device of torrents that don't say otherwise.
+pub(super) const DISK: Device = 8;
 
 pub(super) struct Rig {
     pub(super) session: Session,
@@ -59,7 +64,11 @@ impl Rig {
 
     pub(super) fn add(&mut self, id: TorrentId, started: bool, needs: Check, finished: bool) {
         let hashes = InfoHashes { v1: Some(wgo_proto::InfoHashV1([id.0 as u8; 20])), v2: None };
-        self.session.add(self.now, id, hashes, started, needs, finished);
+        self.take(Newcomer { id, hashes, started, needs, check_asked: false, finished, device: DISK });
+    }
+
+    pub(super) fn take(&mut self, newcomer: Newcomer) {
+        self.session.add(self.now, newcomer);
         self.session.check_invariants();
     }
 

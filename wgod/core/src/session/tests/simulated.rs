@@ -17,6 +17,18 @@ fn effects(session: &mut Session) -> Vec<Effect> {
     std::iter::from_fn(|| session.poll_effect()).collect()
 }
 
+fn started(id: TorrentId, finished: bool) -> Newcomer {
+    Newcomer {
+        id,
+        hashes: HASHES,
+        started: true,
+        needs: Check::None,
+        check_asked: false,
+        finished,
+        device: 0,
+    }
+}
+
 fn full_disk() -> Fault {
     Fault { kind: FaultKind::DiskFull, message: "no space left".into() }
 }
@@ -24,7 +36,7 @@ fn full_disk() -> Fault {
 #[test]
 fn completed_waits_for_a_checkpoint_that_began_after_the_last_piece() {
     let mut session = Session::new(QueueLimits::default());
-    session.add(at(0), ID, HASHES, true, Check::None, false);
+    session.add(at(0), started(ID, false));
     session.handle_timeout(at(30));
     assert!(effects(&mut session).contains(&Effect::Checkpoint(ID)));
     session.on_finished(at(31), ID);
@@ -42,7 +54,7 @@ fn completed_waits_for_a_checkpoint_that_began_after_the_last_piece() {
 #[test]
 fn failures_of_what_was_under_way_do_not_put_the_probe_off() {
     let mut session = Session::new(QueueLimits::default());
-    session.add(at(0), ID, HASHES, true, Check::None, false);
+    session.add(at(0), started(ID, false));
     for _ in 0..20 {
         session.on_fault(at(1), ID, full_disk());
     }
@@ -61,8 +73,8 @@ fn failures_of_what_was_under_way_do_not_put_the_probe_off() {
 fn a_torrent_that_finishes_beyond_the_limit_of_seeds_queues_once_it_is_durable() {
     let mut session = Session::new(QueueLimits { downloads: None, seeds: Some(1) });
     let other = TorrentId(2);
-    session.add(at(0), ID, HASHES, true, Check::None, true);
-    session.add(at(0), other, HASHES, true, Check::None, false);
+    session.add(at(0), started(ID, true));
+    session.add(at(0), started(other, false));
     effects(&mut session);
     session.on_finished(at(1), other);
     assert_eq!(effects(&mut session), [Effect::Checkpoint(other)]);
