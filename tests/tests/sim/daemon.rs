@@ -108,6 +108,8 @@ impl World {
                 Effect::CancelCheck(id) => self.next_epoch(node, id),
                 // A check finds the same however often it begins.
                 Effect::ForgetCheck(_) => {}
+                // Nobody else writes to simulated disks.
+                Effect::Look(_) => {}
                 Effect::GoLive(id) => self.go_live(node, id),
                 Effect::GoDormant(id) => self.go_dormant(node, id),
                 Effect::Halt(id) => self.halt(node, id),

@@ -4,6 +4,7 @@
 //! stands in its way. Commands and events come in, [`Effect`]s come out; the shell carries those out
 //! and reports back. Rows of torrents without work cost nothing: deadlines sit in one ordered set.
 mod budget;
+mod checks;
 mod lifecycle;
 mod row;
 #[cfg(test)]
@@ -25,6 +26,8 @@ pub const CHOKE_INTERVAL: Duration = Duration::from_secs(10);
 pub const CHOKE_FLOOR: Duration = Duration::from_secs(1);
 /// Between two checkpoints of a torrent that is written to.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two looks at the files of a torrent that seeds: about as long a change goes unseen.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// Bytes stored after which a checkpoint does not wait for its time.
 pub const CHECKPOINT_BYTES: u64 = 1 << 30;
 /// The session looks after live torrents this often: memory leases, checkpoint sizes.
@@ -84,6 +87,8 @@ pub enum Effect {
     Probe(TorrentId),
     /// Make what is stored durable; report with `on_checkpointed`.
     Checkpoint(TorrentId),
+    /// See whether somebody else changed files that peers read; report with `on_changed`.
+    Look(TorrentId),
     /// Keep the row's wishes and fault.
     Save(TorrentId),
     /// Rank all peers anew.
