@@ -177,6 +177,9 @@ impl World {
         entry.timer = None;
         let partials = std::mem::take(&mut entry.partials);
         self.call(node, id, |swarm, _| swarm.restore_partials(&partials));
+        let now = self.now;
+        self.nodes[node].session.on_live(now);
+        self.touched.insert((node, None));
     }
 
     fn go_dormant(&mut self, node: NodeId, id: TorrentId) {

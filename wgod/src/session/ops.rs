@@ -302,6 +302,7 @@ impl Driver {
                     // The connection may be gone.
                     let _ = waiter.send(Some(torrent.clone()));
                 }
+                self.session.on_live(now);
                 // It may have failed before it was known here.
                 self.on_broken(id);
             }

@@ -28,6 +28,9 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
 pub const CHECKPOINT_BYTES: u64 = 1 << 30;
 /// The session looks after live torrents this often: memory leases, checkpoint sizes.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// A Swarm that was just made gets its lease at once, but for many that are made together it is not all
+/// done anew each time.
+const HOUSEKEEPING_FLOOR: Duration = Duration::from_millis(100);
 
 /// Limits of the queue; `None` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +114,7 @@ pub struct Session {
     choke_at: Option<Time>,
     choked_at: Option<Time>,
     housekeep_at: Option<Time>,
+    housekept_at: Option<Time>,
     /// Drained by every caller after its call.
     effects: VecDeque<Effect>,
 }
@@ -153,6 +157,7 @@ impl Session {
             self.choke_round(now);
         }
         if self.housekeep_at.is_some_and(|at| at <= now) {
+            self.housekept_at = Some(now);
             self.housekeep_at = (!self.live.is_empty()).then(|| now + HOUSEKEEPING);
             self.effects.push_back(Effect::Housekeep);
         }
@@ -165,6 +170,13 @@ impl Session {
             }
             self.row_due(now, id);
         }
+    }
+
+    /// A Swarm that [`Effect::GoLive`] asked for was made: it has no memory to speak of before the next
+    /// [`Effect::Housekeep`], which is due soon.
+    pub fn on_live(&mut self, now: Time) {
+        let soon = self.housekept_at.map_or(now, |at| (at + HOUSEKEEPING_FLOOR).max(now));
+        self.housekeep_at = Some(self.housekeep_at.map_or(soon, |at| at.min(soon)));
     }
 
     /// Interests or slots changed: free slots are handed out at once, and a full ranking follows no
