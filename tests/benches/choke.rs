@@ -3,7 +3,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use wgo_core::choke_mgr::{Automatic, Candidate, SeedingRule, Settings, SlotCount, Standing, Turn, fill, rank};
+use wgo_core::choke_mgr::{
+    Automatic, Candidate, SeedingRule, Settings, SlotCount, Standing, Turn, fill, rank,
+};
 use wgo_core::{ByteRate, PeerKey, TorrentId};
 
 const PEERS: u32 = 10_000;

@@ -3,7 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use wgo_proto::wire::{ExtHandshake, ExtMessage, ExtensionIds, Frame, Limits, Message, block_header, next_frame};
+use wgo_proto::wire::{
+    ExtHandshake, ExtMessage, ExtensionIds, Frame, Limits, Message, block_header, next_frame,
+};
 use wgo_proto::{BLOCK_LEN, Bitfield, Block, PieceIndex};
 
 const PIECES: u32 = 100_000;

@@ -38,6 +38,8 @@ pub struct Settings {
     pub storage: String,
     /// Shell commands that prepare a mount namespace for the daemon alone.
     pub mounts: Option<String>,
+    /// Descriptors that the daemon may open; `None` leaves it as it is here.
+    pub descriptors: Option<u32>,
     /// Environment variables beside those of the harness.
     pub env: Vec<(String, String)>,
 }
@@ -112,12 +114,18 @@ impl Daemon {
         let env = self.settings.env.clone();
         let config = self.config();
         let shell = Path::new("unshare");
-        let process = match &self.settings.mounts {
-            None => Process::spawn("wgod", &program, &home.join("log"), |command| {
+        let descriptors = self.settings.descriptors.map(|n| format!("ulimit -n {n}\n"));
+        let process = match (&self.settings.mounts, descriptors) {
+            (None, Some(ulimit)) => Process::spawn("wgod", Path::new("sh"), &home.join("log"), |command| {
+                let script = format!("{ulimit}exec \"$0\" --config \"$1\"");
+                command.args(["-ec", &script]).arg(program).arg(config).env("HOME", &home).envs(env);
+            }),
+            (None, None) => Process::spawn("wgod", &program, &home.join("log"), |command| {
                 command.arg("--config").arg(config).env("HOME", &home).envs(env);
             }),
-            Some(mounts) => Process::spawn("wgod", shell, &home.join("log"), |command| {
-                let script = format!("{mounts}\nexec \"$0\" --config \"$1\"");
+            (Some(mounts), descriptors) => Process::spawn("wgod", shell, &home.join("log"), |command| {
+                let script =
+                    format!("{mounts}\n{}exec \"$0\" --config \"$1\"", descriptors.unwrap_or_default());
                 command
                     .args(["-m", "sh", "-ec", &script])
                     .arg(program)

@@ -84,6 +84,16 @@ impl Wire {
         Wire::meet(from, to, hash, false)
     }
 
+    /// The same with a short receive buffer.
+    pub fn connect_small(from: IpAddr, to: SocketAddr, hash: WireHash) -> io::Result<Wire> {
+        Wire::meet(from, to, hash, true)
+    }
+
+    /// The connection itself, for reading from it at one's own pace.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// The same with a short receive buffer, if `small`.
     pub(crate) fn meet(from: IpAddr, to: SocketAddr, hash: WireHash, small: bool) -> io::Result<Wire> {
         let attempt = || {

@@ -108,6 +108,8 @@ impl World {
                 Effect::CancelCheck(id) => self.next_epoch(node, id),
                 // A check finds the same however often it begins.
                 Effect::ForgetCheck(_) => {}
+                // Nobody else writes to simulated disks.
+                Effect::Look(_) => {}
                 Effect::GoLive(id) => self.go_live(node, id),
                 Effect::GoDormant(id) => self.go_dormant(node, id),
                 Effect::Halt(id) => self.halt(node, id),
@@ -179,6 +181,9 @@ impl World {
         entry.timer = None;
         let partials = std::mem::take(&mut entry.partials);
         self.call(node, id, |swarm, _| swarm.restore_partials(&partials));
+        let now = self.now;
+        self.nodes[node].session.on_live(now);
+        self.touched.insert((node, None));
     }
 
     fn go_dormant(&mut self, node: NodeId, id: TorrentId) {

@@ -53,6 +53,8 @@ impl World {
             return self.after(latency, Event::DialFailed { from, torrent, addr: to, epoch });
         };
         let pieces = self.content(torrent).layout.piece_count();
+        let far = [from, node].map(|node| self.nodes[node].habits.distance);
+        let latency = far.into_iter().flatten().max().unwrap_or(latency);
         let end = |node| End::new(node, Watch::new(pieces, common.fast()));
         let id = EndId { link: self.links.len(), side: 1 };
         self.links.push(Link { torrent, latency, ends: [end(from), end(node)], cut: false });

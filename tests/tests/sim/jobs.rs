@@ -125,7 +125,7 @@ impl World {
         let finish = move |completion| {
             done.lock().unwrap_or_else(PoisonError::into_inner).push_back((number, at, completion));
         };
-        let slowest = if matches!(op, Op::SyncData(_)) { 3000 } else { 12 };
+        let slowest = if matches!(op, Op::SyncData(_)) { 3000 } else { one.habits.disk_millis };
         one.disk.submit(op, Box::new(finish));
         for operation in self.nodes[node].disk.submitted() {
             let wait = self.millis(0, slowest);

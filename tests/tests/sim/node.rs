@@ -41,6 +41,14 @@ pub(crate) struct Habits {
     pub(crate) slots: SlotCount,
     pub(crate) max_peers: u32,
     pub(crate) queue: QueueLimits,
+    /// Time to whoever dials it or is dialled by it; else it differs from link to link.
+    pub(crate) distance: Option<Duration>,
+    /// Bytes that its sockets take before the other end has them.
+    pub(crate) socket: usize,
+    /// Payload that it pulls and reads at once.
+    pub(crate) batch: u64,
+    /// The longest that its disk takes for a read or a write, in milliseconds.
+    pub(crate) disk_millis: u64,
 }
 
 impl Default for Habits {
@@ -55,6 +63,10 @@ impl Default for Habits {
             slots: SlotCount::Fixed(4),
             max_peers: 50,
             queue: QueueLimits::default(),
+            distance: None,
+            socket: 128 * 1024,
+            batch: 64 * 1024,
+            disk_millis: 12,
         }
     }
 }

@@ -12,11 +12,6 @@ use crate::jobs::Task;
 use crate::link::{EndId, Incoming, NodeId, Outgoing};
 use crate::world::{Event, World};
 
-/// Bytes that a socket takes before the other end has them.
-const SOCKET: usize = 128 * 1024;
-/// Payload pulled at once.
-const BATCH: u64 = 64 * 1024;
-
 impl World {
     /// A Swarm has something for a connection.
     pub(crate) fn wake(&mut self, node: NodeId, id: TorrentId, key: PeerKey) {
@@ -45,7 +40,7 @@ impl World {
             let one = &self.links[end.link].ends[end.side];
             let Some(front) = one.out.front() else { return true };
             let left = front.bytes.len() - front.at;
-            let room = SOCKET.saturating_sub(one.in_flight);
+            let room = self.nodes[one.node].habits.socket.saturating_sub(one.in_flight);
             let free = (front.bytes.len() - front.payload).saturating_sub(front.at);
             let paid = (left - free).min(room.saturating_sub(free));
             let allowed = if paid > 0 { self.allowance(end, paid as u32) as usize } else { 0 };
@@ -136,8 +131,9 @@ impl World {
     fn pull(&mut self, end: EndId, key: PeerKey, node: NodeId, torrent: TorrentId) -> bool {
         let one = &self.links[end.link].ends[end.side];
         let limited = !self.nodes[node].limiter.is_unlimited(torrent, Direction::Up);
-        let batch = if limited { u64::from(BLOCK_LEN) } else { BATCH };
-        let busy = one.reading || self.nodes[node].habits.stalls;
+        let habits = &self.nodes[node].habits;
+        let batch = if limited { u64::from(BLOCK_LEN) } else { habits.batch };
+        let busy = one.reading || habits.stalls;
         let (mut control, mut blocks) = (Vec::new(), Vec::new());
         self.call(node, torrent, |swarm, now| {
             let budget = if busy { 0 } else { swarm.upload_backlog(key).min(batch) };

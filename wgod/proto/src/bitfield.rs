@@ -234,11 +234,16 @@ impl Bitfield {
 
     /// The lowest one at or after `from`.
     pub fn next_one(&self, from: u32) -> Option<u32> {
-        let start = (from / WORD_BITS) as usize;
-        let rest = self.words.get(start..)?;
+        self.ones_from(from).next()
+    }
+
+    /// The ones at or after `from`, ascending.
+    pub fn ones_from(&self, from: u32) -> impl Iterator<Item = u32> + '_ {
+        let start = ((from / WORD_BITS) as usize).min(self.words.len());
         let keep = u64::MAX >> (from % WORD_BITS);
-        let masked = rest.iter().enumerate().map(|(i, &word)| if i == 0 { word & keep } else { word });
-        bits(masked).next().map(|index| index + start as u32 * WORD_BITS)
+        let words = self.words[start..].iter().enumerate();
+        let masked = words.map(move |(at, &word)| if at == 0 { word & keep } else { word });
+        bits(masked).map(move |index| index + start as u32 * WORD_BITS)
     }
 
     /// The words, high bit first; spare bits of the last are zero.

@@ -145,17 +145,15 @@ impl Console {
         let devices = engine.storage.status();
         let mut disks = Vec::new();
         for (number, folder) in folders {
-            let (sender, answer) = oneshot::channel();
-            let done = Done::new(move |room: Result<Space, DiskError>| drop(sender.send(room)));
-            engine.storage.submit_now(Job::FreeSpace { folder: folder.clone(), done });
-            let room = tokio::time::timeout(DISK_PATIENCE, answer).await;
-            let (space, failed) = match room {
-                Ok(Ok(Ok(space))) => (Some(space), None),
-                Ok(Ok(Err(error))) => (None, Some(error.to_string())),
-                Ok(Err(_)) | Err(_) => (None, Some("no answer".to_owned())),
-            };
             let device = devices.iter().find(|device| device.device == number);
             let hung = device.and_then(|d| d.oldest).filter(|age| *age >= HUNG_AFTER);
+            // One that hangs would only gather questions.
+            let room = if hung.is_none() { self.free_space(&folder).await } else { None };
+            let (space, failed) = match room {
+                Some(Ok(space)) => (Some(space), None),
+                Some(Err(error)) => (None, Some(error.to_string())),
+                None => (None, Some("no answer".to_owned())),
+            };
             disks.push(Disk {
                 path: folder.display().to_string(),
                 free_bytes: space.map(|space| space.free),
@@ -165,6 +163,14 @@ impl Console {
             });
         }
         disks
+    }
+
+    /// `None` when the disk does not answer.
+    async fn free_space(&self, folder: &std::path::Path) -> Option<Result<Space, DiskError>> {
+        let (sender, answer) = oneshot::channel();
+        let done = Done::new(move |room: Result<Space, DiskError>| drop(sender.send(room)));
+        self.inner.engine.storage.submit_now(Job::FreeSpace { folder: folder.to_owned(), done });
+        tokio::time::timeout(DISK_PATIENCE, answer).await.ok()?.ok()
     }
 }
 

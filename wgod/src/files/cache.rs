@@ -198,6 +198,12 @@ impl OpenFiles {
         drop(removed);
     }
 
+    /// The files of a torrent that are open.
+    pub(super) fn files_of(&self, id: TorrentId) -> Vec<FileIndex> {
+        let ring = self.lock();
+        ring.entries.iter().map(|entry| entry.key).filter(|key| key.0 == id).map(|key| key.1).collect()
+    }
+
     /// Files open now.
     pub(super) fn len(&self) -> usize {
         self.lock().entries.len()

@@ -45,6 +45,8 @@ pub enum DiskErrorKind {
     Missing,
     /// The file ends before the byte that was wanted.
     Short,
+    /// Somebody else changed the file.
+    Changed,
     /// The daemon's user may not.
     Permission,
     /// The file system, or this torrent, is read-only.
@@ -104,6 +106,7 @@ impl fmt::Display for DiskError {
             Some(errno) => write!(f, "{}", io::Error::from_raw_os_error(errno))?,
             None => f.write_str(match self.kind {
                 DiskErrorKind::Short => "the file is shorter than the torrent says",
+                DiskErrorKind::Changed => "somebody changed the file",
                 DiskErrorKind::ReadOnly => "the torrent is complete and its files are not altered",
                 DiskErrorKind::Obstructed => "it is not a regular file",
                 _ => "the disk gave no reason",
@@ -114,6 +117,7 @@ impl fmt::Display for DiskError {
             DiskErrorKind::Missing | DiskErrorKind::Short => {
                 "; bring it back (is its disk mounted?) and it goes on by itself, or verify the torrent to start from what is there"
             }
+            DiskErrorKind::Changed => "; what the torrent holds is hashed again",
             DiskErrorKind::Permission => "; give the daemon's user access to it and it goes on by itself",
             DiskErrorKind::ReadOnly if self.errno.is_some() => "; mount it writable, or choose another folder",
             DiskErrorKind::Obstructed => "; move what is there out of the way",

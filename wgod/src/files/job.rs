@@ -133,6 +133,8 @@ pub enum Job {
     Sync { torrent: Arc<TorrentFiles>, seal: bool, done: Done<SyncOutcome> },
     /// Length and time of files; those that are missing are left out.
     Stat { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<Result<Vec<Stamp>, DiskError>> },
+    /// Sees whether somebody else changed the files that are open.
+    Look { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
     /// Deletes the torrent's files and closes it.
     Remove { torrent: Arc<TorrentFiles>, done: Done<RemoveOutcome> },
     /// Makes durable what was stored, closes the files and lets go of the paths.
@@ -153,6 +155,7 @@ impl Job {
             | Job::Read { torrent, .. }
             | Job::Sync { torrent, .. }
             | Job::Stat { torrent, .. }
+            | Job::Look { torrent, .. }
             | Job::Remove { torrent, .. }
             | Job::Close { torrent, .. } => Some(torrent),
         }
@@ -193,6 +196,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         Job::Stat { torrent, files, done } => done.call(gated(&torrent, || {
             files.iter().filter_map(|file| stat(&torrent, *file).transpose()).collect()
         })),
+        Job::Look { torrent, done } => done.call(gated(&torrent, || torrent.look())),
         Job::Remove { torrent, done } => {
             torrent.shut();
             cx.open.remove_torrent(torrent.id, false);

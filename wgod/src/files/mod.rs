@@ -41,13 +41,14 @@ mod tests;
 mod torrent;
 mod upload;
 mod verify;
+mod watch;
 
 pub use buf::{BlockBuf, BufPool};
 pub use bufs::{Buf, Bufs};
 pub use cache::DEFAULT_OPEN_FILES;
 pub use check::{Check, CheckOutcome, CheckPieces, Checked, OnChecked};
 pub use device::DeviceStatus;
-pub use disk::{BlockingDisk, Disk, Handle, Op};
+pub use disk::{BlockingDisk, Disk, Handle, Mtime, Op};
 pub use error::{DiskError, DiskErrorKind, DiskOp};
 pub use job::{Done, Job, ReadOutcome, Unfinished};
 pub use piece::StoreOutcome;

@@ -1,5 +1,5 @@
 //! One torrent's files: where they lie, which are open, what has been written since the last sync.
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use wgo_proto::{FileIndex, layout::Layout};
 use super::beneath::Base;
 use super::buf::BufPool;
 use super::cache::OpenFiles;
-use super::disk::{BlockingDisk, Handle, Op, OpenMode};
+use super::disk::{BlockingDisk, Handle, Mtime, Op, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::place::Place;
 use super::refs::{PathRefs, SecondWriter};
@@ -83,6 +83,8 @@ pub struct TorrentFiles {
     /// Held for reading by each job, for writing by close and remove. Lock order: this, then `state`.
     gate: RwLock<()>,
     state: Mutex<State>,
+    /// A look at the open files is under way.
+    pub(super) looking: AtomicBool,
 }
 
 /// What changed. Never held during an operation on the disk.
@@ -94,6 +96,8 @@ pub(super) struct State {
     pub(super) gained: BTreeSet<PathBuf>,
     /// Files whose space was reserved, so that it is done once.
     prepared: HashSet<FileIndex>,
+    /// Length and time of files whose pieces are right.
+    pub(super) known: HashMap<FileIndex, (u64, Mtime)>,
 }
 
 impl TorrentFiles {
@@ -117,6 +121,7 @@ impl TorrentFiles {
             closing: AtomicBool::new(false),
             gate: RwLock::new(()),
             state: Mutex::default(),
+            looking: AtomicBool::new(false),
         }))
     }
 
@@ -223,6 +228,7 @@ impl TorrentFiles {
         let entry = self.entry(file).ok_or_else(|| self.no_such(file))?;
         let disk = &self.cx.disk;
         let opened = self.with_room(|| self.base.open_file(disk, &entry.path, OpenMode::Read))?;
+        self.compare(file, &opened)?;
         Ok(self.cx.open.insert(disk, self.key(file), self.device, opened, false))
     }
 

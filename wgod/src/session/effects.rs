@@ -3,14 +3,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wgo_core::TorrentId;
-use wgo_core::session::{Effect, Fault, FaultKind, share_memory};
+use wgo_core::session::{Effect, Fault, FaultKind, Phase, share_memory};
 use wgo_core::swarm::Action;
 use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome as Answer, Retry};
 use wgo_proto::tracker as wire;
 
 use super::ops::Op;
 use super::{Driver, Event, fault};
-use crate::files::BlockBuf;
+use crate::files::{BlockBuf, DiskErrorKind};
 use crate::store::{CheckKind, OwedCheck};
 use crate::torrent::Torrent;
 use crate::tracker::TrackerError;
@@ -35,6 +35,7 @@ impl Driver {
                 Effect::Pause { id, requests, uploads } => self.pause(id, requests, uploads),
                 Effect::Probe(id) => self.push_op(id, Op::Probe),
                 Effect::Checkpoint(id) => self.push_op(id, Op::Checkpoint),
+                Effect::Look(id) => self.look(id),
                 Effect::Save(id) => self.save(id),
                 Effect::ChokeRound => self.choke_round(),
                 Effect::ChokeFill => self.choke_fill(),
@@ -61,6 +62,13 @@ impl Driver {
         }
         // Behind the check that is ending, which may still keep what it found.
         self.push_op(id, Op::ForgetCheck);
+    }
+
+    fn look(&mut self, id: TorrentId) {
+        let Some(live) = self.entries.get(&id).and_then(|entry| entry.live.clone()) else { return };
+        let engine = self.engine.clone();
+        let report = move |error| engine.tell(Event::DiskFailed(id, error));
+        self.engine.storage.look(&live.files, report);
     }
 
     fn pause(&mut self, id: TorrentId, requests: bool, uploads: bool) {
@@ -172,6 +180,11 @@ impl Driver {
 
     pub(super) fn on_event(&mut self, event: Event) {
         match event {
+            Event::DiskFailed(id, error)
+                if matches!(error.kind, DiskErrorKind::Changed | DiskErrorKind::Short) =>
+            {
+                self.changed(id, &error.to_string());
+            }
             Event::DiskFailed(id, error) => {
                 let Some(fault) = fault::of_disk(&error) else { return };
                 self.fault(id, fault);
@@ -199,6 +212,19 @@ impl Driver {
                 }
             },
         }
+    }
+
+    /// Somebody else changed files of the torrent. Many peers find that at once.
+    pub(super) fn changed(&mut self, id: TorrentId, why: &str) {
+        if !self.session.row(id).is_some_and(|row| row.phase == Phase::Active) {
+            return;
+        }
+        if let Some(entry) = self.entries.get(&id) {
+            tracing::warn!(torrent = entry.settings.name, why, "its files are hashed again");
+        }
+        self.waking.remove(&id);
+        self.session.on_changed(self.engine.clock.now(), id);
+        self.touch();
     }
 
     /// Makes a torrent live that someone waits for; who waits for one that may not be is told so.

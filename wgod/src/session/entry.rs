@@ -7,12 +7,13 @@ use wgo_api::torrent::Torrent as TorrentRow;
 use wgo_core::TorrentId;
 use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::{Info, Metainfo};
-use wgo_proto::{Bitfield, PieceIndex};
+use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::checking::CheckProgress;
 use super::ops::Op;
 use super::save::Saving;
-use crate::files::TorrentFiles;
+use crate::files::disk::Mtime;
+use crate::files::{Stamp, TorrentFiles};
 use crate::store::{CheckKind, Counters, FileStamp, Have, OwedCheck, Settings};
 use crate::torrent::Torrent;
 
@@ -105,6 +106,13 @@ impl Entry {
         }
     }
 
+    /// Has the files compared with what they are now known to be, whenever they are opened.
+    pub(super) fn watch_files(&self) {
+        let Some(files) = &self.files else { return };
+        let known = (0..).zip(&self.stamps);
+        files.watch(known.filter_map(|(file, stamp)| stamp.map(|stamp| from_file_stamp(file, stamp))));
+    }
+
     /// Whether a check must end before `have` counts.
     pub fn owes_check(&self) -> bool {
         self.check.is_some() || self.owed.is_some()
@@ -131,6 +139,21 @@ impl Entry {
         self.settings.hashes.canonical().to_string()
     }
 }
+
+/// What a file was at a checkpoint, as the store keeps it.
+pub(super) fn to_file_stamp(stamp: &Stamp) -> FileStamp {
+    let nanos = stamp.mtime.secs.saturating_mul(NANOS).saturating_add(i64::from(stamp.mtime.nanos));
+    FileStamp { len: stamp.len, mtime_nanos: nanos }
+}
+
+/// The same, as the file system says it.
+fn from_file_stamp(file: u32, stamp: FileStamp) -> Stamp {
+    let (secs, nanos) = (stamp.mtime_nanos.div_euclid(NANOS), stamp.mtime_nanos.rem_euclid(NANOS));
+    Stamp { file: FileIndex(file), len: stamp.len, mtime: Mtime { secs, nanos: nanos as u32 } }
+}
+
+/// In a second.
+const NANOS: i64 = 1_000_000_000;
 
 /// A set of pieces as the store keeps it.
 pub(super) fn to_stored(pieces: &Bitfield) -> Have {

@@ -10,7 +10,9 @@ pub(super) fn of_disk(error: &DiskError) -> Option<Fault> {
         DiskErrorKind::Permission | DiskErrorKind::ReadOnly | DiskErrorKind::Obstructed => {
             FaultKind::NotWritable
         }
-        DiskErrorKind::Missing | DiskErrorKind::Short | DiskErrorKind::Io => FaultKind::Unreachable,
+        DiskErrorKind::Missing | DiskErrorKind::Short | DiskErrorKind::Changed | DiskErrorKind::Io => {
+            FaultKind::Unreachable
+        }
         DiskErrorKind::Stopped => return None,
     };
     Some(Fault { kind, message: error.to_string() })

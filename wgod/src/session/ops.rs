@@ -79,6 +79,8 @@ pub(super) enum Outcome {
     NoCheckpoint,
     /// What stood in the way is gone.
     Healed { files: Arc<TorrentFiles> },
+    /// What stood in the way is gone, and the files are not what they were.
+    Changed,
     /// Something stands in the way.
     Faulted(Fault),
     /// A new torrent is durable, or could not be made so.
@@ -322,6 +324,7 @@ impl Driver {
                 entry.durable = have.clone();
                 entry.have = have;
                 entry.stamps = stamps;
+                entry.watch_files();
                 entry.suspects.clear();
                 entry.owed = None;
                 entry.writing = false;
@@ -335,6 +338,7 @@ impl Driver {
                     // The connection may be gone.
                     let _ = waiter.send(Some(torrent.clone()));
                 }
+                self.session.on_live(now);
                 // It may have failed before it was known here.
                 self.on_broken(id);
             }
@@ -346,6 +350,7 @@ impl Driver {
                 }
                 entry.durable = durable;
                 entry.stamps = stamps;
+                entry.watch_files();
                 entry.completed_at = completed_at;
                 self.session.on_checkpointed(now, id, true);
                 if let Some(fault) = low_space {
@@ -366,6 +371,7 @@ impl Driver {
                 entry.files = Some(files);
                 self.session.on_healed(now, id);
             }
+            Outcome::Changed => self.changed(id, "they were changed while they could not be read"),
             Outcome::Faulted(fault) => {
                 self.waking.remove(&id);
                 self.fault(id, fault);

@@ -2,6 +2,7 @@
 mod basics;
 mod chaos;
 mod disks;
+mod distance;
 mod limits;
 mod lives;
 mod trouble;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 
 mod books;
+mod shell;
 
 const KIB: u32 = 1024;
 

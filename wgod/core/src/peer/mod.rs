@@ -29,6 +29,9 @@ pub const MAX_ALLOWED_FAST: usize = 32;
 /// Suggested pieces that we keep, the newest ones (BEP 6).
 pub const MAX_SUGGESTED: usize = 16;
 
+/// Most bytes of a connection at rest, those of its bitfield left out.
+const _: () = assert!(size_of::<Peer>() <= 1024);
+
 /// Which side opened the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -185,6 +188,16 @@ impl Peer {
         message.encode(&mut self.outbox);
         if self.outbox.len() > MAX_OUTBOX {
             self.close(CloseReason::NotReading);
+        }
+    }
+
+    /// Gives back the memory of queues that are empty: a connection at rest is its own size, about half
+    /// a KiB, and a bit for each piece unless the peer has all or none.
+    pub fn trim(&mut self) {
+        self.pipeline.trim();
+        self.uploads.trim();
+        if self.outbox.is_empty() {
+            self.outbox = Vec::new();
         }
     }
 

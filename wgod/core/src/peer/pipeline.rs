@@ -171,6 +171,18 @@ impl Pipeline {
         self.requests.iter()
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.requests.capacity()
+    }
+
+    /// Gives spare memory back while nothing is outstanding.
+    pub fn trim(&mut self) {
+        if self.requests.is_empty() {
+            self.requests = VecDeque::new();
+        }
+    }
+
     /// Once a second: leaves slow start when the rate no longer rises, then sizes the window by the
     /// measured rate.
     pub fn on_second(&mut self, rate: ByteRate, limited: bool) {

@@ -66,6 +66,18 @@ impl Uploads {
         self.queue.drain(..)
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
+    /// Gives spare memory back while nothing waits.
+    pub fn trim(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
     /// Moves requests to `out` until they hold at least `budget` bytes; at least one if the budget is
     /// not zero.
     pub fn pull(&mut self, budget: u64, out: &mut Vec<Block>) {

@@ -49,6 +49,23 @@ impl Availability {
         self.each_word(bits, u16::saturating_sub);
     }
 
+    /// Calls `f` with each piece of word `at` of `set`, and its [`beside_seeds`](Self::beside_seeds).
+    pub(super) fn each_of(&self, set: &Bitfield, at: usize, mut f: impl FnMut(u32, u16)) {
+        let mut word = set.words().get(at).copied().unwrap_or(0);
+        let Some(counts) = self.counts.get(at * 64..) else { return };
+        if word == u64::MAX {
+            (at as u32 * 64..)
+                .zip(&counts[..64.min(counts.len())])
+                .for_each(|(piece, count)| f(piece, *count));
+            return;
+        }
+        while word != 0 {
+            let bit = word.leading_zeros();
+            word &= !(1 << (63 - bit));
+            f(at as u32 * 64 + bit, counts.get(bit as usize).copied().unwrap_or(0));
+        }
+    }
+
     fn change(&mut self, piece: u32, new: impl Fn(u16) -> u16) -> (u16, u16) {
         let Some(count) = self.counts.get_mut(piece as usize) else { return (0, 0) };
         let before = *count;

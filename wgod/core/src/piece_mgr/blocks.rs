@@ -2,7 +2,7 @@
 use smallvec::SmallVec;
 use wgo_proto::{Block, PieceIndex};
 
-use super::{PieceMgr, PieceState};
+use super::PieceMgr;
 use crate::{PeerKey, Time};
 
 /// What became of a block that arrived.
@@ -44,13 +44,12 @@ impl<B> PieceMgr<B> {
         if !self.layout.is_whole_block(block) {
             return Receive::Unwanted(buf);
         }
-        match self.state(block.piece) {
-            PieceState::Have => Receive::Duplicate(buf),
-            PieceState::Missing => Receive::Unwanted(buf),
-            PieceState::Partial | PieceState::Verifying => self
-                .open
-                .change(block.piece, |partial| partial.receive(now, peer, block.number(), buf))
-                .expect("partial and verifying pieces are open"),
+        match self.open.slot(block.piece) {
+            Some(slot) => {
+                self.open.change_at(slot, |partial| partial.receive(now, peer, block.number(), buf))
+            }
+            None if self.have.get(block.piece.0) => Receive::Duplicate(buf),
+            None => Receive::Unwanted(buf),
         }
     }
 

@@ -1,86 +1,96 @@
 //! The pieces that could be opened next: wanted, and nothing of them asked for or received yet. In
-//! three priority classes, each with its pieces in buckets of equal availability.
+//! three priority classes, each with its rarest pieces in order.
+use std::cell::Cell;
+
 use wgo_proto::{Bitfield, PieceIndex};
 
-use super::{PeerHave, Priority, availability::Availability};
+use super::{PeerHave, Priority, availability::Availability, front::Front};
 
 /// Priorities that are ever picked, the first to be picked first.
 pub(super) const CLASSES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
-/// Pieces of the buckets that are tried for a peer that lacks them before a word-wise search is the
+/// Pieces of the front that are tried for a peer that lacks them before a word-wise search is the
 /// cheaper way.
 const PROBES: usize = 64;
-/// Buckets are good enough while peers unseen are not more than one in so many: what is rare among
-/// hundreds of peers doesn't change with one of them, and building them takes 0.3 ms then (100,000 pieces, 900 levels).
+/// Levels are good enough while peers unseen are not more than one in so many: what is rare among
+/// hundreds of peers doesn't change with one of them.
 const SEEN_TO_UNSEEN: u32 = 16;
 /// Pieces that the word-wise search compares.
 const SAMPLES: usize = 64;
 
 /// What may be opened, and in which order.
 ///
-/// The sets are always right. The buckets, once built, follow every change of one piece. A peer that
-/// comes or goes with many pieces moves none of them: it only makes the buckets inexact, and the next
+/// The sets are always right. The fronts, once built, follow every change of one piece. A peer that
+/// comes or goes with many pieces moves none of them: it only makes their levels inexact, and the next
 /// look at them builds them anew if too many such peers did.
 pub(super) struct Candidates {
     classes: [Class; 3],
-    /// For each candidate, where it is in the buckets. Meaningless unless `built`.
-    places: Vec<Place>,
     built: bool,
-    /// Peers that came or went since the buckets were built and aren't in them.
+    /// Peers that came or went since the fronts were built and aren't in their levels.
     unseen_peers: u32,
+    /// Differs from build to build, and from client to client.
+    spin: u32,
+    /// What is known of whether anyone has a candidate.
+    source: Cell<Source>,
 }
 
 struct Class {
     set: Bitfield,
-    /// By level: the availability beside seeds, not counting unseen peers.
-    buckets: Vec<Vec<u32>>,
+    front: Front,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Place {
-    at: u32,
-    level: u16,
+#[derive(Clone, Copy)]
+enum Source {
+    /// The first place to look.
+    At(u32),
+    /// Nobody but seeds has any.
+    Nowhere,
 }
 
 impl Candidates {
-    pub(super) fn new(pieces: u32) -> Self {
-        let class = || Class { set: Bitfield::new(pieces), buckets: Vec::new() };
-        let classes = [class(), class(), class()];
-        Self { classes, places: Vec::new(), built: false, unseen_peers: 0 }
+    /// None, of a torrent of `pieces`.
+    pub(super) fn new(pieces: u32, seed: u64) -> Self {
+        let class = || Class { set: Bitfield::new(pieces), front: Front::default() };
+        let spin = (seed ^ seed >> 32) as u32;
+        let source = Cell::new(Source::At(0));
+        Self { classes: [class(), class(), class()], built: false, unseen_peers: 0, spin, source }
     }
 
     pub(super) fn insert(&mut self, piece: u32, priority: Priority, availability: u16) {
-        let Some(class) = class_of(priority) else { return };
-        if self.classes[class].set.set(piece) && self.built {
-            self.push(class, piece, availability);
+        let built = self.built;
+        let Some(class) = self.class_mut(priority) else { return };
+        if class.set.set(piece) {
+            if built {
+                class.front.insert(piece, availability);
+            }
+            self.gained_source(availability);
         }
     }
 
     pub(super) fn remove(&mut self, piece: u32, priority: Priority) {
-        let Some(class) = class_of(priority) else { return };
-        if self.classes[class].set.clear(piece) && self.built {
-            self.pull(class, piece);
+        let Some(class) = self.class_mut(priority) else { return };
+        if class.set.clear(piece) {
+            class.front.remove(piece);
         }
     }
 
     /// The availability of `piece` changed from the first to the second.
-    pub(super) fn shift(&mut self, piece: u32, priority: Priority, (from, to): (u16, u16)) {
-        let Some(class) = class_of(priority) else { return };
-        if self.built && from != to && self.classes[class].set.get(piece) {
-            let level = self.pull(class, piece);
-            // One up or down, as unseen peers may have parted the level from the availability.
-            self.push(
-                class,
-                piece,
-                if to > from { level.saturating_add(1) } else { level.saturating_sub(1) },
-            );
+    pub(super) fn shift(&mut self, piece: u32, priority: Priority, change: (u16, u16)) {
+        let built = self.built;
+        let Some(class) = self.class_mut(priority) else { return };
+        if change.0 != change.1 && class.set.get(piece) {
+            if built {
+                class.front.shift(piece, change);
+            }
+            self.gained_source(change.1);
         }
     }
 
     /// Makes all of `set` candidates of one priority, in place of what was there.
     pub(super) fn assign(&mut self, priority: Priority, set: Bitfield) {
-        if let Some(class) = class_of(priority) {
-            self.classes[class].set = set;
+        if let Some(class) = self.class_mut(priority) {
+            class.set = set;
             self.built = false;
+            self.source.set(Source::At(0));
         }
     }
 
@@ -91,46 +101,61 @@ impl Candidates {
     /// A peer with many pieces came or went.
     pub(super) fn skip_peer(&mut self) {
         self.unseen_peers = self.unseen_peers.saturating_add(1);
+        self.gained_source(1);
     }
 
-    /// Gives the memory of the buckets back; they are built anew when they are needed again.
+    /// Gives the memory of the fronts back; they are built anew when they are needed again.
     pub(super) fn trim(&mut self) {
         self.built = false;
-        self.places = Vec::new();
-        for class in &mut self.classes {
-            class.buckets = Vec::new();
-        }
+        self.classes.iter_mut().for_each(|class| class.front = Front::default());
     }
 
-    /// Builds the buckets anew if they aren't good enough: O(pieces).
-    pub(super) fn refresh(&mut self, availability: &Availability, pieces: u32) {
-        if self.built && self.unseen_peers <= availability.peers / SEEN_TO_UNSEEN {
-            return;
-        }
-        self.places.resize(pieces as usize, Place::default());
-        for Class { set, buckets } in &mut self.classes {
-            buckets.iter_mut().for_each(Vec::clear);
-            for piece in set.iter_ones() {
-                let level = availability.beside_seeds(piece);
-                let place = push(buckets, piece, level);
-                self.places[piece as usize] = place;
+    /// Builds the fronts anew if they aren't good enough: O(pieces).
+    pub(super) fn refresh(&mut self, availability: &Availability) {
+        let outdated = !self.built || self.unseen_peers > availability.peers / SEEN_TO_UNSEEN;
+        for Class { set, front } in &mut self.classes {
+            if outdated || front.is_outdated(set) {
+                // An odd number far from all regular ones (Knuth's multiplicative hash).
+                self.spin = self.spin.wrapping_add(0x9e37_79b1);
+                *front = Front::build(set, availability, self.spin);
             }
         }
-        self.built = true;
-        self.unseen_peers = 0;
+        if outdated {
+            self.built = true;
+            self.unseen_peers = 0;
+        }
     }
 
-    /// Whether no connected peer has any candidate. O(candidates) only where that is nearly so.
+    /// Whether no connected peer has any candidate. The search goes on where the last one ended, and
+    /// begins anew only when there may be another answer.
     pub(super) fn is_exhausted(&self, availability: &Availability) -> bool {
-        let obtainable = |piece| availability.is_obtainable(piece);
-        !self.classes.iter().any(|class| class.set.iter_ones().any(obtainable))
+        if availability.seeds > 0 {
+            return self.classes.iter().all(|class| class.set.is_empty());
+        }
+        let Source::At(from) = self.source.get() else { return true };
+        let obtainable = |piece: &u32| availability.is_obtainable(*piece);
+        let onwards = |class: &Class| class.set.ones_from(from).find(obtainable);
+        let found = self.classes.iter().find_map(onwards).or_else(|| {
+            let classes = self.classes.iter().filter(|_| from > 0);
+            classes.filter_map(|class| class.set.iter_ones().find(obtainable)).next()
+        });
+        self.source.set(found.map_or(Source::Nowhere, Source::At));
+        found.is_none()
+    }
+
+    /// Someone who is no seed may have a candidate now.
+    fn gained_source(&mut self, availability: u16) {
+        if availability > 0 && matches!(self.source.get(), Source::Nowhere) {
+            self.source.set(Source::At(0));
+        }
     }
 
     /// The rarest piece of a class that the peer has, or the commonest; any of those when several are,
-    /// as far as the buckets see. They must be built.
+    /// as far as the levels tell. The fronts must be built.
     ///
-    /// Exact unless the peer lacks all of the first [`PROBES`] in order; then it is the rarest of at
-    /// least [`SAMPLES`] that are found from a random place on, or of all if there are fewer.
+    /// The rarest is exact unless the peer lacks all of the first [`PROBES`] in order; then, and of the
+    /// commonest, it is that of at least [`SAMPLES`] found from a random place on, or of all if there
+    /// are fewer.
     pub(super) fn by_availability(
         &self,
         priority: Priority,
@@ -143,21 +168,13 @@ impl Candidates {
         if class.set.is_empty() {
             return None;
         }
-        let mut probes = 0;
-        for at in 0..class.buckets.len() {
-            let bucket = &class.buckets[if rarest { at } else { class.buckets.len() - 1 - at }];
-            let start = if bucket.is_empty() { 0 } else { rng.usize(..bucket.len()) };
-            for &piece in bucket[start..].iter().chain(&bucket[..start]) {
-                if has.get(PieceIndex(piece)) {
-                    return Some(piece);
-                }
-                probes += 1;
-                if probes == PROBES {
-                    return class.sample(has, rarest, availability, rng);
-                }
+        if rarest {
+            let front = class.front.iter_from(rng.u32(..class.set.len()));
+            if let Some(piece) = front.take(PROBES).find(|piece| has.get(PieceIndex(*piece))) {
+                return Some(piece);
             }
         }
-        None
+        class.sample(has, rarest, availability, rng)
     }
 
     /// Any piece of a class that the peer has.
@@ -173,36 +190,19 @@ impl Candidates {
         has.first_in(&self.classes[class_of(priority)?].set)
     }
 
-    /// Panics where sets and buckets don't agree with each other or with the availability.
+    /// Panics where sets and fronts don't agree with each other or with the availability.
     pub(super) fn check_invariants(&self, availability: &Availability) {
-        for class in self.classes.iter().filter(|_| self.built) {
-            let in_buckets: usize = class.buckets.iter().map(Vec::len).sum();
-            assert_eq!(in_buckets, class.set.count() as usize, "buckets hold each candidate once");
-            for (level, bucket) in class.buckets.iter().enumerate() {
-                for (at, &piece) in bucket.iter().enumerate() {
-                    assert!(class.set.get(piece), "piece {piece} is in a bucket and no candidate");
-                    let place = self.places[piece as usize];
-                    assert_eq!((place.level as usize, place.at as usize), (level, at), "place of {piece}");
-                    let gap = u32::from(availability.beside_seeds(piece).abs_diff(place.level));
-                    assert!(gap <= self.unseen_peers, "level of {piece}");
-                }
-            }
+        for Class { set, front } in self.classes.iter().filter(|_| self.built) {
+            front.check_invariants(set, availability, self.unseen_peers);
+        }
+        if matches!(self.source.get(), Source::Nowhere) {
+            let had = |piece| availability.beside_seeds(piece) > 0;
+            assert!(!self.classes.iter().any(|class| class.set.iter_ones().any(had)), "someone has one");
         }
     }
 
-    fn push(&mut self, class: usize, piece: u32, level: u16) {
-        self.places[piece as usize] = push(&mut self.classes[class].buckets, piece, level);
-    }
-
-    /// Takes a piece out of its bucket; returns the bucket's level.
-    fn pull(&mut self, class: usize, piece: u32) -> u16 {
-        let Place { at, level } = self.places[piece as usize];
-        let bucket = &mut self.classes[class].buckets[usize::from(level)];
-        bucket.swap_remove(at as usize);
-        if let Some(&moved) = bucket.get(at as usize) {
-            self.places[moved as usize].at = at;
-        }
-        level
+    fn class_mut(&mut self, priority: Priority) -> Option<&mut Class> {
+        class_of(priority).map(|class| &mut self.classes[class])
     }
 }
 
@@ -232,15 +232,6 @@ impl Class {
         let start = if words == 0 { 0 } else { rng.usize(..words) };
         (start..words).chain(0..start).map(|at| (at as u32 * 64, has.word_of(&self.set, at)))
     }
-}
-
-fn push(buckets: &mut Vec<Vec<u32>>, piece: u32, level: u16) -> Place {
-    if usize::from(level) >= buckets.len() {
-        buckets.resize_with(usize::from(level) + 1, Vec::new);
-    }
-    let bucket = &mut buckets[usize::from(level)];
-    bucket.push(piece);
-    Place { at: bucket.len() as u32 - 1, level }
 }
 
 fn class_of(priority: Priority) -> Option<usize> {

@@ -11,6 +11,7 @@
 mod availability;
 mod blocks;
 mod candidates;
+mod front;
 mod invariants;
 mod memory;
 mod open_pieces;
@@ -64,7 +65,7 @@ pub enum PieceState {
 
 /// The pieces of one torrent: what we have and want, who has what, and the blocks under way.
 ///
-/// About 15 bytes a piece, whatever the number of peers, while anything is missing; 3 afterwards.
+/// About 3 bytes a piece, whatever the number of peers.
 pub struct PieceMgr<B> {
     layout: Layout,
     have: Bitfield,
@@ -89,7 +90,7 @@ impl<B> PieceMgr<B> {
         let have = if have.len() == pieces { have } else { Bitfield::new(pieces) };
         let mut wanted = Bitfield::full(pieces);
         wanted.subtract(&have);
-        let mut candidates = Candidates::new(pieces);
+        let mut candidates = Candidates::new(pieces, seed);
         candidates.assign(Priority::Normal, wanted.clone());
         Self {
             layout,
@@ -258,14 +259,14 @@ impl<B> PieceMgr<B> {
         self.availability.seeds + u32::from(self.availability.beside_seeds(piece.0))
     }
 
-    /// Few pieces move between buckets one by one, many at once don't.
+    /// Few pieces move between levels one by one, many at once don't.
     fn count_all(
         &mut self,
         bits: &Bitfield,
         one: fn(&mut Availability, u32) -> (u16, u16),
         all: fn(&mut Availability, &Bitfield),
     ) {
-        /// One move between buckets costs what so many pieces cost in bulk (60 ns against 0.2 ns).
+        /// One move costs what so many pieces cost in bulk (60 ns against 0.2 ns).
         const MOVE_COST: u32 = 256;
         if bits.count() > bits.len() / MOVE_COST {
             all(&mut self.availability, bits);

@@ -175,14 +175,24 @@ impl<B> OpenPieces<B> {
         piece: PieceIndex,
         change: impl FnOnce(&mut Partial<B>) -> R,
     ) -> Option<R> {
-        let slot = *self.slot_of.get(&piece)?;
-        let open = self.slots[slot as usize].as_mut()?;
+        let slot = self.slot(piece)?;
+        Some(self.change_at(slot, change))
+    }
+
+    /// Where an open piece is, for [`change_at`](Self::change_at).
+    pub(super) fn slot(&self, piece: PieceIndex) -> Option<u32> {
+        self.slot_of.get(&piece).copied()
+    }
+
+    /// Changes the piece in a slot that [`slot`](Self::slot) has just named.
+    pub(super) fn change_at<R>(&mut self, slot: u32, change: impl FnOnce(&mut Partial<B>) -> R) -> R {
+        let open = self.slots[slot as usize].as_mut().expect("the index names slots in use");
         let before = open.partial.tally;
         let result = change(&mut open.partial);
         let after = open.partial.tally;
         self.count(before, after);
         self.list(slot);
-        Some(result)
+        result
     }
 
     /// A piece is wanted more or less than before.

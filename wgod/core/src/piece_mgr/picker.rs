@@ -197,7 +197,7 @@ impl<B> PieceMgr<B> {
         if (self.have.count() as usize) + self.open.len() < RANDOM_FIRST_PIECES {
             return self.candidates.any(priority, ask.has, &mut self.rng).map(PieceIndex);
         }
-        self.candidates.refresh(&self.availability, self.layout.piece_count());
+        self.candidates.refresh(&self.availability);
         let rarest = ask.pace != Pace::Slow;
         let rng = &mut self.rng;
         self.candidates.by_availability(priority, ask.has, rarest, &self.availability, rng).map(PieceIndex)

@@ -4,8 +4,8 @@ use std::time::Duration;
 use wgo_proto::InfoHashes;
 
 use super::{
-    CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, Check, Device, Effect, Fault, FaultKind, HOUSEKEEPING, Phase,
-    QueueLimits, Row, Session,
+    CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, Check, Device, Effect, Fault, FaultKind, HOUSEKEEPING,
+    LOOK_INTERVAL, Phase, QueueLimits, Row, Session,
 };
 use crate::time::Time;
 use crate::units::TorrentId;
@@ -98,24 +98,6 @@ impl Session {
         self.fill_queue(now);
     }
 
-    /// Everything is to be hashed from the beginning, whether the torrent runs or not.
-    pub fn verify(&mut self, now: Time, id: TorrentId) {
-        if !self.rows.contains_key(&id) {
-            return;
-        }
-        self.leave(id);
-        let Some(row) = self.rows.get_mut(&id) else { return };
-        row.needs = Check::Full;
-        row.check_asked = true;
-        row.fault = None;
-        let device = row.device;
-        self.effects.push_back(Effect::ForgetCheck(id));
-        self.effects.push_back(Effect::Save(id));
-        self.enqueue_check(id);
-        self.next_check(device);
-        self.fill_queue(now);
-    }
-
     /// New limits of the queue.
     pub fn set_queue(&mut self, now: Time, queue: QueueLimits) {
         self.queue = queue;
@@ -138,20 +120,6 @@ impl Session {
             self.proceed(now, id);
         }
         self.fill_queue(now);
-    }
-
-    /// A check ended: what it found is the torrent's state now.
-    pub fn on_checked(&mut self, now: Time, id: TorrentId, finished: bool) {
-        let Some(device) = self.end_check(id) else { return };
-        self.change(id, |row| {
-            row.phase = Phase::Stopped;
-            row.needs = Check::None;
-            row.check_asked = false;
-            row.finished = finished;
-        });
-        self.effects.push_back(Effect::Save(id));
-        self.proceed(now, id);
-        self.next_check(device);
     }
 
     /// Everything wanted is stored: the checkpoint that makes it durable comes first.
@@ -179,9 +147,8 @@ impl Session {
             self.effects.push_back(Effect::Completed(id));
             self.enforce_queue(now);
         }
-        let Some(row) = self.rows.get(&id).filter(|r| r.live) else { return };
-        if row.fault.is_none() && (!row.finished || row.completing) {
-            self.set_deadline(id, Some(now + CHECKPOINT_INTERVAL));
+        if self.rows.get(&id).is_some_and(|row| row.live && row.fault.is_none()) {
+            self.set_deadline(id, self.next_care(now, id));
         }
         self.enforce_queue(now);
     }
@@ -285,8 +252,8 @@ impl Session {
             // Perhaps the fault kept the Swarm from being made at all.
             self.effects.push_back(Effect::GoLive(id));
             self.effects.push_back(Effect::Pause { id, requests: false, uploads: false });
-            let checkpoints = !row.checkpointing && (!row.finished || row.completing);
-            self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+            let care = if row.checkpointing { None } else { self.next_care(now, id) };
+            self.set_deadline(id, care);
         } else if row.dormant {
             // When it wanted to announce next was forgotten for the probe.
             self.go_live(now, id);
@@ -337,9 +304,20 @@ impl Session {
             }
         } else if row.dormant {
             self.go_live(now, id);
+        } else if row.live && row.finished && !row.completing {
+            self.effects.push_back(Effect::Look(id));
+            self.set_deadline(id, self.next_care(now, id));
         } else if row.live {
             self.checkpoint(id);
         }
+    }
+
+    /// When a live torrent is looked after next: what it stores becomes durable, or what it seeds is
+    /// compared.
+    fn next_care(&self, now: Time, id: TorrentId) -> Option<Time> {
+        let row = self.rows.get(&id)?;
+        let stores = !row.finished || row.completing;
+        Some(now + if stores { CHECKPOINT_INTERVAL } else { LOOK_INTERVAL })
     }
 
     fn checkpoint(&mut self, id: TorrentId) {
@@ -353,7 +331,7 @@ impl Session {
     }
 
     /// Takes a still torrent one step towards what is wanted of it.
-    fn proceed(&mut self, now: Time, id: TorrentId) {
+    pub(super) fn proceed(&mut self, now: Time, id: TorrentId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         let wanted = row.started || row.check_asked;
         if !wanted || row.fault.is_some() || !matches!(row.phase, Phase::Stopped | Phase::Queued) {
@@ -368,50 +346,13 @@ impl Session {
         self.fill_queue(now);
     }
 
-    fn enqueue_check(&mut self, id: TorrentId) {
-        self.change(id, |row| row.phase = Phase::CheckQueued);
-        if let Some(row) = self.rows.get(&id) {
-            self.checks.entry(row.device).or_default().push_back(id);
-        }
-    }
-
-    /// Begins the check that waits longest for a device, if the device has none under way.
-    fn next_check(&mut self, device: Device) {
-        if self.checking.contains_key(&device) {
-            return;
-        }
-        let Some(waiting) = self.checks.get_mut(&device) else { return };
-        let next = waiting.pop_front();
-        if waiting.is_empty() {
-            self.checks.remove(&device);
-        }
-        let Some(id) = next else { return };
-        self.checking.insert(device, id);
-        self.change(id, |row| row.phase = Phase::Checking);
-        if let Some(row) = self.rows.get(&id) {
-            self.effects.push_back(Effect::Check(id, row.needs));
-        }
-    }
-
-    /// Whether the torrent is being hashed.
-    pub(super) fn is_checking(&self, id: TorrentId) -> bool {
-        self.rows.get(&id).is_some_and(|row| self.checking.get(&row.device) == Some(&id))
-    }
-
-    /// The torrent's check is no longer under way; returns the device that is free now.
-    fn end_check(&mut self, id: TorrentId) -> Option<Device> {
-        let device = self.rows.get(&id)?.device;
-        (self.checking.get(&device) == Some(&id)).then(|| self.checking.remove(&device))?;
-        Some(device)
-    }
-
     fn limit(&self, finished: bool) -> usize {
         let limit = if finished { self.queue.seeds } else { self.queue.downloads };
         limit.map_or(usize::MAX, |limit| limit as usize)
     }
 
     /// Gives free places of the queue to those who wait.
-    fn fill_queue(&mut self, now: Time) {
+    pub(super) fn fill_queue(&mut self, now: Time) {
         let mut free = [false, true].map(|f| self.limit(f).saturating_sub(self.active[usize::from(f)].len()));
         let mut admitted = Vec::new();
         for (_, id) in &self.queued {
@@ -436,8 +377,7 @@ impl Session {
         let Some(row) = self.rows.get(&id) else { return };
         // One that is woken with a fault waits for its probe.
         if row.fault.is_none() {
-            let checkpoints = !row.finished;
-            self.set_deadline(id, checkpoints.then(|| now + CHECKPOINT_INTERVAL));
+            self.set_deadline(id, self.next_care(now, id));
         }
         self.housekeep_at.get_or_insert(now + HOUSEKEEPING);
         self.choke_at.get_or_insert(now + super::CHOKE_INTERVAL);
@@ -445,7 +385,7 @@ impl Session {
     }
 
     /// Takes a torrent out of whatever it is doing, to `Stopped`.
-    fn leave(&mut self, id: TorrentId) {
+    pub(super) fn leave(&mut self, id: TorrentId) {
         let Some(row) = self.rows.get(&id) else { return };
         // One without a Swarm still answers to its info-hash.
         let was_active = row.phase == Phase::Active;

@@ -4,6 +4,7 @@
 //! stands in its way. Commands and events come in, [`Effect`]s come out; the shell carries those out
 //! and reports back. Rows of torrents without work cost nothing: deadlines sit in one ordered set.
 mod budget;
+mod checks;
 mod lifecycle;
 mod row;
 #[cfg(test)]
@@ -25,10 +26,15 @@ pub const CHOKE_INTERVAL: Duration = Duration::from_secs(10);
 pub const CHOKE_FLOOR: Duration = Duration::from_secs(1);
 /// Between two checkpoints of a torrent that is written to.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two looks at the files of a torrent that seeds: about as long a change goes unseen.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// Bytes stored after which a checkpoint does not wait for its time.
 pub const CHECKPOINT_BYTES: u64 = 1 << 30;
 /// The session looks after live torrents this often: memory leases, checkpoint sizes.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// A Swarm that was just made gets its lease at once, but for many that are made together it is not all
+/// done anew each time.
+const HOUSEKEEPING_FLOOR: Duration = Duration::from_millis(100);
 
 /// Limits of the queue; `None` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +90,8 @@ pub enum Effect {
     Probe(TorrentId),
     /// Make what is stored durable; report with `on_checkpointed`.
     Checkpoint(TorrentId),
+    /// See whether somebody else changed files that peers read; report with `on_changed`.
+    Look(TorrentId),
     /// Keep the row's wishes and fault.
     Save(TorrentId),
     /// Rank all peers anew.
@@ -117,6 +125,7 @@ pub struct Session {
     choke_at: Option<Time>,
     choked_at: Option<Time>,
     housekeep_at: Option<Time>,
+    housekept_at: Option<Time>,
     /// Drained by every caller after its call.
     effects: VecDeque<Effect>,
 }
@@ -159,6 +168,7 @@ impl Session {
             self.choke_round(now);
         }
         if self.housekeep_at.is_some_and(|at| at <= now) {
+            self.housekept_at = Some(now);
             self.housekeep_at = (!self.live.is_empty()).then(|| now + HOUSEKEEPING);
             self.effects.push_back(Effect::Housekeep);
         }
@@ -171,6 +181,13 @@ impl Session {
             }
             self.row_due(now, id);
         }
+    }
+
+    /// A Swarm that [`Effect::GoLive`] asked for was made: it has no memory to speak of before the next
+    /// [`Effect::Housekeep`], which is due soon.
+    pub fn on_live(&mut self, now: Time) {
+        let soon = self.housekept_at.map_or(now, |at| (at + HOUSEKEEPING_FLOOR).max(now));
+        self.housekeep_at = Some(self.housekeep_at.map_or(soon, |at| at.min(soon)));
     }
 
     /// Interests or slots changed: free slots are handed out at once, and a full ranking follows no

@@ -1,4 +1,5 @@
 //! Blocks that arrive, pieces that get whole, and what the disk says of them.
+use smallvec::SmallVec;
 use wgo_proto::wire::{ExtMessage, Message};
 use wgo_proto::{Block, PieceIndex};
 
@@ -90,15 +91,18 @@ impl<B> Swarm<B> {
             self.have_flush_at = Some(now + super::timers::HAVE_DELAY);
         }
         let done = self.pieces.is_finished();
-        for key in self.peers.keys() {
-            let Some(peer) = self.peers.peer_mut(key) else { continue };
-            if wanted && peer.has.get(piece) {
+        let mut useless: SmallVec<[PeerKey; 8]> = SmallVec::new();
+        if wanted {
+            for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.has.get(piece)) {
                 peer.interesting = peer.interesting.saturating_sub(1);
                 if peer.interesting == 0 {
-                    self.update_interest(now, key);
+                    useless.push(key);
                 }
             }
-            if done {
+        }
+        useless.into_iter().for_each(|key| self.update_interest(now, key));
+        if done {
+            for key in self.peers.keys() {
                 self.wake(key);
                 self.close_if_both_complete(key);
             }

@@ -59,6 +59,13 @@ impl PeerTable {
         })
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PeerKey, &mut Peer)> {
+        self.slots.iter_mut().enumerate().filter_map(|(slot, s)| {
+            let key = PeerKey { slot: slot as u32, generation: s.generation };
+            s.peer.as_deref_mut().map(|p| (key, p))
+        })
+    }
+
     pub(super) fn keys(&self) -> Vec<PeerKey> {
         self.iter().map(|(key, _)| key).collect()
     }

@@ -110,6 +110,7 @@ impl<B> Swarm<B> {
         let Some(peer) = self.peers.peer_mut(key) else { return false };
         let rate = peer.traffic.down_rate(now);
         peer.pipeline.on_second(rate, limited);
+        peer.trim();
         let silent = peer.silent_for(now);
         if silent >= SILENCE_LIMIT {
             peer.close(CloseReason::Silent(silent));

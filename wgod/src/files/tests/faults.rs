@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
-use wgo_proto::FileIndex;
+use wgo_proto::{BLOCK_LEN, Block, FileIndex, PieceIndex};
 
 use super::rig::*;
 use crate::files::disk::OnDone;
@@ -25,6 +25,9 @@ enum Fault {
     Gone,
     /// Writes move a few bytes at a time.
     ShortWrites,
+    Read(Errno),
+    /// Reads move a few bytes at a time.
+    ShortReads,
 }
 
 impl Disk for Faulty {
@@ -44,6 +47,13 @@ impl Disk for Faulty {
                 let window = bufs.window();
                 bufs.set_window(window.start..(window.start + 1000).min(window.end));
                 return RealDisk.submit(Op::Write { file, offset, bufs }, done);
+            }
+            (Op::Read { .. }, Some(Fault::Read(errno))) => errno,
+            (Op::Read { .. }, Some(Fault::ShortReads)) => {
+                let Op::Read { file, offset, mut bufs } = op else { return };
+                let window = bufs.window();
+                bufs.set_window(window.start..(window.start + 1000).min(window.end));
+                return RealDisk.submit(Op::Read { file, offset, bufs }, done);
             }
             _ => return RealDisk.submit(op, done),
         };
@@ -120,6 +130,54 @@ fn short_writes_are_continued() {
     bench.fault(Fault::ShortWrites);
     bench.rig.store_all(&bench.files, &bench.torrent);
     bench.rig.assert_on_disk(&bench.torrent);
+}
+
+/// All blocks of piece 1.
+fn blocks() -> Vec<Block> {
+    let block = |number| Block { piece: PieceIndex(1), offset: number * BLOCK_LEN, len: BLOCK_LEN };
+    (0..2).map(block).collect()
+}
+
+#[test]
+fn short_reads_are_continued() {
+    let bench = bench(16);
+    bench.rig.store_all(&bench.files, &bench.torrent);
+    bench.fault(Fault::ShortReads);
+    let outcome = bench.rig.read(&bench.files, &blocks());
+    assert_eq!(outcome.result, Ok(()));
+    assert_eq!(payload(&blocks(), &outcome.out), bench.torrent.piece(1));
+}
+
+#[test]
+fn a_read_that_fails_is_an_error_of_its_file_and_heals() {
+    let bench = bench(16);
+    bench.rig.store_all(&bench.files, &bench.torrent);
+    bench.fault(Fault::Read(Errno::IO));
+    let error = bench.rig.read(&bench.files, &blocks()).result.unwrap_err();
+    assert_eq!((error.op, error.kind), (DiskOp::Read, DiskErrorKind::Io));
+    assert!(error.path.ends_with("f/d/b"), "{error}");
+    bench.fault(None);
+    assert_eq!(bench.rig.read(&bench.files, &blocks()).result, Ok(()));
+}
+
+#[test]
+fn a_watched_file_that_somebody_changed_is_not_opened_to_be_served() {
+    let bench = bench(16);
+    bench.rig.store_all(&bench.files, &bench.torrent);
+    let stamps = bench.rig.sync(&bench.files, false).stamps;
+    bench.files.watch(stamps.clone());
+    std::fs::write(bench.rig.path().join("f/d/b"), vec![1; 65536]).unwrap();
+    let look = || bench.rig.ask(|done| Job::Look { torrent: bench.files.clone(), done });
+    assert_eq!(look(), Ok(()), "while it is ours to write to");
+    assert!(bench.rig.sync(&bench.files, true).is_durable());
+    assert_eq!(look(), Ok(()), "nothing is open");
+    let error = bench.rig.read(&bench.files, &blocks()).result.unwrap_err();
+    assert_eq!(error.kind, DiskErrorKind::Changed, "{error}");
+    let first = Block { piece: PieceIndex(0), offset: 0, len: BLOCK_LEN };
+    assert_eq!(bench.rig.read(&bench.files, &[first]).result, Ok(()), "the other file is as it was");
+    assert_eq!(look(), Ok(()));
+    std::fs::write(bench.rig.path().join("f/a"), b"short").unwrap();
+    assert_eq!(look().map_err(|error| error.kind), Err(DiskErrorKind::Changed));
 }
 
 #[test]

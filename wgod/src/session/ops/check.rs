@@ -10,7 +10,7 @@ use wgo_core::session::{Fault, FaultKind};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::super::checking::{CheckProgress, Plan};
-use super::super::entry::to_stored;
+use super::super::entry::{to_file_stamp, to_stored};
 use super::super::fault;
 use super::{Cx, Outcome, open_files, run_job};
 use crate::clock::unix_now;
@@ -97,11 +97,6 @@ pub(super) async fn stat_all(
         }
     }
     Ok(stamps)
-}
-
-pub(super) fn to_file_stamp(stamp: &Stamp) -> FileStamp {
-    let nanos = stamp.mtime.secs.saturating_mul(1_000_000_000).saturating_add(i64::from(stamp.mtime.nanos));
-    FileStamp { len: stamp.len, mtime_nanos: nanos }
 }
 
 /// Whether the file has bytes on disk.
@@ -301,6 +296,11 @@ fn missing_files(cx: &Cx, count: usize, first: &str) -> Fault {
         cx.folder.display()
     );
     Fault { kind: FaultKind::Unreachable, message }
+}
+
+/// Whether somebody else touched a file of which it is known what it was.
+pub(super) fn differ(known: &[Option<FileStamp>], found: &[Option<FileStamp>]) -> bool {
+    known.iter().zip(found).any(|(known, found)| known.is_some() && known != found)
 }
 
 /// Whether nobody else touched a file. One that we were writing to has a new time anyhow, and may only

@@ -2,9 +2,8 @@
 use wgo_core::session::{Fault, FaultKind};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
-use super::super::entry::to_stored;
+use super::super::entry::{to_file_stamp, to_stored};
 use super::super::fault;
-use super::check::to_file_stamp;
 use super::{Cx, Outcome, run_job};
 use crate::clock::unix_now;
 use crate::files::{DiskError, Job, Space, SyncOutcome};

@@ -12,7 +12,7 @@ use super::super::fault;
 use super::checkpoint::{add_counters, in_doubt, low_space, merge_stamps, progress, store_fault};
 use super::{Cx, Outcome, Rest, check, open_files, run_job};
 use crate::clock::unix_now;
-use crate::files::{DiskError, Job, SyncOutcome, TorrentFiles};
+use crate::files::{DiskError, DiskErrorKind, Job, SyncOutcome, TorrentFiles};
 use crate::store::{Change, Counters};
 use crate::torrent::{Parts, Torrent};
 
@@ -33,6 +33,9 @@ pub(super) async fn go_live(mut cx: Cx) -> Outcome {
     {
         return Outcome::Faulted(fault);
     }
+    if !cx.writes && look(&cx, &files).await.is_err() {
+        return Outcome::Changed;
+    }
     if !cx.writes && files.writes() {
         let _sealed: SyncOutcome =
             run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: true, done }).await;
@@ -42,6 +45,12 @@ pub(super) async fn go_live(mut cx: Cx) -> Outcome {
     cx.engine.registry.set_live(torrent.clone());
     torrent.arm();
     Outcome::Live { torrent, files, writing: cx.writes }
+}
+
+/// Files that stayed open while the torrent slept may have been changed.
+async fn look(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<(), DiskError> {
+    let looked = run_job(&cx.engine, |done| Job::Look { torrent: files.clone(), done }).await;
+    looked.or_else(|error: DiskError| if error.kind == DiskErrorKind::Changed { Err(error) } else { Ok(()) })
 }
 
 /// Before the first write: the folder, space, and the mark that says what a crash would put in doubt.
@@ -242,6 +251,9 @@ pub(super) async fn probe(cx: Cx) -> Outcome {
         Ok(stamps) => {
             if let Some(fault) = damaged(&cx, &have, &stamps) {
                 return Outcome::Faulted(fault);
+            }
+            if !cx.writes && check::differ(&cx.stamps, &stamps) {
+                return Outcome::Changed;
             }
         }
     }

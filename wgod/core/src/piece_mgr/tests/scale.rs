@@ -38,15 +38,15 @@ fn a_hundred_thousand_pieces_and_a_thousand_peers_stay_cheap() {
         mgr.remove_peer(&peers[n as usize + 500]);
         mgr.add_peer(&peers[n as usize + 500]);
     });
-    timed("buckets", 20, |_| {
+    timed("levels", 20, |_| {
         (0..1000).for_each(|_| mgr.candidates.skip_peer());
-        mgr.candidates.refresh(&mgr.availability, PIECES);
+        mgr.candidates.refresh(&mgr.availability);
     });
     mgr.check_invariants();
     timed("have", 100_000, |n| {
         mgr.peer_got(&mut peers[n as usize % 1000], index(n.wrapping_mul(7919) % PIECES));
     });
-    // Few of a thousand may come and go unseen by the buckets.
+    // Few of a thousand may come and go unseen by the levels.
     peers[990..].iter().for_each(|has| mgr.remove_peer(has));
     mgr.peer_got(&mut peers[0], index(0));
     mgr.check_invariants();

@@ -133,3 +133,43 @@ fn a_fault_of_another_torrent_leaves_the_check_alone() {
     rig.call(|s, now| s.remove(now, A));
     assert_eq!(rig.phase(B), Phase::Checking);
 }
+
+#[test]
+fn what_peers_read_is_looked_at_now_and_then_and_sleepers_are_left_alone() {
+    let mut rig = Rig::seeding();
+    assert_eq!(rig.seconds_until(&Effect::Look(A)), Some(30));
+    assert_eq!(rig.seconds_until(&Effect::Look(A)), Some(30), "again and again");
+    rig.call(|s, _| s.on_idle(A));
+    assert_eq!(rig.seconds_until(&Effect::Look(A)), None);
+    let mut rig = Rig::live();
+    assert_eq!(rig.seconds_until(&Effect::Look(A)), None, "it is ours to write to");
+    rig.call(|s, now| s.on_checkpointed(now, A, true));
+    rig.call(|s, now| s.on_finished(now, A));
+    rig.call(|s, now| s.on_checkpointed(now, A, true));
+    assert_eq!(rig.seconds_until(&Effect::Look(A)), Some(30));
+}
+
+#[test]
+fn changed_files_are_hashed_before_anything_more_is_served() {
+    let mut rig = Rig::seeding();
+    rig.call(|s, now| s.on_changed(now, A));
+    assert_eq!(rig.effects(), [Effect::Halt(A), Effect::Check(A, Check::Suspects)]);
+    rig.call(|s, now| s.on_changed(now, A));
+    assert_eq!(rig.effects(), [], "many peers find it at once");
+    rig.call(|s, now| s.on_checked(now, A, false));
+    assert_eq!(rig.effects(), [Effect::Save(A), Effect::GoLive(A)]);
+    assert_eq!(rig.state(A), State::Downloading);
+    rig.call(|s, now| s.on_changed(now, A));
+    let all = [Effect::Halt(A), Effect::ForgetCheck(A), Effect::Check(A, Check::Full)];
+    assert_eq!(rig.effects(), all, "with our own writes in it, no stamp tells what changed");
+}
+
+#[test]
+fn a_change_while_a_fault_stands_is_looked_into_at_once() {
+    let mut rig = Rig::seeding();
+    rig.fault(A, FaultKind::Unreachable);
+    rig.effects();
+    rig.call(|s, now| s.on_changed(now, A));
+    assert_eq!(rig.effects(), [Effect::Halt(A), Effect::Check(A, Check::Suspects)]);
+    assert_eq!(rig.state(A), State::Checking);
+}

@@ -123,6 +123,7 @@ impl World {
                 self.rig.call(|s, now| s.set_queue(now, limits));
             }
             8 => self.rig.wait(secs(7 * (kind as u64 + 1))),
+            14 => self.rig.call(|s, now| s.on_changed(now, id)),
             _ => self.end_op(id, (what == 9).then_some(KINDS[kind])),
         }
         self.carry_out();
@@ -178,7 +179,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
     fn any_sequence_keeps_the_invariants_and_everything_heals(
-        steps in prop::collection::vec((0u8..14, 1u64..4, 0usize..4), 1..120)
+        steps in prop::collection::vec((0u8..15, 1u64..4, 0usize..4), 1..120)
     ) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.step(step));

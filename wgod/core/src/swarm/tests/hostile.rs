@@ -72,3 +72,49 @@ fn listen_ports_said_again_and_again_do_not_fill_the_table() {
     let dialled = rig.count(|action| matches!(action, crate::swarm::Action::Dial(_)));
     assert!(dialled <= 8, "{dialled} ports of one address dialled");
 }
+
+#[test]
+fn a_peer_that_hardly_reads_holds_a_bounded_queue_and_nobody_else_up() {
+    let all: Vec<u32> = (0..200).collect();
+    let mut rig = Rig::new(200, &all);
+    let (slow, other) = (rig.fast(1), rig.fast(2));
+    for key in [slow, other] {
+        rig.says(key, &Message::HaveNone);
+        rig.says(key, &Message::Interested);
+        rig.swarm.unchoke(rig.now, key, false);
+    }
+    let asked = |n: u32| block(n / 4 % 200, n % 4);
+    (0..500).for_each(|n| rig.says(slow, &Message::Request(asked(n))));
+    rig.pulled(slow, 1);
+    for second in 0..120 {
+        // A byte of the block that was pulled has left; its task pulls nothing more.
+        rig.swarm.on_uploaded(rig.now, slow, 1);
+        rig.says(other, &Message::Request(asked(second)));
+        assert_eq!(rig.pulled(other, u64::MAX).1, [asked(second)], "the other is served at once");
+        rig.wait(secs(1));
+        let peer = rig.swarm.peers.peer(slow).expect("it is connected");
+        assert_eq!((peer.uploads.len(), peer.outbox.len() < 64), (499, true), "second {second}");
+    }
+    // It asks for ever more: what is beyond the queue that we announced is refused, and then it goes.
+    let fault = (500..10_000).find_map(|n| rig.try_say(slow, &Message::Request(asked(n))).err());
+    assert!(matches!(fault, Some(PeerFault::Nuisance(_))), "{fault:?}");
+    let peer = rig.swarm.peers.peer(slow).expect("its task has not ended it");
+    assert_eq!(peer.uploads.len(), crate::peer::uploads::MAX_QUEUED);
+    assert!(peer.outbox.len() < 17 * 600, "{} bytes of rejects", peer.outbox.len());
+}
+
+#[test]
+fn a_connection_at_rest_holds_nothing_spare() {
+    let mut rig = Rig::new(200, &(0..100).collect::<Vec<_>>());
+    let key = rig.seed(1);
+    rig.says(key, &Message::Interested);
+    rig.swarm.unchoke(rig.now, key, false);
+    (0..50).for_each(|n| rig.says(key, &Message::Request(block(n, 0))));
+    rig.serve_all(key);
+    rig.pulled(key, u64::MAX);
+    rig.wait(secs(2));
+    rig.heard(key);
+    rig.wait(secs(1));
+    let peer = rig.swarm.peers.peer(key).expect("it is connected");
+    assert_eq!((peer.outbox.capacity(), peer.uploads.capacity(), peer.pipeline.capacity()), (0, 0, 0));
+}
