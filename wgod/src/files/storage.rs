@@ -8,6 +8,7 @@ use super::cache::{DEFAULT_OPEN_FILES, OpenFiles};
 use super::device::{Device, DeviceStatus};
 use super::disk::{BlockingDisk, Disk};
 use super::job::{self, Job};
+use super::piece_cache::PieceCache;
 use super::refs::PathRefs;
 use super::torrent::Context;
 
@@ -16,17 +17,20 @@ use super::torrent::Context;
 pub struct StorageLimits {
     /// Threads for each device (`[storage] procs`), at least 1.
     pub threads: usize,
-    /// Open files at most; half of the process's descriptors if that is less.
+    /// Open files at most; a quarter of the process's descriptors if that is less.
     pub open_files: usize,
     /// Idle block buffers kept for reuse.
     pub idle_blocks: usize,
+    /// Blocks of the piece cache.
+    pub cached_blocks: usize,
 }
 
 impl Default for StorageLimits {
     fn default() -> StorageLimits {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         // 8 MiB of idle buffers: a burst of pieces doesn't meet cold memory.
-        StorageLimits { threads, open_files: DEFAULT_OPEN_FILES, idle_blocks: 512 }
+        // 12 MiB of pieces to be sent.
+        StorageLimits { threads, open_files: DEFAULT_OPEN_FILES, idle_blocks: 512, cached_blocks: 768 }
     }
 }
 
@@ -53,6 +57,7 @@ impl Storage {
             open: OpenFiles::new(limits.open_files),
             refs: PathRefs::default(),
             pool: BufPool::new(limits.idle_blocks),
+            pieces: PieceCache::new(limits.cached_blocks),
         };
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
     }
@@ -84,6 +89,17 @@ impl Storage {
     pub fn status(&self) -> Vec<DeviceStatus> {
         let devices = self.all();
         devices.iter().map(|device| device.status()).collect()
+    }
+
+    /// Gives back memory that wasn't needed lately. Called at a steady interval.
+    pub fn trim(&self) {
+        self.cx.pieces.trim();
+        self.cx.pool.trim();
+    }
+
+    /// Blocks in the piece cache.
+    pub fn cached_blocks(&self) -> usize {
+        self.cx.pieces.blocks()
     }
 
     /// Files open now.
