@@ -15,11 +15,12 @@ use crate::config::{
     self, Change, Config, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved, SeedingOrder, Slots,
 };
 use crate::engine::Engine;
+use crate::files::Preallocate;
 use crate::logging::Logging;
 use crate::session::{ChokeTunables, SessionHandle, Tunables};
 use crate::store::Change as StoreChange;
 
-/// Payload memory that is not for pieces on their way to the disk: send batches and reads.
+/// Payload memory that is not for pieces on their way to the disk: send batches and the piece cache.
 const RESERVED_MEMORY: u64 = 20 << 20;
 /// Bytes of a block buffer.
 const BLOCK: u64 = 16 * 1024;
@@ -169,6 +170,17 @@ impl Control {
     }
 }
 
+/// Bytes of `[storage] memory` that are for pieces on their way to the disk.
+fn write_memory(config: &Config) -> u64 {
+    let memory = config.storage.memory.0;
+    memory.saturating_sub(RESERVED_MEMORY).max(memory / 2)
+}
+
+/// Bytes of `[storage] memory` that are for pieces kept to be sent: 12 MiB of the usual 52.
+pub fn cache_memory(config: &Config) -> u64 {
+    (config.storage.memory.0 - write_memory(config)) / 5 * 3
+}
+
 /// The settings as the session's driver uses them.
 pub fn tunables(config: &Config) -> Tunables {
     let slots = |slots: Slots| match slots {
@@ -180,11 +192,16 @@ pub fn tunables(config: &Config) -> Tunables {
         SeedingOrder::FastestUpload => SeedingRule::FastestUpload,
         SeedingOrder::AntiLeech => SeedingRule::AntiLeech,
     };
-    let pieces = config.storage.memory.0.saturating_sub(RESERVED_MEMORY).max(config.storage.memory.0 / 2);
+    let preallocate = match config.storage.preallocate {
+        config::Preallocate::None => Preallocate::None,
+        config::Preallocate::Sparse => Preallocate::Sparse,
+        config::Preallocate::Full => Preallocate::Full,
+    };
+    let pieces = write_memory(config);
     Tunables {
         max_peers_per_torrent: config.network.max_peers_per_torrent,
         min_free_space: config.storage.min_free_space.0,
-        preallocate: config.storage.preallocate,
+        preallocate,
         choke: ChokeTunables {
             slots: slots(config.choke.slots),
             optimistic: slots(config.choke.optimistic),

@@ -287,7 +287,8 @@ fn storage(config: &Config) -> Arc<Storage> {
         0 => defaults.threads,
         procs => procs as usize,
     };
-    Arc::new(Storage::new(Arc::new(RealDisk), StorageLimits { threads, ..defaults }))
+    let cached_blocks = (crate::control::cache_memory(config) / u64::from(wgo_proto::BLOCK_LEN)) as usize;
+    Arc::new(Storage::new(Arc::new(RealDisk), StorageLimits { threads, cached_blocks, ..defaults }))
 }
 
 fn console(

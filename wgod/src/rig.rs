@@ -210,7 +210,7 @@ pub(crate) fn tunables() -> Tunables {
     Tunables {
         max_peers_per_torrent: 50,
         min_free_space: 0,
-        preallocate: false,
+        preallocate: crate::files::Preallocate::Sparse,
         choke: ChokeTunables { slots: None, optimistic: None, seeding: SeedingRule::RoundRobin },
         memory_blocks: 1000,
     }

@@ -16,9 +16,11 @@ macro_rules! choice {
 
             fn parse(raw: &Raw) -> Result<Self, Refused> {
                 let word = if *raw == Raw::Bool(false) { "off" } else { raw.text().unwrap_or_default() };
+                // Every setting understands "off"; where that isn't a word of its own, it is "none".
+                let word = if word == "off" && ![$($word),*].contains(&word) { "none" } else { word };
                 match word {
                     $($word => Ok($name::$variant),)*
-                    other => Err(unknown_word(other, &[$($word),*])),
+                    _ => Err(unknown_word(raw.text().unwrap_or_default(), &[$($word),*])),
                 }
             }
 
@@ -77,6 +79,18 @@ choice! {
     }
 }
 
+choice! {
+    /// How the space of a file is reserved when it is first written to.
+    Preallocate {
+        /// Not at all: the file grows with what is written.
+        None = "none",
+        /// It gets its length at once, and space as it is written.
+        Sparse = "sparse",
+        /// It gets its length and its space at once.
+        Full = "full",
+    }
+}
+
 /// How many peers are unchoked at once, over all torrents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slots {
@@ -122,5 +136,35 @@ fn unknown_word(found: &str, words: &[&str]) -> Refused {
     match nearest(found, words.iter().copied()) {
         Some(word) => Refused::because(format!("did you mean {}?", quoted(word))),
         None => Refused::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_reserved_by_one_of_three_words_and_off_is_none() {
+        let text = |word: &str| Raw::Text(word.into());
+        for (raw, want) in [
+            (text("none"), Preallocate::None),
+            (text("sparse"), Preallocate::Sparse),
+            (text("full"), Preallocate::Full),
+            (text("off"), Preallocate::None),
+            (Raw::Bool(false), Preallocate::None),
+            (Raw::Bare("full".into()), Preallocate::Full),
+        ] {
+            assert_eq!(Preallocate::parse(&raw), Ok(want), "{raw}");
+        }
+        assert_eq!(Preallocate::Full.to_toml(), "\"full\"");
+        let refused = Preallocate::parse(&text("ful")).unwrap_err();
+        assert_eq!(refused, Refused::because("did you mean \"full\"?"));
+        assert!(Preallocate::parse(&Raw::Bool(true)).is_err());
+    }
+
+    #[test]
+    fn off_is_a_word_of_its_own_where_there_is_one() {
+        assert_eq!(Encryption::parse(&Raw::Bool(false)), Ok(Encryption::Off));
+        assert!(SeedingOrder::parse(&Raw::Text("off".into())).is_err());
     }
 }

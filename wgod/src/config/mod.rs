@@ -23,7 +23,7 @@ mod suggest;
 mod units;
 mod values;
 
-pub use choices::{AfterGoal, AfterImport, Encryption, SeedingOrder, Slots};
+pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
 pub use key::{Effect, Key, KeyId};
 pub use layers::{Given, Layer, Layers, Origin, Resolved, resolve};
 pub use load::{LoadError, Loaded, read_file};

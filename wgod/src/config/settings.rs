@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use wgo_api::units::{Period, Rate, Size};
 
-use super::choices::{AfterGoal, AfterImport, Encryption, SeedingOrder, Slots};
+use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
 use super::setting::Setting;
@@ -49,9 +49,10 @@ settings! {
         /// that the daemon may write to.
         [Unbuilt] allowed_folders: Vec<PathBuf> = Vec::new();
 
-        /// Reserve the space of a file before the first write to it: keeps files in one stretch and
-        /// finds a full disk early.
-        [Now] preallocate: bool = true;
+        /// How the space of a file is reserved before the first write to it. "full": all of it, which
+        /// keeps files in one stretch and finds a full disk early; "sparse": its length alone; "none":
+        /// it grows with what is written.
+        [Now] preallocate: Preallocate = Preallocate::Full;
 
         /// All memory for payload: pieces on their way to the disk, pieces read ahead, batches being
         /// sent.

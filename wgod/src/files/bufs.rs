@@ -67,6 +67,15 @@ impl Bufs {
         self.parts
     }
 
+    /// The blocks among the buffers.
+    pub fn into_blocks(self) -> Vec<BlockBuf> {
+        let blocks = self.parts.into_iter().filter_map(|part| match part {
+            Buf::Block(block) => Some(block),
+            Buf::Bytes(_) => None,
+        });
+        blocks.collect()
+    }
+
     /// The first buffer's bytes, for a row of one; empty for a row of blocks.
     pub fn into_bytes(self) -> Vec<u8> {
         match self.parts.into_iter().next() {

@@ -64,10 +64,11 @@ enum Victim {
 }
 
 impl OpenFiles {
-    /// An empty cache of at most `limit` files, or half of the descriptors that the process may open.
+    /// An empty cache of at most `limit` files, or a quarter of the descriptors that the process may
+    /// open: a file may take two, one of them for direct writes.
     pub(super) fn new(limit: usize) -> OpenFiles {
         let rlimit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let most = rlimit.map_or(usize::MAX, |n| usize::try_from(n / 2).unwrap_or(usize::MAX));
+        let most = rlimit.map_or(usize::MAX, |n| usize::try_from(n / 4).unwrap_or(usize::MAX));
         OpenFiles { limit: limit.min(most).max(1), inner: Mutex::default() }
     }
 

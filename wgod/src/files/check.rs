@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wgo_proto::layout::Span;
 use wgo_proto::{FileIndex, PieceIndex};
 
-use super::bufs::Bufs;
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::job::Done;
+use super::scratch::Scratch;
 use super::sync::stat;
 use super::torrent::TorrentFiles;
 use super::verify::{Digests, Verifier, wanted};
@@ -165,7 +165,7 @@ impl Check {
     pub(super) fn run(&self, batch: Range<usize>) {
         let count = batch.len();
         if let Some(_gate) = self.torrent.enter() {
-            let mut scratch = Vec::new();
+            let mut scratch = Scratch::new();
             let pieces = batch.map(|position| self.pieces.at(position));
             let checked: Vec<Checked> = pieces
                 .take_while(|_| !self.is_over())
@@ -199,8 +199,8 @@ impl Check {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    fn is_good(&self, piece: PieceIndex, scratch: &mut Vec<u8>) -> bool {
-        match self.verify(piece, scratch) {
+    fn is_good(&self, piece: PieceIndex, scratch: &mut Scratch) -> bool {
+        let good = match self.verify(piece, scratch) {
             Ok(good) => good,
             // It went away since the check began: that piece isn't there, and nothing is wrong.
             Err(e) if e.is_lost_data() => false,
@@ -208,10 +208,14 @@ impl Check {
                 self.note(e);
                 false
             }
+        };
+        if !good {
+            self.torrent.forget_cached(piece);
         }
+        good
     }
 
-    fn verify(&self, piece: PieceIndex, scratch: &mut Vec<u8>) -> Result<bool, DiskError> {
+    fn verify(&self, piece: PieceIndex, scratch: &mut Scratch) -> Result<bool, DiskError> {
         let layout = self.torrent.layout();
         let whole = || layout.spans(piece, 0, layout.piece_len(piece));
         let want = wanted(&self.torrent.info, piece);
@@ -269,22 +273,19 @@ impl Check {
         if usual { *self.zeros.get_or_init(compute) } else { compute() }
     }
 
-    fn hash_span(&self, span: Span, verifier: &mut Verifier, scratch: &mut Vec<u8>) -> Result<(), DiskError> {
+    fn hash_span(&self, span: Span, verifier: &mut Verifier, scratch: &mut Scratch) -> Result<(), DiskError> {
         let handle = self.torrent.handle_to_read(span.file)?;
         let mut done = 0;
         while done < span.len as usize {
             let n = (span.len as usize - done).min(READ_LEN);
-            scratch.resize(n, 0);
-            let bufs = Bufs::bytes(std::mem::take(scratch));
-            let at = span.offset + done as u64;
-            let (bufs, result) = self.torrent.cx.disk.read_full_at(&handle, at, bufs);
-            *scratch = bufs.into_bytes();
+            let read = scratch.read_clean(&self.torrent.cx.disk, &handle, span.offset + done as u64, n);
             let failed = |e| DiskError::new(DiskOp::Read, self.torrent.path(span.file), &e);
-            if result.map_err(failed)? < n {
+            let bytes = read.map_err(failed)?;
+            if bytes.len() < n {
                 let path = self.torrent.path(span.file);
                 return Err(DiskError::of_kind(DiskOp::Read, path, DiskErrorKind::Short));
             }
-            verifier.update(scratch);
+            verifier.update(bytes);
             done += n;
         }
         Ok(())

@@ -128,6 +128,26 @@ pub enum Op {
         /// Where to; come back in [`Completion::bufs`].
         bufs: Bufs,
     },
+    /// As [`Op::Read`], possibly short, and leaves memory caching what it cached before: for reading a
+    /// lot once. Fast for offsets, lengths and memory that are multiples of 4 KiB.
+    ReadClean {
+        /// Where from.
+        file: Handle,
+        /// First byte in the file.
+        offset: u64,
+        /// Where to; come back in [`Completion::bufs`].
+        bufs: Bufs,
+    },
+    /// Begins to bring bytes into memory, for [`Disk::read_nowait`] to find; waits for none of them.
+    /// `EOPNOTSUPP` where that doesn't find what is in memory.
+    ReadAhead {
+        /// The file.
+        file: Handle,
+        /// First byte in the file.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
     /// Writes the window of `bufs` at `offset` → [`Output::Moved`], possibly short.
     Write {
         /// Where to.
@@ -327,6 +347,13 @@ impl BlockingDisk {
     /// Reads until the window of `bufs` is full or the file ends; returns the bytes read.
     pub fn read_full_at(&self, file: &Handle, offset: u64, bufs: Bufs) -> (Bufs, io::Result<usize>) {
         self.whole(offset, bufs, |offset, bufs| self.read_at(file, offset, bufs))
+    }
+
+    /// [`read_full_at`](Self::read_full_at) by [`Op::ReadClean`].
+    pub fn read_clean_at(&self, file: &Handle, offset: u64, bufs: Bufs) -> (Bufs, io::Result<usize>) {
+        self.whole(offset, bufs, |offset, bufs| {
+            moved(self.call(Op::ReadClean { file: file.clone(), offset, bufs }))
+        })
     }
 
     /// Writes the whole window of `bufs`.

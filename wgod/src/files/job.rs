@@ -173,7 +173,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         }
         Job::Spill { torrent, piece, blocks, done } => done.call(gated(&torrent, || {
             let blocks = blocks.into_iter().map(|(number, block)| (number as usize, Some(block)));
-            write_blocks(&torrent, piece, blocks)
+            write_blocks(&torrent, piece, blocks, |_, _| {})
         })),
         Job::Read { torrent, blocks, mut out, done } => {
             out.resize(wire_len(&blocks), 0);
@@ -200,12 +200,14 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         Job::Remove { torrent, done } => {
             torrent.shut();
             cx.open.remove_torrent(torrent.id, false);
+            cx.pieces.forget_torrent(torrent.id);
             let outcome = remove(&torrent);
             cx.refs.release(torrent.id);
             done.call(outcome);
         }
         Job::Close { torrent, done } => {
             torrent.shut();
+            cx.pieces.forget_torrent(torrent.id);
             let outcome = sync(&torrent);
             cx.open.remove_torrent(torrent.id, false);
             cx.refs.release(torrent.id);

@@ -9,8 +9,8 @@
 //! 3. The session's checkpoint makes a [`Job::Sync`]: what was stored becomes durable, then the store
 //!    commits have-bits. The last one seals the torrent: its files are only read from then on.
 //!
-//! For upload, a peer task reads what is in memory itself ([`TorrentFiles::read_run_nowait`]) and
-//! leaves the rest to [`Job::Read`]. [`Job::Close`] and [`Job::Remove`] end a torrent.
+//! For upload, a peer task reads what is in memory itself ([`TorrentFiles::read_run_nowait`]: the piece
+//! cache, then what the system caches) and leaves the rest to [`Job::Read`]. [`Job::Close`] and [`Job::Remove`] end a torrent.
 //!
 //! [`Storage`] routes jobs to one bounded queue and a few threads for each device (`device`), which do
 //! them (`job`) with files from one bounded cache (`cache`), opened safely beneath the torrent's folder
@@ -28,11 +28,13 @@ mod gather;
 pub mod hash;
 mod job;
 mod piece;
+mod piece_cache;
 mod place;
 mod prepare;
 mod real_disk;
 mod refs;
 mod remove;
+mod scratch;
 mod slab;
 mod storage;
 mod sync;

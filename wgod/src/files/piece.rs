@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use wgo_proto::layout::Span;
-use wgo_proto::{BLOCK_LEN, Block, PieceIndex};
+use wgo_proto::{BLOCK_LEN, PieceIndex};
 
 use super::buf::BlockBuf;
 use super::bufs::{Buf, Bufs};
@@ -16,9 +16,8 @@ use super::job::{Done, contain};
 use super::torrent::TorrentFiles;
 use super::verify::{Verifier, update_all, wanted};
 
-/// Longest buffered write. One of 1 MiB costs ten times as much a byte: it makes very large folios
-/// (measured, see DESIGN).
-const MAX_WRITE: usize = 256 * 1024;
+/// Longest write: as long as pays when it is direct. What isn't, the disk cuts shorter.
+const MAX_WRITE: usize = 4 * 1024 * 1024;
 
 /// What came of a complete piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +104,9 @@ impl Storing {
             if !good {
                 return Ok(StoreOutcome::BadHash);
             }
-            write_blocks(&torrent, piece, blocks.into_iter().enumerate())?;
+            write_blocks(&torrent, piece, blocks.into_iter().enumerate(), |first, bufs| {
+                keep_to_send(&torrent, piece, first, bufs);
+            })?;
             Ok(StoreOutcome::Stored)
         });
         done.call(outcome.unwrap_or_else(StoreOutcome::Failed));
@@ -123,26 +124,32 @@ impl Storing {
         if !matches!(self.blocks.get(number as usize), Some(None)) {
             return Ok(None);
         }
-        let block = self.torrent.layout().block(self.piece, number);
-        let mut buf = self.torrent.cx.pool.take();
-        buf.set_filled(block.len as usize);
-        read_block(&self.torrent, block, &mut buf)?;
-        Ok(Some(buf))
+        Ok(read_blocks(&self.torrent, self.piece, number, 1)?.pop())
     }
 }
 
-/// Writes blocks of one piece, given by number. Each run of neighbours is written as one.
+/// Keeps a run of blocks that was just written for the peers that will ask for it, if any do.
+fn keep_to_send(torrent: &TorrentFiles, piece: PieceIndex, first: usize, bufs: Bufs) {
+    if torrent.upload.is_wanted() {
+        let blocks = bufs.into_blocks();
+        torrent.cx.pieces.insert(torrent.id, piece, first as u32, blocks);
+    }
+}
+
+/// Writes blocks of one piece, given by number. Each run of neighbours is written as one; `written` gets
+/// the number of its first block, and the blocks back.
 pub(super) fn write_blocks(
     torrent: &TorrentFiles,
     piece: PieceIndex,
     blocks: impl Iterator<Item = (usize, Option<BlockBuf>)>,
+    written: impl Fn(usize, Bufs),
 ) -> Result<(), DiskError> {
     let mut run: Vec<Buf> = Vec::new();
     let mut start = 0;
     let mut next = 0;
     for (number, block) in blocks {
         if (number != next || block.is_none()) && !run.is_empty() {
-            write_run(torrent, piece, start, std::mem::take(&mut run))?;
+            written(start, write_run(torrent, piece, start, std::mem::take(&mut run))?);
         }
         next = number + 1;
         if let Some(block) = block {
@@ -152,7 +159,10 @@ pub(super) fn write_blocks(
             run.push(Buf::Block(block));
         }
     }
-    if run.is_empty() { Ok(()) } else { write_run(torrent, piece, start, run) }
+    if !run.is_empty() {
+        written(start, write_run(torrent, piece, start, run)?);
+    }
+    Ok(())
 }
 
 /// Writes neighbouring blocks, the first of which has number `start`.
@@ -161,7 +171,7 @@ fn write_run(
     piece: PieceIndex,
     start: usize,
     run: Vec<Buf>,
-) -> Result<(), DiskError> {
+) -> Result<Bufs, DiskError> {
     let mut bufs = Bufs::new(run);
     let len = bufs.window().len();
     let mut at = 0;
@@ -173,7 +183,7 @@ fn write_run(
         }
         at = end;
     }
-    Ok(())
+    Ok(bufs)
 }
 
 /// Writes one file's share: `span.len` bytes from byte `at` of the buffers.
@@ -192,31 +202,45 @@ fn write_span(torrent: &TorrentFiles, span: Span, mut bufs: Bufs, at: usize) -> 
     Ok(bufs)
 }
 
-/// Reads a block, or any run of bytes inside one piece, into `out` of the same length.
-pub(super) fn read_block(torrent: &TorrentFiles, block: Block, out: &mut [u8]) -> Result<(), DiskError> {
+/// Reads `count` neighbouring blocks of a piece, the first of which has number `first`.
+pub(super) fn read_blocks(
+    torrent: &TorrentFiles,
+    piece: PieceIndex,
+    first: u32,
+    count: u32,
+) -> Result<Vec<BlockBuf>, DiskError> {
+    let layout = torrent.layout();
+    let mut len = 0;
+    let take = |number| {
+        let block = layout.block(piece, number);
+        len += block.len;
+        let mut buf = torrent.cx.pool.take();
+        buf.set_filled(block.len as usize);
+        Buf::Block(buf)
+    };
+    let mut bufs = Bufs::new((first..first + count).map(take).collect());
     let mut at = 0;
-    for span in torrent.layout().spans(block.piece, block.offset, block.len) {
-        let Some(share) = out.get_mut(at..at + span.len as usize) else { break };
-        at += share.len();
-        if torrent.is_pad(span.file) {
-            share.fill(0);
-        } else {
-            let bytes = read_span(torrent, span, vec![0; share.len()])?;
-            share.copy_from_slice(&bytes);
-        }
+    for span in layout.spans(piece, first * BLOCK_LEN, len) {
+        let end = at + span.len as usize;
+        bufs.set_window(at..end);
+        bufs = read_window(torrent, span, bufs)?;
+        at = end;
     }
-    // What the layout doesn't know can't be read: the caller has checked the block.
-    if at == out.len() { Ok(()) } else { Err(DiskError::of_kind(DiskOp::Read, "", DiskErrorKind::Io)) }
+    Ok(bufs.into_blocks())
 }
 
-/// Reads one file's share into `scratch`, which has the span's length, and returns it full.
-pub(super) fn read_span(torrent: &TorrentFiles, span: Span, scratch: Vec<u8>) -> Result<Vec<u8>, DiskError> {
+/// Reads one file's share into the window of the buffers.
+fn read_window(torrent: &TorrentFiles, span: Span, mut bufs: Bufs) -> Result<Bufs, DiskError> {
+    if torrent.is_pad(span.file) {
+        bufs.slices_mut().iter_mut().for_each(|slice| slice.fill(0));
+        return Ok(bufs);
+    }
     let handle = torrent.handle_to_read(span.file)?;
-    let want = scratch.len();
-    let (bufs, result) = torrent.cx.disk.read_full_at(&handle, span.offset, Bufs::bytes(scratch));
+    let want = bufs.window().len();
+    let (bufs, result) = torrent.cx.disk.read_full_at(&handle, span.offset, bufs);
     let failed = |e| DiskError::new(DiskOp::Read, torrent.path(span.file), &e);
     if result.map_err(failed)? < want {
         return Err(DiskError::of_kind(DiskOp::Read, torrent.path(span.file), DiskErrorKind::Short));
     }
-    Ok(bufs.into_bytes())
+    Ok(bufs)
 }

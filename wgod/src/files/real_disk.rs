@@ -1,17 +1,28 @@
 //! The real [`Disk`]: Linux system calls, completed on the calling thread.
-use std::io::{self, IoSliceMut};
+//!
+//! Each operation that a storage thread waits for is one system call on that thread; why not io_uring
+//! is in ARCHITECTURE.md.
+use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{self, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
+use rustix::fs::{self, Advice, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, preadv, preadv2, pwritev};
 
+use self::direct::{Direct, MIN_WRITE, Step};
 use super::disk::{
     At, Completion, Disk, FileKind, FsStat, Handle, Mtime, OnDone, Op, OpenHow, OpenMode, Output, Stat,
     os_error,
 };
 
+mod direct;
+mod read_clean;
+
+/// Longest buffered write. One of 1 MiB costs ten times as much a byte: it makes very large folios
+/// (measured, see DESIGN).
+const MAX_BUFFERED: usize = 256 * 1024;
 /// Buffers of one system call at most (`IOV_MAX` of Linux).
 const MAX_SLICES: usize = 1024;
 /// Magic numbers of file systems whose files live in memory (`statfs(2)`).
@@ -29,6 +40,7 @@ struct RealFile {
     in_memory: bool,
     /// Cleared when the file system turns out not to take `RWF_NOWAIT`.
     nowait: AtomicBool,
+    direct: Direct,
 }
 
 impl Disk for RealDisk {
@@ -68,10 +80,11 @@ fn perform(op: Op) -> Completion {
             Completion { result: result.map(Output::Moved), bufs: Some(bufs) }
         }
         Op::Write { file, offset, bufs } => {
-            let result = file.inner().and_then(|file: &RealFile| {
-                let slices = bufs.slices();
-                Ok(pwritev(&file.fd, slices.get(..MAX_SLICES).unwrap_or(&slices), offset)?)
-            });
+            let result = file.inner().and_then(|file| write(file, offset, &bufs.slices()));
+            Completion { result: result.map(Output::Moved), bufs: Some(bufs) }
+        }
+        Op::ReadClean { file, offset, mut bufs } => {
+            let result = file.inner().and_then(|file| read_clean::read(file, offset, &mut bufs.slices_mut()));
             Completion { result: result.map(Output::Moved), bufs: Some(bufs) }
         }
         op => simple(op).into(),
@@ -84,11 +97,58 @@ fn read(file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<u
     Ok(preadv(&file.fd, bufs.get_mut(..count).unwrap_or_default(), offset)?)
 }
 
+/// Writes the first bytes of `slices`: directly if they fit and are worth it.
+fn write(file: &RealFile, offset: u64, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let total: usize = slices.iter().map(|slice| slice.len()).sum();
+    let opened = if total >= MIN_WRITE { file.direct.get(file.fd.as_fd()) } else { None };
+    let mut len = total;
+    match opened.map(|opened| (opened, opened.plan(offset, slices))) {
+        Some((opened, Step::Direct(n))) => {
+            let _order = file.direct.lock_direct();
+            match pwritev(opened.fd(), &first(slices, n), offset) {
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => file.direct.refuse(),
+                result => return Ok(result?),
+            }
+        }
+        Some((_, Step::Buffered(n))) => len = n,
+        None => {}
+    }
+    let _order = file.direct.lock_buffered();
+    Ok(pwritev(&file.fd, &first(slices, len.min(MAX_BUFFERED)), offset)?)
+}
+
+/// The first `len` bytes of slices, as many as one system call takes.
+fn first<'a>(slices: &'a [IoSlice<'_>], len: usize) -> Vec<IoSlice<'a>> {
+    let mut left = len;
+    let mut out = Vec::new();
+    for slice in slices.iter().filter(|slice| !slice.is_empty()).take(MAX_SLICES) {
+        let part = slice.get(..left.min(slice.len())).unwrap_or_default();
+        left -= part.len();
+        if part.is_empty() {
+            break;
+        }
+        out.push(IoSlice::new(part));
+    }
+    out
+}
+
+/// Has the kernel read what will be asked for next.
+fn read_ahead(file: &RealFile, offset: u64, len: u64) -> io::Result<()> {
+    if file.in_memory {
+        return Ok(());
+    }
+    if !file.nowait.load(Ordering::Relaxed) {
+        return Err(os_error(Errno::OPNOTSUPP));
+    }
+    Ok(fs::fadvise(&file.fd, offset, NonZeroU64::new(len), Advice::WillNeed)?)
+}
+
 fn simple(op: Op) -> io::Result<Output> {
     match op {
         Op::Open { at, how } => return open(&at, how).map(Output::Opened),
         Op::Allocate { file, len } => fs::fallocate(fd(&file)?, FallocateFlags::empty(), 0, len)?,
         Op::SetLen { file, len } => fs::ftruncate(fd(&file)?, len)?,
+        Op::ReadAhead { file, offset, len } => read_ahead(file.inner()?, offset, len)?,
         Op::SyncData(file) => fs::fdatasync(fd(&file)?)?,
         Op::SyncAll(file) => fs::fsync(fd(&file)?)?,
         Op::SyncFs(file) => fs::syncfs(fd(&file)?)?,
@@ -106,7 +166,7 @@ fn simple(op: Op) -> io::Result<Output> {
         Op::RemoveDir(at) => fs::unlinkat(base(&at)?, &at.path, AtFlags::REMOVEDIR)?,
         Op::Canonical(path) => return std::fs::canonicalize(path).map(Output::Path),
         // `perform` has taken these.
-        Op::Read { .. } | Op::Write { .. } => return Err(os_error(Errno::INVAL)),
+        Op::Read { .. } | Op::ReadClean { .. } | Op::Write { .. } => return Err(os_error(Errno::INVAL)),
     }
     Ok(Output::Nothing)
 }
@@ -138,13 +198,16 @@ fn open(at: &At, how: OpenHow) -> io::Result<Handle> {
     };
     let fd = fs::openat(base(at)?, &at.path, flags, Mode::from_raw_mode(mode))?;
     if how.mode == OpenMode::Dir {
-        return Ok(Handle::new(RealFile { fd, in_memory: false, nowait: AtomicBool::new(false) }));
+        let direct = Direct::new(OFlags::RDONLY, false);
+        return Ok(Handle::new(RealFile { fd, in_memory: false, nowait: AtomicBool::new(false), direct }));
     }
     if stat_of(&fs::fstat(&fd)?).kind != FileKind::File {
         return Err(os_error(Errno::INVAL));
     }
     let in_memory = fs_stat(fd.as_fd()).is_ok_and(|stat| stat.in_memory);
-    Ok(Handle::new(RealFile { fd, in_memory, nowait: AtomicBool::new(true) }))
+    let access = if how.mode == OpenMode::Read { OFlags::RDONLY } else { OFlags::RDWR };
+    let direct = Direct::new(access, !in_memory);
+    Ok(Handle::new(RealFile { fd, in_memory, nowait: AtomicBool::new(true), direct }))
 }
 
 fn stat_of(stat: &fs::Stat) -> Stat {

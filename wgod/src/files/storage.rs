@@ -9,6 +9,7 @@ use super::cache::{DEFAULT_OPEN_FILES, OpenFiles};
 use super::device::{Device, DeviceStatus};
 use super::disk::{BlockingDisk, Disk};
 use super::job::{self, Job};
+use super::piece_cache::PieceCache;
 use super::refs::PathRefs;
 use super::torrent::Context;
 
@@ -17,14 +18,17 @@ use super::torrent::Context;
 pub struct StorageLimits {
     /// Threads for each device (`[storage] procs`), at least 1.
     pub threads: usize,
-    /// Open files at most; half of the process's descriptors if that is less.
+    /// Open files at most; a quarter of the process's descriptors if that is less.
     pub open_files: usize,
+    /// Blocks of the piece cache.
+    pub cached_blocks: usize,
 }
 
 impl Default for StorageLimits {
     fn default() -> StorageLimits {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        StorageLimits { threads, open_files: DEFAULT_OPEN_FILES }
+        // 12 MiB of pieces to be sent.
+        StorageLimits { threads, open_files: DEFAULT_OPEN_FILES, cached_blocks: 768 }
     }
 }
 
@@ -51,6 +55,7 @@ impl Storage {
             open: OpenFiles::new(limits.open_files),
             refs: PathRefs::default(),
             pool: BufPool::new(),
+            pieces: PieceCache::new(limits.cached_blocks),
         };
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
     }
@@ -87,6 +92,17 @@ impl Storage {
     pub fn status(&self) -> Vec<DeviceStatus> {
         let devices = self.all();
         devices.iter().map(|device| device.status()).collect()
+    }
+
+    /// Gives back memory that wasn't needed lately. Called at a steady interval.
+    pub fn trim(&self) {
+        self.cx.pieces.trim();
+        self.cx.pool.trim();
+    }
+
+    /// Blocks in the piece cache.
+    pub fn cached_blocks(&self) -> usize {
+        self.cx.pieces.blocks()
     }
 
     /// Files open now.

@@ -1,9 +1,11 @@
 //! Tests of the storage as a whole, on real file systems.
 mod checks;
+mod descriptors;
 mod faults;
 mod payload;
 mod removal;
 mod rig;
 mod safety;
+mod sending;
 mod threads;
 mod v2;

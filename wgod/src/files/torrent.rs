@@ -15,8 +15,10 @@ use super::buf::BufPool;
 use super::cache::OpenFiles;
 use super::disk::{BlockingDisk, Handle, Mtime, Op, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::piece_cache::PieceCache;
 use super::place::Place;
 use super::refs::{PathRefs, SecondWriter};
+use super::upload::UploadState;
 
 /// What all torrents share.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Context {
     pub(super) open: OpenFiles,
     pub(super) refs: PathRefs,
     pub(super) pool: BufPool,
+    pub(super) pieces: PieceCache,
 }
 
 /// How space is reserved when a file is first written to (`[storage] preallocate`).
@@ -80,6 +83,7 @@ pub struct TorrentFiles {
     preallocate: Preallocate,
     writes: AtomicBool,
     closing: AtomicBool,
+    pub(super) upload: UploadState,
     /// Held for reading by each job, for writing by close and remove. Lock order: this, then `state`.
     gate: RwLock<()>,
     state: Mutex<State>,
@@ -119,6 +123,7 @@ impl TorrentFiles {
             preallocate,
             writes: AtomicBool::new(writes),
             closing: AtomicBool::new(false),
+            upload: UploadState::default(),
             gate: RwLock::new(()),
             state: Mutex::default(),
             looking: AtomicBool::new(false),
@@ -278,16 +283,22 @@ impl TorrentFiles {
         if disk.len(handle)? < entry.len { disk.set_len(handle, entry.len) } else { Ok(()) }
     }
 
-    /// Opens; when the process is out of descriptors, closes a cached file and tries once more.
+    /// Opens; when the process is out of descriptors, closes cached files, as many as an opening may need
+    /// in turn (folder, file and the one that is opened), and tries again.
     fn with_room<T>(&self, open: impl Fn() -> Result<T, DiskError>) -> Result<T, DiskError> {
+        const TRIES: usize = 3;
         let full = [Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error()];
-        match open() {
-            Err(e) if e.errno.is_some_and(|errno| full.contains(&errno)) => {
-                self.cx.open.evict(&self.cx.disk, self.device);
-                open()
+        for _ in 0..TRIES {
+            match open() {
+                Err(e) if e.errno.is_some_and(|errno| full.contains(&errno)) => {
+                    if !self.cx.open.evict(&self.cx.disk, self.device) {
+                        return Err(e);
+                    }
+                }
+                result => return result,
             }
-            result => result,
         }
+        open()
     }
 
     fn no_such(&self, file: FileIndex) -> DiskError {

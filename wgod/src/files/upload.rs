@@ -4,12 +4,16 @@
 //! goes to a storage thread as [`Job::Read`](super::Job::Read). A file that lost bytes since it was
 //! checked makes the read fail with `Missing` or `Short`: the torrent has lost these pieces.
 use std::io::{self, IoSliceMut};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use smallvec::SmallVec;
-use wgo_proto::{BLOCK_LEN, Block, layout::Span};
+use wgo_proto::{BLOCK_LEN, Block, PieceIndex, layout::Span};
 
+use super::buf::BlockBuf;
+use super::disk::Op;
 use super::error::{DiskError, DiskErrorKind, DiskOp};
-use super::piece::read_span;
+use super::piece::read_blocks;
+use super::piece_cache::STRETCH;
 use super::torrent::TorrentFiles;
 
 /// Bytes that a `piece` message has before its payload: length, type, piece, offset (BEP 3).
@@ -27,6 +31,35 @@ pub enum Nowait {
     Miss,
     /// It can't be read.
     Failed(DiskError),
+}
+
+/// After a peer read from a torrent, so many pieces are kept when they are written. Peers that never ask
+/// cost no memory and leave the buffers warm for the next piece.
+const KEEP_PIECES: u32 = 64;
+
+/// What uploading leaves behind for other work on a torrent.
+#[derive(Debug, Default)]
+pub(super) struct UploadState {
+    /// Pieces still to be kept when they are written.
+    wanted: AtomicU32,
+    /// Raised when a piece turns out to be bad on disk: what was read before isn't cached any more.
+    doubts: AtomicU64,
+}
+
+impl UploadState {
+    /// A peer reads.
+    fn want(&self) {
+        // Mostly it is so already: a load leaves the cache line shared.
+        if self.wanted.load(Ordering::Relaxed) != KEEP_PIECES {
+            self.wanted.store(KEEP_PIECES, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a piece that was just written will probably be read.
+    pub(super) fn is_wanted(&self) -> bool {
+        let less = |wanted: u32| wanted.checked_sub(1);
+        self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
 }
 
 /// Bytes that `blocks` take on the wire, headers included.
@@ -69,9 +102,19 @@ impl TorrentFiles {
         }
     }
 
+    /// The disk holds something wrong in place of a piece: nothing of it is served from memory.
+    pub(super) fn forget_cached(&self, piece: PieceIndex) {
+        self.upload.doubts.fetch_add(1, Ordering::AcqRel);
+        self.cx.pieces.forget_piece(self.id, piece);
+    }
+
     /// Fills `out`, slices in a row, from the start of `run` as far as memory holds it.
     fn read_ready(&self, run: Block, out: &mut [&mut [u8]]) -> Result<usize, DiskError> {
-        let mut ready = 0;
+        self.upload.want();
+        let mut ready = self.cx.pieces.read(self.id, run, out);
+        if ready > 0 {
+            return Ok(ready);
+        }
         for span in self.layout().spans(run.piece, run.offset, run.len) {
             let len = span.len as usize;
             let n = if self.is_pad(span.file) {
@@ -99,29 +142,82 @@ impl TorrentFiles {
     }
 }
 
-/// Reads a run into `out` as [`TorrentFiles::read_run_nowait`] does, waiting for the disk.
+/// Reads a run into `out` as [`TorrentFiles::read_run_nowait`] does, waiting for the disk, and has the
+/// piece's next bytes brought into memory: by the system, or into the piece cache where reads that don't
+/// wait can't find what the system caches.
 pub(super) fn read_run(torrent: &TorrentFiles, blocks: &[Block], out: &mut [u8]) -> Result<(), DiskError> {
     let unfit = || DiskError::of_kind(DiskOp::Read, torrent.folder(), DiskErrorKind::Io);
     let run = run_of(blocks).ok_or_else(unfit)?;
     let mut payloads = payloads(blocks, out).ok_or_else(unfit)?;
-    let mut at = 0;
-    for span in torrent.layout().spans(run.piece, run.offset, run.len) {
-        let len = span.len as usize;
-        let mut slices = cut(&mut payloads, at, len);
-        if torrent.is_pad(span.file) {
-            slices.iter_mut().for_each(|slice| slice.fill(0));
-        } else {
-            let bytes = read_span(torrent, span, vec![0; len])?;
-            let mut rest = &bytes[..];
-            for slice in &mut slices {
-                let (share, after) = rest.split_at(slice.len().min(rest.len()));
-                slice[..share.len()].copy_from_slice(share);
-                rest = after;
-            }
-        }
-        at += len;
+    let len = torrent.layout().piece_len(run.piece);
+    let end = run.offset.checked_add(run.len).filter(|end| *end <= len).ok_or_else(unfit)?;
+    torrent.upload.want();
+    let doubts = torrent.upload.doubts.load(Ordering::Acquire);
+    let first = run.offset / BLOCK_LEN;
+    let count = end.div_ceil(BLOCK_LEN) - first;
+    let stretch = stretch(torrent, run, first);
+    let mut found = None;
+    if stretch > count && !read_ahead(torrent, run, stretch) {
+        // What was only read ahead may be missing without harm.
+        found = read_blocks(torrent, run.piece, first, stretch).ok();
     }
-    if at == run.len as usize { Ok(()) } else { Err(unfit()) }
+    let ahead = found.is_some();
+    let found = match found {
+        Some(found) => found,
+        None => read_blocks(torrent, run.piece, first, count)?,
+    };
+    copy_run(&found, (run.offset % BLOCK_LEN) as usize, &mut payloads);
+    if ahead {
+        torrent.cx.pieces.insert(torrent.id, run.piece, first, found);
+        // After the insertion, so that a doubt either is seen here or forgets the piece itself.
+        if torrent.upload.doubts.load(Ordering::Acquire) != doubts {
+            torrent.cx.pieces.forget_piece(torrent.id, run.piece);
+        }
+    }
+    Ok(())
+}
+
+/// Blocks that are worth having in memory with `run`, whose first is block `first`: up to the end of the
+/// stretch, of the piece, and of the last file that the run needs open anyway.
+fn stretch(torrent: &TorrentFiles, run: Block, first: u32) -> u32 {
+    let layout = torrent.layout();
+    let start = first * BLOCK_LEN;
+    let rest = layout.piece_len(run.piece) - start;
+    let most = ((STRETCH - first % STRETCH) * BLOCK_LEN).min(rest);
+    let last = layout.spans(run.piece, run.offset, run.len).map(|span| span.file).last();
+    let near = layout.spans(run.piece, start, most).take_while(|span| Some(span.file) <= last);
+    let len: u32 = near.map(|span| span.len).sum();
+    if len == rest { len.div_ceil(BLOCK_LEN) } else { len / BLOCK_LEN }
+}
+
+/// Has the system read `run` and what follows it, `stretch` blocks in all. False when it can't.
+fn read_ahead(torrent: &TorrentFiles, run: Block, stretch: u32) -> bool {
+    let start = run.offset / BLOCK_LEN * BLOCK_LEN;
+    let len = (stretch * BLOCK_LEN).min(torrent.layout().piece_len(run.piece) - start);
+    torrent.layout().spans(run.piece, start, len).filter(|span| !torrent.is_pad(span.file)).all(|span| {
+        // A file that can't be opened is reported by the read itself, if that needs it.
+        let Ok(file) = torrent.handle_to_read(span.file) else { return true };
+        torrent.cx.disk.run(Op::ReadAhead { file, offset: span.offset, len: span.len.into() }).is_ok()
+    })
+}
+
+/// Copies blocks from byte `skip` on into slices in a row, until those are full.
+fn copy_run(blocks: &[BlockBuf], mut skip: usize, out: &mut [&mut [u8]]) {
+    let mut blocks = blocks.iter();
+    let mut rest: &[u8] = &[];
+    for slice in out {
+        let mut at = 0;
+        while at < slice.len() {
+            if rest.is_empty() {
+                let Some(block) = blocks.next() else { return };
+                rest = block.get(std::mem::take(&mut skip)..).unwrap_or_default();
+            }
+            let (now, later) = rest.split_at(rest.len().min(slice.len() - at));
+            slice[at..at + now.len()].copy_from_slice(now);
+            at += now.len();
+            rest = later;
+        }
+    }
 }
 
 /// The run of bytes that blocks make up; `None` when they don't follow one another in one piece.

@@ -230,7 +230,7 @@ impl Driver {
                 Some(Ok(id)) = self.saves.join_next() => self.on_saved(id),
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
-                _ = trim.tick() => { self.engine.pool.trim(); }
+                _ = trim.tick() => self.engine.storage.trim(),
             }
             self.carry_out();
         }

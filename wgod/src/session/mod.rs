@@ -32,7 +32,7 @@ use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
 use wgo_proto::metainfo::Metainfo;
 
-use crate::files::DiskError;
+use crate::files::{DiskError, Preallocate};
 use crate::torrent::Torrent;
 
 pub use driver::{Driver, Start};
@@ -125,8 +125,8 @@ pub struct Tunables {
     pub max_peers_per_torrent: u32,
     /// Bytes to leave free on a file system.
     pub min_free_space: u64,
-    /// Reserve the space of files.
-    pub preallocate: bool,
+    /// How the space of files is reserved.
+    pub preallocate: Preallocate,
     /// Slots, optimistic slots and the rule for seeds.
     pub choke: choke::ChokeTunables,
     /// Payload memory for pieces on their way to disk, in blocks.

@@ -249,7 +249,7 @@ impl Driver {
             writes: !entry.is_complete(),
             completed_at: entry.completed_at,
             counters: entry.counters.clone(),
-            preallocate: if self.tunables.preallocate { Preallocate::Full } else { Preallocate::Sparse },
+            preallocate: self.tunables.preallocate,
             min_free_space: self.tunables.min_free_space,
             max_peers: self.tunables.max_peers_per_torrent,
             tiers: entry.tiers.clone(),

@@ -25,9 +25,14 @@ enum Fault {
     Gone,
     /// Writes move a few bytes at a time.
     ShortWrites,
+    /// Reads fail.
     Read(Errno),
-    /// Reads move a few bytes at a time.
+    /// Reads do.
     ShortReads,
+    /// Writes to the file of this number fail.
+    BadFile(u64),
+    /// The next write moves so many bytes, those after it find no space.
+    FullAfter(usize),
 }
 
 impl Disk for Faulty {
@@ -42,19 +47,16 @@ impl Disk for Faulty {
                 Errno::IO
             }
             (Op::SyncAll(_), Some(Fault::SyncFolder)) => Errno::IO,
-            (Op::Write { .. }, Some(Fault::ShortWrites)) => {
-                let Op::Write { file, offset, mut bufs } = op else { return };
-                let window = bufs.window();
-                bufs.set_window(window.start..(window.start + 1000).min(window.end));
-                return RealDisk.submit(Op::Write { file, offset, bufs }, done);
+            (Op::Write { file, .. }, Some(Fault::BadFile(inode))) if inode_of(file) == inode => Errno::IO,
+            (Op::Write { .. }, Some(Fault::FullAfter(len))) => {
+                *fault = Some(Fault::Write(Errno::NOSPC));
+                return RealDisk.submit(shorter(op, len), done);
+            }
+            (Op::Write { .. }, Some(Fault::ShortWrites))
+            | (Op::Read { .. } | Op::ReadClean { .. }, Some(Fault::ShortReads)) => {
+                return RealDisk.submit(shorter(op, 1000), done);
             }
             (Op::Read { .. }, Some(Fault::Read(errno))) => errno,
-            (Op::Read { .. }, Some(Fault::ShortReads)) => {
-                let Op::Read { file, offset, mut bufs } = op else { return };
-                let window = bufs.window();
-                bufs.set_window(window.start..(window.start + 1000).min(window.end));
-                return RealDisk.submit(Op::Read { file, offset, bufs }, done);
-            }
             _ => return RealDisk.submit(op, done),
         };
         done(Err(io::Error::from_raw_os_error(errno.raw_os_error())).into());
@@ -67,6 +69,19 @@ impl Disk for Faulty {
     fn device_hint(&self, path: &Path) -> u64 {
         RealDisk.device_hint(path)
     }
+}
+
+fn inode_of(file: &Handle) -> u64 {
+    BlockingDisk::new(Arc::new(RealDisk)).stat_handle(file).unwrap().inode
+}
+
+/// The operation on its first `len` bytes.
+fn shorter(mut op: Op, len: usize) -> Op {
+    if let Op::Write { bufs, .. } | Op::Read { bufs, .. } | Op::ReadClean { bufs, .. } = &mut op {
+        let window = bufs.window();
+        bufs.set_window(window.start..(window.start + len).min(window.end));
+    }
+    op
 }
 
 struct Bench {
@@ -87,7 +102,34 @@ fn bench(open_files: usize) -> Bench {
     Bench { rig, disk, torrent, files }
 }
 
+/// Two pieces that are written directly where that is possible, and an edge that isn't.
+fn large(preallocate: Preallocate) -> Bench {
+    let disk = Arc::new(Faulty::default());
+    let rig = Rig::with(disk.clone(), tempfile::tempdir().unwrap(), StorageLimits::default());
+    let rig = Rig { preallocate, ..rig };
+    let torrent = multi("l", 1 << 20, &[file("a", (2 << 20) - 100)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    Bench { rig, disk, torrent, files }
+}
+
 impl Bench {
+    /// Which pieces a check finds.
+    fn check(&self) -> Vec<bool> {
+        let count = self.torrent.info.layout.piece_count();
+        let found = Arc::new(Mutex::new(vec![false; count as usize]));
+        let progress = found.clone();
+        let on_checked = move |checked: &[Checked]| {
+            checked.iter().for_each(|c| progress.lock().unwrap()[c.piece.0 as usize] = c.good);
+        };
+        let (files, pieces) = (self.files.clone(), CheckPieces::Range(0..count));
+        let outcome = self.rig.ask(|done| {
+            Job::Check(Arc::new(Check::new(files, pieces, Box::new(on_checked), Arc::default(), done)))
+        });
+        assert_eq!(outcome, CheckOutcome::Finished(None));
+        found.lock().unwrap().clone()
+    }
+
     fn fault(&self, fault: impl Into<Option<Fault>>) {
         *self.disk.0.lock().unwrap() = fault.into();
     }
@@ -139,16 +181,6 @@ fn blocks() -> Vec<Block> {
 }
 
 #[test]
-fn short_reads_are_continued() {
-    let bench = bench(16);
-    bench.rig.store_all(&bench.files, &bench.torrent);
-    bench.fault(Fault::ShortReads);
-    let outcome = bench.rig.read(&bench.files, &blocks());
-    assert_eq!(outcome.result, Ok(()));
-    assert_eq!(payload(&blocks(), &outcome.out), bench.torrent.piece(1));
-}
-
-#[test]
 fn a_read_that_fails_is_an_error_of_its_file_and_heals() {
     let bench = bench(16);
     bench.rig.store_all(&bench.files, &bench.torrent);
@@ -178,6 +210,57 @@ fn a_watched_file_that_somebody_changed_is_not_opened_to_be_served() {
     assert_eq!(look(), Ok(()));
     std::fs::write(bench.rig.path().join("f/a"), b"short").unwrap();
     assert_eq!(look().map_err(|error| error.kind), Err(DiskErrorKind::Changed));
+}
+
+#[test]
+fn short_reads_are_continued() {
+    let bench = bench(16);
+    bench.rig.store_all(&bench.files, &bench.torrent);
+    bench.fault(Fault::ShortReads);
+    let block = bench.torrent.info.layout.block(PieceIndex(2), 1);
+    let read = bench.rig.read(&bench.files, &[block]);
+    read.result.unwrap();
+    assert!(payload(&[block], &read.out) == bench.torrent.piece(2)[16384..]);
+    assert_eq!(bench.check(), [true, true, true]);
+}
+
+#[test]
+fn a_bad_sector_of_one_file_fails_that_file_only() {
+    use std::os::unix::fs::MetadataExt;
+    let bench = bench(16);
+    assert_eq!(bench.store(0), StoreOutcome::Stored);
+    let inode = std::fs::metadata(bench.rig.path().join("f/a")).unwrap().ino();
+    bench.fault(Fault::BadFile(inode));
+    let StoreOutcome::Failed(error) = bench.store(0) else { panic!() };
+    assert_eq!((error.kind, error.path), (DiskErrorKind::Io, bench.rig.path().join("f/a")));
+    assert_eq!((bench.store(1), bench.store(2)), (StoreOutcome::Stored, StoreOutcome::Stored));
+}
+
+#[test]
+fn space_that_ends_in_the_middle_of_a_piece_leaves_no_piece_behind() {
+    // Ends in the middle of a sector, so that going on is neither aligned nor direct at first.
+    for len in [1, 5000, 300_000] {
+        let bench = large(Preallocate::None);
+        bench.fault(Fault::FullAfter(len));
+        let StoreOutcome::Failed(error) = bench.store(1) else { panic!("{len}") };
+        assert_eq!(error.kind, DiskErrorKind::Full, "{len}");
+        assert_eq!(bench.check(), [false, false], "what was written of it is no piece");
+        bench.fault(None);
+        assert_eq!((bench.store(1), bench.store(0)), (StoreOutcome::Stored, StoreOutcome::Stored));
+        assert_eq!(bench.check(), [true, true]);
+        bench.rig.assert_on_disk(&bench.torrent);
+    }
+}
+
+#[test]
+fn each_way_of_reserving_space_stores_long_pieces() {
+    for preallocate in [Preallocate::None, Preallocate::Sparse, Preallocate::Full] {
+        let bench = large(preallocate);
+        assert_eq!((bench.store(1), bench.store(0)), (StoreOutcome::Stored, StoreOutcome::Stored));
+        assert_eq!(bench.check(), [true, true], "{preallocate:?}");
+        assert!(bench.rig.sync(&bench.files, true).is_durable());
+        bench.rig.assert_on_disk(&bench.torrent);
+    }
 }
 
 #[test]
