@@ -6,23 +6,32 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use smallvec::SmallVec;
 use wgo_proto::layout::Span;
 use wgo_proto::{FileIndex, PieceIndex};
 
-use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::error::{DiskError, DiskOp};
+use super::hash::{LANES, has_instructions};
 use super::job::Done;
+use super::piece_reader::read_piece;
 use super::scratch::Scratch;
 use super::sync::stat;
 use super::torrent::TorrentFiles;
-use super::verify::{Digests, Verifier, wanted};
+use super::verify::{Digests, Verifier, update_all, wanted};
 
 /// Bytes that a thread checks before it looks for other work: long enough to read in sequence, short
 /// enough that a store waits a few tens of milliseconds.
 const BATCH_LEN: u64 = 8 * 1024 * 1024;
-/// Bytes of one read.
-const READ_LEN: usize = 1024 * 1024;
+/// Bytes that a thread checks for the sake of full lanes, where pieces are large.
+const MOST_LEN: u64 = 32 * 1024 * 1024;
+
+/// One place for each piece that is hashed with others.
+type Lanes<T> = SmallVec<[T; LANES]>;
+
+/// Whether a piece is good; `None` while that is not known.
+type Verdict = Result<Option<bool>, DiskError>;
 
 /// Which pieces to check.
 #[derive(Clone, Debug)]
@@ -84,6 +93,8 @@ pub struct Check {
     left: AtomicUsize,
     /// What a whole piece of zeros hashes to.
     zeros: OnceLock<Digests>,
+    /// Memory to read into, left by threads for the next ones. Bounded by the threads.
+    scratches: Mutex<Vec<Lanes<Scratch>>>,
     error: Mutex<Option<DiskError>>,
     done: Mutex<Option<Done<CheckOutcome>>>,
 }
@@ -118,6 +129,7 @@ impl Check {
             next: AtomicUsize::new(0),
             left,
             zeros: OnceLock::new(),
+            scratches: Mutex::default(),
             error: Mutex::new(None),
             done: Mutex::new(Some(done)),
         }
@@ -129,7 +141,8 @@ impl Check {
             return Claim::Prepare;
         }
         let piece_len = u64::from(self.torrent.layout().nominal_piece_len()).max(1);
-        let batch = usize::try_from(BATCH_LEN / piece_len).unwrap_or(1).max(1);
+        let within = |len: u64| usize::try_from(len / piece_len).unwrap_or(usize::MAX).max(1);
+        let batch = within(BATCH_LEN).max(LANES.min(within(MOST_LEN)));
         let start = self.next.fetch_add(batch, Ordering::Relaxed);
         if start >= self.pieces.len() {
             return Claim::Nothing;
@@ -165,19 +178,34 @@ impl Check {
     pub(super) fn run(&self, batch: Range<usize>) {
         let count = batch.len();
         if let Some(_gate) = self.torrent.enter() {
-            let mut scratch = Scratch::new();
-            let pieces = batch.map(|position| self.pieces.at(position));
-            let checked: Vec<Checked> = pieces
-                .take_while(|_| !self.is_over())
-                .map(|piece| Checked { piece, good: self.is_good(piece, &mut scratch) })
-                .collect();
+            let mut scratches = self.take_scratches();
+            let mut checked = Vec::with_capacity(count);
+            let pieces: Vec<PieceIndex> = batch.map(|position| self.pieces.at(position)).collect();
+            for group in pieces.chunks(scratches.len()) {
+                if self.is_over() {
+                    break;
+                }
+                checked.extend(self.judge(group, &mut scratches));
+            }
             if !checked.is_empty() {
                 (self.progress)(&checked);
             }
+            self.scratches().push(scratches);
         }
         if self.left.fetch_sub(count, Ordering::AcqRel) == count {
             self.end();
         }
+    }
+
+    /// Memory for a thread: that of one that is done with it, or fresh.
+    fn take_scratches(&self) -> Lanes<Scratch> {
+        let lanes = if has_instructions() { LANES } else { 1 };
+        let used = self.scratches().pop();
+        used.unwrap_or_else(|| (0..lanes).map(|_| Scratch::new()).collect())
+    }
+
+    fn scratches(&self) -> MutexGuard<'_, Vec<Lanes<Scratch>>> {
+        self.scratches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it was told to end early.
@@ -199,41 +227,71 @@ impl Check {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    fn is_good(&self, piece: PieceIndex, scratch: &mut Scratch) -> bool {
-        let good = match self.verify(piece, scratch) {
-            Ok(good) => good,
-            // It went away since the check began: that piece isn't there, and nothing is wrong.
-            Err(e) if e.is_lost_data() => false,
-            Err(e) => {
-                self.note(e);
-                false
+    /// Verdicts on a few pieces, in their order.
+    fn judge(&self, pieces: &[PieceIndex], scratches: &mut [Scratch]) -> impl Iterator<Item = Checked> {
+        let verdicts = self.verify_each(pieces, scratches);
+        pieces.iter().zip(verdicts).map(|(&piece, verdict)| {
+            let good = match verdict {
+                Ok(verdict) => verdict == Some(true),
+                // It went away since the check began: that piece isn't there, and nothing is wrong.
+                Err(e) if e.is_lost_data() => false,
+                Err(e) => {
+                    self.note(e);
+                    false
+                }
+            };
+            if !good {
+                self.torrent.forget_cached(piece);
             }
-        };
-        if !good {
-            self.torrent.forget_cached(piece);
-        }
-        good
+            Checked { piece, good }
+        })
     }
 
-    fn verify(&self, piece: PieceIndex, scratch: &mut Scratch) -> Result<bool, DiskError> {
-        let layout = self.torrent.layout();
-        let whole = || layout.spans(piece, 0, layout.piece_len(piece));
-        let want = wanted(&self.torrent.info, piece);
-        if want.is_none() || !whole().all(|span| self.is_on_disk(span)) {
-            return Ok(false);
-        }
-        if self.is_hole(piece)? {
-            return Ok(want == Some(self.zeros(piece)));
-        }
-        let mut verifier = Verifier::new(&self.torrent.info, piece);
-        for span in whole() {
-            if self.torrent.is_pad(span.file) {
-                verifier.update_zeros(span.len as usize);
-            } else {
-                self.hash_span(span, &mut verifier, scratch)?;
+    /// Reads pieces in step and hashes them together. None of the verdicts is left open.
+    fn verify_each(&self, pieces: &[PieceIndex], scratches: &mut [Scratch]) -> Lanes<Verdict> {
+        let info = &self.torrent.info;
+        let mut verdicts: Lanes<Verdict> = pieces.iter().map(|piece| self.known_unread(*piece)).collect();
+        let mut reading: Lanes<_> = SmallVec::new();
+        for (((lane, piece), scratch), verdict) in (0..).zip(pieces).zip(scratches).zip(&verdicts) {
+            if matches!(verdict, Ok(None)) {
+                let reader = read_piece(&self.torrent, *piece, scratch);
+                reading.push((lane, reader, Verifier::new(info, *piece)));
             }
         }
-        Ok(want == Some(verifier.finish()))
+        while !reading.is_empty() {
+            {
+                let (mut verifiers, mut inputs): (Lanes<&mut Verifier>, Lanes<&[u8]>) = Default::default();
+                for (lane, reader, verifier) in &mut reading {
+                    inputs.push(reader.next_portion().unwrap_or_else(|e| {
+                        verdicts[*lane] = Err(e);
+                        &[]
+                    }));
+                    verifiers.push(verifier);
+                }
+                update_all(&mut verifiers, &inputs);
+            }
+            let (ended, rest): (Lanes<_>, Lanes<_>) = reading
+                .into_iter()
+                .partition(|(lane, reader, _)| reader.is_done() || verdicts[*lane].is_err());
+            for (lane, _, verifier) in ended {
+                if verdicts[lane].is_ok() {
+                    verdicts[lane] = Ok(Some(wanted(info, pieces[lane]) == Some(verifier.finish())));
+                }
+            }
+            reading = rest;
+        }
+        verdicts
+    }
+
+    /// The verdict on a piece, if it is clear without a look at its bytes.
+    fn known_unread(&self, piece: PieceIndex) -> Verdict {
+        let layout = self.torrent.layout();
+        let want = wanted(&self.torrent.info, piece);
+        let mut whole = layout.spans(piece, 0, layout.piece_len(piece));
+        if want.is_none() || !whole.all(|span| self.is_on_disk(span)) {
+            return Ok(Some(false));
+        }
+        Ok(if self.is_hole(piece)? { Some(want == Some(self.zeros(piece))) } else { None })
     }
 
     /// Whether the file is long enough for its share of a piece.
@@ -271,24 +329,6 @@ impl Check {
         let subtree = self.torrent.info.hashes.v2(piece);
         let usual = len == layout.nominal_piece_len() && subtree.is_none_or(|tree| tree.len == len);
         if usual { *self.zeros.get_or_init(compute) } else { compute() }
-    }
-
-    fn hash_span(&self, span: Span, verifier: &mut Verifier, scratch: &mut Scratch) -> Result<(), DiskError> {
-        let handle = self.torrent.handle_to_read(span.file)?;
-        let mut done = 0;
-        while done < span.len as usize {
-            let n = (span.len as usize - done).min(READ_LEN);
-            let read = scratch.read_clean(&self.torrent.cx.disk, &handle, span.offset + done as u64, n);
-            let failed = |e| DiskError::new(DiskOp::Read, self.torrent.path(span.file), &e);
-            let bytes = read.map_err(failed)?;
-            if bytes.len() < n {
-                let path = self.torrent.path(span.file);
-                return Err(DiskError::of_kind(DiskOp::Read, path, DiskErrorKind::Short));
-            }
-            verifier.update(bytes);
-            done += n;
-        }
-        Ok(())
     }
 }
 

@@ -29,6 +29,7 @@ pub mod hash;
 mod job;
 mod piece;
 mod piece_cache;
+mod piece_reader;
 mod place;
 mod prepare;
 mod real_disk;

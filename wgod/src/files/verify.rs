@@ -6,7 +6,7 @@ use wgo_proto::{BLOCK_LEN, PieceIndex, merkle};
 use super::hash::{self, LANES, Sha1, Sha256, Stream};
 
 /// Zeros to hash in place of pad files.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+pub(super) static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Takes a piece's bytes in order.
 pub(super) struct Verifier {
