@@ -23,7 +23,7 @@ fn candidates() -> Vec<Candidate> {
         let torrent = rng.u64(..TORRENTS);
         Candidate {
             key: (TorrentId(torrent), PeerKey { slot, generation: 0 }),
-            seeding: torrent % 3 != 0,
+            seeding: !torrent.is_multiple_of(3),
             interested: true,
             standing,
             from_peer: ByteRate(rng.u64(..1_000_000)),

@@ -76,7 +76,7 @@ fn main() {
     let mut now = Time::ZERO;
     c.bench_function("limiter/granted at once", |b| {
         b.iter(|| {
-            now = now + Duration::from_micros(1);
+            now += Duration::from_micros(1);
             limiter.request(now, flow, BLOCK_LEN)
         });
     });

@@ -138,7 +138,7 @@ impl Rig {
                 let asked = std::mem::take(&mut self.asked[n]);
                 came += asked.len() as u64;
                 for block in &asked {
-                    self.now = self.now + BLOCK_TIME;
+                    self.now += BLOCK_TIME;
                     let complete = self.swarm.on_block(self.now, self.keys[n], *block, 0).unwrap();
                     self.effects();
                     if let Some(complete) = complete {
@@ -215,7 +215,7 @@ fn up(c: &mut Criterion) {
             rig.effects();
             rig.swarm.poll_transmit(rig.now, key, budget, &mut rig.control, &mut rig.blocks);
             rig.effects();
-            rig.now = rig.now + BLOCK_TIME;
+            rig.now += BLOCK_TIME;
             rig.swarm.on_uploaded(rig.now, key, BATCH * u64::from(BLOCK_LEN));
             rig.effects();
             for _ in 0..rig.blocks.len() {
@@ -278,7 +278,7 @@ fn comings_and_goings(c: &mut Criterion) {
     });
     c.bench_function("swarm/one second's tick; 1,000 peers", |b| {
         b.iter(|| {
-            rig.now = rig.now + Duration::from_secs(1);
+            rig.now += Duration::from_secs(1);
             for n in 0..rig.keys.len() {
                 rig.swarm.heard(rig.now, rig.keys[n]);
             }

@@ -16,6 +16,9 @@ fn block(n: u32) -> Block {
     Block { piece: PieceIndex(n * 97 % PIECES), offset: n % 16 * BLOCK_LEN, len: BLOCK_LEN }
 }
 
+/// Message number so much.
+type Make = fn(u32) -> Message<'static>;
+
 /// Takes every message off a stream; returns how many there were.
 fn parse(stream: &[u8], limits: &Limits) -> u32 {
     let (mut at, mut count) = (0, 0);
@@ -37,7 +40,7 @@ fn streams(c: &mut Criterion) {
     let limits = Limits::new(Some(PIECES));
     let mut group = c.benchmark_group("wire");
     group.throughput(Throughput::Elements(u64::from(COUNT)));
-    let kinds: [(&str, fn(u32) -> Message<'static>); 2] =
+    let kinds: [(&str, Make); 2] =
         [("request", |n| Message::Request(block(n))), ("have", |n| Message::Have(block(n).piece))];
     for (name, message) in kinds {
         let encode = |out: &mut Vec<u8>| (0..COUNT).for_each(|n| message(n).encode(out));
