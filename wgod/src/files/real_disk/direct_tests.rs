@@ -50,23 +50,23 @@ fn laid_out(image: &[u8], from: usize, to: usize) -> Bufs {
 fn the_aligned_middle_of_a_write_is_direct_and_its_edges_are_not() {
     let fd = std::fs::File::open("/dev/null").unwrap().into();
     let opened = Opened::with_alignment(fd, 512, 4096);
-    let memory = vec![0_u8; 700 * K];
+    let memory = vec![0_u8; 1600 * K];
     let skew = memory.as_ptr().align_offset(4096);
     let memory = &memory[skew..];
     let cases: &[Case] = &[
-        (0, &[(0, 256 * K)], Step::Direct(256 * K)),
-        (1 << 40, &[(0, 256 * K), (300 * K, 16 * K)], Step::Direct(272 * K)),
-        (4096, &[(0, 255 * K)], Step::Buffered(255 * K)),
-        (0, &[(0, 256 * K), (300 * K, 5000)], Step::Direct(260 * K)),
-        (0, &[(0, 256 * K + 1), (300 * K, 16 * K)], Step::Direct(256 * K)),
-        (0, &[(0, 256 * K), (300 * K + 1, 16 * K)], Step::Direct(256 * K)),
+        (0, &[(0, 512 * K)], Step::Direct(512 * K)),
+        (1 << 40, &[(0, 512 * K), (600 * K, 16 * K)], Step::Direct(528 * K)),
+        (4096, &[(0, 511 * K)], Step::Buffered(511 * K)),
+        (0, &[(0, 512 * K), (600 * K, 5000)], Step::Direct(516 * K)),
+        (0, &[(0, 512 * K + 1), (600 * K, 16 * K)], Step::Direct(512 * K)),
+        (0, &[(0, 512 * K), (600 * K + 1, 16 * K)], Step::Direct(512 * K)),
         // The offset reaches a multiple 96 bytes on; the memory doesn't.
-        (4000, &[(0, 400 * K)], Step::Buffered(400 * K)),
+        (4000, &[(0, 599 * K)], Step::Buffered(599 * K)),
         // With memory that lies as the file does, it is direct from there on.
-        (3584, &[(3584, 400 * K)], Step::Buffered(512)),
-        (3584, &[(3584, 512), (8192, 256 * K)], Step::Buffered(512)),
+        (3584, &[(3584, 599 * K)], Step::Buffered(512)),
+        (3584, &[(3584, 512), (8192, 512 * K)], Step::Buffered(512)),
         (3584, &[(3584, 200 * K)], Step::Buffered(200 * K)),
-        (0, &[(0, 0), (0, 256 * K)], Step::Direct(256 * K)),
+        (0, &[(0, 0), (0, 512 * K)], Step::Direct(512 * K)),
         (0, &[], Step::Buffered(0)),
     ];
     for (offset, slices, want) in cases {
@@ -103,31 +103,31 @@ fn neighbours_that_share_sectors_are_written_at_once_without_loss() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, file) = (disk(), create(dir.path()));
     let direct = is_direct(&file);
-    disk.set_len(&file, 8 * M as u64).unwrap();
+    disk.set_len(&file, 16 * M as u64).unwrap();
     for round in 0..3 {
-        let image = image(8 * M, round);
-        let piece = |n: usize| (n * 512 * K + 100).saturating_sub(100 * usize::from(n == 0));
+        let image = image(16 * M, round);
+        let piece = |n: usize| (n * M + 100).saturating_sub(100 * usize::from(n == 0));
         std::thread::scope(|scope| {
             for thread in 0..2 {
                 let (disk, file, image) = (&disk, &file, &image);
                 scope.spawn(move || {
                     for n in (thread..16).step_by(2) {
-                        let (from, to) = (piece(n), if n == 15 { 8 * M } else { piece(n + 1) });
+                        let (from, to) = (piece(n), if n == 15 { 16 * M } else { piece(n + 1) });
                         disk.write_all_at(file, from as u64, laid_out(image, from, to)).1.unwrap();
                     }
                 });
             }
             scope.spawn(|| {
                 for _ in 0..20 {
-                    disk.read_full_at(&file, 0, Bufs::bytes(vec![0; 8 * M])).1.unwrap();
+                    disk.read_full_at(&file, 0, Bufs::bytes(vec![0; 16 * M])).1.unwrap();
                 }
             });
         });
         assert!(std::fs::read(dir.path().join("f")).unwrap() == image, "round {round}");
         if direct {
             disk.sync_data(&file).unwrap();
-            let (bufs, read) = disk.read_clean_at(&file, 0, laid_out(&vec![0; 8 * M], 0, 8 * M));
-            assert_eq!(read.unwrap(), 8 * M);
+            let (bufs, read) = disk.read_clean_at(&file, 0, laid_out(&vec![0; 16 * M], 0, 16 * M));
+            assert_eq!(read.unwrap(), 16 * M);
             let seen: Vec<u8> = bufs.slices().iter().flat_map(|slice| slice.to_vec()).collect();
             assert!(seen == image, "round {round}, on the device");
         }
