@@ -56,7 +56,9 @@ fn two_thousand_files_need_no_more_than_256_descriptors() {
 fn twenty_thousand_files_need_no_more_than_1024_descriptors() {
     if !long() {
         // Not for want of anything, so not a failure where skips are.
-        eprintln!("SKIPPED twenty_thousand_files_need_no_more_than_1024_descriptors: it is long; set WGOD_LONG=1");
+        eprintln!(
+            "SKIPPED twenty_thousand_files_need_no_more_than_1024_descriptors: it is long; set WGOD_LONG=1"
+        );
         return;
     }
     many_files(20_000, 1_024, 5 * TRANSFER);
