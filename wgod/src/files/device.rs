@@ -54,7 +54,7 @@ pub(super) struct Device {
 struct State {
     /// Payload jobs, bounded by permits, and control jobs, of which each torrent has few.
     jobs: VecDeque<Waiting>,
-    /// Pieces that wait for others to be hashed with; then they go to the front of the jobs.
+    /// Pieces that wait for others to be hashed with; then they are jobs like the others.
     gather: Gather<Waiting>,
     /// At most one for each torrent. Done when no job waits, and one batch after each few jobs.
     checks: VecDeque<Arc<Check>>,
@@ -173,10 +173,12 @@ impl Device {
                 state.threads.retain(|(thread, _)| *thread != id);
                 return None;
             }
-            let patience = state.gather.due().map_or(IDLE, |due| due.saturating_duration_since(now));
+            let due = state.gather.due();
+            let patience = due.map_or(IDLE, |due| due.saturating_duration_since(now));
             let waited = self.work.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
             state = waited.0;
-            if waited.1.timed_out() && state.waiting() == 0 && state.checks.is_empty() {
+            // One that waited for a gathering to be due was not idle for long.
+            if due.is_none() && waited.1.timed_out() && state.waiting() == 0 && state.checks.is_empty() {
                 state.threads.retain(|(thread, _)| *thread != id);
                 return None;
             }

@@ -50,7 +50,7 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
         gates.iter().any(|(torrent, gate)| *torrent == Arc::as_ptr(&one.torrent) && gate.is_some())
     };
     for closed in pieces.extract_if(.., |one| !is_open(one)) {
-        closed.done.call(StoreOutcome::Failed(DiskError::stopped()));
+        contain(|| closed.done.call(StoreOutcome::Failed(DiskError::stopped())));
     }
     let verdicts = verify_each(&pieces);
     for (one, verdict) in pieces.into_iter().zip(verdicts) {
