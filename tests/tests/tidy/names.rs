@@ -76,6 +76,24 @@ fn only_the_transport_knows_tcp() {
     assert_none("no file outside transport/ names TcpStream", &outside);
 }
 
+/// Where `unsafe` may stand: one module for each need.
+const UNSAFE_HOMES: &[&str] = &["wgod/src/files/hash/ni.rs", "wgod/src/files/slab.rs"];
+
+#[test]
+fn unsafe_code_lives_in_its_modules_only_and_says_why_it_is_sound() {
+    let mut breaches = Vec::new();
+    for source in sources() {
+        let blocks = words(&source.code, "unsafe").len();
+        if blocks > 0 && !UNSAFE_HOMES.contains(&&source.path[..]) {
+            breaches.push(format!("{}: unsafe code outside of {UNSAFE_HOMES:?}", source.path));
+        }
+        if blocks > source.text.matches("// SAFETY:").count() {
+            breaches.push(format!("{}: unsafe code without `// SAFETY:`", source.path));
+        }
+    }
+    assert_none("unsafe code has a home and a reason", &breaches);
+}
+
 #[test]
 fn a_forbidden_name_is_found_in_code_and_not_in_tests_or_words() {
     let text = "use std::time::Instant;\n// Instant\nfn f() { operand(\"rand\") }\n#[cfg(test)]\nmod tests { use std::fs; }";
