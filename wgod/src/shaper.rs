@@ -175,16 +175,18 @@ impl Flow {
     }
 
     /// Nothing can move at present, for reasons of its own: what was granted goes to others, so that
-    /// idle connections hoard nothing and none moves a hoard at once later.
-    pub fn rest(&mut self) {
+    /// idle connections hoard nothing and none moves a hoard at once later. Whether there was any, under
+    /// a limit.
+    pub fn rest(&mut self) -> bool {
         if self.credit <= 0 {
-            return;
+            return false;
         }
         if let Some(id) = self.id {
             let unused = u32::try_from(self.credit).unwrap_or(u32::MAX);
             self.shaper.state().limiter.give_back(id, unused);
         }
         self.credit = 0;
+        true
     }
 
     fn collect(&mut self) {

@@ -90,7 +90,9 @@ impl Receiver {
             self.submit(connection).await?;
             match result {
                 None => {
-                    self.flow.rest();
+                    if self.flow.rest() {
+                        connection.torrent.call(|swarm, now| swarm.dry(now, connection.key))?;
+                    }
                     break Progress::Blocked;
                 }
                 Some(n) => turn += n,

@@ -3,6 +3,7 @@
 //!
 //! The Swarm owns every `Peer` and is the only one to touch it.
 pub mod fault;
+mod pacing;
 pub mod pipeline;
 pub mod uploads;
 

@@ -1,19 +1,19 @@
 //! What we have asked one peer for, and how much we keep asked for at once.
 //!
 //! The window starts small, grows by one with each block that arrives (slow start) and, once the
-//! rate stops rising, follows the bandwidth-delay product: [`QUEUE_TIME`] times the measured rate.
+//! rate stops rising, follows the bandwidth-delay product: [`QUEUE_TIME`] times the measured rate. While
+//! a download limit holds, [`Pacing`] sizes it instead.
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use wgo_proto::{BLOCK_LEN, Block};
 
+use super::pacing::Pacing;
 use crate::time::Time;
 use crate::units::ByteRate;
 
 /// Requests kept outstanding cover this much of the peer's rate: room for a slow disk or a long path.
 pub const QUEUE_TIME: Duration = Duration::from_secs(3);
-/// The same under a download limit, where a long queue only holds blocks back from other peers.
-pub const LIMITED_QUEUE_TIME: Duration = Duration::from_secs(2);
 /// Fewest requests outstanding: one on the way while another is being answered.
 pub const MIN_WINDOW: u32 = 2;
 /// Most requests outstanding to one peer, 32 MiB.
@@ -22,6 +22,10 @@ pub const MAX_WINDOW: u32 = 2048;
 pub const DEFAULT_REQQ: u32 = 250;
 /// Window of a new connection.
 const INITIAL_WINDOW: u32 = 4;
+/// Requests are picked and sent when this part of the window is free.
+const BATCH: usize = 4;
+/// The same under a download limit: what is asked for at once comes at once.
+const PACED_BATCH: usize = 8;
 /// Slow start ends when a second raised the rate by less than one part in this many.
 const SLOW_START_GAIN: u64 = 8;
 
@@ -45,6 +49,9 @@ pub struct Pipeline {
     reqq: u32,
     slow_start: bool,
     last_rate: ByteRate,
+    /// A download limit holds.
+    limited: bool,
+    pacing: Pacing,
     /// When a block last arrived, or the first request after idleness was made.
     progress_at: Time,
     /// No block came for too long: one request at a time until one does.
@@ -61,6 +68,8 @@ impl Pipeline {
             reqq: DEFAULT_REQQ,
             slow_start: true,
             last_rate: ByteRate(0),
+            limited: false,
+            pacing: Pacing::new(now),
             progress_at: now,
             snubbed: false,
         }
@@ -83,7 +92,8 @@ impl Pipeline {
 
     /// The present size of the window, in requests.
     pub fn window(&self) -> u32 {
-        if self.snubbed { 1 } else { self.window.min(self.reqq).max(1) }
+        let window = if self.limited { self.pacing.window() } else { self.window };
+        if self.snubbed { 1 } else { window.min(self.reqq).max(1) }
     }
 
     /// Sets how many requests the peer queues (`reqq`, BEP 10); at least 1.
@@ -91,12 +101,13 @@ impl Pipeline {
         self.reqq = reqq.clamp(1, MAX_WINDOW);
     }
 
-    /// How many requests to add now: none while the window is more than three quarters full, so that
-    /// requests are picked and sent by the batch.
+    /// How many requests to add now: none while most of the window is full, so that requests are picked
+    /// and sent by the batch.
     pub fn room(&self) -> usize {
         let window = self.window() as usize;
         let free = window.saturating_sub(self.requests.len());
-        if free >= (window / 4).max(1) { free } else { 0 }
+        let batch = window / if self.limited { PACED_BATCH } else { BATCH };
+        if free >= batch.max(1) { free } else { 0 }
     }
 
     /// When the last block came, or asking began.
@@ -140,8 +151,17 @@ impl Pipeline {
     pub fn on_block(&mut self, now: Time) {
         self.progress_at = now;
         self.snubbed = false;
-        if self.slow_start {
+        self.pacing.on_block();
+        if self.slow_start && !self.limited {
             self.window = (self.window + 1).min(MAX_WINDOW);
+        }
+    }
+
+    /// Under a download limit: more might have been read, but nothing has come.
+    pub fn on_dry(&mut self, now: Time) {
+        let asked = self.requests.len() - self.unsent >= self.window() as usize / 2;
+        if self.limited && asked {
+            self.pacing.on_dry(now);
         }
     }
 
@@ -184,22 +204,25 @@ impl Pipeline {
     }
 
     /// Once a second: leaves slow start when the rate no longer rises, then sizes the window by the
-    /// measured rate.
-    pub fn on_second(&mut self, rate: ByteRate, limited: bool) {
-        if self.slow_start {
+    /// measured rate. `limited`: a download limit holds.
+    pub fn on_second(&mut self, now: Time, rate: ByteRate, limited: bool) {
+        if limited {
+            self.pacing.on_second(now, rate);
+            // What the limit held down may rise when it is lifted.
+            self.slow_start = true;
+            self.window = self.pacing.window().max(INITIAL_WINDOW);
+        } else if self.slow_start {
             let grown = rate.0.saturating_sub(self.last_rate.0);
             let full = self.requests.len() + 1 >= self.window() as usize / 2;
             if self.last_rate.0 > 0 && full && grown < self.last_rate.0 / SLOW_START_GAIN {
                 self.slow_start = false;
             }
         }
+        self.limited = limited;
         self.last_rate = rate;
-        let queue_time = if limited { LIMITED_QUEUE_TIME } else { QUEUE_TIME };
-        let by_rate = (rate.over(queue_time) / u64::from(BLOCK_LEN)).min(u64::from(MAX_WINDOW)) as u32;
         if !self.slow_start {
-            self.window = by_rate.clamp(MIN_WINDOW, MAX_WINDOW);
-        } else if limited {
-            self.window = self.window.min(by_rate.max(INITIAL_WINDOW));
+            let blocks = (rate.over(QUEUE_TIME) / u64::from(BLOCK_LEN)).min(u64::from(MAX_WINDOW)) as u32;
+            self.window = blocks.clamp(MIN_WINDOW, MAX_WINDOW);
         }
     }
 }
@@ -229,12 +252,12 @@ mod tests {
             p.on_block(at(0));
         }
         assert_eq!(p.window(), INITIAL_WINDOW + 60);
-        p.on_second(ByteRate(1_000_000), false);
-        p.on_second(ByteRate(1_000_000), false);
+        p.on_second(at(1), ByteRate(1_000_000), false);
+        p.on_second(at(1), ByteRate(1_000_000), false);
         assert_eq!(p.window(), 3_000_000 / BLOCK_LEN, "3 s of the rate");
-        p.on_second(ByteRate(u64::MAX), false);
+        p.on_second(at(1), ByteRate(u64::MAX), false);
         assert_eq!(p.window(), MAX_WINDOW);
-        p.on_second(ByteRate(1), false);
+        p.on_second(at(1), ByteRate(1), false);
         assert_eq!(p.window(), MIN_WINDOW);
     }
 

@@ -109,7 +109,7 @@ impl<B> Swarm<B> {
         let finished = self.pieces.is_finished();
         let Some(peer) = self.peers.peer_mut(key) else { return false };
         let rate = peer.traffic.down_rate(now);
-        peer.pipeline.on_second(rate, limited);
+        peer.pipeline.on_second(now, rate, limited);
         peer.trim();
         let silent = peer.silent_for(now);
         if silent >= SILENCE_LIMIT {
@@ -151,6 +151,14 @@ impl<B> Swarm<B> {
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.pipeline.excuse(now);
             peer.received_at = now;
+        }
+    }
+
+    /// Under a download limit: more might have been read from the peer, but nothing has come.
+    pub fn dry(&mut self, now: Time, key: PeerKey) {
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.pipeline.on_dry(now);
+            self.fill(now, key);
         }
     }
 

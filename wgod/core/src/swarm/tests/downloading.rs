@@ -28,6 +28,30 @@ fn the_pipeline_grows_with_what_comes() {
 }
 
 #[test]
+fn under_a_limit_the_pipeline_grows_only_when_nothing_is_there_to_read() {
+    let mut rig = Rig::new(200, &[]);
+    rig.swarm.set_download_limited(true);
+    let key = rig.seed(1);
+    let mut asked = rig.requests(key);
+    for _ in 0..10 {
+        rig.wait(secs(1));
+        asked.extend(rig.requests(key));
+        for (piece, number) in std::mem::take(&mut asked) {
+            if let Some(complete) = rig.sends(key, piece, number) {
+                rig.stored(complete.piece.0);
+            }
+        }
+    }
+    rig.wait(secs(1));
+    asked.extend(rig.requests(key));
+    rig.swarm.dry(rig.now, key);
+    let more = rig.requests(key).len();
+    assert_eq!((asked.len(), more), (4, 4));
+    rig.swarm.dry(rig.now, key);
+    assert_eq!(rig.requests(key), [], "not twice for the same");
+}
+
+#[test]
 fn reqq_bounds_the_pipeline() {
     let mut rig = Rig::new(200, &[]);
     let key = rig.connect(1, wgo_proto::wire::Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04]));
