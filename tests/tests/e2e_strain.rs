@@ -61,7 +61,8 @@ fn twenty_thousand_files_need_no_more_than_1024_descriptors() {
         );
         return;
     }
-    many_files(20_000, 1_024, 5 * TRANSFER);
+    // 60 more: the taker, which leaves out the short last piece, must send a bitfield of the right length.
+    many_files(20_060, 1_024, 5 * TRANSFER);
 }
 
 #[test]
