@@ -14,7 +14,7 @@ use crate::units::ByteRate;
 
 /// Most of the peer's rate that requests cover under a download limit.
 const DEEPEST: Duration = Duration::from_secs(2);
-/// Fewest requests, where that would be more: one block more than what arrives, is answered, and waits.
+/// Fewest requests, unless that much of the rate is less: some on their way, some waiting to be read.
 const FEWEST: u32 = 4;
 /// How often the window is tried a little smaller, to follow a path that became shorter.
 const EASES_EVERY: Duration = Duration::from_secs(10);
@@ -45,11 +45,13 @@ impl Pacing {
     }
 
     /// Nothing was there to read though the whole window was asked for: doubles it, but not before what
-    /// was done last can have had its effect.
-    pub(super) fn on_dry(&mut self, now: Time) {
-        if self.blocks >= self.window / 2 {
+    /// was done last can have had its effect. Whether it did.
+    pub(super) fn on_dry(&mut self, now: Time) -> bool {
+        let grows = self.blocks >= self.window / 2;
+        if grows {
             *self = Pacing { window: (self.window * 2).min(MAX_WINDOW), blocks: 0, changed_at: now };
         }
+        grows
     }
 
     /// Once a second: `rate` is what came lately.

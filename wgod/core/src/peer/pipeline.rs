@@ -22,7 +22,7 @@ pub const MAX_WINDOW: u32 = 2048;
 pub const DEFAULT_REQQ: u32 = 250;
 /// Window of a new connection.
 const INITIAL_WINDOW: u32 = 4;
-/// Requests are picked and sent when this part of the window is free.
+/// Requests are picked and sent when one part of the window in so many is free.
 const BATCH: usize = 4;
 /// The same under a download limit: what is asked for at once comes at once.
 const PACED_BATCH: usize = 8;
@@ -157,12 +157,10 @@ impl Pipeline {
         }
     }
 
-    /// Under a download limit: more might have been read, but nothing has come.
-    pub fn on_dry(&mut self, now: Time) {
+    /// Under a download limit: more might have been read, but nothing has come. Whether the window grew.
+    pub fn on_dry(&mut self, now: Time) -> bool {
         let asked = self.requests.len() - self.unsent >= self.window() as usize / 2;
-        if self.limited && asked {
-            self.pacing.on_dry(now);
-        }
+        self.limited && asked && self.pacing.on_dry(now)
     }
 
     /// Takes out everything.

@@ -156,8 +156,7 @@ impl<B> Swarm<B> {
 
     /// Under a download limit: more might have been read from the peer, but nothing has come.
     pub fn dry(&mut self, now: Time, key: PeerKey) {
-        if let Some(peer) = self.peers.peer_mut(key) {
-            peer.pipeline.on_dry(now);
+        if self.peers.peer_mut(key).is_some_and(|peer| peer.pipeline.on_dry(now)) {
             self.fill(now, key);
         }
     }
