@@ -2,7 +2,7 @@
 //!
 //! The window starts small, grows by one with each block that arrives (slow start) and, once the
 //! rate stops rising, follows the bandwidth-delay product: [`QUEUE_TIME`] times the measured rate. While
-//! a download limit holds, [`Pacing`] sizes it instead.
+//! a download limit holds, `Pacing` sizes it instead.
 use std::collections::VecDeque;
 use std::time::Duration;
 
