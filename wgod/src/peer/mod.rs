@@ -5,6 +5,7 @@
 //! holds no buffer.
 mod handshake;
 mod receive;
+mod scatter;
 mod send;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Bytes are read into a scratch buffer that the worker thread owns, and taken out of it before the
 //! next await, so an idle connection holds nothing but an unfinished message. The rest of a block under
-//! way is read straight into its buffer, in the same system call.
+//! way is read straight into its buffer, in the same system call, and so are the blocks that follow one
+//! another ([`Scatter`]).
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::time::Duration;
@@ -10,12 +11,14 @@ use std::time::Duration;
 use wgo_core::Time;
 use wgo_core::peer::{CloseReason, PeerFault};
 use wgo_core::piece_mgr::Complete;
-use wgo_proto::wire::{Frame, Limits, next_frame};
+use wgo_proto::wire::{BLOCK_HEADER_LEN, Frame, Limits, WireError, next_frame};
 use wgo_proto::{BLOCK_LEN, Block};
 
+use super::scatter::Scatter;
 use super::{Connection, Progress, gone};
 use crate::files::BlockBuf;
 use crate::shaper::Flow;
+use crate::transport::Transport;
 
 /// Bytes of a worker thread's scratch buffer: eight blocks, which fit a core's own cache.
 const SCRATCH_LEN: usize = 128 * 1024;
@@ -33,7 +36,7 @@ thread_local! {
 }
 
 /// What the stream holds next.
-enum Incoming {
+pub(super) enum Incoming {
     /// The start of a message.
     Frame,
     /// Payload of a block.
@@ -43,13 +46,14 @@ enum Incoming {
 }
 
 pub(super) struct Receiver {
-    flow: Flow,
-    limits: Limits,
-    incoming: Incoming,
+    pub(super) flow: Flow,
+    pub(super) limits: Limits,
+    pub(super) incoming: Incoming,
     /// The beginning of a message that has not come whole. Bounded by `limits`.
-    pending: Vec<u8>,
+    pub(super) pending: Vec<u8>,
     /// Bytes that `pending` must hold before anything can be said of it.
-    need: usize,
+    pub(super) need: usize,
+    pub(super) scatter: Scatter,
     /// When the Swarm was last told that a part of a block came.
     heard_told_at: Time,
     /// Pieces that became complete in this turn.
@@ -64,6 +68,7 @@ impl Receiver {
             incoming: Incoming::Frame,
             pending: Vec::new(),
             need: 0,
+            scatter: Scatter::default(),
             heard_told_at: Time::ZERO,
             complete: Vec::new(),
         }
@@ -104,6 +109,7 @@ impl Receiver {
         if self.pending.is_empty() {
             self.pending = Vec::new();
         }
+        self.scatter.rest();
         if turn > 0 && !matches!(self.incoming, Incoming::Frame) {
             self.tell_heard(connection)?;
         }
@@ -126,6 +132,7 @@ impl Receiver {
         if self.complete.is_empty() {
             return Ok(());
         }
+        self.scatter.rest();
         for complete in self.complete.drain(..) {
             connection.engine.store_piece(&connection.torrent, complete).await;
         }
@@ -144,6 +151,10 @@ impl Receiver {
         if kept >= LONG_MESSAGE {
             return self.read_long(connection, scratch, allowed);
         }
+        let at_block = kept < BLOCK_HEADER_LEN && !matches!(self.incoming, Incoming::Skip(_));
+        if self.scatter.is_on() && at_block && allowed == SCRATCH_LEN {
+            return self.read_scattered(connection, scratch);
+        }
         scratch[..kept].copy_from_slice(&self.pending);
         let ahead = if allowed < SCRATCH_LEN { READ_AHEAD } else { 0 };
         let (direct, n) = {
@@ -159,12 +170,9 @@ impl Receiver {
             let direct = first.len();
             let mut bufs =
                 [IoSliceMut::new(std::mem::take(&mut first)), IoSliceMut::new(&mut scratch[kept..end])];
-            match connection.transport.try_read(&mut bufs) {
-                Ok(0) => return Err(CloseReason::Gone("closed by the peer".into())),
-                Ok(n) => (n.min(direct), n),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Some(0)),
-                Err(e) => return Err(gone(&e)),
+            match read_some(&connection.transport, &mut bufs)? {
+                Some(n) => (n.min(direct), n),
+                None => return Ok(None),
             }
         };
         self.pending.clear();
@@ -189,13 +197,8 @@ impl Receiver {
         allowed: usize,
     ) -> Result<Option<usize>, CloseReason> {
         let room = allowed.saturating_add(READ_AHEAD).min(scratch.len());
-        let n = match connection.transport.try_read(&mut [IoSliceMut::new(&mut scratch[..room])]) {
-            Ok(0) => return Err(CloseReason::Gone("closed by the peer".into())),
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Some(0)),
-            Err(e) => return Err(gone(&e)),
-        };
+        let mut bufs = [IoSliceMut::new(&mut scratch[..room])];
+        let Some(n) = read_some(&connection.transport, &mut bufs)? else { return Ok(None) };
         self.pending.extend_from_slice(&scratch[..n]);
         if self.pending.len() >= self.need {
             let bytes = std::mem::take(&mut self.pending);
@@ -208,7 +211,7 @@ impl Receiver {
     }
 
     /// Takes messages off the front of `bytes`; returns how many bytes they took.
-    fn parse(
+    pub(super) fn parse(
         &mut self,
         connection: &Connection,
         bytes: &[u8],
@@ -236,38 +239,38 @@ impl Receiver {
                     }
                     self.incoming = Incoming::Frame;
                 }
-                Incoming::Frame => {
-                    let malformed = |e: &dyn std::fmt::Display| PeerFault::Malformed(e.to_string());
-                    match next_frame(rest, &self.limits).map_err(|e| malformed(&e))? {
-                        Frame::Message { message, consumed } => {
-                            connection
-                                .torrent
-                                .call(|swarm, now| swarm.on_message(now, connection.key, &message))??;
-                            at += consumed;
-                        }
-                        Frame::Block { block, header_len } => {
-                            if block.len > BLOCK_LEN {
-                                return Err(PeerFault::OutOfRange { message: "piece", block }.into());
-                            }
-                            self.incoming = Incoming::Block { block, buf: connection.engine.pool.take() };
-                            at += header_len;
-                        }
-                        Frame::Skip { header_len, body_len, .. } => {
-                            self.incoming = Incoming::Skip(body_len);
-                            at += header_len;
-                        }
-                        Frame::Incomplete { need } => {
-                            self.need = need;
-                            return Ok(at);
-                        }
+                Incoming::Frame => match next_frame(rest, &self.limits).map_err(malformed)? {
+                    Frame::Message { message, consumed } => {
+                        connection
+                            .torrent
+                            .call(|swarm, now| swarm.on_message(now, connection.key, &message))??;
+                        at += consumed;
                     }
-                }
+                    Frame::Block { block, header_len } => {
+                        if block.len > BLOCK_LEN {
+                            return Err(PeerFault::OutOfRange { message: "piece", block }.into());
+                        }
+                        if block.len == BLOCK_LEN {
+                            self.scatter.begin();
+                        }
+                        self.incoming = Incoming::Block { block, buf: connection.engine.pool.take() };
+                        at += header_len;
+                    }
+                    Frame::Skip { header_len, body_len, .. } => {
+                        self.incoming = Incoming::Skip(body_len);
+                        at += header_len;
+                    }
+                    Frame::Incomplete { need } => {
+                        self.need = need;
+                        return Ok(at);
+                    }
+                },
             }
         }
     }
 
     /// Gives a block that has come whole to the Swarm. Whether the stream is at a message again.
-    fn finish_block(&mut self, connection: &Connection) -> Result<bool, CloseReason> {
+    pub(super) fn finish_block(&mut self, connection: &Connection) -> Result<bool, CloseReason> {
         match std::mem::replace(&mut self.incoming, Incoming::Frame) {
             Incoming::Block { block, buf } if buf.len() == block.len as usize => {
                 let complete = connection
@@ -283,4 +286,22 @@ impl Receiver {
             }
         }
     }
+}
+
+/// The bytes that came, at least one unless a signal came between; `None` when nothing has come.
+pub(super) fn read_some(
+    transport: &Transport,
+    bufs: &mut [IoSliceMut<'_>],
+) -> Result<Option<usize>, CloseReason> {
+    match transport.try_read(bufs) {
+        Ok(0) => Err(CloseReason::Gone("closed by the peer".into())),
+        Ok(n) => Ok(Some(n)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
+        Err(e) => Err(gone(&e)),
+    }
+}
+
+pub(super) fn malformed(error: WireError) -> PeerFault {
+    PeerFault::Malformed(error.to_string())
 }

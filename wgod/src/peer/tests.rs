@@ -102,6 +102,41 @@ async fn messages_may_be_cut_anywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_in_a_row_land_right_whatever_comes_between_them() {
+    let payload = noise(60 * PIECE + 777);
+    let (rig, hash) = wanting(&payload).await;
+    let peer = rig.peer(hash, 1).await;
+    peer.says(&[Message::HaveAll, Message::Unchoke]).await;
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut between = Vec::new();
+    Message::Have(PieceIndex(3)).encode(&mut between);
+    Message::Extended { id: 77, body: &vec![7; 20_000] }.encode(&mut between);
+    between.extend([0, 0, 0, 0]);
+    between.extend([0, 0, 0, 4, 99, 1, 2, 3]);
+    let (mut left, mut burst) = (60 * 4 + 1, 4);
+    while left > 0 {
+        let mut stream = Vec::new();
+        for _ in 0..burst.min(left) {
+            let asked = block_of(&peer.expect(id::REQUEST).await, None);
+            stream.extend(piece_message(asked, &payload, PIECE));
+            if rng.u8(..8) == 0 {
+                stream.extend(&between);
+            }
+        }
+        // Mostly at once, so that one read takes several.
+        let cut = if rng.bool() { stream.len() } else { rng.usize(..stream.len()) };
+        peer.send(&stream[..cut]).await;
+        peer.send(&stream[cut..]).await;
+        left -= burst.min(left);
+        burst = (burst * 2).min(16);
+    }
+    let row = rig.until_row("t", |row| row.completed_at.is_some()).await;
+    assert_eq!((row.downloaded_bytes, row.wasted_bytes), (payload.len() as u64, 0));
+    assert_eq!(std::fs::read(rig.folder.join("t")).expect("it is there"), payload);
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seed_serves_what_is_asked_for_whole_and_in_part() {
     let payload = noise(3 * PIECE);
     let (rig, hash) = seeding(&payload).await;
