@@ -5,6 +5,7 @@
 //! own root folder in it (people move that to another disk and leave a symlink).
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use wgo_proto::path::SafePath;
@@ -12,13 +13,19 @@ use wgo_proto::path::SafePath;
 use super::disk::{At, BlockingDisk, Handle, Op, OpenHow, OpenMode};
 use super::error::{DiskError, DiskOp};
 
+/// Folders that are kept open for the jobs under way.
+const RECENT: usize = 4;
+
 /// The operator's folder and how a torrent's names lie in it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Base {
     /// The absolute path of the folder.
     pub(super) folder: PathBuf,
     /// The first component of each path is the torrent's root folder, not its only file.
     pub(super) has_root: bool,
+    /// What [`open_parent`](Self::open_parent) opened lately, by relative path: a job often has many
+    /// small files of one folder. A leaf lock; at most [`RECENT`], and none after a job.
+    recent: Mutex<Vec<(PathBuf, Parent)>>,
 }
 
 /// Whether folders that are missing are made.
@@ -35,13 +42,26 @@ pub(super) struct Folder {
     pub(super) gained: Vec<PathBuf>,
 }
 
-/// An open file and what its opening changed.
+/// The open folder that holds a file, and the device that it lies on (`st_dev`).
+#[derive(Clone, Debug)]
+pub(super) struct Parent {
+    pub(super) handle: Handle,
+    pub(super) device: u64,
+}
+
+/// An open file, its folder, and the folders that gained an entry.
 pub(super) struct File {
     pub(super) handle: Handle,
+    pub(super) parent: Parent,
     pub(super) gained: Vec<PathBuf>,
 }
 
 impl Base {
+    /// Names beneath `folder`.
+    pub(super) fn new(folder: PathBuf, has_root: bool) -> Base {
+        Base { folder, has_root, recent: Mutex::default() }
+    }
+
     /// The absolute path of `path`, for people.
     pub(super) fn full(&self, path: &SafePath) -> PathBuf {
         self.folder.join(path.as_path())
@@ -85,16 +105,41 @@ impl Base {
         Ok(Folder { handle, gained })
     }
 
-    /// Opens the folder that holds `path`.
+    /// Opens the folder that holds `path`, or finds it open; and the folders that gained an entry.
     pub(super) fn open_parent(
         &self,
         disk: &BlockingDisk,
         path: &SafePath,
         parents: Parents,
-    ) -> Result<Folder, DiskError> {
+    ) -> Result<(Parent, Vec<PathBuf>), DiskError> {
+        let relative = parent_of(path);
+        let known = self.recent().iter().find(|(name, _)| name.as_os_str() == relative.as_os_str()).cloned();
+        if let Some((_, parent)) = known {
+            return Ok((parent, Vec::new()));
+        }
         let mut components = path.components();
         components.next_back();
-        self.open_dir(disk, components, parents)
+        let Folder { handle, gained } = self.open_dir(disk, components, parents)?;
+        let stat = disk.stat_handle(&handle);
+        let failed = |e| DiskError::new(DiskOp::Stat, self.folder.join(relative), &e);
+        let parent = Parent { handle, device: stat.map_err(failed)?.device };
+        let pushed_out = {
+            let mut recent = self.recent();
+            recent.push((relative.to_owned(), parent.clone()));
+            if recent.len() > RECENT { Some(recent.remove(0)) } else { None }
+        };
+        drop(pushed_out);
+        Ok((parent, gained))
+    }
+
+    /// Closes what was kept open for a job. What people do to the folders is seen by the next one.
+    pub(super) fn forget_parents(&self) {
+        let recent = std::mem::take(&mut *self.recent());
+        drop(recent);
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Vec<(PathBuf, Parent)>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens an existing file, to read or to write.
@@ -104,33 +149,58 @@ impl Base {
         path: &SafePath,
         mode: OpenMode,
     ) -> Result<Handle, DiskError> {
-        let parent = self.open_parent(disk, path, Parents::MustExist)?;
+        let (parent, _) = self.open_parent(disk, path, Parents::MustExist)?;
         let how = OpenHow { mode, follow: false };
         disk.open(At::inside(&parent.handle, path.file_name()), how)
             .map_err(|e| DiskError::new(DiskOp::Open, self.full(path), &e))
     }
 
-    /// Opens a file to write, and makes it and its folders when they are missing. The operator's
-    /// folder must exist: a disk that isn't mounted must not be mistaken for an empty one.
+    /// Opens a file to write, and makes it and its folders when they are missing; `expected` says what to
+    /// try first. The operator's folder must exist: a disk that isn't mounted must not be mistaken for
+    /// an empty one.
     pub(super) fn create_file(
         &self,
         disk: &BlockingDisk,
         path: &SafePath,
         executable: bool,
+        expected: Expected,
     ) -> Result<File, DiskError> {
-        let Folder { handle: parent, mut gained } = self.open_parent(disk, path, Parents::Create)?;
-        let open = |mode| disk.open(At::inside(&parent, path.file_name()), OpenHow { mode, follow: false });
-        let mut opened = open(OpenMode::Write);
-        let mut op = DiskOp::Open;
-        if is_missing(&opened) {
-            op = DiskOp::Create;
-            opened = open(OpenMode::Create { executable });
-            let parent = path.as_path().parent().unwrap_or(Path::new(""));
-            gained.push(parent.to_owned());
+        let (parent, mut gained) = self.open_parent(disk, path, Parents::Create)?;
+        let open = |mode| {
+            let at = At::inside(&parent.handle, path.file_name());
+            disk.open(at, OpenHow { mode, follow: false })
+        };
+        let create = OpenMode::CreateNew { executable };
+        let mut opened = match expected {
+            Expected::Missing => open(create),
+            Expected::There => open(OpenMode::Write),
+        };
+        let mut created = expected == Expected::Missing;
+        if created && opened.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AlreadyExists) {
+            (opened, created) = (open(OpenMode::Write), false);
         }
+        if !created && is_missing(&opened) {
+            (opened, created) = (open(create), true);
+        }
+        let op = if created { DiskOp::Create } else { DiskOp::Open };
         let handle = opened.map_err(|e| DiskError::new(op, self.full(path), &e))?;
-        Ok(File { handle, gained })
+        if created {
+            gained.push(parent_of(path).to_owned());
+        }
+        Ok(File { handle, parent, gained })
     }
+}
+
+/// What a file that is to be written to is thought to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Missing,
+    There,
+}
+
+/// The folder of a file, relative to the base.
+fn parent_of(path: &SafePath) -> &Path {
+    path.as_path().parent().unwrap_or(Path::new(""))
 }
 
 fn is_missing<T>(result: &io::Result<T>) -> bool {

@@ -1,11 +1,11 @@
 //! Open files, a bounded number of them, by torrent and file.
 //!
 //! Looked up on every read and write, also by async workers; filled and emptied by storage threads
-//! only. A descriptor with unsynced writes is never closed unsynced: the error that its sync would
-//! report would be lost with it.
+//! only. A file may be closed with unsynced writes: its volume's sync reports what becomes of them
+//! ([`Volumes`](super::volumes::Volumes)).
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wgo_core::TorrentId;
 use wgo_proto::FileIndex;
@@ -31,9 +31,6 @@ struct Ring {
     index: HashMap<Key, usize>,
     entries: Vec<Entry>,
     hand: usize,
-    /// Syncs of evicted files that failed, until the next checkpoint asks. A sick disk fails all of
-    /// them, so this is bounded by the files written to since.
-    failed: HashMap<Key, io::Error>,
 }
 
 #[derive(Debug)]
@@ -46,21 +43,6 @@ struct Entry {
     dirty: bool,
     /// Used since the hand last passed.
     recent: bool,
-    /// Held while it is synced, until a failure is on record: the system reports it only once.
-    syncing: Arc<Mutex<()>>,
-}
-
-/// An open file to be synced.
-pub(super) struct ToSync {
-    handle: Handle,
-    syncing: Arc<Mutex<()>>,
-}
-
-/// A file to make room with.
-enum Victim {
-    Closed(#[allow(dead_code, reason = "closed by dropping it, outside the lock")] Entry),
-    Dirty(Key, ToSync),
-    None,
 }
 
 impl OpenFiles {
@@ -98,18 +80,10 @@ impl OpenFiles {
 
     /// Adds a file that was just opened and returns the handle to use, which is another one when
     /// another thread opened the file meanwhile.
-    pub(super) fn insert(
-        &self,
-        disk: &BlockingDisk,
-        key: Key,
-        device: u64,
-        handle: Handle,
-        writable: bool,
-    ) -> Handle {
-        self.make_room(disk, device);
+    pub(super) fn insert(&self, key: Key, device: u64, handle: Handle, writable: bool) -> Handle {
+        self.make_room(device);
         let mut ring = self.lock();
-        let (copy, syncing) = (handle.clone(), Arc::default());
-        let fresh = Entry { key, device, handle: copy, writable, dirty: false, recent: true, syncing };
+        let fresh = Entry { key, device, handle: handle.clone(), writable, dirty: false, recent: true };
         let replaced = match ring.entry(key) {
             Some(entry) if entry.writable || !writable => return entry.handle.clone(),
             Some(entry) => Some(std::mem::replace(entry, fresh)),
@@ -127,57 +101,28 @@ impl OpenFiles {
 
     /// Closes files until one more fits. When all are in use or belong to a device that may hang,
     /// the limit is exceeded for a while, by at most one file for each storage thread.
-    fn make_room(&self, disk: &BlockingDisk, device: u64) {
+    fn make_room(&self, device: u64) {
         while self.lock().entries.len() >= self.limit {
-            if !self.evict(disk, device) {
+            if !self.evict(device) {
                 return;
             }
         }
     }
 
-    /// Closes one file, after a sync if it has unsynced writes; false when none can be closed.
-    pub(super) fn evict(&self, disk: &BlockingDisk, device: u64) -> bool {
+    /// Closes one file; false when none can be closed.
+    pub(super) fn evict(&self, device: u64) -> bool {
         let victim = self.lock().victim(device);
-        match victim {
-            Victim::Closed(_) => true,
-            Victim::None => false,
-            Victim::Dirty(key, file) => {
-                self.sync(disk, key, &file);
-                let mut ring = self.lock();
-                // Someone may have taken it up again while it was synced; then it stays. The two
-                // holders are the cache and `file`.
-                let idle = ring.entry(key).is_some_and(|e| !e.dirty && e.handle.holders() <= 2);
-                let closed = if idle { ring.remove(key) } else { None };
-                drop(ring);
-                closed.is_some()
-            }
-        }
+        // Closed here, outside the lock.
+        victim.is_some()
     }
 
-    /// Syncs a file, puts a failure on record.
-    fn sync(&self, disk: &BlockingDisk, key: Key, file: &ToSync) {
-        let _syncing = file.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(e) = disk.sync_data(&file.handle) {
-            self.lock().failed.insert(key, e);
-        }
-    }
-
-    /// Syncs the file if it is open, clean or not. Returns whether it was, and a failure of this or
-    /// of an earlier sync that nobody was told of.
-    pub(super) fn sync_now(&self, disk: &BlockingDisk, key: Key) -> (bool, io::Result<()>) {
-        let open = self.lock().entry(key).map(|entry| {
+    /// Syncs the file if it is open, clean or not; `None` if it isn't.
+    pub(super) fn sync_now(&self, disk: &BlockingDisk, key: Key) -> Option<io::Result<()>> {
+        let handle = self.lock().entry(key).map(|entry| {
             entry.dirty = false;
-            entry.to_sync()
+            entry.handle.clone()
         });
-        if let Some(file) = &open {
-            self.sync(disk, key, file);
-        }
-        (open.is_some(), self.take_failure(key).map_or(Ok(()), Err))
-    }
-
-    /// What went wrong when the file was synced to be closed, once.
-    fn take_failure(&self, key: Key) -> Option<io::Error> {
-        self.lock().failed.remove(&key)
+        handle.map(|handle| disk.sync_data(&handle))
     }
 
     /// Forgets one file; it is closed when its last user is done.
@@ -192,9 +137,6 @@ impl OpenFiles {
         let of_torrent = ring.entries.iter().filter(|e| e.key.0 == id && (e.writable || !only_writable));
         let keys: Vec<Key> = of_torrent.map(|e| e.key).collect();
         let removed: Vec<Option<Entry>> = keys.into_iter().map(|key| ring.remove(key)).collect();
-        if !only_writable {
-            ring.failed.retain(|key, _| key.0 != id);
-        }
         drop(ring);
         drop(removed);
     }
@@ -216,12 +158,6 @@ impl OpenFiles {
     }
 }
 
-impl Entry {
-    fn to_sync(&self) -> ToSync {
-        ToSync { handle: self.handle.clone(), syncing: self.syncing.clone() }
-    }
-}
-
 impl Ring {
     fn entry(&mut self, key: Key) -> Option<&mut Entry> {
         let at = *self.index.get(&key)?;
@@ -238,24 +174,18 @@ impl Ring {
     }
 
     /// Two rounds of the clock: the first forgets recent use. Nothing in use is taken, and nothing
-    /// that would have to be synced on another device, which may hang.
-    fn victim(&mut self, device: u64) -> Victim {
+    /// unsynced on another device, which may hang: there closing can mean writing.
+    fn victim(&mut self, device: u64) -> Option<Entry> {
         for _ in 0..self.entries.len() * 2 {
             self.hand = (self.hand + 1) % self.entries.len();
-            let Some(entry) = self.entries.get_mut(self.hand) else { break };
-            if std::mem::take(&mut entry.recent) || entry.handle.holders() > 1 {
-                continue;
-            }
-            let key = entry.key;
-            if !entry.dirty {
-                return self.remove(key).map_or(Victim::None, Victim::Closed);
-            }
-            if entry.device == device {
-                entry.dirty = false;
-                return Victim::Dirty(key, entry.to_sync());
+            let entry = self.entries.get_mut(self.hand)?;
+            let in_use = std::mem::take(&mut entry.recent) || entry.handle.holders() > 1;
+            if !in_use && (!entry.dirty || entry.device == device) {
+                let key = entry.key;
+                return self.remove(key);
             }
         }
-        Victim::None
+        None
     }
 }
 
@@ -283,7 +213,7 @@ mod tests {
             let path = self.dir.path().join(n.to_string());
             let how = OpenHow { mode: OpenMode::Create { executable: false }, follow: false };
             let handle = self.disk.open(At::path(path), how).unwrap();
-            self.cache.insert(&self.disk, key(n), 1, handle, writable)
+            self.cache.insert(key(n), 1, handle, writable)
         }
     }
 
@@ -319,8 +249,8 @@ mod tests {
         let bench = Bench::new(1);
         drop(bench.open(0, true));
         bench.cache.wrote(key(0));
-        assert!(!bench.cache.evict(&bench.disk, 2), "syncing it could hang");
-        assert!(bench.cache.evict(&bench.disk, 1));
+        assert!(!bench.cache.evict(2), "closing it could hang");
+        assert!(bench.cache.evict(1));
         assert_eq!(bench.cache.len(), 0);
     }
 
@@ -329,8 +259,8 @@ mod tests {
         let bench = Bench::new(4);
         drop((bench.open(0, true), bench.open(1, false)));
         assert!(bench.cache.get_to_write(key(0)).is_some() && bench.cache.get_to_write(key(1)).is_none());
-        assert!(matches!(bench.cache.sync_now(&bench.disk, key(0)), (true, Ok(()))));
-        assert!(matches!(bench.cache.sync_now(&bench.disk, key(7)), (false, Ok(()))));
+        assert!(matches!(bench.cache.sync_now(&bench.disk, key(0)), Some(Ok(()))));
+        assert!(bench.cache.sync_now(&bench.disk, key(7)).is_none());
         bench.cache.remove_torrent(TorrentId(1), true);
         assert_eq!(bench.cache.len(), 1);
     }

@@ -21,6 +21,15 @@ pub trait Disk: Send + Sync + 'static {
     /// then. An operation that can't be finished any more (the disk is gone) drops `done`.
     fn submit(&self, op: Op, done: OnDone);
 
+    /// Does `op` on this thread, or waits until it is done. An operation that the disk dropped failed
+    /// with `EIO`.
+    fn perform(&self, op: Op) -> Completion {
+        let (tx, rx) = mpsc::sync_channel(1);
+        // The receiver outlives the operation: `send` fails only after this function has returned.
+        self.submit(op, Box::new(move |completion| drop(tx.send(completion))));
+        rx.recv().unwrap_or_else(|_| Err(os_error(rustix::io::Errno::IO)).into())
+    }
+
     /// Reads from `offset` into `bufs` what is in memory already, without waiting for a device.
     /// Returns the bytes read, less than asked when the rest isn't at hand and 0 at the end of the
     /// file; [`io::ErrorKind::WouldBlock`] when nothing is at hand. Safe on an async worker.
@@ -103,6 +112,11 @@ pub enum OpenMode {
     /// Reads and writes; the file is created when it is missing, executable or not.
     Create {
         /// Whether a new file gets the executable bits that the umask allows.
+        executable: bool,
+    },
+    /// Reads and writes of a file that is made; `EEXIST` when there is something.
+    CreateNew {
+        /// As in [`Create`](Self::Create).
         executable: bool,
     },
     /// A directory: the base of relative names, and what [`Op::SyncAll`] takes.
@@ -318,12 +332,9 @@ impl BlockingDisk {
         &self.0
     }
 
-    /// Submits `op` and waits for it. An operation that the disk dropped failed with `EIO`.
+    /// Submits `op` and waits for it.
     pub fn call(&self, op: Op) -> Completion {
-        let (tx, rx) = mpsc::sync_channel(1);
-        // The receiver outlives the operation: `send` fails only after this function has returned.
-        self.0.submit(op, Box::new(move |completion| drop(tx.send(completion))));
-        rx.recv().unwrap_or_else(|_| Err(os_error(rustix::io::Errno::IO)).into())
+        self.0.perform(op)
     }
 
     /// Opens a file or directory.

@@ -202,7 +202,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             cx.open.remove_torrent(torrent.id, false);
             cx.pieces.forget_torrent(torrent.id);
             let outcome = remove(&torrent);
-            cx.refs.release(torrent.id);
+            torrent.let_go();
             done.call(outcome);
         }
         Job::Close { torrent, done } => {
@@ -210,7 +210,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             cx.pieces.forget_torrent(torrent.id);
             let outcome = sync(&torrent);
             cx.open.remove_torrent(torrent.id, false);
-            cx.refs.release(torrent.id);
+            torrent.let_go();
             done.call(outcome);
         }
     }

@@ -44,6 +44,7 @@ mod tests;
 mod torrent;
 mod upload;
 mod verify;
+mod volumes;
 mod watch;
 
 pub use buf::{BlockBuf, BufPool};

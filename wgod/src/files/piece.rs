@@ -188,7 +188,7 @@ fn write_run(
 
 /// Writes one file's share: `span.len` bytes from byte `at` of the buffers.
 fn write_span(torrent: &TorrentFiles, span: Span, mut bufs: Bufs, at: usize) -> Result<Bufs, DiskError> {
-    let handle = torrent.handle_to_write(span.file)?;
+    let handle = torrent.handle_to_write(span.file, span.len)?;
     let mut done = 0;
     let mut result = Ok(());
     while done < span.len as usize && result.is_ok() {

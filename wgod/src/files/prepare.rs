@@ -6,7 +6,7 @@ use wgo_proto::FileIndex;
 use wgo_proto::metainfo::FileEntry;
 use wgo_proto::path::SafePath;
 
-use super::beneath::Parents;
+use super::beneath::{Expected, Parents};
 use super::disk::{At, BlockingDisk, Op};
 use super::error::{DiskError, DiskOp};
 use super::place::nearest;
@@ -25,7 +25,9 @@ pub(super) fn prepare(torrent: &TorrentFiles) -> Result<(), DiskError> {
         } else if entry.len == 0 {
             // Files are numbered by 32 bits.
             let file = FileIndex(index as u32);
-            let made = torrent.base.create_file(&torrent.cx.disk, &entry.path, entry.executable)?;
+            let disk = &torrent.cx.disk;
+            let made = torrent.base.create_file(disk, &entry.path, entry.executable, Expected::Missing)?;
+            torrent.note_volume(&made.parent);
             let is_new = !made.gained.is_empty();
             let mut state = torrent.state();
             state.gained.extend(made.gained);
@@ -60,9 +62,8 @@ fn make_folder(disk: &BlockingDisk, folder: &std::path::Path) -> Result<(), Disk
 /// without symlinks, or one that refuses them, is no reason not to download the rest.
 fn make_symlink(torrent: &TorrentFiles, entry: &FileEntry, target: &SafePath) -> Result<(), DiskError> {
     let disk = &torrent.cx.disk;
-    let parent = torrent.base.open_parent(disk, &entry.path, Parents::Create)?;
+    let (parent, mut gained) = torrent.base.open_parent(disk, &entry.path, Parents::Create)?;
     let at = At::inside(&parent.handle, entry.path.file_name());
-    let mut gained = parent.gained;
     match disk.run(Op::Symlink { at, target: relative(&entry.path, target) }) {
         Ok(()) => gained.push(entry.path.as_path().parent().map(PathBuf::from).unwrap_or_default()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}

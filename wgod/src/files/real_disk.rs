@@ -6,12 +6,13 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{self, Advice, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags, preadv, preadv2, pwritev};
 
-use self::direct::{Direct, MIN_WRITE, Step};
+use self::direct::{Direct, MIN_WRITE, Opened, Step};
 use super::disk::{
     At, Completion, Disk, FileKind, FsStat, Handle, Mtime, OnDone, Op, OpenHow, OpenMode, Output, Stat,
     os_error,
@@ -36,16 +37,41 @@ pub struct RealDisk;
 /// What a handle of [`RealDisk`] holds.
 struct RealFile {
     fd: OwnedFd,
-    /// Reads never wait: the file lives in memory.
-    in_memory: bool,
+    /// Reads never wait: the file lives in memory. Of a folder asked for when a file is made in it, of a
+    /// file when it is opened: what reads without waiting must not ask a file system that hangs.
+    in_memory: OnceLock<bool>,
     /// Cleared when the file system turns out not to take `RWF_NOWAIT`.
     nowait: AtomicBool,
     direct: Direct,
 }
 
+impl RealFile {
+    fn new(fd: OwnedFd, access: OFlags) -> RealFile {
+        RealFile {
+            fd,
+            in_memory: OnceLock::new(),
+            nowait: AtomicBool::new(true),
+            direct: Direct::new(access),
+        }
+    }
+
+    fn is_in_memory(&self) -> bool {
+        *self.in_memory.get_or_init(|| fs_stat(self.fd.as_fd()).is_ok_and(|stat| stat.in_memory))
+    }
+
+    /// The descriptor for direct transfers, if there can be one.
+    fn direct(&self) -> Option<&Opened> {
+        if self.is_in_memory() { None } else { self.direct.get(self.fd.as_fd()) }
+    }
+}
+
 impl Disk for RealDisk {
     fn submit(&self, op: Op, done: OnDone) {
         done(perform(op));
+    }
+
+    fn perform(&self, op: Op) -> Completion {
+        perform(op)
     }
 
     fn read_nowait(&self, file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -59,7 +85,7 @@ impl Disk for RealDisk {
                 result => return Ok(result?),
             }
         }
-        if file.in_memory {
+        if file.is_in_memory() {
             Ok(preadv(&file.fd, bufs, offset)?)
         } else {
             Err(io::ErrorKind::WouldBlock.into())
@@ -100,7 +126,7 @@ fn read(file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<u
 /// Writes the first bytes of `slices`: directly if they fit and are worth it.
 fn write(file: &RealFile, offset: u64, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let total: usize = slices.iter().map(|slice| slice.len()).sum();
-    let opened = if total >= MIN_WRITE { file.direct.get(file.fd.as_fd()) } else { None };
+    let opened = if total >= MIN_WRITE { file.direct() } else { None };
     let mut len = total;
     match opened.map(|opened| (opened, opened.plan(offset, slices))) {
         Some((opened, Step::Direct(n))) => {
@@ -134,7 +160,7 @@ fn first<'a>(slices: &'a [IoSlice<'_>], len: usize) -> Vec<IoSlice<'a>> {
 
 /// Has the kernel read what will be asked for next.
 fn read_ahead(file: &RealFile, offset: u64, len: u64) -> io::Result<()> {
-    if file.in_memory {
+    if file.is_in_memory() {
         return Ok(());
     }
     if !file.nowait.load(Ordering::Relaxed) {
@@ -194,20 +220,31 @@ fn open(at: &At, how: OpenHow) -> io::Result<Handle> {
             mode = if executable { 0o777 } else { 0o666 };
             OFlags::RDWR | OFlags::CREATE
         }
+        OpenMode::CreateNew { executable } => {
+            mode = if executable { 0o777 } else { 0o666 };
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL
+        }
         OpenMode::Dir => OFlags::RDONLY | OFlags::DIRECTORY,
     };
     let fd = fs::openat(base(at)?, &at.path, flags, Mode::from_raw_mode(mode))?;
-    if how.mode == OpenMode::Dir {
-        let direct = Direct::new(OFlags::RDONLY, false);
-        return Ok(Handle::new(RealFile { fd, in_memory: false, nowait: AtomicBool::new(false), direct }));
+    let access = match how.mode {
+        OpenMode::Dir | OpenMode::Read => OFlags::RDONLY,
+        OpenMode::Write | OpenMode::Create { .. } | OpenMode::CreateNew { .. } => OFlags::RDWR,
+    };
+    let file = RealFile::new(fd, access);
+    match (how.mode, &at.dir) {
+        (OpenMode::Dir, _) => {}
+        // A regular file, on the file system of its folder.
+        (OpenMode::CreateNew { .. }, Some(dir)) => {
+            let in_memory = dir.inner::<RealFile>()?.is_in_memory();
+            file.in_memory.get_or_init(|| in_memory);
+        }
+        _ if stat_of(&fs::fstat(&file.fd)?).kind != FileKind::File => return Err(os_error(Errno::INVAL)),
+        _ => {
+            file.is_in_memory();
+        }
     }
-    if stat_of(&fs::fstat(&fd)?).kind != FileKind::File {
-        return Err(os_error(Errno::INVAL));
-    }
-    let in_memory = fs_stat(fd.as_fd()).is_ok_and(|stat| stat.in_memory);
-    let access = if how.mode == OpenMode::Read { OFlags::RDONLY } else { OFlags::RDWR };
-    let direct = Direct::new(access, !in_memory);
-    Ok(Handle::new(RealFile { fd, in_memory, nowait: AtomicBool::new(true), direct }))
+    Ok(Handle::new(file))
 }
 
 fn stat_of(stat: &fs::Stat) -> Stat {

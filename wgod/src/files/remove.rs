@@ -87,7 +87,7 @@ fn remove_entry(
     let handle = match last {
         Some((path, handle)) if path == parent => handle,
         _ => match torrent.base.open_parent(disk, &entry.path, Parents::MustExist) {
-            Ok(folder) => &mut last.insert((parent.to_owned(), folder.handle)).1,
+            Ok((folder, _)) => &mut last.insert((parent.to_owned(), folder.handle)).1,
             Err(e) if e.kind == DiskErrorKind::Missing => return Ok(Removed::WasNotThere),
             Err(e) if e.kind == DiskErrorKind::Obstructed => return Ok(Removed::Foreign),
             Err(e) => return Err(e),

@@ -12,6 +12,7 @@ use super::job::{self, Job};
 use super::piece_cache::PieceCache;
 use super::refs::PathRefs;
 use super::torrent::Context;
+use super::volumes::Volumes;
 
 /// How much of the machine storage may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,7 @@ impl Storage {
             refs: PathRefs::default(),
             pool: BufPool::new(),
             pieces: PieceCache::new(limits.cached_blocks),
+            volumes: Volumes::default(),
         };
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
     }

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use wgo_proto::FileIndex;
 
 use super::beneath::Parents;
-use super::disk::{At, FileKind, Handle, Mtime, Op, OpenMode};
+use super::disk::{At, FileKind, Handle, Mtime, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
-use super::torrent::TorrentFiles;
+use super::torrent::{TorrentFiles, Written};
 
-/// With more files than this, the whole file system is synced once before them: their own syncs then
-/// find nothing to wait for and only report errors.
+/// With more files than this, and when one of them isn't open any more, the whole file system is synced
+/// once before them: their own syncs then find nothing to wait for and only report errors.
 const MANY_FILES: usize = 64;
 
 /// Length and time of a file after a sync: what the store compares at the next start.
@@ -50,14 +50,19 @@ impl SyncOutcome {
 
 /// Makes everything durable that was stored before the call.
 pub(super) fn sync(torrent: &TorrentFiles) -> SyncOutcome {
-    let (dirty, gained) = {
+    let (dirty, gained, volumes) = {
         let mut state = torrent.state();
-        (std::mem::take(&mut state.dirty), std::mem::take(&mut state.gained))
+        let volumes = state.volumes.clone();
+        // What is written from now on is for the next checkpoint, which must hear of failures from here.
+        state.volumes.iter_mut().for_each(|written| written.seen = written.volume.failures());
+        (std::mem::take(&mut state.dirty), std::mem::take(&mut state.gained), volumes)
     };
     let mut outcome = SyncOutcome::default();
-    let many = dirty.len() > MANY_FILES && sync_file_system(torrent).is_ok();
+    let is_open = |file: &FileIndex| torrent.open_already(*file).is_some();
+    let many = dirty.len() > MANY_FILES || !dirty.iter().all(is_open);
+    let synced = if many { sync_volumes(torrent, &volumes) } else { Ok(()) };
     for &file in &dirty {
-        match sync_file(torrent, file, many) {
+        match sync_file(torrent, file, many.then_some(&synced)) {
             Ok(stamp) => outcome.stamps.push(stamp),
             Err(e) => {
                 torrent.cx.open.remove(torrent.key(file));
@@ -66,24 +71,31 @@ pub(super) fn sync(torrent: &TorrentFiles) -> SyncOutcome {
         }
     }
     outcome.folder = sync_folders(torrent, gained).err();
+    torrent.base.forget_parents();
     outcome
 }
 
-/// One sync for all. Its own errors may belong to someone else's files and miss ours.
-fn sync_file_system(torrent: &TorrentFiles) -> Result<(), DiskError> {
-    let folder = torrent.base.open(&torrent.cx.disk)?;
-    let synced = torrent.cx.disk.run(Op::SyncFs(folder));
-    synced.map_err(|e| DiskError::new(DiskOp::Sync, &torrent.base.folder, &e))
+/// One sync for all, and for files that were closed since they were written to. What it reports may be
+/// about somebody else's files.
+fn sync_volumes(torrent: &TorrentFiles, volumes: &[Written]) -> io::Result<()> {
+    let disk = &torrent.cx.disk;
+    volumes.iter().map(|written| written.volume.sync(disk, written.seen)).fold(Ok(()), io::Result::and)
 }
 
-fn sync_file(torrent: &TorrentFiles, file: FileIndex, fs_synced: bool) -> Result<Stamp, DiskError> {
+/// `volume` is what came of the sync of all, if there was one.
+fn sync_file(
+    torrent: &TorrentFiles,
+    file: FileIndex,
+    volume: Option<&io::Result<()>>,
+) -> Result<Stamp, DiskError> {
     let disk = &torrent.cx.disk;
-    let failed = |e: io::Error| DiskError::new(DiskOp::Sync, torrent.path(file), &e);
-    let (was_open, synced) = torrent.cx.open.sync_now(disk, torrent.key(file));
-    synced.map_err(failed)?;
-    if !was_open && !fs_synced {
-        // It was synced when it was closed, unless a failed sync closed it under a writer.
-        disk.sync_data(&reopen(torrent, file)?).map_err(failed)?;
+    let failed = |e: &io::Error| DiskError::new(DiskOp::Sync, torrent.path(file), e);
+    match (torrent.cx.open.sync_now(disk, torrent.key(file)), volume) {
+        (Some(synced), _) => synced.map_err(|e| failed(&e))?,
+        (None, Some(Ok(()))) => {}
+        (None, Some(Err(e))) => return Err(failed(e)),
+        // Closed in this moment.
+        (None, None) => disk.sync_data(&reopen(torrent, file)?).map_err(|e| failed(&e))?,
     }
     let stat = stat(torrent, file)?
         .ok_or_else(|| DiskError::of_kind(DiskOp::Sync, torrent.path(file), DiskErrorKind::Missing))?;
@@ -122,7 +134,7 @@ pub(super) fn stat(torrent: &TorrentFiles, file: FileIndex) -> Result<Option<Sta
     let disk = &torrent.cx.disk;
     let parent = match torrent.base.open_parent(disk, &entry.path, Parents::MustExist) {
         Err(e) if e.kind == DiskErrorKind::Missing => return Ok(None),
-        parent => parent?,
+        parent => parent?.0,
     };
     match disk.stat(At::inside(&parent.handle, entry.path.file_name())) {
         Ok(stat) if stat.kind == FileKind::File => Ok(Some(Stamp { file, len: stat.len, mtime: stat.mtime })),

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::io::Errno;
+use smallvec::SmallVec;
 use wgo_core::TorrentId;
 use wgo_proto::metainfo::{FileEntry, Info};
 use wgo_proto::{FileIndex, layout::Layout};
 
-use super::beneath::Base;
+use super::beneath::{Base, Expected, Parent};
 use super::buf::BufPool;
 use super::cache::OpenFiles;
 use super::disk::{BlockingDisk, Handle, Mtime, Op, OpenMode};
@@ -19,6 +20,7 @@ use super::piece_cache::PieceCache;
 use super::place::Place;
 use super::refs::{PathRefs, SecondWriter};
 use super::upload::UploadState;
+use super::volumes::{Volume, Volumes};
 
 /// What all torrents share.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(super) struct Context {
     pub(super) refs: PathRefs,
     pub(super) pool: BufPool,
     pub(super) pieces: PieceCache,
+    pub(super) volumes: Volumes,
 }
 
 /// How space is reserved when a file is first written to (`[storage] preallocate`).
@@ -94,8 +97,10 @@ pub struct TorrentFiles {
 /// What changed. Never held during an operation on the disk.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Files written to since the last checkpoint, also those that were closed (and synced) since.
+    /// Files written to since the last checkpoint, also those that were closed since.
     pub(super) dirty: BTreeSet<FileIndex>,
+    /// The volumes that they lie on, from before the first write until the last.
+    pub(super) volumes: SmallVec<[Written; 1]>,
     /// Folders that gained an entry since the last checkpoint, relative to the base.
     pub(super) gained: BTreeSet<PathBuf>,
     /// Files whose space was reserved, so that it is done once.
@@ -104,12 +109,33 @@ pub(super) struct State {
     pub(super) known: HashMap<FileIndex, (u64, Mtime)>,
 }
 
+/// A volume that a torrent writes to.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) device: u64,
+    pub(super) volume: Arc<Volume>,
+    /// The volume's failures before what is to be synced next was written.
+    pub(super) seen: u64,
+}
+
+/// A job under way.
+pub(super) struct Entered<'a> {
+    base: &'a Base,
+    _gate: RwLockReadGuard<'a, ()>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.base.forget_parents();
+    }
+}
+
 impl TorrentFiles {
     /// Finds the folder and registers the paths. Called on a storage thread.
     pub(super) fn open(cx: &Arc<Context>, spec: TorrentSpec) -> Result<Arc<TorrentFiles>, OpenError> {
         let TorrentSpec { id, info, folder, writes, preallocate } = spec;
         let has_root = info.files.iter().any(|file| file.path.components().nth(1).is_some());
-        let base = Base { folder, has_root };
+        let base = Base::new(folder, has_root);
         let place = Place::find(&cx.disk, &base, &info)?;
         let paths: Vec<PathBuf> = stored(&info).map(|file| place.path(&file.path)).collect();
         cx.refs.register(id, &info.name, writes, &paths)?;
@@ -168,6 +194,8 @@ impl TorrentFiles {
     pub(super) fn end_writing(&self) {
         self.writes.store(false, Ordering::Release);
         self.cx.open.remove_torrent(self.id, true);
+        let volumes = std::mem::take(&mut self.state().volumes);
+        drop(volumes);
         self.cx.refs.end_writing(self.id);
     }
 
@@ -195,9 +223,9 @@ impl TorrentFiles {
     }
 
     /// Lets a job begin; `None` once the torrent is being closed.
-    pub(super) fn enter(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        let guard = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        (!self.is_closing()).then_some(guard)
+    pub(super) fn enter(&self) -> Option<Entered<'_>> {
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        (!self.is_closing()).then_some(Entered { base: &self.base, _gate: gate })
     }
 
     /// Whether a long job should end early.
@@ -209,6 +237,14 @@ impl TorrentFiles {
     pub(super) fn shut(&self) {
         self.closing.store(true, Ordering::Release);
         drop(self.gate.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Nothing more is done to its files: lets go of their paths and of all that is open but files.
+    pub(super) fn let_go(&self) {
+        self.base.forget_parents();
+        let volumes = std::mem::take(&mut self.state().volumes);
+        drop(volumes);
+        self.cx.refs.release(self.id);
     }
 
     /// Sets stay whole whatever panics, so poison is ignored.
@@ -234,12 +270,13 @@ impl TorrentFiles {
         let disk = &self.cx.disk;
         let opened = self.with_room(|| self.base.open_file(disk, &entry.path, OpenMode::Read))?;
         self.compare(file, &opened)?;
-        Ok(self.cx.open.insert(disk, self.key(file), self.device, opened, false))
+        Ok(self.cx.open.insert(self.key(file), self.device, opened, false))
     }
 
-    /// A handle to write with, making the file and reserving its space if need be.
-    /// [`wrote`](Self::wrote) must be called after the write, before the handle is dropped.
-    pub(super) fn handle_to_write(&self, file: FileIndex) -> Result<Handle, DiskError> {
+    /// A handle to write `len` bytes with, making the file and reserving its space if need be.
+    /// [`wrote`](Self::wrote) must be called after the write, before the handle is dropped. A file that
+    /// is written whole needs no space reserved and isn't kept open.
+    pub(super) fn handle_to_write(&self, file: FileIndex, len: u32) -> Result<Handle, DiskError> {
         let entry = self.entry(file).ok_or_else(|| self.no_such(file))?;
         if !self.writes() {
             return Err(DiskError::of_kind(DiskOp::Write, self.path(file), DiskErrorKind::ReadOnly));
@@ -247,17 +284,46 @@ impl TorrentFiles {
         if let Some(handle) = self.cx.open.get_to_write(self.key(file)) {
             return Ok(handle);
         }
-        let disk = &self.cx.disk;
-        let opened = self.with_room(|| self.base.create_file(disk, &entry.path, entry.executable))?;
-        self.state().gained.extend(opened.gained);
-        let handle = self.cx.open.insert(disk, self.key(file), self.device, opened.handle, true);
-        if self.state().prepared.insert(file)
-            && let Err(e) = self.reserve(&handle, entry)
-        {
+        let is_first = self.state().prepared.insert(file);
+        let expected = if is_first { Expected::Missing } else { Expected::There };
+        let opened = self.open_to_write(file, entry, expected, u64::from(len) < entry.len);
+        if opened.is_err() && is_first {
             self.state().prepared.remove(&file);
-            return Err(DiskError::new(DiskOp::Allocate, self.path(file), &e));
+        }
+        opened
+    }
+
+    fn open_to_write(
+        &self,
+        file: FileIndex,
+        entry: &FileEntry,
+        expected: Expected,
+        keep: bool,
+    ) -> Result<Handle, DiskError> {
+        let disk = &self.cx.disk;
+        let create = || self.base.create_file(disk, &entry.path, entry.executable, expected);
+        let opened = self.with_room(create)?;
+        self.note_volume(&opened.parent);
+        self.state().gained.extend(opened.gained);
+        if !keep {
+            return Ok(opened.handle);
+        }
+        let handle = self.cx.open.insert(self.key(file), self.device, opened.handle, true);
+        if expected == Expected::Missing {
+            let failed = |e| DiskError::new(DiskOp::Allocate, self.path(file), &e);
+            self.reserve(&handle, entry).map_err(failed)?;
         }
         Ok(handle)
+    }
+
+    /// Something will be written in this folder.
+    pub(super) fn note_volume(&self, parent: &Parent) {
+        let mut state = self.state();
+        if state.volumes.iter().all(|written| written.device != parent.device) {
+            let volume = self.cx.volumes.of(parent.device, &parent.handle);
+            let seen = volume.failures();
+            state.volumes.push(Written { device: parent.device, volume, seen });
+        }
     }
 
     /// The file was written to, or a write failed half-way: the next checkpoint syncs it.
@@ -291,7 +357,7 @@ impl TorrentFiles {
         for _ in 0..TRIES {
             match open() {
                 Err(e) if e.errno.is_some_and(|errno| full.contains(&errno)) => {
-                    if !self.cx.open.evict(&self.cx.disk, self.device) {
+                    if !self.cx.open.evict(self.device) {
                         return Err(e);
                     }
                 }

@@ -35,7 +35,7 @@ pub(super) const MIN_WRITE: usize = 512 * 1024;
 pub(super) struct Direct {
     /// What the second descriptor is for.
     access: OFlags,
-    /// The file lives in memory, the file system can't, or it refused: never, or never again.
+    /// The file system can't, or it refused: never, or never again.
     off: AtomicBool,
     opened: OnceLock<Opened>,
     order: RwLock<()>,
@@ -59,9 +59,8 @@ pub(super) enum Step {
 
 impl Direct {
     /// For a file opened with `access` (`RDONLY` or `RDWR`). Opens nothing yet.
-    pub(super) fn new(access: OFlags, possible: bool) -> Direct {
-        let off = AtomicBool::new(!possible);
-        Direct { access, off, opened: OnceLock::new(), order: RwLock::new(()) }
+    pub(super) fn new(access: OFlags) -> Direct {
+        Direct { access, off: AtomicBool::new(false), opened: OnceLock::new(), order: RwLock::new(()) }
     }
 
     /// The second descriptor of `file`, unless it can't be had.

@@ -24,7 +24,7 @@ fn create(dir: &std::path::Path) -> Handle {
 /// Whether the file can be written directly; says so when it can't.
 fn is_direct(file: &Handle) -> bool {
     let file: &RealFile = file.inner().unwrap();
-    let direct = file.direct.get(file.fd.as_fd()).is_some();
+    let direct = file.direct().is_some();
     if !direct {
         println!("SKIPPED: no direct I/O in the temp folder");
     }
@@ -147,7 +147,7 @@ fn a_file_system_that_refuses_is_asked_once() {
     inner.direct.force(Opened::with_alignment(opened.fd, 1, 1));
     let image = image(600 * K, 0);
     disk.write_all_at(&file, 1, Bufs::bytes(image.clone())).1.unwrap();
-    assert!(inner.direct.is_off() && inner.direct.get(inner.fd.as_fd()).is_none());
+    assert!(inner.direct.is_off() && inner.direct().is_none());
     assert!(std::fs::read(dir.path().join("f")).unwrap()[1..] == image);
 }
 
@@ -161,7 +161,7 @@ fn files_in_memory_are_never_written_directly() {
     let image = image(600 * K, 0);
     disk.write_all_at(&file, 0, laid_out(&image, 0, 600 * K)).1.unwrap();
     let inner: &RealFile = file.inner().unwrap();
-    assert!(inner.direct.is_off() && inner.direct.opened.get().is_none());
+    assert!(inner.direct().is_none() && inner.direct.opened.get().is_none());
     assert!(std::fs::read(dir.path().join("f")).unwrap() == image);
 }
 

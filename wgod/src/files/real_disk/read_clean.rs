@@ -6,7 +6,6 @@
 //! (`cachestat` would tell without a trace, but only since Linux 6.5 and past seccomp filters.)
 use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{Advice, fadvise};
@@ -25,7 +24,7 @@ const PAGE: u64 = 4096;
 pub(super) fn read(file: &RealFile, offset: u64, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let count = slices.len().min(MAX_SLICES);
     let slices = slices.get_mut(..count).unwrap_or_default();
-    if file.in_memory {
+    if file.is_in_memory() {
         return Ok(preadv(&file.fd, slices, offset)?);
     }
     let look = if file.nowait.load(Ordering::Relaxed) { look(file, offset) } else { Err(Errno::OPNOTSUPP) };
@@ -37,7 +36,7 @@ pub(super) fn read(file: &RealFile, offset: u64, slices: &mut [IoSliceMut<'_>]) 
     {
         return Ok(n);
     }
-    if let Some(opened) = file.direct.get(file.fd.as_fd()).filter(|opened| opened.fits(offset, slices)) {
+    if let Some(opened) = file.direct().filter(|opened| opened.fits(offset, slices)) {
         match preadv(opened.fd(), slices, offset) {
             Err(Errno::INVAL | Errno::OPNOTSUPP) => file.direct.refuse(),
             result => {
@@ -142,11 +141,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (bytes, handle) = cold_file(dir.path(), 0);
         let file: &RealFile = handle.inner().unwrap();
-        if file.in_memory || is_cached(&handle, 7 * M + M / 2) || !is_cached_after_read(&handle) {
+        if file.is_in_memory() || is_cached(&handle, 7 * M + M / 2) || !is_cached_after_read(&handle) {
             println!("SKIPPED: the temp folder doesn't tell what it caches");
             return;
         }
-        if file.direct.get(file.fd.as_fd()).is_none() {
+        if file.direct().is_none() {
             println!("SKIPPED: no direct I/O in the temp folder");
             return;
         }

@@ -25,7 +25,7 @@ fn descriptors_of_256_are_enough_for_direct_writes_to_many_files() {
 fn few_descriptors() {
     setrlimit(Resource::Nofile, Rlimit { current: Some(256), maximum: Some(256) }).unwrap();
     let rig = Rig::new();
-    let made: Vec<Made> = (0..140).map(|n| file(&format!("{n}"), 512 * 1024)).collect();
+    let made: Vec<Made> = (0..140).map(|n| file(&format!("{n}"), 1024 * 1024)).collect();
     let torrent = multi("d", 512 * 1024, &made);
     let files = rig.open(&torrent);
     rig.prepare(&files);

@@ -1,8 +1,14 @@
 //! Payload goes to the right places and comes back.
+use std::io::{self, IoSliceMut};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use proptest::prelude::*;
 use wgo_proto::{Block, FileIndex, PieceIndex};
 
 use super::rig::*;
+use crate::files::disk::OnDone;
 use crate::files::*;
 
 fn whole_piece(torrent: &Torrent, piece: u32) -> Vec<Block> {
@@ -240,4 +246,54 @@ proptest! {
         let rig = Rig { preallocate, ..Rig::new() };
         round_trip(&rig, &multi("any", piece_len, &files));
     }
+}
+
+/// Counts the openings of files and folders.
+#[derive(Default)]
+struct Openings(AtomicUsize);
+
+impl Disk for Openings {
+    fn submit(&self, op: Op, done: OnDone) {
+        self.0.fetch_add(usize::from(matches!(op, Op::Open { .. })), Ordering::Relaxed);
+        RealDisk.submit(op, done);
+    }
+
+    fn read_nowait(&self, file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        RealDisk.read_nowait(file, offset, bufs)
+    }
+
+    fn device_hint(&self, path: &Path) -> u64 {
+        RealDisk.device_hint(path)
+    }
+}
+
+#[test]
+fn small_files_of_one_folder_are_opened_once_each() {
+    let disk = Arc::new(Openings::default());
+    let rig = Rig::with(disk.clone(), tempfile::tempdir().unwrap(), StorageLimits::default());
+    let made: Vec<Made> = (0..64).map(|n| file(&format!("d/e/{n}"), 1024)).collect();
+    let torrent = multi("s", 64 * 1024, &made);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    let before = disk.0.load(Ordering::Relaxed);
+    assert_eq!(rig.store(&files, &torrent, 0), StoreOutcome::Stored);
+    // The way to the folder: the base and three names, two of which are tried, made and tried again.
+    let opened = disk.0.load(Ordering::Relaxed) - before;
+    assert!(opened <= 64 + 8, "{opened} openings for 64 files");
+    assert_eq!(rig.storage.open_files(), 0, "none is kept");
+    assert_eq!(rig.sync(&files, true).stamps.len(), 64);
+    rig.assert_on_disk(&torrent);
+}
+
+#[test]
+fn a_folder_that_was_moved_away_between_two_pieces_is_made_again() {
+    let rig = Rig::new();
+    let torrent = multi("m", 32768, &[file("d/a", 32768), file("d/b", 32768)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    assert_eq!(rig.store(&files, &torrent, 0), StoreOutcome::Stored);
+    std::fs::rename(rig.path().join("m/d"), rig.path().join("away")).unwrap();
+    assert_eq!(rig.store(&files, &torrent, 1), StoreOutcome::Stored);
+    assert_eq!(rig.content("m/d/b"), torrent.piece(1));
+    assert_eq!(rig.sync(&files, false).failed.len(), 1, "the other file isn't there");
 }
