@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use wgo_proto::path::SafePath;
 
 use super::disk::{At, BlockingDisk, Handle, Op, OpenHow, OpenMode};
-use super::error::{DiskError, DiskOp};
+use super::error::{DiskError, DiskErrorKind, DiskOp};
 
 /// Folders that are kept open for the jobs under way.
 const RECENT: usize = 4;
@@ -23,9 +23,18 @@ pub(super) struct Base {
     pub(super) folder: PathBuf,
     /// The first component of each path is the torrent's root folder, not its only file.
     pub(super) has_root: bool,
-    /// What [`open_parent`](Self::open_parent) opened lately, by relative path: a job often has many
-    /// small files of one folder. A leaf lock; at most [`RECENT`], and none after a job.
-    recent: Mutex<Vec<(PathBuf, Parent)>>,
+    /// A leaf lock.
+    recent: Mutex<Recent>,
+}
+
+/// What [`open_parent`](Base::open_parent) found lately, by path relative to the base: a job often has
+/// many small files of one folder. Empty after a job.
+#[derive(Debug, Default)]
+struct Recent {
+    /// At most [`RECENT`].
+    open: Vec<(PathBuf, Parent)>,
+    /// A folder that didn't exist, and all that would be in it.
+    missing: Option<PathBuf>,
 }
 
 /// Whether folders that are missing are made.
@@ -84,6 +93,7 @@ impl Base {
         let mut gained = Vec::new();
         let mut relative = PathBuf::new();
         for (depth, name) in components.enumerate() {
+            relative.push(name);
             let how = OpenHow { mode: OpenMode::Dir, follow: depth == 0 && self.has_root };
             let mut opened = disk.open(At::inside(&handle, name), how);
             if parents == Parents::Create && is_missing(&opened) {
@@ -91,14 +101,15 @@ impl Base {
                     // Someone else, perhaps another storage thread, was faster.
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(e) => {
-                        let path = self.folder.join(relative.join(name));
-                        return Err(DiskError::new(DiskOp::Create, path, &e));
+                        return Err(DiskError::new(DiskOp::Create, self.folder.join(relative), &e));
                     }
-                    Ok(()) => gained.push(relative.clone()),
+                    Ok(()) => gained.push(relative.parent().unwrap_or(Path::new("")).to_owned()),
                 }
                 opened = disk.open(At::inside(&handle, name), how);
             }
-            relative.push(name);
+            if is_missing(&opened) {
+                self.recent().missing = Some(relative.clone());
+            }
             let failed = |e| DiskError::new(DiskOp::Open, self.folder.join(&relative), &e);
             handle = opened.map_err(failed)?;
         }
@@ -113,9 +124,10 @@ impl Base {
         parents: Parents,
     ) -> Result<(Parent, Vec<PathBuf>), DiskError> {
         let relative = parent_of(path);
-        let known = self.recent().iter().find(|(name, _)| name.as_os_str() == relative.as_os_str()).cloned();
-        if let Some((_, parent)) = known {
-            return Ok((parent, Vec::new()));
+        if let Some(known) = self.recent().find(relative, parents) {
+            return known.map(|parent| (parent, Vec::new())).ok_or_else(|| {
+                DiskError::of_kind(DiskOp::Open, self.folder.join(relative), DiskErrorKind::Missing)
+            });
         }
         let mut components = path.components();
         components.next_back();
@@ -123,11 +135,7 @@ impl Base {
         let stat = disk.stat_handle(&handle);
         let failed = |e| DiskError::new(DiskOp::Stat, self.folder.join(relative), &e);
         let parent = Parent { handle, device: stat.map_err(failed)?.device };
-        let pushed_out = {
-            let mut recent = self.recent();
-            recent.push((relative.to_owned(), parent.clone()));
-            if recent.len() > RECENT { Some(recent.remove(0)) } else { None }
-        };
+        let pushed_out = self.recent().push(relative, parent.clone());
         drop(pushed_out);
         Ok((parent, gained))
     }
@@ -138,7 +146,7 @@ impl Base {
         drop(recent);
     }
 
-    fn recent(&self) -> MutexGuard<'_, Vec<(PathBuf, Parent)>> {
+    fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -188,6 +196,25 @@ impl Base {
             gained.push(parent_of(path).to_owned());
         }
         Ok(File { handle, parent, gained })
+    }
+}
+
+impl Recent {
+    /// The open folder, `Some(None)` if it is known to be missing and nobody is to make it.
+    fn find(&self, relative: &Path, parents: Parents) -> Option<Option<Parent>> {
+        let known = self.open.iter().find(|(name, _)| name.as_os_str() == relative.as_os_str());
+        if let Some((_, parent)) = known {
+            return Some(Some(parent.clone()));
+        }
+        let missing = self.missing.as_ref().filter(|_| parents == Parents::MustExist)?;
+        relative.starts_with(missing).then_some(None)
+    }
+
+    /// Adds one; returns the one that has to go.
+    fn push(&mut self, relative: &Path, parent: Parent) -> Option<(PathBuf, Parent)> {
+        self.missing = None;
+        self.open.push((relative.to_owned(), parent));
+        if self.open.len() > RECENT { Some(self.open.remove(0)) } else { None }
     }
 }
 
