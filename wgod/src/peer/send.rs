@@ -167,22 +167,27 @@ impl Sender {
         control: &[u8],
         mut run: Vec<Block>,
     ) -> Result<Option<Progress>, CloseReason> {
-        scratch.clear();
-        scratch.extend_from_slice(control);
+        let most = control.len() + wire_len(&run);
+        if scratch.len() < most {
+            // What the batch before left there is written over: never cleared.
+            scratch.resize(most, 0);
+        }
+        let (head, body) = scratch[..most].split_at_mut(control.len());
+        head.copy_from_slice(control);
+        let mut len = most;
         if !run.is_empty() {
-            scratch.resize(control.len() + wire_len(&run), 0);
             let doubtful = run.first().is_some_and(|block| connection.torrent.is_unverified(block.piece));
             let read = match doubtful {
                 true => Nowait::Miss,
-                false => connection.torrent.files.read_run_nowait(&run, &mut scratch[control.len()..]),
+                false => connection.torrent.files.read_run_nowait(&run, body),
             };
             let ready = match &read {
                 Nowait::Done(n) => *n,
                 Nowait::Miss | Nowait::Failed(_) => 0,
             };
             let missed = run.split_off(ready);
-            scratch.truncate(control.len() + wire_len(&run));
-            write_headers(&run, &mut scratch[control.len()..]);
+            len = control.len() + wire_len(&run);
+            write_headers(&run, body);
             match read {
                 Nowait::Failed(error) => self.read_failed(connection, &missed, error)?,
                 _ if !missed.is_empty() => {
@@ -194,11 +199,12 @@ impl Sender {
         }
         let mut shape = shape_of(control.len(), &run);
         let mut at = 0;
-        let progress = self.write(connection, scratch, &mut at, &mut shape)?;
+        let bytes = &scratch[..len];
+        let progress = self.write(connection, bytes, &mut at, &mut shape)?;
         if progress.is_some() {
-            self.batch = Some(Batch { bytes: scratch.clone(), at, shape });
+            self.batch = Some(Batch { bytes: bytes.to_vec(), at, shape });
         }
-        self.adapt(at, scratch.len());
+        self.adapt(at, len);
         Ok(progress)
     }
 
