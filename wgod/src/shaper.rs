@@ -189,6 +189,11 @@ impl Flow {
         true
     }
 
+    /// Whether a limit may apply to it.
+    pub fn is_limited(&self) -> bool {
+        self.shaper.is_limited(self.torrent, self.direction)
+    }
+
     fn collect(&mut self) {
         let granted = self.waiter.granted.swap(0, Ordering::AcqRel);
         if granted > 0 {

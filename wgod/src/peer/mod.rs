@@ -4,6 +4,7 @@
 //! its piece. What goes out is pulled from the Swarm when the socket can take it. An idle connection
 //! holds no buffer.
 mod handshake;
+mod lull;
 mod receive;
 mod scatter;
 mod send;
@@ -126,6 +127,7 @@ impl Connection {
             () = self.torrent.stopping.cancelled() => return Err(CloseReason::Stopped),
             ready = self.transport.ready(want) => { ready.map_err(|e| gone(&e))?; }
             () = sender.read_done() => {}
+            () = receiver.lull(self), if received == Progress::Blocked => {}
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use wgo_core::piece_mgr::Complete;
 use wgo_proto::wire::{BLOCK_HEADER_LEN, Frame, Limits, WireError, next_frame};
 use wgo_proto::{BLOCK_LEN, Block};
 
+use super::lull::Lull;
 use super::scatter::Scatter;
 use super::{Connection, Progress, gone};
 use crate::files::BlockBuf;
@@ -54,6 +55,9 @@ pub(super) struct Receiver {
     /// Bytes that `pending` must hold before anything can be said of it.
     pub(super) need: usize,
     pub(super) scatter: Scatter,
+    lull: Lull,
+    /// The socket is asked itself, whatever is known of it: some bytes don't wake us.
+    pub(super) look: bool,
     /// When the Swarm was last told that a part of a block came.
     heard_told_at: Time,
     /// Pieces that became complete in this turn.
@@ -69,6 +73,8 @@ impl Receiver {
             pending: Vec::new(),
             need: 0,
             scatter: Scatter::default(),
+            lull: Lull::default(),
+            look: false,
             heard_told_at: Time::ZERO,
             complete: Vec::new(),
         }
@@ -95,9 +101,7 @@ impl Receiver {
             self.submit(connection).await?;
             match result {
                 None => {
-                    if self.flow.rest() {
-                        connection.torrent.call(|swarm, now| swarm.dry(now, connection.key))?;
-                    }
+                    self.empty(connection, turn)?;
                     break Progress::Blocked;
                 }
                 Some(n) => turn += n,
@@ -114,6 +118,31 @@ impl Receiver {
             self.tell_heard(connection)?;
         }
         Ok(progress)
+    }
+
+    /// The socket is empty after `came` bytes.
+    fn empty(&mut self, connection: &Connection, came: usize) -> Result<(), CloseReason> {
+        let looked = std::mem::take(&mut self.look);
+        if self.flow.rest() {
+            connection.torrent.call(|swarm, now| swarm.dry(now, connection.key))?;
+        }
+        let mark = if self.flow.is_limited() {
+            self.lull.end()
+        } else {
+            let more = || connection.torrent.call(|swarm, _| swarm.download_backlog(connection.key));
+            self.lull.empty(connection.torrent.clock().now(), came, looked, || more().unwrap_or(0))
+        };
+        if let Some(mark) = mark {
+            connection.transport.wake_at(mark.max(1));
+        }
+        Ok(())
+    }
+
+    /// Resolves when the socket must be looked at although it doesn't wake us.
+    pub(super) async fn lull(&mut self, connection: &Connection) {
+        let Some(due) = self.lull.due() else { return std::future::pending().await };
+        tokio::time::sleep_until(connection.torrent.clock().instant(due)).await;
+        self.look = true;
     }
 
     /// A block that takes minutes to come is no silence.
@@ -170,7 +199,7 @@ impl Receiver {
             let direct = first.len();
             let mut bufs =
                 [IoSliceMut::new(std::mem::take(&mut first)), IoSliceMut::new(&mut scratch[kept..end])];
-            match read_some(&connection.transport, &mut bufs)? {
+            match read_some(&connection.transport, self.look, &mut bufs)? {
                 Some(n) => (n.min(direct), n),
                 None => return Ok(None),
             }
@@ -198,7 +227,7 @@ impl Receiver {
     ) -> Result<Option<usize>, CloseReason> {
         let room = allowed.saturating_add(READ_AHEAD).min(scratch.len());
         let mut bufs = [IoSliceMut::new(&mut scratch[..room])];
-        let Some(n) = read_some(&connection.transport, &mut bufs)? else { return Ok(None) };
+        let Some(n) = read_some(&connection.transport, self.look, &mut bufs)? else { return Ok(None) };
         self.pending.extend_from_slice(&scratch[..n]);
         if self.pending.len() >= self.need {
             let bytes = std::mem::take(&mut self.pending);
@@ -288,12 +317,14 @@ impl Receiver {
     }
 }
 
-/// The bytes that came, at least one unless a signal came between; `None` when nothing has come.
+/// The bytes that came, at least one unless a signal came between; `None` when nothing has come, or (but
+/// for `look`) nothing that wakes us.
 pub(super) fn read_some(
     transport: &Transport,
+    look: bool,
     bufs: &mut [IoSliceMut<'_>],
 ) -> Result<Option<usize>, CloseReason> {
-    match transport.try_read(bufs) {
+    match if look { transport.read_now(bufs) } else { transport.try_read(bufs) } {
         Ok(0) => Err(CloseReason::Gone("closed by the peer".into())),
         Ok(n) => Ok(Some(n)),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),

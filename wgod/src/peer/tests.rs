@@ -139,6 +139,27 @@ async fn blocks_in_a_row_land_right_whatever_comes_between_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_heard_although_many_blocks_are_waited_for() {
+    let payload = noise(100 * PIECE);
+    let (rig, hash) = wanting(&payload).await;
+    let peer = rig.peer(hash, 1).await;
+    peer.says(&[Message::HaveAll, Message::Unchoke]).await;
+    // Until much is asked for; then a packet at a time, as over a distance.
+    for n in 0..64 {
+        let asked = block_of(&peer.expect(id::REQUEST).await, None);
+        for packet in piece_message(asked, &payload, PIECE).chunks(4096) {
+            peer.send(packet).await;
+            if n >= 60 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+    peer.says(&[Message::Interested]).await;
+    peer.expect(id::UNCHOKE).await;
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seed_serves_what_is_asked_for_whole_and_in_part() {
     let payload = noise(3 * PIECE);
     let (rig, hash) = seeding(&payload).await;

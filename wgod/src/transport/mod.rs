@@ -2,6 +2,7 @@
 //!
 //! A [`Transport`] reads into and writes from the caller's slices without waiting, and tells when it
 //! is ready; it owns no buffer. TCP is the only carrier now; uTP becomes a second variant.
+mod low_water;
 mod tcp;
 
 use std::io::{self, IoSliceMut};
@@ -40,6 +41,21 @@ impl Transport {
     pub fn try_read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match self {
             Transport::Tcp(stream) => stream.try_read_vectored(bufs),
+        }
+    }
+
+    /// As [`try_read`](Self::try_read), also when [`ready`](Self::ready) hasn't told of what has come.
+    pub fn read_now(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(stream) => Ok(rustix::io::readv(stream, bufs)?),
+        }
+    }
+
+    /// From now on [`ready`](Self::ready) tells of what has come once it is `bytes`, at least 1; and of
+    /// the end, and of a full window, as before. Where that can't be had, it tells of each byte.
+    pub fn wake_at(&self, bytes: u32) {
+        match self {
+            Transport::Tcp(stream) => low_water::set(stream, bytes),
         }
     }
 

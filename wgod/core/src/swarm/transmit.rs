@@ -1,6 +1,6 @@
 //! What goes to a peer: pulled by its task when the socket can take it.
-use wgo_proto::Block;
 use wgo_proto::wire::message::Message;
+use wgo_proto::{BLOCK_LEN, Block};
 
 use super::Swarm;
 use crate::time::Time;
@@ -15,6 +15,11 @@ impl<B> Swarm<B> {
     /// Payload bytes that the peer has asked for and nobody has pulled.
     pub fn upload_backlog(&self, key: PeerKey) -> u64 {
         self.peers.peer(key).map_or(0, |p| p.uploads.bytes())
+    }
+
+    /// Payload bytes that the peer was asked for and hasn't sent.
+    pub fn download_backlog(&self, key: PeerKey) -> u64 {
+        self.peers.peer(key).map_or(0, |p| p.pipeline.len() as u64 * u64::from(BLOCK_LEN))
     }
 
     /// Moves what is to be sent to the caller: encoded control messages to `control`, and requests of
