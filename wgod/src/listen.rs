@@ -2,9 +2,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,8 +14,11 @@ use crate::transport::{Listener, Transport, bind_listener};
 
 /// Pause after a failed accept: out of descriptors, most likely, which no retry at once mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Connections that may be shaking hands at once; further ones are closed unheard.
+/// Connections that may be shaking hands at once; further ones wait in the system's backlog.
 const MAX_GREETING: usize = 256;
+/// While others wait, a connection has so long for its handshake: several times around the world, but
+/// too short to keep others out with silence.
+const CROWDED_LIMIT: Duration = Duration::from_secs(1);
 
 /// No address could be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -67,27 +70,23 @@ fn is_missing_family(error: &io::Error) -> bool {
 
 /// Accepts on one listener until `stopping`.
 pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: CancellationToken) {
-    let greeting = Arc::new(AtomicUsize::new(0));
     let tasks = TaskTracker::new();
+    let greeting = Greeting::new();
     loop {
         let accepted = tokio::select! {
             () = stopping.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = greeting.accept(&listener) => accepted,
         };
         match accepted {
-            Ok((transport, addr)) => {
-                if greeting.fetch_add(1, Ordering::Relaxed) >= MAX_GREETING {
-                    greeting.fetch_sub(1, Ordering::Relaxed);
-                    tracing::debug!(%addr, "too many handshakes under way");
-                    continue;
-                }
-                let (engine, greeting, stopping) = (engine.clone(), greeting.clone(), stopping.clone());
+            Ok((transport, addr, place)) => {
+                let (engine, stopping, crowded) = (engine.clone(), stopping.clone(), greeting.crowded());
                 tasks.spawn(async move {
                     tokio::select! {
                         () = stopping.cancelled() => {}
+                        () = too_long(crowded) => tracing::debug!(%addr, "no handshake while others waited"),
                         () = greet(&engine, transport, addr) => {}
                     }
-                    greeting.fetch_sub(1, Ordering::Relaxed);
+                    drop(place);
                 });
             }
             // It ended while it waited for us: the next is no worse for it.
@@ -102,24 +101,66 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
     tasks.wait().await;
 }
 
+/// The connections of one listener that shake hands, at most [`MAX_GREETING`].
+struct Greeting {
+    places: Arc<Semaphore>,
+    /// Whether others wait for a place.
+    crowded: watch::Sender<bool>,
+}
+
+impl Greeting {
+    fn new() -> Greeting {
+        Greeting { places: Arc::new(Semaphore::new(MAX_GREETING)), crowded: watch::Sender::new(false) }
+    }
+
+    /// The next connection, once there is a place for it.
+    async fn accept(&self, listener: &Listener) -> io::Result<(Transport, SocketAddr, OwnedSemaphorePermit)> {
+        let place = match self.places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                self.crowded.send_replace(true);
+                let place = self.places.clone().acquire_owned().await;
+                self.crowded.send_replace(false);
+                // It is never closed.
+                place.map_err(io::Error::other)?
+            }
+        };
+        let (transport, addr) = listener.accept().await?;
+        Ok((transport, addr, place))
+    }
+
+    fn crowded(&self) -> watch::Receiver<bool> {
+        self.crowded.subscribe()
+    }
+}
+
+/// Resolves when a handshake has taken [`CROWDED_LIMIT`] and others wait.
+async fn too_long(mut crowded: watch::Receiver<bool>) {
+    tokio::time::sleep(CROWDED_LIMIT).await;
+    if crowded.wait_for(|crowded| *crowded).await.is_err() {
+        // The listener has ended, and `stopping` says so.
+        std::future::pending().await
+    }
+}
+
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected)
 }
 
-/// Shakes hands and gives the connection to a task of its torrent.
+/// Shakes hands and gives the connection to a task of its torrent. It takes one of `max_peers` only then,
+/// so that silence takes none.
 async fn greet(engine: &Arc<Engine>, transport: Transport, addr: SocketAddr) {
+    let (torrent, info) = match peer::accept(engine, &transport, addr).await {
+        Ok(accepted) => accepted,
+        Err(reason) => return tracing::debug!(%addr, %reason, "no handshake"),
+    };
     let Some(place) = engine.take_place() else {
         return tracing::debug!(%addr, "refused: `max_peers` reached");
     };
-    match peer::accept(engine, &transport, addr).await {
-        Ok((torrent, info)) => {
-            let (engine, owner) = (engine.clone(), torrent.clone());
-            torrent.tasks.spawn(async move {
-                peer::run(engine, owner, transport, info).await;
-                drop(place);
-            });
-        }
-        Err(reason) => tracing::debug!(%addr, %reason, "no handshake"),
-    }
+    let (engine, owner) = (engine.clone(), torrent.clone());
+    torrent.tasks.spawn(async move {
+        peer::run(engine, owner, transport, info).await;
+        drop(place);
+    });
 }

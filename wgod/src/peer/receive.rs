@@ -141,7 +141,8 @@ impl Receiver {
     /// Resolves when the socket must be looked at although it doesn't wake us.
     pub(super) async fn lull(&mut self, connection: &Connection) {
         let Some(due) = self.lull.due() else { return std::future::pending().await };
-        tokio::time::sleep_until(connection.torrent.clock().instant(due)).await;
+        // Boxed, as idle connections have none.
+        Box::pin(tokio::time::sleep_until(connection.torrent.clock().instant(due))).await;
         self.look = true;
     }
 
@@ -163,7 +164,8 @@ impl Receiver {
         }
         self.scatter.rest();
         for complete in self.complete.drain(..) {
-            connection.engine.store_piece(&connection.torrent, complete).await;
+            // Boxed, as it is rare: idle connections hold no room for it.
+            Box::pin(connection.engine.store_piece(&connection.torrent, complete)).await;
         }
         connection.torrent.call(|swarm, now| swarm.excuse(now, connection.key))?;
         Ok(())

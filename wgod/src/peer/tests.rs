@@ -241,6 +241,21 @@ async fn a_handshake_for_a_torrent_that_is_not_here_is_not_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_strangers_keep_nobody_out() {
+    let payload = noise(PIECE);
+    let (rig, hash) = seeding(&payload).await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(crate::transport::dial(rig.addr, None, SOON).await.expect("it listens"));
+    }
+    let peer = rig.peer(hash, 1).await;
+    peer.says(&[Message::HaveNone, Message::Interested]).await;
+    peer.expect(id::UNCHOKE).await;
+    drop(silent);
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_on_uploads_holds_at_the_other_end() {
     let payload = noise(20 * PIECE);
     let (rig, hash) = seeding(&payload).await;
