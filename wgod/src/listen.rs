@@ -16,8 +16,8 @@ use crate::transport::{Listener, Transport, bind_listener};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Connections that may be shaking hands at once; further ones wait in the system's backlog.
 const MAX_GREETING: usize = 256;
-/// While others wait, a connection has so long for its handshake: several times around the world, but
-/// too short to keep others out with silence.
+/// While every place is taken, a connection has so long for its handshake: several times around the
+/// world, but too short to keep others out with silence.
 const CROWDED_LIMIT: Duration = Duration::from_secs(1);
 
 /// No address could be listened on.
@@ -83,7 +83,7 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
                 tasks.spawn(async move {
                     tokio::select! {
                         () = stopping.cancelled() => {}
-                        () = too_long(crowded) => tracing::debug!(%addr, "no handshake while others waited"),
+                        () = too_long(crowded) => tracing::debug!(%addr, "no handshake in time while every place was taken"),
                         () = greet(&engine, transport, addr) => {}
                     }
                     drop(place);
@@ -104,7 +104,7 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
 /// The connections of one listener that shake hands, at most [`MAX_GREETING`].
 struct Greeting {
     places: Arc<Semaphore>,
-    /// Whether others wait for a place.
+    /// Whether every place is taken, so that others may wait for one.
     crowded: watch::Sender<bool>,
 }
 
@@ -134,7 +134,7 @@ impl Greeting {
     }
 }
 
-/// Resolves when a handshake has taken [`CROWDED_LIMIT`] and others wait.
+/// Resolves when a handshake has taken [`CROWDED_LIMIT`] and every place is taken.
 async fn too_long(mut crowded: watch::Receiver<bool>) {
     tokio::time::sleep(CROWDED_LIMIT).await;
     if crowded.wait_for(|crowded| *crowded).await.is_err() {
