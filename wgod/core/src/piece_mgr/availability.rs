@@ -1,6 +1,9 @@
 //! How many connected peers have each piece. Seeds are one counter, the others are counted per piece.
 use wgo_proto::Bitfield;
 
+/// A piece that so many have is at no risk, and another copy of it is no longer what a swarm lacks.
+const PLENTY: u32 = 4;
+
 /// Copies of each piece among the connected peers.
 ///
 /// Two bytes a piece. A count saturates at 65,535 peers that aren't seeds, far past every connection
@@ -27,6 +30,12 @@ impl Availability {
     /// Whether any connected peer has the piece.
     pub(super) fn is_obtainable(&self, piece: u32) -> bool {
         self.seeds > 0 || self.beside_seeds(piece) > 0
+    }
+
+    /// Whether it matters little for the swarm if several fetch the piece at the same time: many have it,
+    /// or none is here but seeds and those who have nothing.
+    pub(super) fn is_plentiful(&self, piece: u32) -> bool {
+        self.peers == 0 || self.seeds + u32::from(self.beside_seeds(piece)) >= PLENTY
     }
 
     /// Counts one more copy; returns the counts before and after.

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use wgo_proto::{Bitfield, PieceIndex};
 
+use super::extents::Extents;
 use super::{PeerHave, Priority, availability::Availability, front::Front};
 
 /// Priorities that are ever picked, the first to be picked first.
@@ -177,6 +178,30 @@ impl Candidates {
         class.sample(has, rarest, availability, rng)
     }
 
+    /// A piece of the class of `piece`, as rare as that or rarer, that the peer has and that lies in an
+    /// extent which is begun; none when `piece` is one that few have. O(1).
+    pub(super) fn beside_begun(
+        &self,
+        piece: u32,
+        priority: Priority,
+        has: &PeerHave,
+        extents: &Extents,
+        availability: &Availability,
+    ) -> Option<u32> {
+        if !availability.is_plentiful(piece) {
+            return None;
+        }
+        let copies = availability.beside_seeds(piece);
+        let is_as_rare = |piece| availability.beside_seeds(piece) <= copies;
+        extents.find(&self.classes[class_of(priority)?].set, has, is_as_rare)
+    }
+
+    /// Whether any of some pieces of one word is a candidate.
+    pub(super) fn has_any(&self, word: usize, mask: u64) -> bool {
+        let any = |class: &Class| class.set.words().get(word).is_some_and(|pieces| pieces & mask != 0);
+        self.classes.iter().any(any)
+    }
+
     /// Any piece of a class that the peer has.
     pub(super) fn any(&self, priority: Priority, has: &PeerHave, rng: &mut fastrand::Rng) -> Option<u32> {
         let class = &self.classes[class_of(priority)?];
@@ -239,7 +264,7 @@ fn class_of(priority: Priority) -> Option<usize> {
 }
 
 /// The pieces of one word; the high bit is the first.
-fn ones(base: u32, mut word: u64) -> impl Iterator<Item = u32> {
+pub(super) fn ones(base: u32, mut word: u64) -> impl Iterator<Item = u32> {
     std::iter::from_fn(move || {
         let bit = word.leading_zeros();
         (bit < 64).then(|| {

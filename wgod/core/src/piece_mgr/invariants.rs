@@ -13,6 +13,7 @@ impl<B> PieceMgr<B> {
         self.wanted.check_invariants();
         self.open.check_invariants();
         self.candidates.check_invariants(&self.availability);
+        self.extents.check_invariants(pieces);
         for piece in (0..pieces).map(PieceIndex) {
             let (have, open) = (self.have.get(piece.0), self.open.contains(piece));
             let priority = self.priority(piece);

@@ -11,6 +11,7 @@
 mod availability;
 mod blocks;
 mod candidates;
+mod extents;
 mod front;
 mod invariants;
 mod memory;
@@ -31,6 +32,7 @@ use wgo_proto::{Bitfield, PieceIndex};
 
 use availability::Availability;
 use candidates::Candidates;
+use extents::Extents;
 use open_pieces::OpenPieces;
 use partial::Phase;
 
@@ -76,6 +78,7 @@ pub struct PieceMgr<B> {
     order: Order,
     availability: Availability,
     candidates: Candidates,
+    extents: Extents,
     open: OpenPieces<B>,
     /// When pieces of peers that fell silent were last given to all.
     idle_shared_at: Time,
@@ -92,6 +95,7 @@ impl<B> PieceMgr<B> {
         wanted.subtract(&have);
         let mut candidates = Candidates::new(pieces, seed);
         candidates.assign(Priority::Normal, wanted.clone());
+        let extents = Extents::new(layout.nominal_piece_len());
         Self {
             layout,
             have,
@@ -100,6 +104,7 @@ impl<B> PieceMgr<B> {
             order: Order::RarestFirst,
             availability: Availability::new(pieces),
             candidates,
+            extents,
             open: OpenPieces::new(pieces),
             idle_shared_at: Time::ZERO,
             rng: fastrand::Rng::with_seed(seed),

@@ -6,6 +6,9 @@
 //! the commonest, so as not to hold up what is rare; a fast peer keeps the piece it opened to itself, as
 //! a piece from one peer is done sooner and its verdict is clear. When nothing is left to ask for, blocks
 //! already asked for are asked of more peers (endgame).
+//!
+//! Among equally rare pieces, those beside what was opened before are opened first (`extents`): they are
+//! written together.
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -139,6 +142,9 @@ impl<B> PieceMgr<B> {
             partial.owner = (want.ask.pace == Pace::Fast).then_some(want.ask.peer);
             let priority = self.priority(piece);
             self.open.insert(partial, priority);
+            if want.ask.pace != Pace::Slow {
+                self.extents.begin(piece.0, |word, mask| self.candidates.has_any(word, mask));
+            }
             budget -= self.request_in(want, piece, budget);
         }
     }
@@ -199,8 +205,15 @@ impl<B> PieceMgr<B> {
         }
         self.candidates.refresh(&self.availability);
         let rarest = ask.pace != Pace::Slow;
-        let rng = &mut self.rng;
-        self.candidates.by_availability(priority, ask.has, rarest, &self.availability, rng).map(PieceIndex)
+        let Self { candidates, extents, availability, rng, .. } = self;
+        let piece = candidates.by_availability(priority, ask.has, rarest, availability, rng)?;
+        // A slow peer would hold up what its piece is to be written with.
+        let beside = if rarest {
+            candidates.beside_begun(piece, priority, ask.has, extents, availability)
+        } else {
+            None
+        };
+        Some(PieceIndex(beside.unwrap_or(piece)))
     }
 
     /// Endgame: asks for a few blocks that others were asked for, the least asked first.

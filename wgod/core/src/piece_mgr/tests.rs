@@ -7,6 +7,7 @@ use crate::{PeerKey, Time};
 use std::time::Duration;
 
 mod endgame;
+mod extents;
 mod operations;
 mod retry;
 mod scale;
