@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::check::{Check, Claim};
-use super::gather::Gather;
+use super::gather::{Gather, go_together};
 use super::hash::LANES;
 use super::job::{self, Job};
 use super::piece::{Storing, store_each};
@@ -274,10 +274,12 @@ impl State {
             Ok(piece) => piece,
             Err(job) => return Some(Work::Job(job)),
         };
+        let mut held = first.blocks.len();
         let mut pieces = vec![first];
-        while pieces.len() < LANES
-            && self.jobs.front().is_some_and(|(job, _)| matches!(job, Job::Store { .. }))
+        while let Some((Job::Store { blocks, .. }, _)) = self.jobs.front()
+            && go_together(pieces.len() + 1, held + blocks.len(), LANES)
         {
+            held += blocks.len();
             let next = self.jobs.pop_front().and_then(|(job, _room)| storing(job).ok());
             pieces.extend(next);
         }

@@ -1,4 +1,5 @@
-//! Pieces that wait for company: four are hashed together for little more than one alone costs.
+//! Pieces that wait for company: four are hashed together for little more than one alone costs, and small
+//! ones that lie side by side are written together.
 //!
 //! They wait only while pieces come quickly, so that one that comes by itself is stored at once. The
 //! time is small against the 200 ms in which HAVEs are gathered.
@@ -10,8 +11,18 @@ use super::hash::{LANES, has_instructions};
 const PATIENCE: Duration = Duration::from_millis(40);
 /// Blocks that wait at most: large pieces hold too much memory meanwhile. 16 MiB.
 const MOST_BLOCKS: usize = 1024;
+/// Blocks of small pieces that are worth a write together: 4 MiB, the longest.
+const WRITE_BLOCKS: usize = 256;
+/// Pieces of such a write at most: 256 KiB each is where joining them matters most, and what is told of
+/// each waits for all.
+pub(super) const WRITE_PIECES: usize = 16;
 
-/// The pieces that wait, at most [`LANES`].
+/// Whether so many pieces, of so many blocks in all, are taken together: to be hashed, or to be written.
+pub(super) fn go_together(pieces: usize, blocks: usize, lanes: usize) -> bool {
+    pieces <= lanes || (pieces <= WRITE_PIECES && blocks <= WRITE_BLOCKS)
+}
+
+/// The pieces that wait, at most [`LANES`] or [`WRITE_PIECES`] small ones.
 #[derive(Debug)]
 pub(super) struct Gather<T> {
     waiting: Vec<T>,
@@ -22,7 +33,7 @@ pub(super) struct Gather<T> {
     last: Option<Instant>,
     /// Whether the present ones wait no longer.
     ready: bool,
-    /// Pieces that are worth waiting for.
+    /// Pieces that are worth waiting for, to be hashed together.
     lanes: usize,
 }
 
@@ -45,7 +56,8 @@ impl<T> Gather<T> {
         self.waiting.push(piece);
         self.blocks += blocks;
         // Where the next one would not fit, waiting for it is in vain.
-        let full = self.waiting.len() >= self.lanes || self.blocks + blocks > MOST_BLOCKS;
+        let (pieces, all) = (self.waiting.len() + 1, self.blocks + blocks);
+        let full = !go_together(pieces, all, self.lanes) || all > MOST_BLOCKS;
         self.ready |= alone || full;
     }
 
@@ -110,9 +122,21 @@ mod tests {
     }
 
     #[test]
-    fn large_pieces_and_machines_without_lanes_do_not_wait() {
+    fn small_pieces_wait_for_a_long_write() {
+        let small = |blocks| -> Vec<(u64, usize)> { (0..20).map(|nth| (nth, blocks)).collect() };
+        let mut wanted = [0; 20];
+        (wanted[0], wanted[16]) = (1, 16);
+        for (lanes, blocks) in [(4, 16), (4, 1), (1, 16)] {
+            assert_eq!(taken(lanes, &small(blocks)), wanted, "{lanes} {blocks}");
+        }
+        assert_eq!(taken(4, &small(32))[..10], [1, 0, 0, 0, 0, 0, 0, 0, 8, 0]);
+        assert_eq!(taken(1, &small(64))[..10], [1, 0, 0, 0, 4, 0, 0, 0, 4, 0]);
+    }
+
+    #[test]
+    fn large_pieces_do_not_wait() {
         assert_eq!(taken(4, &[(0, 1024), (5, 1024), (10, 1024)]), [1, 1, 1]);
         assert_eq!(taken(4, &[(0, 400), (5, 400), (10, 400), (15, 400)]), [1, 0, 2, 0]);
-        assert_eq!(taken(1, &[(0, 64), (1, 64), (2, 64)]), [1, 1, 1]);
+        assert_eq!(taken(1, &[(0, 256), (1, 256), (2, 256)]), [1, 1, 1]);
     }
 }

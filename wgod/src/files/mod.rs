@@ -35,6 +35,7 @@ mod prepare;
 mod real_disk;
 mod refs;
 mod remove;
+mod runs;
 mod scratch;
 mod slab;
 mod storage;

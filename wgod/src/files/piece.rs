@@ -1,7 +1,7 @@
 //! Pieces and blocks on their way to and from the disk, on storage threads.
 //!
-//! A piece is hashed from memory, then written in runs over its blocks; only blocks that were spilled
-//! early are read back.
+//! A piece is hashed from memory, then written in runs over its blocks, with its neighbours if they are
+//! there too (`runs`); only blocks that were spilled early are read back.
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -13,11 +13,12 @@ use super::bufs::{Buf, Bufs};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::hash::LANES;
 use super::job::{Done, contain};
+use super::runs::write_each;
 use super::torrent::TorrentFiles;
 use super::verify::{Verifier, update_all, wanted};
 
 /// Longest write: as long as pays when it is direct. What isn't, the disk cuts shorter.
-const MAX_WRITE: usize = 4 * 1024 * 1024;
+pub(super) const MAX_WRITE: usize = 4 * 1024 * 1024;
 
 /// What came of a complete piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(super) struct Storing {
     pub(super) done: Done<StoreOutcome>,
 }
 
-/// Hashes pieces together from their blocks, then writes one after the other.
+/// Hashes pieces together from their blocks, then writes those that are good.
 pub(super) fn store_each(mut pieces: Vec<Storing>) {
     // One gate for each torrent: a thread that took a lock twice could meet a writer in between.
     let mut torrents: Pieces<Arc<TorrentFiles>> = pieces.iter().map(|one| one.torrent.clone()).collect();
@@ -52,10 +53,17 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
     for closed in pieces.extract_if(.., |one| !is_open(one)) {
         contain(|| closed.done.call(StoreOutcome::Failed(DiskError::stopped())));
     }
-    let verdicts = verify_each(&pieces);
+    pieces.sort_by_key(|one| (one.torrent.id, one.piece));
+    let verdicts: Vec<_> = pieces.chunks(LANES).flat_map(verify_each).collect();
+    let mut good = Vec::with_capacity(pieces.len());
     for (one, verdict) in pieces.into_iter().zip(verdicts) {
-        contain(|| one.finish(verdict));
+        match verdict {
+            Ok(true) => good.push(one),
+            Ok(false) => contain(|| one.done.call(StoreOutcome::BadHash)),
+            Err(error) => contain(|| one.done.call(StoreOutcome::Failed(error))),
+        }
     }
+    write_each(good);
 }
 
 /// A row with one place for each piece that is hashed with others.
@@ -65,7 +73,8 @@ type Pieces<T> = SmallVec<[T; LANES]>;
 fn verify_each(pieces: &[Storing]) -> Pieces<Result<bool, DiskError>> {
     let verifier = |one: &Storing| Verifier::new(&one.torrent.info, one.piece);
     let mut verifiers: Pieces<Verifier> = pieces.iter().map(verifier).collect();
-    let mut verdicts: Pieces<Result<bool, DiskError>> = pieces.iter().map(|_| Ok(true)).collect();
+    let mut verdicts: Pieces<Result<bool, DiskError>> =
+        pieces.iter().map(|one| Ok(one.is_of_its_length())).collect();
     let numbers = pieces.iter().map(|one| one.torrent.layout().blocks_in(one.piece)).max().unwrap_or(0);
     for number in 0..numbers {
         let mut spilled: Pieces<Option<BlockBuf>> = SmallVec::new();
@@ -97,19 +106,9 @@ fn verify_each(pieces: &[Storing]) -> Pieces<Result<bool, DiskError>> {
 }
 
 impl Storing {
-    /// Writes the piece if it is good, and tells what came of it.
-    fn finish(self, verdict: Result<bool, DiskError>) {
-        let Storing { torrent, piece, blocks, done } = self;
-        let outcome = verdict.and_then(|good| {
-            if !good {
-                return Ok(StoreOutcome::BadHash);
-            }
-            write_blocks(&torrent, piece, blocks.into_iter().enumerate(), |first, bufs| {
-                keep_to_send(&torrent, piece, first, bufs);
-            })?;
-            Ok(StoreOutcome::Stored)
-        });
-        done.call(outcome.unwrap_or_else(StoreOutcome::Failed));
+    /// Whether it comes with a place for each of its blocks, and none else.
+    fn is_of_its_length(&self) -> bool {
+        self.blocks.len() == self.torrent.layout().blocks_in(self.piece) as usize
     }
 
     /// Bytes that block `number` has; none past the end of the piece.
@@ -125,14 +124,6 @@ impl Storing {
             return Ok(None);
         }
         Ok(read_blocks(&self.torrent, self.piece, number, 1)?.pop())
-    }
-}
-
-/// Keeps a run of blocks that was just written for the peers that will ask for it, if any do.
-fn keep_to_send(torrent: &TorrentFiles, piece: PieceIndex, first: usize, bufs: Bufs) {
-    if torrent.upload.is_wanted() {
-        let blocks = bufs.into_blocks();
-        torrent.cx.pieces.insert(torrent.id, piece, first as u32, blocks);
     }
 }
 
@@ -172,11 +163,20 @@ fn write_run(
     start: usize,
     run: Vec<Buf>,
 ) -> Result<Bufs, DiskError> {
-    let mut bufs = Bufs::new(run);
-    let len = bufs.window().len();
-    let mut at = 0;
+    let bufs = Bufs::new(run);
     // A run lies inside one piece, whose offsets are 32 bits.
-    for span in torrent.layout().spans(piece, start as u32 * BLOCK_LEN, len as u32) {
+    let len = bufs.window().len() as u32;
+    write_spans(torrent, torrent.layout().spans(piece, start as u32 * BLOCK_LEN, len), bufs)
+}
+
+/// Writes buffers to where their bytes lie.
+pub(super) fn write_spans(
+    torrent: &TorrentFiles,
+    spans: impl Iterator<Item = Span>,
+    mut bufs: Bufs,
+) -> Result<Bufs, DiskError> {
+    let mut at = 0;
+    for span in spans {
         let end = at + span.len as usize;
         if !torrent.is_pad(span.file) {
             bufs = write_span(torrent, span, bufs, at)?;

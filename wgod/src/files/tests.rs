@@ -5,6 +5,7 @@ mod faults;
 mod payload;
 mod removal;
 mod rig;
+mod runs;
 mod safety;
 mod sending;
 mod threads;

@@ -9,7 +9,7 @@ use wgo_proto::PieceIndex;
 
 use super::rig::*;
 use crate::files::disk::OnDone;
-use crate::files::hash::LANES;
+use crate::files::gather::WRITE_PIECES;
 use crate::files::*;
 
 /// A real disk whose writes wait while it is hung.
@@ -101,20 +101,20 @@ async fn a_stop_gives_up_on_a_hung_device_and_ends_what_waited() {
     rig.prepare(&files);
     disk.set(true);
     let (tx, rx) = mpsc::channel();
-    for _ in 0..20 {
+    for _ in 0..60 {
         rig.storage.submit(store(&rig, &files, &torrent, &tx)).await;
     }
     let hung = rig.storage.stop(Duration::from_millis(300)).await;
     assert_eq!(hung.len(), 1, "{hung:?}");
     let waited = hung[0].waiting;
-    // Each thread has one piece, or some that it hashes together.
-    assert!(hung[0].running == 2 && (20 - 2 * LANES..=18).contains(&waited), "{hung:?}");
+    // Each thread has one piece, or some that it stores together.
+    assert!(hung[0].running == 2 && (60 - 2 * WRITE_PIECES..=58).contains(&waited), "{hung:?}");
     let stopped = StoreOutcome::Failed(DiskError::stopped());
     assert_eq!(rx.try_iter().collect::<Vec<_>>(), vec![stopped.clone(); waited]);
     rig.storage.submit(store(&rig, &files, &torrent, &tx)).await;
     assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), stopped, "no job is taken after the stop");
     disk.set(false);
-    for _ in waited..20 {
+    for _ in waited..60 {
         assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), StoreOutcome::Stored);
     }
 }
