@@ -179,17 +179,19 @@ impl Base {
             disk.open(at, OpenHow { mode, follow: false })
         };
         let create = OpenMode::CreateNew { executable };
-        let mut opened = match expected {
-            Expected::Missing => open(create),
-            Expected::There => open(OpenMode::Write),
-        };
-        let mut created = expected == Expected::Missing;
-        if created && opened.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AlreadyExists) {
-            (opened, created) = (open(OpenMode::Write), false);
+        let mut mode = if expected == Expected::Missing { create } else { OpenMode::Write };
+        let mut opened = open(mode);
+        // Another storage thread may make it between two tries.
+        for _ in 0..2 {
+            let exists = opened.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AlreadyExists);
+            mode = match mode {
+                OpenMode::Write if is_missing(&opened) => create,
+                OpenMode::CreateNew { .. } if exists => OpenMode::Write,
+                _ => break,
+            };
+            opened = open(mode);
         }
-        if !created && is_missing(&opened) {
-            (opened, created) = (open(create), true);
-        }
+        let created = mode == create;
         let op = if created { DiskOp::Create } else { DiskOp::Open };
         let handle = opened.map_err(|e| DiskError::new(op, self.full(path), &e))?;
         if created {

@@ -78,6 +78,11 @@ impl OpenFiles {
         }
     }
 
+    /// Whether the file is open and what was written to it went through the present descriptor.
+    pub(super) fn is_dirty(&self, key: Key) -> bool {
+        self.lock().entry(key).is_some_and(|entry| entry.dirty)
+    }
+
     /// Adds a file that was just opened and returns the handle to use, which is another one when
     /// another thread opened the file meanwhile.
     pub(super) fn insert(&self, key: Key, device: u64, handle: Handle, writable: bool) -> Handle {

@@ -14,7 +14,7 @@ use super::disk::{At, FileKind, Handle, Mtime, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::torrent::{TorrentFiles, Written};
 
-/// With more files than this, and when one of them isn't open any more, the whole file system is synced
+/// With more files than this, and when one of them was closed meanwhile, the whole file system is synced
 /// once before them: their own syncs then find nothing to wait for and only report errors.
 const MANY_FILES: usize = 64;
 
@@ -50,19 +50,23 @@ impl SyncOutcome {
 
 /// Makes everything durable that was stored before the call.
 pub(super) fn sync(torrent: &TorrentFiles) -> SyncOutcome {
-    let (dirty, gained, volumes) = {
+    let (dirty, reopened, gained, volumes) = {
         let mut state = torrent.state();
         let volumes = state.volumes.clone();
         // What is written from now on is for the next checkpoint, which must hear of failures from here.
         state.volumes.iter_mut().for_each(|written| written.seen = written.volume.failures());
-        (std::mem::take(&mut state.dirty), std::mem::take(&mut state.gained), volumes)
+        let reopened = std::mem::take(&mut state.reopened);
+        (std::mem::take(&mut state.dirty), reopened, std::mem::take(&mut state.gained), volumes)
     };
     let mut outcome = SyncOutcome::default();
-    let is_open = |file: &FileIndex| torrent.open_already(*file).is_some();
-    let many = dirty.len() > MANY_FILES || !dirty.iter().all(is_open);
+    // Their own sync tells of every write since the last checkpoint.
+    let whole = |file: &&FileIndex| !reopened.contains(file) && torrent.cx.open.is_dirty(torrent.key(**file));
+    let whole: BTreeSet<FileIndex> = dirty.iter().filter(whole).copied().collect();
+    let many = dirty.len() > MANY_FILES || whole.len() < dirty.len();
     let synced = if many { sync_volumes(torrent, &volumes) } else { Ok(()) };
     for &file in &dirty {
-        match sync_file(torrent, file, many.then_some(&synced)) {
+        let volume = if whole.contains(&file) { None } else { Some(&synced) };
+        match sync_file(torrent, file, volume) {
             Ok(stamp) => outcome.stamps.push(stamp),
             Err(e) => {
                 torrent.cx.open.remove(torrent.key(file));
@@ -82,7 +86,7 @@ fn sync_volumes(torrent: &TorrentFiles, volumes: &[Written]) -> io::Result<()> {
     volumes.iter().map(|written| written.volume.sync(disk, written.seen)).fold(Ok(()), io::Result::and)
 }
 
-/// `volume` is what came of the sync of all, if there was one.
+/// `volume` is what came of the sync of all, for a file that can't tell of every write itself.
 fn sync_file(
     torrent: &TorrentFiles,
     file: FileIndex,
@@ -92,10 +96,12 @@ fn sync_file(
     let failed = |e: &io::Error| DiskError::new(DiskOp::Sync, torrent.path(file), e);
     match (torrent.cx.open.sync_now(disk, torrent.key(file)), volume) {
         (Some(synced), _) => synced.map_err(|e| failed(&e))?,
-        (None, Some(Ok(()))) => {}
-        (None, Some(Err(e))) => return Err(failed(e)),
+        (None, Some(_)) => {}
         // Closed in this moment.
         (None, None) => disk.sync_data(&reopen(torrent, file)?).map_err(|e| failed(&e))?,
+    }
+    if let Some(Err(e)) = volume {
+        return Err(failed(e));
     }
     let stat = stat(torrent, file)?
         .ok_or_else(|| DiskError::of_kind(DiskOp::Sync, torrent.path(file), DiskErrorKind::Missing))?;

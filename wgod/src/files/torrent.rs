@@ -99,6 +99,8 @@ pub struct TorrentFiles {
 pub(super) struct State {
     /// Files written to since the last checkpoint, also those that were closed since.
     pub(super) dirty: BTreeSet<FileIndex>,
+    /// Those of them that were closed and opened again: the present descriptor may not tell of all.
+    pub(super) reopened: BTreeSet<FileIndex>,
     /// The volumes that they lie on, from before the first write until the last.
     pub(super) volumes: SmallVec<[Written; 1]>,
     /// Folders that gained an entry since the last checkpoint, relative to the base.
@@ -304,7 +306,13 @@ impl TorrentFiles {
         let create = || self.base.create_file(disk, &entry.path, entry.executable, expected);
         let opened = self.with_room(create)?;
         self.note_volume(&opened.parent);
-        self.state().gained.extend(opened.gained);
+        {
+            let mut state = self.state();
+            state.gained.extend(opened.gained);
+            if state.dirty.contains(&file) {
+                state.reopened.insert(file);
+            }
+        }
         if !keep {
             return Ok(opened.handle);
         }

@@ -1,7 +1,7 @@
 //! When to read: not with every packet.
 //!
 //! A peer far away sends a packet at a time, and at 20 MB/s each of 15,000 a second would wake its
-//! connection to read 1.4 KiB: that costs ten times what everything else does with the bytes. So while
+//! connection to read 1.4 KiB: that costs three times what everything else does with the bytes. So while
 //! blocks flow, the socket wakes the connection only once a good part of what was asked for has come; and
 //! lest a message wait behind a silence, the connection looks by itself every [`LULL`].
 use std::time::Duration;

@@ -117,6 +117,7 @@ mod tests {
         assert_eq!(extents.recent[..], [5, 13, 17, 21, 25, 29, 100, 200]);
         extents.check_invariants(201);
     }
+
     #[test]
     fn it_goes_on_from_the_piece_that_was_opened_first_and_round() {
         let mut extents = Extents::new(256 << 10);

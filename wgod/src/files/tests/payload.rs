@@ -286,6 +286,30 @@ fn small_files_of_one_folder_are_opened_once_each() {
 }
 
 #[test]
+fn threads_that_write_to_a_new_file_at_once_all_find_it() {
+    for _ in 0..50 {
+        let rig = Rig::new();
+        let torrent = multi("n", 16384, &[file("a", 8 * 16384)]);
+        let files = rig.open(&torrent);
+        rig.prepare(&files);
+        let jobs: Vec<_> = (0..8).map(|piece| (piece, torrent.blocks(rig.storage.pool(), piece))).collect();
+        let storage = &rig.storage;
+        let (tx, rx) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            for (piece, blocks) in jobs {
+                let (torrent, tx) = (files.clone(), tx.clone());
+                scope.spawn(move || {
+                    let done = Done::new(move |outcome| tx.send(outcome).unwrap());
+                    storage.run_here(Job::Store { torrent, piece: PieceIndex(piece), blocks, done });
+                });
+            }
+        });
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), vec![StoreOutcome::Stored; 8]);
+        rig.assert_on_disk(&torrent);
+    }
+}
+
+#[test]
 fn a_folder_that_was_moved_away_between_two_pieces_is_made_again() {
     let rig = Rig::new();
     let torrent = multi("m", 32768, &[file("d/a", 32768), file("d/b", 32768)]);
