@@ -4,14 +4,14 @@ use std::hint::black_box;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use wgod::files::hash::{Algorithm, LANES, Sha1, Sha256, Stream, has_instructions, update};
+use wgod::files::hash::{Algorithm, MAX_LANES, Sha1, Sha256, Stream, update};
 
 const PIECE: usize = 1 << 20;
 /// What a piece lies in.
 const BLOCK: usize = 16 * 1024;
 
 fn together<A: Algorithm>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) {
-    for count in 1..=LANES {
+    for count in 1..=MAX_LANES {
         let pieces: Vec<Vec<u8>> = (0..count).map(|n| vec![n as u8; PIECE]).collect();
         group.throughput(Throughput::Bytes((count * PIECE) as u64));
         group.bench_function(format!("{name}, {count} together"), |b| {
@@ -31,7 +31,7 @@ fn together<A: Algorithm>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str) 
 
 fn main() {
     let mut c = Criterion::default().configure_from_args();
-    let mut group = c.benchmark_group(if has_instructions() { "hash, lanes" } else { "hash, crates" });
+    let mut group = c.benchmark_group("hash");
     together::<Sha1>(&mut group, "SHA-1");
     together::<Sha256>(&mut group, "SHA-256");
     group.finish();

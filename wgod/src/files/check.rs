@@ -13,7 +13,7 @@ use wgo_proto::layout::Span;
 use wgo_proto::{FileIndex, PieceIndex};
 
 use super::error::{DiskError, DiskOp};
-use super::hash::{LANES, has_instructions};
+use super::hash::{MAX_LANES, lanes};
 use super::job::Done;
 use super::piece_reader::read_piece;
 use super::scratch::Scratch;
@@ -25,10 +25,10 @@ use super::verify::{Digests, Verifier, update_all, wanted};
 /// enough that a store waits a few tens of milliseconds.
 const BATCH_LEN: u64 = 8 * 1024 * 1024;
 /// Bytes that a thread checks for the sake of full lanes, where pieces are large.
-const MOST_LEN: u64 = 32 * 1024 * 1024;
+const MOST_LEN: u64 = 64 * 1024 * 1024;
 
 /// One place for each piece that is hashed with others.
-type Lanes<T> = SmallVec<[T; LANES]>;
+type Lanes<T> = SmallVec<[T; MAX_LANES]>;
 
 /// Whether a piece is good; `None` while that is not known.
 type Verdict = Result<Option<bool>, DiskError>;
@@ -142,7 +142,7 @@ impl Check {
         }
         let piece_len = u64::from(self.torrent.layout().nominal_piece_len()).max(1);
         let within = |len: u64| usize::try_from(len / piece_len).unwrap_or(usize::MAX).max(1);
-        let batch = within(BATCH_LEN).max(LANES.min(within(MOST_LEN)));
+        let batch = within(BATCH_LEN).max(lanes().min(within(MOST_LEN)));
         let start = self.next.fetch_add(batch, Ordering::Relaxed);
         if start >= self.pieces.len() {
             return Claim::Nothing;
@@ -199,9 +199,8 @@ impl Check {
 
     /// Memory for a thread: that of one that is done with it, or fresh.
     fn take_scratches(&self) -> Lanes<Scratch> {
-        let lanes = if has_instructions() { LANES } else { 1 };
         let used = self.scratches().pop();
-        used.unwrap_or_else(|| (0..lanes).map(|_| Scratch::new()).collect())
+        used.unwrap_or_else(|| (0..lanes()).map(|_| Scratch::new()).collect())
     }
 
     fn scratches(&self) -> MutexGuard<'_, Vec<Lanes<Scratch>>> {

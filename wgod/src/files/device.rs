@@ -10,7 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::check::{Check, Claim};
 use super::gather::{Gather, go_together};
-use super::hash::LANES;
+use super::hash;
 use super::job::{self, Job};
 use super::piece::{Storing, store_each};
 use super::torrent::Context;
@@ -274,10 +274,11 @@ impl State {
             Ok(piece) => piece,
             Err(job) => return Some(Work::Job(job)),
         };
+        let lanes = hash::lanes();
         let mut held = first.blocks.len();
         let mut pieces = vec![first];
         while let Some((Job::Store { blocks, .. }, _)) = self.jobs.front()
-            && go_together(pieces.len() + 1, held + blocks.len(), LANES)
+            && go_together(pieces.len() + 1, held + blocks.len(), lanes)
         {
             held += blocks.len();
             let next = self.jobs.pop_front().and_then(|(job, _room)| storing(job).ok());

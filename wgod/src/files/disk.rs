@@ -360,9 +360,15 @@ impl BlockingDisk {
         self.whole(offset, bufs, |offset, bufs| self.read_at(file, offset, bufs))
     }
 
-    /// [`read_full_at`](Self::read_full_at) by [`Op::ReadClean`].
-    pub fn read_clean_at(&self, file: &Handle, offset: u64, bufs: Bufs) -> (Bufs, io::Result<usize>) {
-        self.whole(offset, bufs, |offset, bufs| {
+    /// Reads by [`Op::ReadClean`] until there are `least` bytes or the file ends.
+    pub fn read_clean_at(
+        &self,
+        file: &Handle,
+        offset: u64,
+        least: usize,
+        bufs: Bufs,
+    ) -> (Bufs, io::Result<usize>) {
+        self.at_least(least, offset, bufs, |offset, bufs| {
             moved(self.call(Op::ReadClean { file: file.clone(), offset, bufs }))
         })
     }
@@ -380,13 +386,24 @@ impl BlockingDisk {
     fn whole(
         &self,
         offset: u64,
+        bufs: Bufs,
+        step: impl Fn(u64, Bufs) -> (Bufs, io::Result<usize>),
+    ) -> (Bufs, io::Result<usize>) {
+        self.at_least(bufs.window().len(), offset, bufs, step)
+    }
+
+    /// The same until so many bytes are done.
+    fn at_least(
+        &self,
+        least: usize,
+        offset: u64,
         mut bufs: Bufs,
         step: impl Fn(u64, Bufs) -> (Bufs, io::Result<usize>),
     ) -> (Bufs, io::Result<usize>) {
         let window = bufs.window();
         let mut moved = 0;
         let result = loop {
-            if moved == window.len() {
+            if moved >= least.min(window.len()) {
                 break Ok(moved);
             }
             bufs.set_window(window.start + moved..window.end);

@@ -1,11 +1,11 @@
-//! Pieces that wait for company: four are hashed together for little more than one alone costs, and small
-//! ones that lie side by side are written together.
+//! Pieces that wait for company: several are hashed together for little more than one alone costs, and
+//! small ones that lie side by side are written together.
 //!
 //! They wait only while pieces come quickly, so that one that comes by itself is stored at once. The
 //! time is small against the 200 ms in which HAVEs are gathered.
 use std::time::{Duration, Instant};
 
-use super::hash::{LANES, has_instructions};
+use super::hash;
 
 /// A piece waits this long at most, and at all only if the last one came within it.
 const PATIENCE: Duration = Duration::from_millis(40);
@@ -17,12 +17,18 @@ const WRITE_BLOCKS: usize = 256;
 /// each waits for all.
 pub(super) const WRITE_PIECES: usize = 16;
 
-/// Whether so many pieces, of so many blocks in all, are taken together: to be hashed, or to be written.
+/// Pieces that are hashed together whatever their size.
+const FEW: usize = 4;
+
+/// Whether so many pieces, of so many blocks in all, are taken together: to be hashed in so many lanes, or
+/// to be written.
 pub(super) fn go_together(pieces: usize, blocks: usize, lanes: usize) -> bool {
-    pieces <= lanes || (pieces <= WRITE_PIECES && blocks <= WRITE_BLOCKS)
+    pieces <= lanes.min(FEW)
+        || (pieces <= lanes && blocks <= MOST_BLOCKS)
+        || (pieces <= WRITE_PIECES && blocks <= WRITE_BLOCKS)
 }
 
-/// The pieces that wait, at most [`LANES`] or [`WRITE_PIECES`] small ones.
+/// The pieces that wait, as many as go together.
 #[derive(Debug)]
 pub(super) struct Gather<T> {
     waiting: Vec<T>,
@@ -39,7 +45,7 @@ pub(super) struct Gather<T> {
 
 impl<T> Default for Gather<T> {
     fn default() -> Gather<T> {
-        Gather::new(if has_instructions() { LANES } else { 1 })
+        Gather::new(hash::lanes())
     }
 }
 
@@ -131,6 +137,14 @@ mod tests {
         }
         assert_eq!(taken(4, &small(32))[..10], [1, 0, 0, 0, 0, 0, 0, 0, 8, 0]);
         assert_eq!(taken(1, &small(64))[..10], [1, 0, 0, 0, 4, 0, 0, 0, 4, 0]);
+    }
+
+    #[test]
+    fn pieces_wait_for_many_lanes_until_they_hold_much() {
+        let quick = |blocks| -> Vec<(u64, usize)> { (0..20).map(|nth| (nth, blocks)).collect() };
+        assert_eq!(taken(8, &quick(128))[..9], [1, 0, 0, 0, 0, 0, 0, 0, 8]);
+        assert_eq!(taken(8, &quick(64))[..9], [1, 0, 0, 0, 0, 0, 0, 0, 8]);
+        assert_eq!(taken(8, &quick(256))[..9], [1, 0, 0, 0, 4, 0, 0, 0, 4]);
     }
 
     #[test]

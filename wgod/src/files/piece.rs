@@ -11,7 +11,7 @@ use wgo_proto::{BLOCK_LEN, PieceIndex};
 use super::buf::BlockBuf;
 use super::bufs::{Buf, Bufs};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
-use super::hash::LANES;
+use super::hash::MAX_LANES;
 use super::job::{Done, contain};
 use super::runs::write_each;
 use super::torrent::TorrentFiles;
@@ -54,7 +54,7 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
         contain(|| closed.done.call(StoreOutcome::Failed(DiskError::stopped())));
     }
     pieces.sort_by_key(|one| (one.torrent.id, one.piece));
-    let verdicts: Vec<_> = pieces.chunks(LANES).flat_map(verify_each).collect();
+    let verdicts: Vec<_> = pieces.chunks(MAX_LANES).flat_map(verify_each).collect();
     let mut good = Vec::with_capacity(pieces.len());
     for (one, verdict) in pieces.into_iter().zip(verdicts) {
         match verdict {
@@ -67,7 +67,7 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
 }
 
 /// A row with one place for each piece that is hashed with others.
-type Pieces<T> = SmallVec<[T; LANES]>;
+type Pieces<T> = SmallVec<[T; MAX_LANES]>;
 
 /// Whether each piece matches its hash.
 fn verify_each(pieces: &[Storing]) -> Pieces<Result<bool, DiskError>> {

@@ -7,7 +7,7 @@ use super::scratch::Scratch;
 use super::torrent::TorrentFiles;
 use super::verify::ZEROS;
 
-/// Bytes of one read.
+/// Bytes of one read at most: what is read directly is read best in such stretches.
 const READ_LEN: usize = 1024 * 1024;
 
 /// Reads one piece from its beginning to its end; holds one portion of it in memory.
@@ -40,20 +40,21 @@ impl<S: Iterator<Item = Span>> PieceReader<'_, S> {
         let (at, left) = (span.offset + self.done as u64, span.len as usize - self.done);
         let pad = self.torrent.is_pad(span.file);
         let n = left.min(if pad { ZEROS.len() } else { READ_LEN });
-        self.done += n;
+        let bytes = if pad {
+            &ZEROS[..n]
+        } else {
+            let handle = self.torrent.handle_to_read(span.file)?;
+            let path = || self.torrent.path(span.file);
+            let read = self.scratch.read_clean(&self.torrent.cx.disk, &handle, at, n);
+            read.map_err(|e| DiskError::new(DiskOp::Read, path(), &e)).and_then(|bytes| match bytes {
+                [] => Err(DiskError::of_kind(DiskOp::Read, path(), DiskErrorKind::Short)),
+                bytes => Ok(bytes),
+            })?
+        };
+        self.done += bytes.len();
         if self.done == span.len as usize {
             self.span = self.spans.next();
             self.done = 0;
-        }
-        if pad {
-            return Ok(&ZEROS[..n]);
-        }
-        let handle = self.torrent.handle_to_read(span.file)?;
-        let path = || self.torrent.path(span.file);
-        let read = self.scratch.read_clean(&self.torrent.cx.disk, &handle, at, n);
-        let bytes = read.map_err(|e| DiskError::new(DiskOp::Read, path(), &e))?;
-        if bytes.len() < n {
-            return Err(DiskError::of_kind(DiskOp::Read, path(), DiskErrorKind::Short));
         }
         Ok(bytes)
     }

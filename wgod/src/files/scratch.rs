@@ -20,9 +20,10 @@ impl Scratch {
         Scratch::default()
     }
 
-    /// The `len` bytes of `file` at `offset`, fewer where the file ends. What memory cached before, it
-    /// caches afterwards ([`Op::ReadClean`](super::Op::ReadClean)). Fastest in stretches of 1 MiB that
-    /// begin at multiples of 4 KiB.
+    /// Bytes of `file` from `offset` on, `len` at most; none at its end. What memory cached before, it
+    /// caches afterwards ([`Op::ReadClean`](super::Op::ReadClean)), and that comes in short stretches, which
+    /// are still near when they are hashed. The device is fastest with stretches of 1 MiB that begin at
+    /// multiples of 4 KiB.
     pub(super) fn read_clean(
         &mut self,
         disk: &BlockingDisk,
@@ -39,7 +40,7 @@ impl Scratch {
         let start = self.bytes.as_ptr().align_offset(ALIGN).min(ALIGN);
         let mut bufs = Bufs::bytes(std::mem::take(&mut self.bytes));
         bufs.set_window(start..start + whole);
-        let (bufs, read) = disk.read_clean_at(file, offset - before as u64, bufs);
+        let (bufs, read) = disk.read_clean_at(file, offset - before as u64, before + 1, bufs);
         self.bytes = bufs.into_bytes();
         let found: Range<usize> = start + before..start + read?.clamp(before, before + len);
         Ok(self.bytes.get(found).unwrap_or_default())

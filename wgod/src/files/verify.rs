@@ -3,7 +3,7 @@ use smallvec::SmallVec;
 use wgo_proto::metainfo::{Info, PieceCheck, SubtreeCheck};
 use wgo_proto::{BLOCK_LEN, PieceIndex, merkle};
 
-use super::hash::{self, LANES, Sha1, Sha256, Stream};
+use super::hash::{self, MAX_LANES, Sha1, Sha256, Stream};
 
 /// Zeros to hash in place of pad files.
 pub(super) static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
@@ -44,9 +44,9 @@ pub(super) fn wanted(info: &Info, piece: PieceIndex) -> Option<Digests> {
 
 /// Gives each piece its next bytes; hashed together, which is faster than one after the other.
 pub(super) fn update_all(pieces: &mut [&mut Verifier], inputs: &[&[u8]]) {
-    let mut streams: SmallVec<[&mut Stream<Sha1>; LANES]> = SmallVec::new();
-    let mut of_streams: SmallVec<[&[u8]; LANES]> = SmallVec::new();
-    let mut trees: SmallVec<[(&mut Tree, &[u8]); LANES]> = SmallVec::new();
+    let mut streams: SmallVec<[&mut Stream<Sha1>; MAX_LANES]> = SmallVec::new();
+    let mut of_streams: SmallVec<[&[u8]; MAX_LANES]> = SmallVec::new();
+    let mut trees: SmallVec<[(&mut Tree, &[u8]); MAX_LANES]> = SmallVec::new();
     for (piece, &input) in pieces.iter_mut().zip(inputs) {
         if let Some(stream) = &mut piece.sha1 {
             streams.push(stream);
@@ -89,8 +89,8 @@ impl Verifier {
 /// Gives each tree its next bytes. All whole blocks among them are hashed together, whichever tree
 /// they are leaves of.
 fn grow(trees: &mut [(&mut Tree, &[u8])]) {
-    let mut blocks: SmallVec<[&[u8]; LANES]> = SmallVec::new();
-    let mut counts: SmallVec<[usize; LANES]> = SmallVec::new();
+    let mut blocks: SmallVec<[&[u8]; MAX_LANES]> = SmallVec::new();
+    let mut counts: SmallVec<[usize; MAX_LANES]> = SmallVec::new();
     for (tree, input) in trees.iter_mut() {
         let rest = tree.complete_block(input);
         let (whole, tail) = rest.split_at(rest.len() / BLOCK_LEN as usize * BLOCK_LEN as usize);

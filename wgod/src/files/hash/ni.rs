@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 use std::array::from_fn;
 
-use super::CHUNK;
+use super::{CHUNK, SHA256_K};
 
 /// One vector for each message.
 type Row<const N: usize> = [__m128i; N];
@@ -52,13 +52,14 @@ fn chunk_count<const N: usize>(data: &[&[u8]; N]) -> usize {
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn load<const N: usize>(data: &[&[u8]; N], chunk: usize, number: usize, shuffle: __m128i) -> Row<N> {
     let start = chunk * CHUNK + number * 16;
-    from_fn(|n| {
-        debug_assert!(start + 16 <= data[n].len());
+    let mut row = [_mm_setzero_si128(); N];
+    for (vector, message) in row.iter_mut().zip(data) {
+        debug_assert!(start + 16 <= message.len());
         // SAFETY: `chunk` is below `chunk_count` and `number` below 4, so 16 bytes from `start` lie inside
         // the slice; the load takes any address.
-        let vector = unsafe { _mm_loadu_si128(data[n].as_ptr().add(start).cast()) };
-        _mm_shuffle_epi8(vector, shuffle)
-    })
+        *vector = _mm_shuffle_epi8(unsafe { _mm_loadu_si128(message.as_ptr().add(start).cast()) }, shuffle);
+    }
+    row
 }
 
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
@@ -70,7 +71,12 @@ fn sha1_chunks<const N: usize>(states: &mut [[u32; 5]; N], data: [&[u8]; N]) {
     let mut e: Row<N> = from_fn(|n| _mm_set_epi32(word(n, 4), 0, 0, 0));
     for chunk in 0..chunk_count(&data) {
         let (abcd_before, e_before) = (abcd, e);
-        let mut w: [Row<N>; 4] = from_fn(|number| load(&data, chunk, number, order));
+        let mut w = [
+            load(&data, chunk, 0, order),
+            load(&data, chunk, 1, order),
+            load(&data, chunk, 2, order),
+            load(&data, chunk, 3, order),
+        ];
         // What the next four rounds get as `e`: that of now, turned, is that of four rounds on.
         let mut before = abcd;
         for n in 0..N {
@@ -117,24 +123,11 @@ fn sha1_chunks<const N: usize>(states: &mut [[u32; 5]; N], data: [&[u8]; N]) {
     }
 }
 
-/// The round constants (FIPS 180-4, 4.2.2).
-#[rustfmt::skip]
-const K: [u32; 64] = [
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
-];
-
 /// Four constants, the first one in the lowest place.
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn constants(four: usize) -> __m128i {
-    let k = |at: usize| K[four * 4 + at] as i32;
+    let k = |at: usize| SHA256_K[four * 4 + at] as i32;
     _mm_set_epi32(k(3), k(2), k(1), k(0))
 }
 
@@ -147,7 +140,12 @@ fn sha256_chunks<const N: usize>(states: &mut [[u32; 8]; N], data: [&[u8]; N]) {
     let mut cdgh: Row<N> = from_fn(|n| _mm_set_epi32(word(n, 2), word(n, 3), word(n, 6), word(n, 7)));
     for chunk in 0..chunk_count(&data) {
         let (abef_before, cdgh_before) = (abef, cdgh);
-        let mut w: [Row<N>; 4] = from_fn(|number| load(&data, chunk, number, order));
+        let mut w = [
+            load(&data, chunk, 0, order),
+            load(&data, chunk, 1, order),
+            load(&data, chunk, 2, order),
+            load(&data, chunk, 3, order),
+        ];
         // Four rounds on words that are there.
         macro_rules! rounds {
             ($four:literal $word:literal) => {

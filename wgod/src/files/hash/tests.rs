@@ -2,6 +2,7 @@
 use proptest::prelude::*;
 use sha2::Digest;
 
+use super::sealed::Core;
 use super::*;
 
 fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -18,8 +19,8 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Hashes messages together, each in portions of its own lengths.
-fn together<A: Algorithm>(messages: &[Vec<u8>], cuts: &[usize], instructions: bool) -> Vec<A::Digest> {
-    let mut streams: Vec<Stream<A>> = messages.iter().map(|_| Stream::with(instructions)).collect();
+fn together<A: Algorithm>(messages: &[Vec<u8>], cuts: &[usize], cpu: Cpu) -> Vec<A::Digest> {
+    let mut streams: Vec<Stream<A>> = messages.iter().map(|_| Stream::new()).collect();
     let mut rests: Vec<&[u8]> = messages.iter().map(|message| &message[..]).collect();
     let mut cut = cuts.iter().cycle();
     while rests.iter().any(|rest| !rest.is_empty()) {
@@ -29,20 +30,27 @@ fn together<A: Algorithm>(messages: &[Vec<u8>], cuts: &[usize], instructions: bo
             inputs.push(now);
             *rest = later;
         }
-        update(&mut streams.iter_mut().collect::<Vec<_>>(), &inputs);
+        update_with(cpu, &mut streams.iter_mut().collect::<Vec<_>>(), &inputs);
     }
     streams.into_iter().map(Stream::finish).collect()
 }
 
-fn compare(messages: &[Vec<u8>], cuts: &[usize]) {
-    if !has_instructions() {
-        eprintln!("SKIPPED: the kernels, for which this CPU has no SHA instructions");
+/// Every kind of instructions that this machine has, by itself and with others.
+fn cpus() -> Vec<Cpu> {
+    let here = Cpu::here();
+    if here != (Cpu { sha: true, avx2: true, avx512: true }) {
+        eprintln!("SKIPPED: kernels that this CPU has no instructions for: it has {here:?}");
     }
-    for instructions in [false, has_instructions()] {
-        let wanted: Vec<_> = messages.iter().map(|message| sha1(message)).collect();
-        assert_eq!(together::<Sha1>(messages, cuts, instructions), wanted, "{instructions}");
-        let wanted: Vec<_> = messages.iter().map(|message| sha256(message)).collect();
-        assert_eq!(together::<Sha256>(messages, cuts, instructions), wanted, "{instructions}");
+    let all = (0..8).map(|n| Cpu { sha: n & 1 != 0, avx2: n & 2 != 0, avx512: n & 4 != 0 });
+    all.filter(|one| one.sha <= here.sha && one.avx2 <= here.avx2 && one.avx512 <= here.avx512).collect()
+}
+
+fn compare(messages: &[Vec<u8>], cuts: &[usize]) {
+    let want_sha1: Vec<_> = messages.iter().map(|message| sha1(message)).collect();
+    let want_sha256: Vec<_> = messages.iter().map(|message| sha256(message)).collect();
+    for cpu in cpus() {
+        assert_eq!(together::<Sha1>(messages, cuts, cpu), want_sha1, "{cpu:?}");
+        assert_eq!(together::<Sha256>(messages, cuts, cpu), want_sha256, "{cpu:?}");
     }
 }
 
@@ -67,10 +75,32 @@ fn published_examples_hold() {
     assert_eq!((seen[0][0], seen[0][31], seen[1][0]), (0xba, 0xad, 0xe3));
 }
 
+#[test]
+fn each_number_of_messages_is_hashed_right() {
+    for count in 1..=2 * MAX_LANES + 1 {
+        let messages: Vec<_> = (0..count as u64).map(|seed| noise(1000, seed)).collect();
+        compare(&messages, &[usize::MAX]);
+    }
+}
+
+#[test]
+fn as_many_go_together_as_is_fastest() {
+    let with = |sha, avx2, avx512| {
+        let cpu = Cpu { sha, avx2, avx512 };
+        let counts = [1, 2, 4, 5, 8];
+        let sha1 = counts.map(|count| Sha1::together(cpu, count));
+        (cpu.lanes(), sha1, counts.map(|count| Sha256::together(cpu, count)))
+    };
+    assert_eq!(with(false, false, false), (1, [1; 5], [1; 5]));
+    assert_eq!(with(true, true, false), (4, [1, 2, 4, 4, 4], [1, 2, 2, 2, 2]));
+    assert_eq!(with(false, true, false), (8, [1, 2, 4, 5, 8], [1, 2, 4, 5, 8]));
+    assert_eq!(with(true, true, true), (8, [1, 2, 4, 5, 8], [1, 2, 2, 2, 2]));
+}
+
 proptest! {
     #[test]
     fn any_mix_of_messages_and_portions_is_hashed_right(
-        lens in prop::collection::vec(prop_oneof![0..200usize, 0..40_000usize], 1..9),
+        lens in prop::collection::vec(prop_oneof![0..200usize, 0..40_000usize], 1..20),
         cuts in prop::collection::vec(prop_oneof![1..200usize, 1..20_000usize, Just(16_384)], 1..7),
         seed in any::<u64>(),
     ) {

@@ -126,7 +126,7 @@ fn neighbours_that_share_sectors_are_written_at_once_without_loss() {
         assert!(std::fs::read(dir.path().join("f")).unwrap() == image, "round {round}");
         if direct {
             disk.sync_data(&file).unwrap();
-            let (bufs, read) = disk.read_clean_at(&file, 0, laid_out(&vec![0; 16 * M], 0, 16 * M));
+            let (bufs, read) = disk.read_clean_at(&file, 0, 16 * M, laid_out(&vec![0; 16 * M], 0, 16 * M));
             assert_eq!(read.unwrap(), 16 * M);
             let seen: Vec<u8> = bufs.slices().iter().flat_map(|slice| slice.to_vec()).collect();
             assert!(seen == image, "round {round}, on the device");
