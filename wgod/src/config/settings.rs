@@ -50,8 +50,8 @@ settings! {
         [Unbuilt] allowed_folders: Vec<PathBuf> = Vec::new();
 
         /// How the space of a file is reserved before the first write to it. "full": all of it, which
-        /// keeps files in one stretch and finds a full disk early; "sparse": its length alone; "none":
-        /// it grows with what is written.
+        /// keeps files in one stretch and finds a full disk early (sparse where the file system can't, or
+        /// lies in memory); "sparse": its length alone; "none": it grows with what is written.
         [Now] preallocate: Preallocate = Preallocate::Full;
 
         /// All memory for payload: pieces on their way to the disk, pieces read ahead, batches being

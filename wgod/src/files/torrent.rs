@@ -40,7 +40,8 @@ pub enum Preallocate {
     None,
     /// It gets its full length, without space.
     Sparse,
-    /// It gets its full length and space (`fallocate`); sparse where the file system can't.
+    /// It gets its full length and space (`fallocate`); sparse where the file system can't, or lies in
+    /// memory.
     #[default]
     Full,
 }
