@@ -37,8 +37,10 @@ async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr) {
         Err(error) => return failed(error.to_string()),
     };
     match peer::greet(&engine, &torrent, &transport, addr).await {
-        Ok(info) => peer::run(engine.clone(), torrent.clone(), transport, info).await,
+        // In a task of its own: this one has held what dialling needs.
+        Ok(info) => {
+            torrent.tasks.spawn(peer::run(engine.clone(), torrent.clone(), transport, info, place));
+        }
         Err(reason) => failed(reason.to_string()),
     }
-    drop(place);
 }

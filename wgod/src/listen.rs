@@ -158,9 +158,5 @@ async fn greet(engine: &Arc<Engine>, transport: Transport, addr: SocketAddr) {
     let Some(place) = engine.take_place() else {
         return tracing::debug!(%addr, "refused: `max_peers` reached");
     };
-    let (engine, owner) = (engine.clone(), torrent.clone());
-    torrent.tasks.spawn(async move {
-        peer::run(engine, owner, transport, info).await;
-        drop(place);
-    });
+    torrent.tasks.spawn(peer::run(engine.clone(), torrent.clone(), transport, info, place));
 }

@@ -45,7 +45,7 @@ pub struct Torrent {
     pub span: tracing::Span,
     /// Its peers' tasks, and every other task that works for it.
     pub tasks: TaskTracker,
-    /// Ends those tasks.
+    /// Set by [`stop`](Self::stop); ends those tasks.
     pub stopping: CancellationToken,
     /// The session was told that the Swarm panicked.
     pub(crate) broken_told: AtomicBool,
@@ -197,6 +197,19 @@ impl Torrent {
         if let Ok(mut state) = self.state.lock() {
             state.wakers.remove(&key);
         }
+    }
+
+    /// Ends its tasks. Connections, which are many, do not wait for that beside all else: they are woken.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+        if let Ok(state) = self.state.lock() {
+            state.wakers.values().for_each(|waker| waker.notify_one());
+        }
+    }
+
+    /// Whether its tasks are to end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
     }
 
     /// Whether the piece must be hashed before it is served.

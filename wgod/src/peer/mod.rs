@@ -19,7 +19,7 @@ use wgo_core::PeerKey;
 use wgo_core::limiter::Direction;
 use wgo_core::peer::{CloseReason, PeerInfo};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Place};
 use crate::torrent::{Broken, Torrent};
 use crate::transport::{Readiness, Transport};
 use receive::Receiver;
@@ -57,46 +57,81 @@ fn gone(e: &std::io::Error) -> CloseReason {
     CloseReason::Gone(e.to_string())
 }
 
-/// Runs a connection whose handshake is done, to its end.
-pub async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, transport: Transport, info: PeerInfo) {
-    let addr = info.addr;
-    let key = match torrent.call(|swarm, now| swarm.connect(now, info)) {
-        Ok(Ok(key)) => key,
-        Ok(Err(reason)) => return tracing::debug!(%addr, %reason, "not connected"),
-        Err(Broken) => return,
-    };
-    let waker = Arc::new(Notify::new());
-    torrent.set_waker(key, waker.clone());
-    tracing::debug!(%addr, "connected");
-    let mut ending = Ending { torrent: torrent.clone(), key, addr, reason: None };
-    let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
-    let mut receiver = Receiver::new(flow(Direction::Down), torrent.info.layout.piece_count());
-    let mut sender = Sender::new(flow(Direction::Up));
-    let connection = Connection { engine: engine.clone(), torrent: torrent.clone(), key, transport, waker };
-    ending.reason = Some(connection.serve(&mut receiver, &mut sender).await);
-}
-
-/// Tells the Swarm that a connection is over, however its task ends.
-struct Ending {
-    torrent: Arc<Torrent>,
-    key: PeerKey,
+/// A connection on its way, and what its task holds of it.
+struct Live {
+    connection: Connection,
     addr: SocketAddr,
+    receiver: Receiver,
+    sender: Sender,
+    /// Why it ended; none when the task was dropped, or panicked.
     reason: Option<CloseReason>,
+    /// Goes when all else has.
+    _place: Place,
 }
 
-impl Drop for Ending {
+/// Runs a connection whose handshake is done, to its end. Connections are many and mostly idle, so the task
+/// holds what it needs once: an async function keeps its arguments beside what it makes of them.
+pub fn run(
+    engine: Arc<Engine>,
+    torrent: Arc<Torrent>,
+    transport: Transport,
+    info: PeerInfo,
+    place: Place,
+) -> impl Future<Output = ()> + Send {
+    let mut live = Live::new(engine, torrent, transport, info, place);
+    async move {
+        if let Some(live) = &mut live {
+            live.reason = Some(live.connection.serve(&mut live.receiver, &mut live.sender).await);
+        }
+    }
+}
+
+impl Live {
+    /// Tells the Swarm of the connection. `None` when it wants none.
+    fn new(
+        engine: Arc<Engine>,
+        torrent: Arc<Torrent>,
+        transport: Transport,
+        info: PeerInfo,
+        place: Place,
+    ) -> Option<Live> {
+        let addr = info.addr;
+        let key = match torrent.call(|swarm, now| swarm.connect(now, info)) {
+            Ok(Ok(key)) => key,
+            Ok(Err(reason)) => {
+                tracing::debug!(%addr, %reason, "not connected");
+                return None;
+            }
+            Err(Broken) => return None,
+        };
+        let waker = Arc::new(Notify::new());
+        torrent.set_waker(key, waker.clone());
+        tracing::debug!(%addr, "connected");
+        let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
+        Some(Live {
+            receiver: Receiver::new(flow(Direction::Down), torrent.info.layout.piece_count()),
+            sender: Sender::new(flow(Direction::Up)),
+            connection: Connection { engine, torrent, key, transport, waker },
+            addr,
+            reason: None,
+            _place: place,
+        })
+    }
+}
+
+/// Tells the Swarm that the connection is over, however its task ends.
+impl Drop for Live {
     fn drop(&mut self) {
-        let (key, addr) = (self.key, self.addr);
-        // Without one the task was dropped, or panicked.
+        let Live { connection: Connection { torrent, key, .. }, addr, .. } = self;
         let reason = self.reason.take().unwrap_or(CloseReason::Stopped);
-        self.torrent.remove_waker(key);
-        let _closed = self.torrent.call(|swarm, now| {
-            let said = swarm.closing(key).unwrap_or_else(|| reason.clone());
+        torrent.remove_waker(*key);
+        let _closed = torrent.call(|swarm, now| {
+            let said = swarm.closing(*key).unwrap_or_else(|| reason.clone());
             match &said {
                 CloseReason::Fault(fault) => tracing::info!(%addr, %fault, "closed"),
                 _ => tracing::debug!(%addr, reason = %said, "closed"),
             }
-            swarm.disconnect(now, key, reason);
+            swarm.disconnect(now, *key, reason);
         });
     }
 }
@@ -112,6 +147,9 @@ impl Connection {
     }
 
     async fn step(&self, receiver: &mut Receiver, sender: &mut Sender) -> Result<(), CloseReason> {
+        if self.torrent.is_stopping() {
+            return Err(CloseReason::Stopped);
+        }
         if let Some(reason) = self.torrent.call(|swarm, _| swarm.closing(self.key))? {
             return Err(reason);
         }
@@ -124,7 +162,6 @@ impl Connection {
         let want = Readiness { read: received == Progress::Blocked, write: sent == Progress::Blocked };
         tokio::select! {
             () = self.waker.notified() => {}
-            () = self.torrent.stopping.cancelled() => return Err(CloseReason::Stopped),
             ready = self.transport.ready(want) => { ready.map_err(|e| gone(&e))?; }
             () = sender.read_done() => {}
             () = receiver.lull(self), if received == Progress::Blocked => {}

@@ -12,6 +12,17 @@ use crate::rig::*;
 
 const PIECE: usize = 4 * BLOCK_LEN as usize;
 
+/// Bytes of what a function of five parameters returns.
+fn result_len<A, B, C, D, E, Result>(_: fn(A, B, C, D, E) -> Result) -> usize {
+    size_of::<Result>()
+}
+
+#[test]
+fn a_connection_costs_little_memory() {
+    // Of which the task of each connection consists; beside it the Swarm's part is as much again.
+    assert!(result_len(super::run) <= 1100, "{}", result_len(super::run));
+}
+
 /// A daemon that seeds `payload`.
 async fn seeding(payload: &[u8]) -> (Rig, WireHash) {
     let rig = Rig::new().await;

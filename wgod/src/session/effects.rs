@@ -251,7 +251,7 @@ impl Driver {
         let Some(entry) = self.entries.get(&id) else { return };
         // One that was replaced meanwhile is no matter.
         match &entry.live {
-            Some(live) if live.broken_told.load(Ordering::Relaxed) => live.stopping.cancel(),
+            Some(live) if live.broken_told.load(Ordering::Relaxed) => live.stop(),
             _ => return,
         }
         let message = crate::torrent::Broken.to_string();

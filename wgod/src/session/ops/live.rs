@@ -118,7 +118,7 @@ pub(super) async fn go_dormant(cx: Cx) -> Outcome {
     }
     cx.engine.registry.set_dormant(cx.id);
     let trackers = live.call(|swarm, _| swarm.suspend_trackers()).ok();
-    live.stopping.cancel();
+    live.stop();
     live.tasks.close();
     let counters = add_counters(&cx.counters, counters);
     super::report(cx.engine.store.put(vec![Change::Counters(cx.id, counters.clone())]).await);
@@ -225,7 +225,7 @@ async fn end_tasks(
             swarm.spill_all()
         })
         .ok()?;
-    live.stopping.cancel();
+    live.stop();
     for spill in spills {
         cx.engine.spill(live, spill);
     }
