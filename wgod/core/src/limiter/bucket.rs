@@ -1,6 +1,8 @@
 //! The token bucket of one limit: how much credit there is, and when it is worth waking for.
 use std::time::Duration;
 
+use wgo_proto::BLOCK_LEN;
+
 use crate::{ByteRate, Time};
 
 /// Credit is kept in billionths of a byte: rate in bytes/s times nanoseconds, with no remainder.
@@ -33,6 +35,9 @@ const IDLE_SLACK: Duration = Duration::from_millis(40);
 
 /// What a busy torrent may be owed: time of rate.
 const BUSY_SLACK: Duration = Duration::from_millis(30);
+
+/// What a torrent's beginning is put off at most, to be out of step with others: time of its share.
+const STAGGER: Duration = Duration::from_millis(200);
 
 /// Smallest turn of a flow.
 const MIN_TURN: u64 = 1024;
@@ -102,6 +107,14 @@ impl Bucket {
     /// ahead in one tick.
     pub(super) fn busy_slack(&self) -> u64 {
         ByteRate(self.rate).over(BUSY_SLACK)
+    }
+
+    /// By how much a torrent that begins as one of `active` is put off: `part` (of 2^32) of a block. Torrents
+    /// that share a limit keep step, and were their blocks to end together, so would the requests that
+    /// peers get for the next ones.
+    pub(super) fn stagger(&self, part: u32, active: usize) -> u64 {
+        let most = ByteRate(self.rate).over(STAGGER) / active.max(1) as u64;
+        (most.min(u64::from(BLOCK_LEN)) * u64::from(part)) >> 32
     }
 
     /// One torrent's part of what is handed out at a time, when `active` ones share it.

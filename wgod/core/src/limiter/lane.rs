@@ -30,6 +30,8 @@ pub(super) struct Lane {
     wake: Option<Time>,
     /// Counts flows and requests, so that both have an order and no two are alike.
     serial: u64,
+    /// The `fresh` of the last torrent that was added.
+    added: u32,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,8 @@ struct Torrent {
     /// Bytes that it has had under the global limit, as a place on the shared scale of `Shares::clock`.
     served: u64,
     served_at: Time,
+    /// Has not competed yet; how much later it begins than others, in parts of 2^32 ([`Bucket::stagger`]).
+    fresh: Option<u32>,
     place: Place,
 }
 
@@ -338,7 +342,9 @@ impl Lane {
             true => bucket.busy_slack(),
             false => bucket.idle_slack(self.active()),
         };
-        let least = self.shares.clock.saturating_sub(slack);
+        let fresh = self.torrents[t].fresh.take();
+        let stagger = fresh.map_or(0, |part| bucket.stagger(part, self.active()));
+        let least = self.shares.clock.saturating_sub(slack) + stagger;
         if self.torrents[t].served < least {
             let place = self.torrents[t].place;
             self.put(t, Place::Idle);
@@ -399,6 +405,8 @@ impl Lane {
     }
 
     fn add_torrent(&mut self, id: TorrentId) -> u32 {
+        // Multiples of the golden ratio are spread evenly, however many there are.
+        self.added = self.added.wrapping_add(0x9e37_79b9);
         let t = self.torrents.insert(Torrent {
             id,
             bucket: None,
@@ -406,6 +414,7 @@ impl Lane {
             queue: BTreeMap::new(),
             served: 0,
             served_at: Time::ZERO,
+            fresh: Some(self.added),
             place: Place::Idle,
         });
         self.by_id.insert(id, t);

@@ -225,3 +225,26 @@ fn ten_torrents_get_a_tenth_each() {
         }
     });
 }
+
+/// What the torrents' peers see: a block is asked for when another is whole.
+#[test]
+fn blocks_of_torrents_do_not_end_in_step() {
+    for (path_us, rate) in [(50, 2_000_000), (2_000, 2_000_000), (30_000, 2_000_000), (2_000, 1_000_000)] {
+        let mut shell = Shell::new(rate, path_us, u64::from(16 * KIB));
+        (0..10).for_each(|torrent| shell.add(torrent, 1));
+        shell.run(secs(5));
+        let blocks = |shell: &Shell| -> u64 { shell.flows.iter().map(|flow| flow.moved / 16_384).sum() };
+        // In the time of ten blocks each of ten torrents asks for one: five in each half of it.
+        let mut half = Duration::from_secs(5);
+        let samples: Vec<u64> = (0..400)
+            .map(|_| {
+                let before = blocks(&shell);
+                half += Duration::from_secs_f64(5.0 * 16_384.0 / rate as f64);
+                shell.run(Time::ZERO + half);
+                blocks(&shell) - before
+            })
+            .collect();
+        let deviation = deviation(&samples, 5);
+        assert!(deviation < 0.35, "{rate} B/s, path {path_us} us: {deviation:.2}: {samples:?}");
+    }
+}
