@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use wgo_proto::layout::Span;
@@ -15,7 +16,7 @@ use wgo_proto::{FileIndex, PieceIndex};
 use super::error::{DiskError, DiskOp};
 use super::hash::{MAX_LANES, lanes};
 use super::job::Done;
-use super::piece_reader::read_piece;
+use super::piece_reader::{READ_LEN, read_piece};
 use super::scratch::Scratch;
 use super::sync::stat;
 use super::torrent::TorrentFiles;
@@ -26,6 +27,10 @@ use super::verify::{Digests, Verifier, update_all, wanted};
 const BATCH_LEN: u64 = 8 * 1024 * 1024;
 /// Bytes that a thread checks for the sake of full lanes, where pieces are large.
 const MOST_LEN: u64 = 64 * 1024 * 1024;
+
+/// Bytes per second that disks which turn stay below: what claims to be one and is faster (a virtual machine's
+/// disk says so often) is read by all threads.
+const SLOW: f64 = 300e6;
 
 /// One place for each piece that is hashed with others.
 type Lanes<T> = SmallVec<[T; MAX_LANES]>;
@@ -95,8 +100,23 @@ pub struct Check {
     zeros: OnceLock<Digests>,
     /// Memory to read into, left by threads for the next ones. Bounded by the threads.
     scratches: Mutex<Vec<Lanes<Scratch>>>,
+    /// See [`is_slow`](Self::is_slow).
+    slow: AtomicBool,
     error: Mutex<Option<DiskError>>,
     done: Mutex<Option<Done<CheckOutcome>>>,
+}
+
+/// How a batch was read.
+#[derive(Default)]
+struct Reading {
+    bytes: usize,
+    took: Duration,
+}
+
+impl Reading {
+    fn is_slow(&self) -> bool {
+        (self.bytes as f64) < SLOW * self.took.as_secs_f64()
+    }
 }
 
 /// What a storage thread found to do.
@@ -130,6 +150,7 @@ impl Check {
             left,
             zeros: OnceLock::new(),
             scratches: Mutex::default(),
+            slow: AtomicBool::new(false),
             error: Mutex::new(None),
             done: Mutex::new(Some(done)),
         }
@@ -174,19 +195,28 @@ impl Check {
         }
     }
 
-    /// Checks a batch.
-    pub(super) fn run(&self, batch: Range<usize>) {
+    /// Whether the device brought the last batch so slowly that hashing costs no time beside it.
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
+    }
+
+    /// Checks a batch: several pieces in step, unless they are to be read in one `sequence` and are longer
+    /// than a read.
+    pub(super) fn run(&self, batch: Range<usize>, sequence: bool) {
         let count = batch.len();
         if let Some(_gate) = self.torrent.enter() {
             let mut scratches = self.take_scratches();
             let mut checked = Vec::with_capacity(count);
+            let mut reading = Reading::default();
             let pieces: Vec<PieceIndex> = batch.map(|position| self.pieces.at(position)).collect();
-            for group in pieces.chunks(scratches.len()) {
+            let long = self.torrent.layout().nominal_piece_len() as usize > READ_LEN;
+            for group in pieces.chunks(if sequence && long { 1 } else { scratches.len() }) {
                 if self.is_over() {
                     break;
                 }
-                checked.extend(self.judge(group, &mut scratches));
+                checked.extend(self.judge(group, &mut scratches, &mut reading));
             }
+            self.slow.store(reading.is_slow(), Ordering::Relaxed);
             if !checked.is_empty() {
                 (self.progress)(&checked);
             }
@@ -227,8 +257,13 @@ impl Check {
     }
 
     /// Verdicts on a few pieces, in their order.
-    fn judge(&self, pieces: &[PieceIndex], scratches: &mut [Scratch]) -> impl Iterator<Item = Checked> {
-        let verdicts = self.verify_each(pieces, scratches);
+    fn judge(
+        &self,
+        pieces: &[PieceIndex],
+        scratches: &mut [Scratch],
+        time: &mut Reading,
+    ) -> impl Iterator<Item = Checked> {
+        let verdicts = self.verify_each(pieces, scratches, time);
         pieces.iter().zip(verdicts).map(|(&piece, verdict)| {
             let good = match verdict {
                 Ok(verdict) => verdict == Some(true),
@@ -247,7 +282,12 @@ impl Check {
     }
 
     /// Reads pieces in step and hashes them together. None of the verdicts is left open.
-    fn verify_each(&self, pieces: &[PieceIndex], scratches: &mut [Scratch]) -> Lanes<Verdict> {
+    fn verify_each(
+        &self,
+        pieces: &[PieceIndex],
+        scratches: &mut [Scratch],
+        time: &mut Reading,
+    ) -> Lanes<Verdict> {
         let info = &self.torrent.info;
         let mut verdicts: Lanes<Verdict> = pieces.iter().map(|piece| self.known_unread(*piece)).collect();
         let mut reading: Lanes<_> = SmallVec::new();
@@ -260,6 +300,7 @@ impl Check {
         while !reading.is_empty() {
             {
                 let (mut verifiers, mut inputs): (Lanes<&mut Verifier>, Lanes<&[u8]>) = Default::default();
+                let begun = Instant::now();
                 for (lane, reader, verifier) in &mut reading {
                     inputs.push(reader.next_portion().unwrap_or_else(|e| {
                         verdicts[*lane] = Err(e);
@@ -267,6 +308,8 @@ impl Check {
                     }));
                     verifiers.push(verifier);
                 }
+                time.took += begun.elapsed();
+                time.bytes += inputs.iter().map(|input| input.len()).sum::<usize>();
                 update_all(&mut verifiers, &inputs);
             }
             let (ended, rest): (Lanes<_>, Lanes<_>) = reading

@@ -41,6 +41,8 @@ pub struct DeviceStatus {
 pub(super) struct Device {
     number: u64,
     max_threads: usize,
+    /// Slow checks read in one sequence.
+    rotational: bool,
     cx: Arc<Context>,
     /// One permit for each payload job that may wait.
     room: Arc<Semaphore>,
@@ -58,6 +60,8 @@ struct State {
     gather: Gather<Waiting>,
     /// At most one for each torrent. Done when no job waits, and one batch after each few jobs.
     checks: VecDeque<Arc<Check>>,
+    /// Batches of checks that threads are at.
+    batches: usize,
     /// Jobs done since the last batch of a check.
     jobs_since_batch: usize,
     /// When each thread began what it is doing; `None` when it waits for work.
@@ -84,6 +88,7 @@ impl Device {
         Arc::new(Device {
             number,
             max_threads: max_threads.max(1),
+            rotational: cx.disk.disk().is_rotational(number),
             cx,
             room: Arc::new(Semaphore::new(MAX_WAITING)),
             state: Mutex::default(),
@@ -148,7 +153,10 @@ impl Device {
         match work {
             Work::Job(job) => job::run(&self.cx, job),
             Work::Stores(pieces) => store_each(pieces),
-            Work::Batch(check, batch) => check.run(batch),
+            Work::Batch(check, batch) => {
+                let _counted = InBatch(self);
+                check.run(batch, self.rotational && check.is_slow());
+            }
             Work::Prepare(check) => {
                 check.prepare();
                 self.push(Job::Check(check), None);
@@ -161,7 +169,7 @@ impl Device {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            if let Some(work) = state.take(now) {
+            if let Some(work) = state.take(now, self.rotational) {
                 state.mark(id, Some(now));
                 if state.waiting() > 0 || !state.checks.is_empty() {
                     self.wake(state);
@@ -241,23 +249,27 @@ impl State {
         self.jobs.len() + self.gather.len()
     }
 
-    fn take(&mut self, now: Instant) -> Option<Work> {
+    /// The next work. Of `rotational` devices one thread at a time does a check that finds them slow.
+    fn take(&mut self, now: Instant, rotational: bool) -> Option<Work> {
         if self.gather.is_ready(now) {
             let pieces = self.gather.take();
             self.jobs.extend(pieces);
         }
-        let check_waits = self.jobs_since_batch >= JOBS_PER_BATCH && !self.checks.is_empty();
+        let alone = |check: &Arc<Check>| rotational && check.is_slow();
+        let may_check = self.batches == 0 || !self.checks.front().is_some_and(alone);
+        let check_waits = may_check && self.jobs_since_batch >= JOBS_PER_BATCH && !self.checks.is_empty();
         if !check_waits && let Some(work) = self.take_job() {
             return Some(work);
         }
         self.jobs_since_batch = 0;
-        while let Some(check) = self.checks.pop_front() {
+        while may_check && let Some(check) = self.checks.pop_front() {
             match check.claim() {
                 // Put back when that is done.
                 Claim::Prepare => return Some(Work::Prepare(check)),
                 // Other threads join in, and other checks get their turn.
                 Claim::Batch(batch) => {
                     self.checks.push_back(check.clone());
+                    self.batches += 1;
                     return Some(Work::Batch(check, batch));
                 }
                 Claim::Nothing => {}
@@ -286,6 +298,15 @@ impl State {
         }
         self.jobs_since_batch += pieces.len() - 1;
         Some(Work::Stores(pieces))
+    }
+}
+
+/// A thread that is at a batch, which is over when this is dropped.
+struct InBatch<'a>(&'a Device);
+
+impl Drop for InBatch<'_> {
+    fn drop(&mut self) {
+        self.0.lock().batches -= 1;
     }
 }
 

@@ -38,6 +38,13 @@ pub trait Disk: Send + Sync + 'static {
     /// The device that probably holds `path`, found without touching that device, so that a hung
     /// mount can't hang the caller. Numbered as [`Stat::device`].
     fn device_hint(&self, path: &Path) -> u64;
+
+    /// Whether reads from the device are slow unless each begins where the last one ended, as on disks that
+    /// turn. Without a look at the device.
+    fn is_rotational(&self, device: u64) -> bool {
+        let _ = device;
+        false
+    }
 }
 
 /// An open file or directory of the disk that returned it; closed when the last clone is dropped. A

@@ -8,7 +8,7 @@ use super::torrent::TorrentFiles;
 use super::verify::ZEROS;
 
 /// Bytes of one read at most: what is read directly is read best in such stretches.
-const READ_LEN: usize = 1024 * 1024;
+pub(super) const READ_LEN: usize = 1024 * 1024;
 
 /// Reads one piece from its beginning to its end; holds one portion of it in memory.
 pub(super) struct PieceReader<'a, S> {

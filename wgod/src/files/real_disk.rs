@@ -97,6 +97,19 @@ impl Disk for RealDisk {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         device_of(&mounts, path)
     }
+
+    fn is_rotational(&self, device: u64) -> bool {
+        is_rotational(Path::new("/sys/dev/block"), device)
+    }
+}
+
+/// What the kernel says of a block device; a partition is asked for its disk. Anything else (a network, a
+/// device that a file system made up) is not rotational.
+fn is_rotational(devices: &Path, device: u64) -> bool {
+    let folder = devices.join(format!("{}:{}", fs::major(device), fs::minor(device)));
+    let says = |path| std::fs::read_to_string(folder.join(path)).ok();
+    // Of a partition's link the parent is the disk's folder.
+    says("queue/rotational").or_else(|| says("../queue/rotational")).is_some_and(|text| text.trim() == "1")
 }
 
 fn perform(op: Op) -> Completion {

@@ -126,3 +126,21 @@ fn the_hint_agrees_with_the_device_of_an_ordinary_folder() {
     }
     assert_ne!(hint, 0);
 }
+
+#[test]
+fn disks_that_turn_are_known_also_by_a_partition() {
+    let sys = tempfile::tempdir().unwrap();
+    let (devices, block) = (sys.path().join("dev/block"), sys.path().join("devices/sda"));
+    std::fs::create_dir_all(&devices).unwrap();
+    std::fs::create_dir_all(block.join("sda1")).unwrap();
+    std::fs::create_dir_all(block.join("queue")).unwrap();
+    symlink(&block, devices.join("8:0")).unwrap();
+    symlink(block.join("sda1"), devices.join("8:1")).unwrap();
+    for (says, turns) in [("1\n", true), ("0\n", false), ("", false)] {
+        std::fs::write(block.join("queue/rotational"), says).unwrap();
+        for minor in [0, 1] {
+            assert_eq!(is_rotational(&devices, fs::makedev(8, minor)), turns, "{says:?} {minor}");
+        }
+        assert!(!is_rotational(&devices, fs::makedev(0, 44)), "a network's");
+    }
+}

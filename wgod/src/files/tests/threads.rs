@@ -250,3 +250,55 @@ async fn pieces_that_are_hashed_together_have_verdicts_of_their_own() {
     assert_eq!(outcomes[0].2, StoreOutcome::Stored, "the other torrent is not closed");
     assert!(matches!(&outcomes[1].2, StoreOutcome::Failed(e) if e.kind == DiskErrorKind::Stopped));
 }
+
+/// A real disk that turns, slowly, and lists where checks read it, with how many at once.
+#[derive(Default)]
+struct Turning {
+    at_once: AtomicUsize,
+    reads: Mutex<Vec<(u64, usize)>>,
+}
+
+impl Disk for Turning {
+    fn submit(&self, op: Op, done: OnDone) {
+        let Op::ReadClean { offset, .. } = op else { return RealDisk.submit(op, done) };
+        let others = self.at_once.fetch_add(1, Ordering::SeqCst);
+        self.reads.lock().unwrap().push((offset, others));
+        let (_open, never) = mpsc::channel::<()>();
+        let _slow = never.recv_timeout(Duration::from_millis(1));
+        RealDisk.submit(op, done);
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn read_nowait(&self, file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        RealDisk.read_nowait(file, offset, bufs)
+    }
+
+    fn device_hint(&self, path: &Path) -> u64 {
+        RealDisk.device_hint(path)
+    }
+
+    fn is_rotational(&self, _: u64) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_turns_is_checked_in_one_sequence_once_it_is_slow() {
+    let disk = Arc::new(Turning::default());
+    let rig = rig(disk.clone(), 2);
+    let piece = 1024 * 1024 + 65536;
+    let torrent = multi("q", piece, &[file("a", piece * 40)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    rig.store_all(&files, &torrent);
+    let (tx, rx) = mpsc::channel();
+    let done = Done::new(move |outcome| drop(tx.send(outcome)));
+    let check = Check::new(files, CheckPieces::Range(0..40), Box::new(|_| ()), Arc::default(), done);
+    rig.storage.submit_now(Job::Check(Arc::new(check)));
+    assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), CheckOutcome::Finished(None));
+    // Each thread took a batch of eight pieces before it was known.
+    let mut reads = disk.reads.lock().unwrap().clone();
+    reads.retain(|(offset, _)| *offset >= 16 * piece as u64);
+    assert!(reads.len() >= 48 && reads.iter().all(|(_, others)| *others == 0), "{reads:?}");
+    assert!(reads.is_sorted(), "{reads:?}");
+}
