@@ -102,6 +102,8 @@ pub struct Check {
     scratches: Mutex<Vec<Lanes<Scratch>>>,
     /// See [`is_slow`](Self::is_slow).
     slow: AtomicBool,
+    /// Threads that are at a batch.
+    running: AtomicUsize,
     error: Mutex<Option<DiskError>>,
     done: Mutex<Option<Done<CheckOutcome>>>,
 }
@@ -114,8 +116,9 @@ struct Reading {
 }
 
 impl Reading {
-    fn is_slow(&self) -> bool {
-        (self.bytes as f64) < SLOW * self.took.as_secs_f64()
+    /// Whether all of the `threads` that read like this one are together slower than [`SLOW`].
+    fn is_slow(&self, threads: usize) -> bool {
+        ((self.bytes * threads) as f64) < SLOW * self.took.as_secs_f64()
     }
 }
 
@@ -151,6 +154,7 @@ impl Check {
             zeros: OnceLock::new(),
             scratches: Mutex::default(),
             slow: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
             error: Mutex::new(None),
             done: Mutex::new(Some(done)),
         }
@@ -204,6 +208,7 @@ impl Check {
     /// than a read.
     pub(super) fn run(&self, batch: Range<usize>, sequence: bool) {
         let count = batch.len();
+        let threads = 1 + self.running.fetch_add(1, Ordering::Relaxed);
         if let Some(_gate) = self.torrent.enter() {
             let mut scratches = self.take_scratches();
             let mut checked = Vec::with_capacity(count);
@@ -216,12 +221,13 @@ impl Check {
                 }
                 checked.extend(self.judge(group, &mut scratches, &mut reading));
             }
-            self.slow.store(reading.is_slow(), Ordering::Relaxed);
+            self.slow.store(reading.is_slow(threads), Ordering::Relaxed);
             if !checked.is_empty() {
                 (self.progress)(&checked);
             }
             self.scratches().push(scratches);
         }
+        self.running.fetch_sub(1, Ordering::Relaxed);
         if self.left.fetch_sub(count, Ordering::AcqRel) == count {
             self.end();
         }
