@@ -264,7 +264,7 @@ impl Disk for Turning {
         let others = self.at_once.fetch_add(1, Ordering::SeqCst);
         self.reads.lock().unwrap().push((offset, others));
         let (_open, never) = mpsc::channel::<()>();
-        let _slow = never.recv_timeout(Duration::from_millis(1));
+        let _slow = never.recv_timeout(Duration::from_millis(3));
         RealDisk.submit(op, done);
         self.at_once.fetch_sub(1, Ordering::SeqCst);
     }
