@@ -1,10 +1,10 @@
 //! SHA-1 and SHA-256 of many messages at once, for vector units: element `n` of every vector belongs to
 //! message `n`, so each step of the algorithm is done for all of them by one instruction.
 //!
-//! Eight messages of SHA-1 on AVX-512 pass four on SHA-NI, and AVX2 brings machines without SHA instructions to
-//! several times what they do one message after the other. The macros below are the algorithms as FIPS 180-4 writes them; `avx2` and `avx512` say what
-//! their words are and how they are added, turned and chosen from. Checked against the crates for every
-//! length and mix in `tests`.
+//! Eight messages of SHA-1 on AVX-512 pass four on SHA-NI, and AVX2 brings machines without SHA instructions
+//! to several times what they do one message after the other. The macros below are the algorithms as
+//! FIPS 180-4 writes them; `avx2` and `avx512` say what their words are and how they are added, turned and
+//! chosen from. Checked against the crates for every length and mix in `tests`.
 mod avx2;
 mod avx512;
 
