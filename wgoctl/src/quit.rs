@@ -1,4 +1,5 @@
 //! `wgoctl quit`: stops the daemon and returns when it is gone.
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
@@ -23,13 +24,26 @@ pub struct Args {
 
 /// Writing down what was received can take this long on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A socket that nobody listens on for so long was left behind.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
     let result = context.client.quit(QuitParams { now: args.now }).await?;
     let end = Instant::now() + context.patience().unwrap_or(PATIENCE);
-    while UnixStream::connect(context.socket()).await.is_ok() {
+    let mut gone = None;
+    loop {
+        match UnixStream::connect(context.socket()).await {
+            Ok(_) => gone = None,
+            // It listens no more, and takes its socket away next.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                if gone.get_or_insert_with(Instant::now).elapsed() >= LEFT_BEHIND {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
         if Instant::now() >= end {
             let message =
                 format!("wgod (pid {}) was told to stop and still answers; see its log", result.pid);

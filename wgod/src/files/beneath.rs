@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::io::Errno;
 use wgo_proto::path::SafePath;
 
-use super::disk::{At, BlockingDisk, Handle, Op, OpenHow, OpenMode};
+use super::blocking_disk::BlockingDisk;
+use super::disk::{At, Handle, Op, OpenHow, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 
 /// Folders that are kept open for the jobs under way.

@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use wgo_core::TorrentId;
 use wgo_proto::FileIndex;
 
-use super::disk::{BlockingDisk, Handle};
+use super::blocking_disk::BlockingDisk;
+use super::disk::Handle;
 
 /// Open files at most, unless configured. Enough for each peer of a busy seedbox to hit.
 pub const DEFAULT_OPEN_FILES: usize = 256;

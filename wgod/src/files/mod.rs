@@ -17,6 +17,7 @@
 //! (`beneath`), through one seam ([`Disk`]). Paths are held by reference (`refs`).
 
 mod beneath;
+mod blocking_disk;
 pub mod buf;
 pub mod bufs;
 mod cache;
@@ -48,12 +49,13 @@ mod verify;
 mod volumes;
 mod watch;
 
+pub use blocking_disk::BlockingDisk;
 pub use buf::{BlockBuf, BufPool};
 pub use bufs::{Buf, Bufs};
 pub use cache::DEFAULT_OPEN_FILES;
 pub use check::{Check, CheckOutcome, CheckPieces, Checked, OnChecked};
 pub use device::DeviceStatus;
-pub use disk::{BlockingDisk, Disk, Handle, Mtime, Op};
+pub use disk::{Disk, Handle, Mtime, Op};
 pub use error::{DiskError, DiskErrorKind, DiskOp};
 pub use job::{Done, Job, ReadOutcome, Unfinished};
 pub use piece::StoreOutcome;

@@ -6,7 +6,8 @@ use wgo_proto::metainfo::Info;
 use wgo_proto::path::SafePath;
 
 use super::beneath::Base;
-use super::disk::{At, BlockingDisk, FileKind, Handle, OpenHow, OpenMode};
+use super::blocking_disk::BlockingDisk;
+use super::disk::{At, FileKind, Handle, OpenHow, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 
 /// The real place of a torrent's folder.

@@ -7,7 +7,8 @@ use wgo_proto::metainfo::FileEntry;
 use wgo_proto::path::SafePath;
 
 use super::beneath::{Expected, Parents};
-use super::disk::{At, BlockingDisk, Op};
+use super::blocking_disk::BlockingDisk;
+use super::disk::{At, Op};
 use super::error::{DiskError, DiskOp};
 use super::place::nearest;
 use super::torrent::TorrentFiles;

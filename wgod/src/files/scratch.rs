@@ -2,8 +2,9 @@
 use std::io;
 use std::ops::Range;
 
+use super::blocking_disk::BlockingDisk;
 use super::bufs::Bufs;
-use super::disk::{BlockingDisk, Handle};
+use super::disk::Handle;
 
 /// What direct reads of every common file system are content with.
 const ALIGN: usize = 4096;

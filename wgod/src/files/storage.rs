@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::blocking_disk::BlockingDisk;
 use super::buf::BufPool;
 use super::cache::{DEFAULT_OPEN_FILES, OpenFiles};
 use super::device::{Device, DeviceStatus};
-use super::disk::{BlockingDisk, Disk};
+use super::disk::Disk;
 use super::job::{self, Job};
 use super::piece_cache::PieceCache;
 use super::refs::PathRefs;

@@ -12,9 +12,10 @@ use wgo_proto::metainfo::{FileEntry, Info};
 use wgo_proto::{FileIndex, layout::Layout};
 
 use super::beneath::{Base, Expected, Parent};
+use super::blocking_disk::BlockingDisk;
 use super::buf::BufPool;
 use super::cache::OpenFiles;
-use super::disk::{BlockingDisk, Handle, Mtime, Op, OpenMode};
+use super::disk::{Handle, Mtime, Op, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::piece_cache::PieceCache;
 use super::place::Place;

@@ -9,7 +9,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::disk::{BlockingDisk, Handle, Op};
+use super::blocking_disk::BlockingDisk;
+use super::disk::{Handle, Op};
 
 /// Those that a torrent writes to. Bounded by the machine's file systems.
 #[derive(Debug, Default)]
