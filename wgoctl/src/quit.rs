@@ -38,7 +38,8 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
             Ok(_) => gone = None,
             // It listens no more, and takes its socket away next.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                if gone.get_or_insert_with(Instant::now).elapsed() >= LEFT_BEHIND {
+                let since = *gone.get_or_insert_with(Instant::now);
+                if since.elapsed() >= LEFT_BEHIND || Instant::now() >= end {
                     break;
                 }
             }

@@ -102,8 +102,6 @@ pub struct Check {
     scratches: Mutex<Vec<Lanes<Scratch>>>,
     /// See [`is_slow`](Self::is_slow).
     slow: AtomicBool,
-    /// Threads that are at a batch.
-    running: AtomicUsize,
     error: Mutex<Option<DiskError>>,
     done: Mutex<Option<Done<CheckOutcome>>>,
 }
@@ -154,7 +152,6 @@ impl Check {
             zeros: OnceLock::new(),
             scratches: Mutex::default(),
             slow: AtomicBool::new(false),
-            running: AtomicUsize::new(0),
             error: Mutex::new(None),
             done: Mutex::new(Some(done)),
         }
@@ -167,7 +164,9 @@ impl Check {
         }
         let piece_len = u64::from(self.torrent.layout().nominal_piece_len()).max(1);
         let within = |len: u64| usize::try_from(len / piece_len).unwrap_or(usize::MAX).max(1);
-        let batch = within(BATCH_LEN).max(lanes().min(within(MOST_LEN)));
+        // What is slow leaves no time to fill lanes: a store would wait for it.
+        let most = if self.is_slow() { BATCH_LEN } else { MOST_LEN };
+        let batch = within(BATCH_LEN).max(lanes().min(within(most)));
         let start = self.next.fetch_add(batch, Ordering::Relaxed);
         if start >= self.pieces.len() {
             return Claim::Nothing;
@@ -204,11 +203,10 @@ impl Check {
         self.slow.load(Ordering::Relaxed)
     }
 
-    /// Checks a batch: several pieces in step, unless they are to be read in one `sequence` and are longer
-    /// than a read.
-    pub(super) fn run(&self, batch: Range<usize>, sequence: bool) {
+    /// Checks a batch as one of so many threads: several pieces in step, unless they are to be read in one
+    /// `sequence` and are longer than a read.
+    pub(super) fn run(&self, batch: Range<usize>, threads: usize, sequence: bool) {
         let count = batch.len();
-        let threads = 1 + self.running.fetch_add(1, Ordering::Relaxed);
         if let Some(_gate) = self.torrent.enter() {
             let mut scratches = self.take_scratches();
             let mut checked = Vec::with_capacity(count);
@@ -227,7 +225,6 @@ impl Check {
             }
             self.scratches().push(scratches);
         }
-        self.running.fetch_sub(1, Ordering::Relaxed);
         if self.left.fetch_sub(count, Ordering::AcqRel) == count {
             self.end();
         }

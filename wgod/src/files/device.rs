@@ -80,7 +80,8 @@ enum Work {
     Job(Job),
     Stores(Vec<Storing>),
     Prepare(Arc<Check>),
-    Batch(Arc<Check>, std::ops::Range<usize>),
+    /// With how many threads are at the check.
+    Batch(Arc<Check>, std::ops::Range<usize>, usize),
 }
 
 impl Device {
@@ -153,9 +154,9 @@ impl Device {
         match work {
             Work::Job(job) => job::run(&self.cx, job),
             Work::Stores(pieces) => store_each(pieces),
-            Work::Batch(check, batch) => {
+            Work::Batch(check, batch, threads) => {
                 let _counted = InBatch(self);
-                check.run(batch, self.rotational && check.is_slow());
+                check.run(batch, threads, self.rotational && check.is_slow());
             }
             Work::Prepare(check) => {
                 check.prepare();
@@ -270,7 +271,7 @@ impl State {
                 Claim::Batch(batch) => {
                     self.checks.push_back(check.clone());
                     self.batches += 1;
-                    return Some(Work::Batch(check, batch));
+                    return Some(Work::Batch(check, batch, self.batches));
                 }
                 Claim::Nothing => {}
             }

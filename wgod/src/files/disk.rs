@@ -41,8 +41,7 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Whether reads from the device are slow unless each begins where the last one ended, as on disks that
     /// turn. Without a look at the device.
-    fn is_rotational(&self, device: u64) -> bool {
-        let _ = device;
+    fn is_rotational(&self, _device: u64) -> bool {
         false
     }
 }

@@ -183,7 +183,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         Job::Check(check) => {
             check.prepare();
             while let super::check::Claim::Batch(batch) = check.claim() {
-                check.run(batch, false);
+                check.run(batch, 1, false);
             }
         }
         Job::Sync { torrent, seal, done } => {

@@ -23,8 +23,16 @@ pub struct Cpu {
     pub(super) avx512: bool,
 }
 
-/// Messages of SHA-1 and SHA-256 that SHA-NI interleaves at most: more would not fit the registers.
-const INTERLEAVED: (usize, usize) = (4, 2);
+/// How the kinds compare for an algorithm, measured on Zen 4 (`tests/benches`).
+struct Choice {
+    /// Messages that SHA-NI interleaves at most: more would not fit the registers.
+    interleaved: usize,
+    /// Whether AVX-512 takes more than that in less time.
+    wide_passes: bool,
+}
+
+const SHA1: Choice = Choice { interleaved: 4, wide_passes: true };
+const SHA256: Choice = Choice { interleaved: 2, wide_passes: false };
 
 impl Cpu {
     /// All that this machine has.
@@ -37,12 +45,18 @@ impl Cpu {
 
     /// Messages that are worth waiting for, to be hashed together.
     pub(super) fn lanes(self) -> usize {
-        match self {
-            Cpu { avx512: true, .. } => MAX_LANES,
-            Cpu { sha: true, .. } => INTERLEAVED.0,
+        self.together(MAX_LANES, &SHA1)
+    }
+
+    /// Of `count` messages, how many go next.
+    fn together(self, count: usize, choice: &Choice) -> usize {
+        let most = match self {
+            Cpu { avx512: true, .. } if choice.wide_passes && count > choice.interleaved => MAX_LANES,
+            Cpu { sha: true, .. } => choice.interleaved,
             Cpu { avx2: true, .. } => MAX_LANES,
             _ => 1,
-        }
+        };
+        count.min(most)
     }
 }
 
@@ -52,14 +66,7 @@ impl Core for Sha1 {
     const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 
     fn together(cpu: Cpu, count: usize) -> usize {
-        // Measured on Zen 4 (`tests/benches`): five take less time on AVX-512 than four and one on SHA-NI.
-        let most = match cpu {
-            Cpu { avx512: true, .. } if count > INTERLEAVED.0 => MAX_LANES,
-            Cpu { sha: true, .. } => INTERLEAVED.0,
-            Cpu { avx2: true, .. } => MAX_LANES,
-            _ => 1,
-        };
-        count.min(most)
+        cpu.together(count, &SHA1)
     }
 
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "the crates know"))]
@@ -93,13 +100,7 @@ impl Core for Sha256 {
     ];
 
     fn together(cpu: Cpu, count: usize) -> usize {
-        // Two on SHA-NI pass eight on AVX-512.
-        let most = match cpu {
-            Cpu { sha: true, .. } => INTERLEAVED.1,
-            Cpu { avx2: true, .. } => MAX_LANES,
-            _ => 1,
-        };
-        count.min(most)
+        cpu.together(count, &SHA256)
     }
 
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "the crates know"))]

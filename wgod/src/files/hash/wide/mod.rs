@@ -107,9 +107,9 @@ macro_rules! sha256_rounds {
     )+};
 }
 
-/// Both algorithms with `$features`, and [`Wide`] for `$name`. Where it stands there must
-/// be `load` (the sixteen words of a chunk), `gather` and `scatter` (one word of the states), `splat`, `add`,
-/// `xor`, `xor3`, `choose`, `majority`, `rotate_left`, `shift_right`.
+/// Both algorithms with `$features`, and [`Wide`] for `$name`. Where it stands there must be `load` (the
+/// sixteen words of a chunk), `gather` and `scatter` (words of the states), `splat`, `add`, `xor`, `xor3`,
+/// `choose`, `majority`, `rotate_left`, `shift_right`.
 macro_rules! kernels {
     ($name:ident, $features:literal, [$($feature:tt)+]) => {
         impl Wide for $name {
@@ -152,7 +152,8 @@ macro_rules! kernels {
 
         #[target_feature(enable = $features)]
         fn sha256_chunks(states: &mut [[u32; 8]; LANES], data: [&[u8]; LANES]) {
-            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = std::array::from_fn(|word| gather(states, word));
+            let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] =
+                std::array::from_fn(|word| gather(states, word));
             for chunk in 0..chunk_count(&data) {
                 let before = [a, b, c, d, e, f, g, h];
                 let mut w = load(&data, chunk);
