@@ -82,6 +82,7 @@ const UNSAFE_HOMES: &[&str] = &[
     "wgod/src/files/hash/wide/avx2.rs",
     "wgod/src/files/hash/wide/avx512.rs",
     "wgod/src/files/hash/wide/mod.rs",
+    "wgod/src/files/real_disk/cachestat.rs",
     "wgod/src/files/slab.rs",
     "wgod/src/transport/low_water.rs",
 ];

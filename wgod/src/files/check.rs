@@ -17,6 +17,7 @@ use super::error::{DiskError, DiskOp};
 use super::hash::{MAX_LANES, lanes};
 use super::job::Done;
 use super::piece_reader::{READ_LEN, read_piece};
+use super::pulled::{Pulled, pull};
 use super::scratch::Scratch;
 use super::sync::stat;
 use super::torrent::TorrentFiles;
@@ -100,6 +101,8 @@ pub struct Check {
     zeros: OnceLock<Digests>,
     /// Memory to read into, left by threads for the next ones. Bounded by the threads.
     scratches: Mutex<Vec<Lanes<Scratch>>>,
+    /// Held by the thread that pulls what it reads next: the device reads in one sequence.
+    pulling: Mutex<()>,
     /// See [`is_slow`](Self::is_slow).
     slow: AtomicBool,
     error: Mutex<Option<DiskError>>,
@@ -151,6 +154,7 @@ impl Check {
             left,
             zeros: OnceLock::new(),
             scratches: Mutex::default(),
+            pulling: Mutex::default(),
             slow: AtomicBool::new(false),
             error: Mutex::new(None),
             done: Mutex::new(Some(done)),
@@ -212,6 +216,7 @@ impl Check {
             let mut checked = Vec::with_capacity(count);
             let mut reading = Reading::default();
             let pieces: Vec<PieceIndex> = batch.map(|position| self.pieces.at(position)).collect();
+            let _pulled = self.pull(&pieces, &mut reading);
             let long = self.torrent.layout().nominal_piece_len() as usize > READ_LEN;
             for group in pieces.chunks(if sequence && long { 1 } else { scratches.len() }) {
                 if self.is_over() {
@@ -228,6 +233,18 @@ impl Check {
         if self.left.fetch_sub(count, Ordering::AcqRel) == count {
             self.end();
         }
+    }
+
+    /// Brings what is to be read of the pieces into memory, if that is a good way to read it.
+    fn pull(&self, pieces: &[PieceIndex], time: &mut Reading) -> Pulled<'_> {
+        let layout = self.torrent.layout();
+        let unknown = pieces.iter().filter(|piece| matches!(self.known_unread(**piece), Ok(None)));
+        let spans = unknown.flat_map(|piece| layout.spans(*piece, 0, layout.piece_len(*piece)));
+        let _turn = self.pulling.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        let pulled = pull(&self.torrent, spans, || self.is_over());
+        time.took += begun.elapsed();
+        pulled
     }
 
     /// Memory for a thread: that of one that is done with it, or fresh.

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io::{self, IoSliceMut};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -44,6 +45,15 @@ pub trait Disk: Send + Sync + 'static {
     fn is_rotational(&self, _device: u64) -> bool {
         false
     }
+
+    /// Brings bytes of a file into memory, where that is the quickest way to read what is not there yet;
+    /// whether it did. Then they are given back with [`release`](Self::release). Waits for the device.
+    fn pull(&self, _file: &Handle, _range: Range<u64>) -> bool {
+        false
+    }
+
+    /// Lets go of what was pulled.
+    fn release(&self, _file: &Handle, _range: Range<u64>) {}
 }
 
 /// An open file or directory of the disk that returned it; closed when the last clone is dropped. A

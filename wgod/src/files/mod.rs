@@ -33,6 +33,7 @@ mod piece_cache;
 mod piece_reader;
 mod place;
 mod prepare;
+mod pulled;
 mod real_disk;
 mod refs;
 mod remove;

@@ -4,6 +4,7 @@
 //! is in ARCHITECTURE.md.
 use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -13,12 +14,15 @@ use rustix::fs::{self, Advice, AtFlags, CWD, FallocateFlags, FileType, Mode, OFl
 use rustix::io::{Errno, ReadWriteFlags, preadv, preadv2, pwritev};
 
 use self::direct::{Direct, MIN_WRITE, Opened, Step};
+use self::pull::Pulled;
 use super::disk::{
     At, Completion, Disk, FileKind, FsStat, Handle, Mtime, OnDone, Op, OpenHow, OpenMode, Output, Stat,
     os_error,
 };
 
+mod cachestat;
 mod direct;
+mod pull;
 mod read_clean;
 
 /// Longest buffered write. One of 1 MiB costs ten times as much a byte: it makes very large folios
@@ -43,6 +47,7 @@ struct RealFile {
     /// Cleared when the file system turns out not to take `RWF_NOWAIT`.
     nowait: AtomicBool,
     direct: Direct,
+    pulled: Pulled,
 }
 
 impl RealFile {
@@ -52,6 +57,7 @@ impl RealFile {
             in_memory: OnceLock::new(),
             nowait: AtomicBool::new(true),
             direct: Direct::new(access),
+            pulled: Pulled::default(),
         }
     }
 
@@ -100,6 +106,16 @@ impl Disk for RealDisk {
 
     fn is_rotational(&self, device: u64) -> bool {
         is_rotational(Path::new("/sys/dev/block"), device)
+    }
+
+    fn pull(&self, file: &Handle, range: Range<u64>) -> bool {
+        file.inner().is_ok_and(|file| pull::pull(file, range))
+    }
+
+    fn release(&self, file: &Handle, range: Range<u64>) {
+        if let Ok(file) = file.inner() {
+            pull::release(file, range);
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! What is cached is read through the cache, the rest directly. Whether it is cached, a read of one byte
 //! with `RWF_NOWAIT` tells. A miss makes the kernel fetch that one page; it is dropped again.
-//! (`cachestat` would tell without a trace, but only since Linux 6.5 and past seccomp filters.)
+//! (`cachestat` tells without a trace, but only since Linux 6.5 and past seccomp filters: what `pull` brings
+//! in is found here as cached.)
 use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::sync::atomic::Ordering;

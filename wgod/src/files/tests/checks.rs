@@ -1,4 +1,7 @@
 //! Checks find exactly what is on disk.
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -115,4 +118,64 @@ fn threads_share_a_check_and_stores_pass_it() {
     assert_eq!(rx.recv_timeout(Duration::from_secs(60)), Ok(CheckOutcome::Finished(None)));
     let verdicts = verdicts.lock().unwrap();
     assert_eq!((verdicts.len(), verdicts.iter().all(|checked| checked.good)), (43, true));
+}
+
+/// A real disk that lists what is pulled and released, and sets a flag at a pull beyond 16 MiB.
+#[derive(Default)]
+struct Pulling {
+    pulled: Mutex<Vec<Range<u64>>>,
+    released: Mutex<Vec<Range<u64>>>,
+    far: Arc<AtomicBool>,
+}
+
+impl Disk for Pulling {
+    fn submit(&self, op: disk::Op, done: disk::OnDone) {
+        RealDisk.submit(op, done);
+    }
+
+    fn read_nowait(&self, file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        RealDisk.read_nowait(file, offset, bufs)
+    }
+
+    fn device_hint(&self, path: &Path) -> u64 {
+        RealDisk.device_hint(path)
+    }
+
+    fn pull(&self, _: &Handle, range: Range<u64>) -> bool {
+        self.far.fetch_or(range.end > 16 << 20, Ordering::Relaxed);
+        self.pulled.lock().unwrap().push(range);
+        true
+    }
+
+    fn release(&self, _: &Handle, range: Range<u64>) {
+        self.released.lock().unwrap().push(range);
+    }
+}
+
+#[test]
+fn what_a_check_pulls_is_what_it_reads_and_is_released() {
+    let disk = Arc::new(Pulling::default());
+    let limits = StorageLimits { threads: 1, ..StorageLimits::default() };
+    let rig = Rig::with(disk.clone(), tempfile::tempdir().unwrap(), limits);
+    let torrent = multi("p", 1 << 20, &[file("a", 20 << 20), file("b", 1 << 19), file("c", 3 << 19)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    // Pieces 4 and 5 stay holes; `b` is too small to be pulled.
+    let stored: Vec<u32> = (0..22).filter(|piece| !(4..6).contains(piece)).collect();
+    for &piece in &stored {
+        rig.store(&files, &torrent, piece);
+    }
+    assert_eq!(good_pieces(&rig, &files), stored);
+    let mib = |range: &Range<u64>| (range.start >> 20)..(range.end >> 20);
+    let pulled: Vec<_> = disk.pulled.lock().unwrap().drain(..).collect();
+    assert_eq!(pulled.iter().map(mib).collect::<Vec<_>>(), [0..4, 6..8, 8..16, 16..20, 0..1]);
+    assert_eq!(std::mem::take(&mut *disk.released.lock().unwrap()), pulled);
+    // A cancelled one releases, too.
+    let (tx, rx) = mpsc::channel();
+    let done = Done::new(move |outcome| tx.send(outcome).unwrap());
+    let check = Check::new(files, CheckPieces::Range(0..22), Box::new(|_| ()), disk.far.clone(), done);
+    disk.far.store(false, Ordering::Relaxed);
+    rig.storage.run_here(Job::Check(Arc::new(check)));
+    assert_eq!(rx.try_recv(), Ok(CheckOutcome::Cancelled));
+    assert_eq!(*disk.pulled.lock().unwrap(), *disk.released.lock().unwrap());
 }
