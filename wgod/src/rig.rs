@@ -73,7 +73,9 @@ impl Rig {
 
     /// A daemon whose payload files are on `disk`.
     pub(crate) async fn on(disk: Arc<dyn Disk>) -> Rig {
-        Rig::at(Arc::new(tempfile::tempdir().expect("a temporary folder")), disk).await
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        std::fs::create_dir(dir.path().join("files")).expect("a folder for files");
+        Rig::at(Arc::new(dir), disk).await
     }
 
     /// A daemon over the state and files that another left.
@@ -127,14 +129,19 @@ impl Rig {
         parts.spawn(engine.shaper.clone().run(rest.clone()));
         parts.spawn(crate::listen::run(engine.clone(), listener, rest.clone()));
         let folder = dir.path().join("files");
-        std::fs::create_dir_all(&folder).expect("a folder for files");
         Rig { engine, session, folder, addr, stopping, rest, driver, parts, dir, disk }
     }
 
     /// Ends the daemon in order and starts another over what it left.
     pub(crate) async fn restart(self) -> Rig {
+        self.restart_after(|| ()).await
+    }
+
+    /// The same, with something done while no daemon runs.
+    pub(crate) async fn restart_after(self, meanwhile: impl FnOnce()) -> Rig {
         let (dir, disk) = (self.dir.clone(), self.disk.clone());
         self.quit().await;
+        meanwhile();
         Rig::at(dir, disk).await
     }
 

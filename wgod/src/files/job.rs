@@ -9,7 +9,7 @@ use super::buf::BlockBuf;
 use super::check::{Check, CheckOutcome};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
-use super::place::{Space, free_space};
+use super::place::{Space, find_folder, free_space};
 use super::prepare::prepare;
 use super::remove::{RemoveOutcome, remove};
 use super::sync::{Stamp, SyncOutcome, stat, sync};
@@ -107,6 +107,8 @@ pub struct ReadOutcome {
 pub enum Job {
     /// Finds a torrent's folder and takes hold of its paths. Makes nothing on disk.
     Open { spec: TorrentSpec, done: Done<Result<Arc<TorrentFiles>, OpenError>> },
+    /// Sees whether the torrent's folder is there; `Missing` if not.
+    FindFolder { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
     /// At the start of a download: makes the folder, empty files and symlinks.
     Prepare { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
     /// Hashes a complete piece and writes it; `None` is a block that was spilled before.
@@ -149,7 +151,8 @@ impl Job {
         match self {
             Job::Open { .. } | Job::FreeSpace { .. } => None,
             Job::Check(check) => Some(&check.torrent),
-            Job::Prepare { torrent, .. }
+            Job::FindFolder { torrent, .. }
+            | Job::Prepare { torrent, .. }
             | Job::Store { torrent, .. }
             | Job::Spill { torrent, .. }
             | Job::Read { torrent, .. }
@@ -167,6 +170,9 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
     match job {
         Job::Open { spec, done } => done.call(TorrentFiles::open(cx, spec)),
         Job::FreeSpace { folder, done } => done.call(free_space(&cx.disk, &folder)),
+        Job::FindFolder { torrent, done } => {
+            done.call(gated(&torrent, || find_folder(&cx.disk, torrent.folder())));
+        }
         Job::Prepare { torrent, done } => done.call(gated(&torrent, || prepare(&torrent))),
         Job::Store { torrent, piece, blocks, done } => {
             store_each(vec![Storing { torrent, piece, blocks, done }]);

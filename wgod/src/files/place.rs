@@ -74,6 +74,14 @@ pub(super) fn nearest<'a>(disk: &BlockingDisk, path: &'a Path) -> Result<(&'a Pa
     Err(DiskError::of_kind(DiskOp::Open, path, DiskErrorKind::Missing))
 }
 
+/// Whether the folder is there.
+pub(super) fn find_folder(disk: &BlockingDisk, folder: &Path) -> Result<(), DiskError> {
+    match nearest(disk, folder)? {
+        (existing, _) if existing == folder => Ok(()),
+        _ => Err(DiskError::of_kind(DiskOp::Open, folder, DiskErrorKind::Missing)),
+    }
+}
+
 /// Room on a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {

@@ -3,6 +3,7 @@
 mod check;
 mod checkpoint;
 mod live;
+mod missing;
 mod remove;
 
 use std::sync::Arc;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, interval_at};
-use wgo_core::session::{Fault, FaultKind};
+use wgo_core::session::Fault;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::super::checking::{CheckProgress, Plan};
 use super::super::entry::{to_file_stamp, to_stored};
 use super::super::fault;
-use super::{Cx, Outcome, open_files, run_job};
+use super::{Cx, Outcome, missing, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{
     Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, SyncOutcome, TorrentFiles,
@@ -52,6 +52,9 @@ async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Ar
         Ok(stamps) => stamps,
         Err(error) => return fault::of_disk(&error).map_or(Outcome::Cancelled, Outcome::Faulted),
     };
+    if let Some(fault) = missing::folder(cx, files).await {
+        return Outcome::Faulted(fault);
+    }
     let check = Checking { cx, files, stamps, progress };
     let found = match kind {
         CheckKind::Full => check.full().await,
@@ -100,7 +103,7 @@ pub(super) async fn stat_all(
 }
 
 /// Whether the file has bytes on disk.
-fn on_disk(cx: &Cx, file: FileIndex) -> bool {
+pub(super) fn on_disk(cx: &Cx, file: FileIndex) -> bool {
     cx.info.files.get(file.0 as usize).is_some_and(|f| !f.pad && f.len > 0 && f.symlink.is_none())
 }
 
@@ -190,31 +193,26 @@ impl Checking<'_> {
     fn suspects(&self) -> Result<Plan, Fault> {
         let cx = self.cx;
         let layout = &cx.info.layout;
+        if let Some(fault) = missing::files(cx, &cx.have, &self.stamps) {
+            return Err(fault);
+        }
         let mut base = cx.have.clone();
         let mut wanted = Bitfield::new(layout.piece_count());
         for piece in cx.suspects.iter().filter(|piece| piece.0 < layout.piece_count()) {
             wanted.set(piece.0);
         }
-        let mut missing = Vec::new();
         for (index, found) in self.stamps.iter().enumerate() {
             let file = FileIndex(index as u32);
             let known = cx.stamps.get(index).copied().flatten();
             if !on_disk(cx, file) || is_unchanged(known, *found, cx.writing) {
                 continue;
             }
-            let had = || layout.pieces_of(file).filter(|piece| cx.have.get(*piece));
-            if found.is_none() && had().next().is_some() {
-                missing.push(cx.info.files[index].path.as_str());
-            }
-            for piece in had() {
+            for piece in layout.pieces_of(file).filter(|piece| cx.have.get(*piece)) {
                 wanted.set(piece);
                 base.clear(piece);
             }
         }
-        match missing.first() {
-            Some(first) => Err(missing_files(cx, missing.len(), first)),
-            None => Ok(self.plan(CheckKind::Suspects, base, wanted)),
-        }
+        Ok(self.plan(CheckKind::Suspects, base, wanted))
     }
 
     async fn resolve(&self, plan: Plan) -> Option<Found> {
@@ -287,15 +285,6 @@ fn sampled(n: u32, count: u32, seed: u64) -> u32 {
         1 => count - 1,
         _ => (seed.rotate_left(n * 7).wrapping_mul(0x9e37_79b9_7f4a_7c15) % u64::from(count)) as u32,
     }
-}
-
-/// Never taken for "nothing downloaded yet": a mount may be missing.
-fn missing_files(cx: &Cx, count: usize, first: &str) -> Fault {
-    let message = format!(
-        "{count} of its files are missing from {}, such as {first:?}; put them back and it goes on by itself, or run `wgoctl verify` to start from what is there",
-        cx.folder.display()
-    );
-    Fault { kind: FaultKind::Unreachable, message }
 }
 
 /// Whether somebody else touched a file of which it is known what it was.

@@ -10,7 +10,7 @@ use wgo_proto::{Bitfield, FileIndex};
 
 use super::super::fault;
 use super::checkpoint::{add_counters, in_doubt, low_space, merge_stamps, progress, store_fault};
-use super::{Cx, Outcome, Rest, check, open_files, run_job};
+use super::{Cx, Outcome, Rest, check, missing, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{DiskError, DiskErrorKind, Job, SyncOutcome, TorrentFiles};
 use crate::store::{Change, Counters};
@@ -55,6 +55,9 @@ async fn look(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<(), DiskError> {
 
 /// Before the first write: the folder, space, and the mark that says what a crash would put in doubt.
 async fn prepare(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<(), Fault> {
+    if let Some(fault) = missing::folder(cx, files).await {
+        return Err(fault);
+    }
     let unknown = |error: DiskError| Fault { kind: FaultKind::Unreachable, message: error.to_string() };
     files
         .begin_writing()
@@ -249,7 +252,8 @@ pub(super) async fn probe(cx: Cx) -> Outcome {
     match check::stat_all(&cx, &files).await {
         Err(error) => return fault::of_disk(&error).map_or(Outcome::Done, Outcome::Faulted),
         Ok(stamps) => {
-            if let Some(fault) = damaged(&cx, &have, &stamps) {
+            let missing = missing::files(&cx, &have, &stamps);
+            if let Some(fault) = missing.or_else(|| damaged(&cx, &have, &stamps)) {
                 return Outcome::Faulted(fault);
             }
             if !cx.writes && check::differ(&cx.stamps, &stamps) {
@@ -275,15 +279,11 @@ fn damaged(cx: &Cx, have: &Bitfield, stamps: &[Option<crate::store::FileStamp>])
         let pieces = layout.pieces_of(FileIndex(index as u32));
         let all = !pieces.is_empty() && pieces.clone().all(|piece| have.get(piece));
         let found = stamps.get(index).copied().flatten().map(|stamp| stamp.len);
-        if all && found != Some(file.len) {
-            let path = cx.folder.join(file.path.as_path());
-            let what = match found {
-                None => "is missing".to_owned(),
-                Some(len) => format!("has {len} bytes instead of {}", file.len),
-            };
+        if let Some(len) = found.filter(|len| all && *len != file.len) {
             let message = format!(
-                "{} {what}; put it back and it goes on by itself, or run `wgoctl verify` to start from what is there",
-                path.display()
+                "{} has {len} bytes instead of {}; put it back and it goes on by itself, or run `wgoctl verify` to start from what is there",
+                cx.folder.join(file.path.as_path()).display(),
+                file.len,
             );
             return Some(Fault { kind: FaultKind::Unreachable, message });
         }
