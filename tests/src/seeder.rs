@@ -14,11 +14,13 @@ use wgo_proto::wire::message::Message;
 
 use crate::maker::Torrent;
 use crate::payload::Payload;
-use crate::wait::pause;
+use crate::wait::{SOON, pause, until};
 use crate::wire::{Got, Wire, peer_id};
 
 /// How often the threads look whether to end.
 const TICK: Duration = Duration::from_millis(20);
+/// Nothing more is sent when nothing is for so long; longer than any pause between blocks.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// How it serves.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +114,19 @@ impl Seeder {
     /// Payload bytes sent so far, by torrent.
     pub fn sent_each(&self) -> Vec<u64> {
         self.shared.held.iter().map(|held| held.sent.load(Ordering::Relaxed)).collect()
+    }
+
+    /// The same once nothing is sent any more: a connection that has ended leaves requests behind.
+    ///
+    /// # Panics
+    /// When it goes on and on.
+    #[track_caller]
+    pub fn sent_in_the_end(&self) -> Vec<u64> {
+        until("nobody asks for more", SOON, || {
+            let sent = self.sent_each();
+            pause(QUIET);
+            (self.sent_each() == sent).then_some(sent)
+        })
     }
 
     /// Connections that it ever had.

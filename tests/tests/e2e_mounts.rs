@@ -43,7 +43,7 @@ fn downloads_wait_for_a_mount_that_is_missing_after_a_restart() {
         ids.iter().all(|id| daemon.torrent(id).downloaded_bytes > 200_000).then_some(())
     });
     daemon.terminate();
-    let begun = seeder.sent_each();
+    let begun = seeder.sent_in_the_end();
     assert!(!is_empty(&disk) && is_empty(&point), "the mount is the daemon's own");
 
     std::fs::write(&absent, "").unwrap();
