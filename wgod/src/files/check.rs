@@ -238,8 +238,8 @@ impl Check {
     /// Brings what is to be read of the pieces into memory, if that is a good way to read it.
     fn pull(&self, pieces: &[PieceIndex], time: &mut Reading) -> Pulled<'_> {
         let layout = self.torrent.layout();
-        let unknown = pieces.iter().filter(|piece| matches!(self.known_unread(**piece), Ok(None)));
-        let spans = unknown.flat_map(|piece| layout.spans(*piece, 0, layout.piece_len(*piece)));
+        let spans = pieces.iter().flat_map(|piece| layout.spans(*piece, 0, layout.piece_len(*piece)));
+        let spans = spans.filter(|span| self.is_on_disk(*span));
         let _turn = self.pulling.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
         let pulled = pull(&self.torrent, spans, || self.is_over());

@@ -19,12 +19,14 @@ pub(super) struct Pulled<'a> {
     stretches: Vec<(Handle, Range<u64>)>,
 }
 
-/// Pulls what lies under `spans`, unless it `is_over`. What can't be read is told by those who read it.
+/// Pulls what lies under `spans`, but for holes, unless it `is_over`. What can't be read is told by those who
+/// read it.
 pub(super) fn pull<'a>(
     torrent: &'a TorrentFiles,
     spans: impl Iterator<Item = Span>,
     is_over: impl Fn() -> bool,
 ) -> Pulled<'a> {
+    let disk = &torrent.cx.disk;
     let mut pulled = Pulled { torrent, stretches: Vec::new() };
     for (file, range) in joined(spans.filter(|span| !torrent.is_pad(span.file))) {
         if range.end - range.start < LEAST {
@@ -32,10 +34,13 @@ pub(super) fn pull<'a>(
         }
         let Ok(handle) = torrent.handle_to_read(file) else { continue };
         let mut at = range.start;
-        while at < range.end && !is_over() {
-            let part = at..range.end.min(at + PART);
+        while let Ok(Some(data)) = disk.next_data(&handle, at)
+            && data < range.end
+            && !is_over()
+        {
+            let part = data..range.end.min(data + PART);
             at = part.end;
-            if torrent.cx.disk.disk().pull(&handle, part.clone()) {
+            if disk.disk().pull(&handle, part.clone()) {
                 pulled.stretches.push((handle.clone(), part));
             }
         }

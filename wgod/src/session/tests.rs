@@ -29,6 +29,24 @@ async fn until_listed(rig: &Rig, hash: &WireHash, listed: bool) {
     }
 }
 
+/// A peer that has all of the torrent, once that is live, and unchokes.
+async fn seed(rig: &Rig, file: &[u8]) -> Peer {
+    until_listed(rig, &hash_of(file), true).await;
+    let peer = rig.peer(hash_of(file), 1).await;
+    peer.says(&[Message::HaveAll, Message::Unchoke]).await;
+    peer
+}
+
+/// A daemon with the torrent "t" of so many pieces, its payload, its file, and a peer that has all of it.
+async fn downloading(pieces: usize) -> (Rig, Vec<u8>, Vec<u8>, Peer) {
+    let payload = noise(pieces * PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    let rig = Rig::new().await;
+    rig.add(&file).await;
+    let peer = seed(&rig, &file).await;
+    (rig, payload, file, peer)
+}
+
 async fn remove(rig: &Rig, data: bool) {
     let params = RemoveParams { all: true, data, ..RemoveParams::default() };
     let acted = rig.session.ask(|reply| Command::Remove(params, reply)).await;
@@ -38,13 +56,7 @@ async fn remove(rig: &Rig, data: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocks_of_unfinished_pieces_survive_a_stop() {
-    let payload = noise(2 * PIECE);
-    let file = torrent_file("t", &payload, PIECE);
-    let rig = Rig::new().await;
-    rig.add(&file).await;
-    until_listed(&rig, &hash_of(&file), true).await;
-    let peer = rig.peer(hash_of(&file), 1).await;
-    peer.says(&[Message::HaveAll, Message::Unchoke]).await;
+    let (rig, payload, file, peer) = downloading(2).await;
     let first = block_of(&peer.expect(id::REQUEST).await, None);
     peer.send(&piece_message(first, &payload, PIECE)).await;
     rig.until_row("t", |row| row.downloaded_bytes > 0).await;
@@ -53,9 +65,7 @@ async fn blocks_of_unfinished_pieces_survive_a_stop() {
     until_listed(&rig, &hash_of(&file), false).await;
     let rig = rig.restart().await;
     rig.act(Verb::Start).await;
-    until_listed(&rig, &hash_of(&file), true).await;
-    let peer = rig.peer(hash_of(&file), 1).await;
-    peer.says(&[Message::HaveAll, Message::Unchoke]).await;
+    let peer = seed(&rig, &file).await;
     for _ in 0..7 {
         let asked = block_of(&peer.expect(id::REQUEST).await, None);
         assert_ne!(asked, first, "it is on disk");
@@ -89,13 +99,7 @@ async fn commands_in_quick_succession_end_in_the_last_ones_state() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removal_waits_for_nobody_and_leaves_the_traffic_in_the_totals() {
-    let payload = noise(PIECE);
-    let file = torrent_file("t", &payload, PIECE);
-    let rig = Rig::new().await;
-    rig.add(&file).await;
-    until_listed(&rig, &hash_of(&file), true).await;
-    let peer = rig.peer(hash_of(&file), 1).await;
-    peer.says(&[Message::HaveAll, Message::Unchoke]).await;
+    let (rig, payload, file, peer) = downloading(1).await;
     for _ in 0..2 {
         let asked = block_of(&peer.expect(id::REQUEST).await, None);
         peer.send(&piece_message(asked, &payload, PIECE)).await;
@@ -163,13 +167,7 @@ async fn a_swarm_that_panics_ends_its_torrent_and_a_start_brings_it_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_piece_ends_its_sender_and_is_fetched_again() {
-    let payload = noise(PIECE);
-    let file = torrent_file("t", &payload, PIECE);
-    let rig = Rig::new().await;
-    rig.add(&file).await;
-    until_listed(&rig, &hash_of(&file), true).await;
-    let liar = rig.peer(hash_of(&file), 1).await;
-    liar.says(&[Message::HaveAll, Message::Unchoke]).await;
+    let (rig, payload, _, liar) = downloading(1).await;
     for _ in 0..4 {
         let asked = block_of(&liar.expect(id::REQUEST).await, None);
         let mut message = piece_message(asked, &payload, PIECE);

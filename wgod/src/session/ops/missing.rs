@@ -12,7 +12,7 @@ use crate::files::{DiskErrorKind, Job, TorrentFiles};
 use crate::store::FileStamp;
 
 /// Whether something of the torrent is on disk, as far as is known.
-pub(super) fn has_begun(cx: &Cx) -> bool {
+fn has_begun(cx: &Cx) -> bool {
     let known = !cx.have.is_empty() || !cx.durable.is_empty() || !cx.partials.is_empty();
     cx.live.is_some() || known || cx.stamps.iter().any(Option::is_some)
 }
@@ -49,7 +49,7 @@ pub(super) async fn folder(cx: &Cx, files: &Arc<TorrentFiles>) -> Option<Fault> 
         return fault::of_disk(&error);
     }
     let message = format!(
-        "its folder {} is missing; mount it, or make it again to start from nothing, and it goes on by itself",
+        "its folder {} is missing; bring it back and it goes on by itself; to start from nothing make it again and run `wgoctl verify`",
         cx.folder.display()
     );
     Some(Fault { kind: FaultKind::Unreachable, message })

@@ -5,24 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wgo_api::torrent::{State, Torrent as Row};
-use wgo_proto::wire::Message;
 use wgo_proto::wire::message::id;
 
 use super::super::Verb;
-use super::{PIECE, hash_of, until_listed};
+use super::{PIECE, downloading};
 use crate::rig::*;
 
-const COUNT: usize = 4;
-
 /// A stopped torrent of which so many blocks of one piece are there.
-async fn begun(blocks: usize) -> (Rig, Vec<u8>) {
-    let payload = noise(COUNT * PIECE);
-    let file = torrent_file("t", &payload, PIECE);
-    let rig = Rig::new().await;
-    rig.add(&file).await;
-    until_listed(&rig, &hash_of(&file), true).await;
-    let peer = rig.peer(hash_of(&file), 1).await;
-    peer.says(&[Message::HaveAll, Message::Unchoke]).await;
+async fn begun(blocks: usize) -> Rig {
+    let (rig, payload, _, peer) = downloading(4).await;
     for _ in 0..blocks {
         let asked = block_of(&peer.expect(id::REQUEST).await, None);
         peer.send(&piece_message(asked, &payload, PIECE)).await;
@@ -33,7 +24,7 @@ async fn begun(blocks: usize) -> (Rig, Vec<u8>) {
     rig.until_row("t", |row| row.downloaded_bytes > 0).await;
     rig.act(Verb::Stop).await;
     rig.until("t", State::Stopped).await;
-    (rig, file)
+    rig
 }
 
 fn away(rig: &Rig) -> PathBuf {
@@ -59,7 +50,7 @@ async fn waits_for_its_folder(rig: &Rig, done: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_does_not_begin_anew_where_its_folder_was() {
     for (blocks, done) in [(4, PIECE as u64), (1, 0)] {
-        let (rig, _) = begun(blocks).await;
+        let rig = begun(blocks).await;
         fs::rename(&rig.folder, away(&rig)).expect("moved");
         rig.act(Verb::Start).await;
         waits_for_its_folder(&rig, done).await;
@@ -70,7 +61,7 @@ async fn a_download_does_not_begin_anew_where_its_folder_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_does_it_after_a_restart() {
     for (blocks, done) in [(4, PIECE as u64), (1, 0)] {
-        let (rig, _) = begun(blocks).await;
+        let rig = begun(blocks).await;
         rig.act(Verb::Start).await;
         rig.until("t", State::Downloading).await;
         let folder = rig.folder.clone();
@@ -83,7 +74,7 @@ async fn nor_does_it_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_forgets_nothing_while_the_folder_is_missing() {
-    let (rig, _) = begun(4).await;
+    let rig = begun(4).await;
     fs::rename(&rig.folder, away(&rig)).expect("moved");
     rig.act(Verb::Start).await;
     assert_eq!(until_missing(&rig).await.done_bytes, PIECE as u64);
@@ -94,7 +85,7 @@ async fn a_check_forgets_nothing_while_the_folder_is_missing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_with_a_part_of_a_piece_is_missed() {
-    let (rig, _) = begun(1).await;
+    let rig = begun(1).await;
     let (here, gone) = (rig.folder.join("t"), away(&rig));
     let folder = rig.folder.clone();
     let rig = rig.restart_after(|| fs::rename(&here, &gone).expect("moved")).await;
