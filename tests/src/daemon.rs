@@ -1,4 +1,5 @@
 //! A real `wgod` in a folder of its own, driven over its control socket.
+use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -42,6 +43,12 @@ pub struct Settings {
     pub descriptors: Option<u32>,
     /// Environment variables beside those of the harness.
     pub env: Vec<(String, String)>,
+    /// Lines for the section `[daemon]`.
+    pub daemon: String,
+    /// Other sections, whole.
+    pub sections: String,
+    /// Arguments behind `--config FILE`.
+    pub args: Vec<String>,
 }
 
 /// A daemon, running or not. Its folder lives as long as this does, across restarts.
@@ -84,10 +91,12 @@ impl Daemon {
         let ips: Vec<_> = settings.ips.iter().map(|ip| format!("\"{ip}\"")).collect();
         let slots = settings.slots.map(|slots| format!("[choke]\nslots = {slots}\n")).unwrap_or_default();
         let config = format!(
-            "[daemon]\nsocket = \"{home}/s\"\nstate_dir = \"{home}/state\"\nlog = \"debug\"\n\
+            "[daemon]\nsocket = \"{home}/s\"\nstate_dir = \"{home}/state\"\nlog = \"debug\"\n{daemon}\n\
             [storage]\nfolder = \"{home}/downloads\"\n{storage}\n\
             [network]\nip = [{ips}]\nport = 0\n\
-            [limits]\nup = \"{up} B/s\"\ndown = \"{down} B/s\"\n{slots}",
+            [limits]\nup = \"{up} B/s\"\ndown = \"{down} B/s\"\n{slots}\n{sections}",
+            daemon = settings.daemon,
+            sections = settings.sections,
             storage = settings.storage,
             ips = ips.join(", "),
             up = settings.up,
@@ -111,29 +120,23 @@ impl Daemon {
     /// Starts the process and does not wait.
     pub fn launch(&mut self) {
         let (home, program) = (self.home.path().to_owned(), binaries::wgod());
-        let env = self.settings.env.clone();
-        let config = self.config();
-        let shell = Path::new("unshare");
-        let descriptors = self.settings.descriptors.map(|n| format!("ulimit -n {n}\n"));
-        let process = match (&self.settings.mounts, descriptors) {
-            (None, Some(ulimit)) => Process::spawn("wgod", Path::new("sh"), &home.join("log"), |command| {
-                let script = format!("{ulimit}exec \"$0\" --config \"$1\"");
-                command.args(["-ec", &script]).arg(program).arg(config).env("HOME", &home).envs(env);
-            }),
-            (None, None) => Process::spawn("wgod", &program, &home.join("log"), |command| {
-                command.arg("--config").arg(config).env("HOME", &home).envs(env);
-            }),
-            (Some(mounts), descriptors) => Process::spawn("wgod", shell, &home.join("log"), |command| {
-                let script =
-                    format!("{mounts}\n{}exec \"$0\" --config \"$1\"", descriptors.unwrap_or_default());
-                command
-                    .args(["-m", "sh", "-ec", &script])
-                    .arg(program)
-                    .arg(config)
-                    .env("HOME", &home)
-                    .envs(env);
-            }),
+        let settings = &self.settings;
+        let descriptors = settings.descriptors.map(|n| format!("ulimit -n {n}\n")).unwrap_or_default();
+        let script = settings.mounts.as_deref().unwrap_or_default();
+        let script = format!("{script}\n{descriptors}exec \"$0\" \"$@\"");
+        // The words before the program, which a shell may have to prepare something for.
+        let words: &[&str] = match (&settings.mounts, settings.descriptors) {
+            (Some(_), _) => &["unshare", "-m", "sh", "-ec", &script],
+            (None, Some(_)) => &["sh", "-ec", &script],
+            (None, None) => &[],
         };
+        let mut words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        words.push(program.into());
+        let first = PathBuf::from(words.remove(0));
+        let process = Process::spawn("wgod", &first, &home.join("log"), |command| {
+            command.args(words).arg("--config").arg(self.config()).args(&settings.args);
+            command.env("HOME", &home).envs(settings.env.iter().map(|(name, value)| (name, value)));
+        });
         self.process = Some(process);
     }
 

@@ -2,7 +2,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::UnixListener;
@@ -25,20 +25,16 @@ use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::logging::Logging;
 use crate::registry::Registry;
-use crate::session::{Command, Driver, SessionHandle, Start};
+use crate::session::{Driver, SessionHandle, Start};
 use crate::shaper::Shaper;
 use crate::store::{Loaded as Stored, Store};
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::transport::{Listener, LocalAddrs};
-use crate::{listen, progress, systemd};
+use crate::{chores, listen, progress, systemd};
 
 /// Time that storage threads have to finish when the daemon ends.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(1);
-/// Repeated faults are reported this often.
-const REPEATS_INTERVAL: Duration = Duration::from_secs(10);
-/// The line that `systemctl status` shows is renewed this often.
-const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the daemon with `loaded` settings until a signal or `quit` ends it.
 pub async fn run(loaded: Loaded, logging: Logging, torrents: Vec<TorrentSource>) -> Result<()> {
@@ -238,7 +234,7 @@ impl Daemon {
             parts.spawn(listen::run(engine.clone(), listener, rest.clone()));
         }
         parts.spawn(progress::run(session.clone(), rest.clone()));
-        parts.spawn(chores(session.clone(), logging.clone(), rest.clone()));
+        parts.spawn(chores::run(session.clone(), logging.clone(), rest.clone()));
         let quit = stop.quit.clone();
         let served = async move {
             serve(control_listener, console, Limits::default(), async move { quit.cancelled().await }).await;
@@ -350,27 +346,6 @@ async fn wait_for_end(stop: &Stop, control: &Arc<Control>, session: &mut JoinSet
                     tracing::error!(%error, "configuration not read again; the old one stays in force");
                 }
                 systemd::ready("running");
-            }
-        }
-    }
-}
-
-/// Small things that happen by the clock: the status line and watchdog of systemd, counted log lines.
-async fn chores(session: SessionHandle, logging: Arc<Logging>, stopping: CancellationToken) {
-    let mut repeats = tokio::time::interval(REPEATS_INTERVAL);
-    let watchdog = systemd::watchdog_interval().map_or(STATUS_INTERVAL, |limit| limit.min(STATUS_INTERVAL));
-    let mut status = tokio::time::interval(watchdog);
-    loop {
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            _ = repeats.tick() => logging.report_repeats(Instant::now()),
-            _ = status.tick() => {
-                // The session's own answer feeds the watchdog: it does the work.
-                let Some(Ok(glance)) = session.ask(|reply| Command::Glance(None, reply)).await else { continue };
-                let torrents: u32 = glance.states.values().sum();
-                let (down, up) = (wgo_api::units::Rate(glance.rates.0), wgo_api::units::Rate(glance.rates.1));
-                systemd::status(&format!("{torrents} torrents, down {down}, up {up}"));
-                systemd::watchdog();
             }
         }
     }

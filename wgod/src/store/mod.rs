@@ -32,6 +32,7 @@ mod change;
 mod codec;
 mod database;
 mod error;
+mod fields;
 mod lock;
 mod log_thread;
 mod record;

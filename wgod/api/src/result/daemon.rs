@@ -1,0 +1,82 @@
+//! Results of `status` and `quit`: the daemon itself.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::torrent::{RateLimits, State, Torrent};
+
+/// A file system that holds torrents.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Disk {
+    /// A folder on it that torrents use.
+    pub path: String,
+    /// Free bytes; `null` when it does not answer.
+    pub free_bytes: Option<u64>,
+    /// Size in bytes.
+    pub size_bytes: Option<u64>,
+    /// Requests that wait for it.
+    pub queue: u32,
+    /// What is wrong with it: full, hung, failing.
+    pub error: Option<String>,
+}
+
+/// Can other peers reach our port?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortState {
+    /// A peer came in from outside.
+    Open,
+    /// Nobody came in though many could have.
+    Closed,
+    /// No telling yet.
+    #[default]
+    Unknown,
+}
+
+/// The daemon itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since its start.
+    pub uptime_secs: u64,
+    /// Payload bytes/s coming in, of all torrents.
+    pub down_rate: u64,
+    /// Payload bytes/s going out, of all torrents.
+    pub up_rate: u64,
+    /// Payload bytes received since the start.
+    pub downloaded_bytes: u64,
+    /// Payload bytes sent since the start.
+    pub uploaded_bytes: u64,
+    /// Global limits, bytes/s; 0 is unlimited.
+    pub limits: RateLimits,
+    /// Number of torrents by state; states without torrents may be absent.
+    pub torrents: BTreeMap<State, u32>,
+    /// Connected peers.
+    pub peers: u32,
+    /// File systems in use.
+    pub disks: Vec<Disk>,
+    /// Addresses it listens on, `IP:PORT`.
+    pub listen: Vec<String>,
+    /// Can other peers reach it?
+    pub port_state: PortState,
+}
+
+/// Result of `status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatusResult {
+    /// The daemon.
+    pub daemon: Daemon,
+    /// The torrents, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torrents: Option<Vec<Torrent>>,
+}
+
+/// Result of `quit`: the daemon has begun to shut down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuitResult {
+    /// Process id of the daemon that stops.
+    pub pid: u32,
+}

@@ -1,0 +1,183 @@
+//! Results of `list` and `show`: torrents, their files, peers, trackers and pieces.
+use serde::{Deserialize, Serialize};
+
+use crate::torrent::{Row, Torrent};
+
+/// Result of `list` and item of `subscribe`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListResult {
+    /// State of the daemon that this list shows; for the next `since`. Starts anew with the daemon.
+    pub version: u64,
+    /// This is the whole list: replace what you hold. Else apply it to what you hold.
+    #[serde(default)]
+    pub full: bool,
+    /// Torrents that pass the filter; with `since`, those that changed.
+    pub torrents: Vec<Row>,
+    /// Info-hashes of torrents that went away, or do not pass the filter any more, after `since`.
+    pub removed: Vec<String>,
+}
+
+/// One torrent in full.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TorrentDetails {
+    /// What `list` shows.
+    #[serde(flatten)]
+    pub torrent: Torrent,
+    /// Bytes of a piece, the last may be shorter; `null` before the metadata is known.
+    #[serde(default)]
+    pub piece_length: Option<u32>,
+    /// Number of pieces.
+    #[serde(default)]
+    pub pieces: Option<u32>,
+    /// Number of pieces that are stored and verified.
+    #[serde(default)]
+    pub pieces_done: Option<u32>,
+    /// Copies of the rarest piece among connected peers, plus the share of pieces with one more.
+    #[serde(default)]
+    pub availability: Option<f64>,
+    /// The torrent's comment.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// What made the torrent.
+    #[serde(default)]
+    pub created_by: Option<String>,
+    /// When it was made, Unix seconds.
+    #[serde(default)]
+    pub created_at: Option<i64>,
+    /// A magnet link for it.
+    #[serde(default)]
+    pub magnet: Option<String>,
+}
+
+/// One file of a torrent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// Sanitised, relative to the torrent's folder, with `/`.
+    pub path: String,
+    /// Its length.
+    pub size_bytes: u64,
+    /// Bytes of it that are stored and verified; `null` without a daemon.
+    #[serde(default)]
+    pub done_bytes: Option<u64>,
+    /// Padding (BEP 47), not on disk.
+    pub pad: bool,
+}
+
+/// One connected peer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// `IP:PORT`.
+    pub address: String,
+    /// What its peer id says it is; hostile text.
+    pub client: String,
+    /// We dialled; else it did.
+    pub outgoing: bool,
+    /// Where we have its address from: `tracker`, `dht`, `pex`, `lsd`, `incoming`, `given`.
+    pub source: String,
+    /// `tcp` or `utp`.
+    pub transport: String,
+    /// The connection is encrypted.
+    pub encrypted: bool,
+    /// Share of the torrent that it has, 0 to 1.
+    pub progress: f64,
+    /// Payload bytes/s from it.
+    pub down_rate: u64,
+    /// Payload bytes/s to it.
+    pub up_rate: u64,
+    /// Payload bytes from it, on this connection.
+    pub downloaded_bytes: u64,
+    /// Payload bytes to it, on this connection.
+    pub uploaded_bytes: u64,
+    /// We want pieces that it has.
+    pub we_interested: bool,
+    /// It lets us wait.
+    pub we_choked: bool,
+    /// It wants pieces that we have.
+    pub peer_interested: bool,
+    /// We let it wait.
+    pub peer_choked: bool,
+    /// It promised pieces and sent none for a minute.
+    pub snubbed: bool,
+    /// Seconds since the handshake.
+    pub connected_secs: u64,
+}
+
+/// One tracker of a torrent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tracker {
+    /// Its URL.
+    pub url: String,
+    /// Tier, from 0 (BEP 12).
+    pub tier: u32,
+    /// `idle`, `announcing`, `ok`, `error`; `null` without a daemon.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// What went wrong, or the tracker's own words.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Seconds to the next announce.
+    #[serde(default)]
+    pub next_announce_secs: Option<u64>,
+    /// Seconds since the last answer.
+    #[serde(default)]
+    pub last_announce_secs: Option<u64>,
+    /// Peers with everything, by its count.
+    #[serde(default)]
+    pub seeds: Option<u32>,
+    /// Peers without, by its count.
+    #[serde(default)]
+    pub leeches: Option<u32>,
+    /// Completed downloads, by its count.
+    #[serde(default)]
+    pub completed: Option<u32>,
+    /// Peers in its last answer.
+    #[serde(default)]
+    pub peers: Option<u32>,
+}
+
+/// Which pieces are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pieces {
+    /// Number of pieces.
+    pub count: u32,
+    /// Stored and verified pieces: hexadecimal, first piece in the highest bit, as on the wire (BEP 3).
+    pub have: String,
+    /// Copies among connected peers, by piece.
+    pub availability: Vec<u32>,
+}
+
+/// Result of `show`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShowResult {
+    /// The torrent.
+    pub torrent: TorrentDetails,
+    /// Its files, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<File>>,
+    /// Its peers, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Vec<Peer>>,
+    /// Its trackers, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trackers: Option<Vec<Tracker>>,
+    /// Its map of pieces, if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pieces: Option<Pieces>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_one_flat_object() {
+        let details = TorrentDetails {
+            torrent: Torrent { name: "a".into(), ..Torrent::default() },
+            pieces: Some(3),
+            ..TorrentDetails::default()
+        };
+        let value = serde_json::to_value(&details).unwrap();
+        assert_eq!((&value["name"], &value["pieces"]), (&"a".into(), &3.into()));
+        assert_eq!(serde_json::from_value::<TorrentDetails>(value).unwrap(), details);
+    }
+}

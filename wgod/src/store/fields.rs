@@ -1,0 +1,208 @@
+//! The values inside the fields of a row: how lists, sets, addresses and the like are written.
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use wgo_core::piece_mgr::Priority;
+
+use super::codec::{Field, Payload, RowError};
+use super::record::{CheckKind, FileStamp, Have, OwedCheck, TorrentFault};
+
+pub(super) fn mark(f: &mut Field<'_>) -> Result<(), RowError> {
+    match f.varint()? {
+        1 => Ok(()),
+        _ => Err(f.malformed("a mark is 1 or absent")),
+    }
+}
+
+pub(super) fn texts(f: &mut Field<'_>) -> Result<Vec<String>, RowError> {
+    let mut out = Vec::new();
+    while !f.is_empty() {
+        let bytes = f.bytes()?;
+        out.push(f.text(bytes)?);
+    }
+    Ok(out)
+}
+
+pub(super) fn put_fault(p: &mut Payload, fault: &TorrentFault) {
+    p.bytes(fault.kind.as_bytes());
+    p.bytes(fault.message.as_bytes());
+    if let Some(path) = &fault.path {
+        p.bytes(path.as_os_str().as_bytes());
+    }
+}
+
+pub(super) fn fault(f: &mut Field<'_>) -> Result<TorrentFault, RowError> {
+    let (kind, message) = (f.bytes()?, f.bytes()?);
+    let path = match f.is_empty() {
+        true => None,
+        false => Some(PathBuf::from(std::ffi::OsStr::from_bytes(f.bytes()?))),
+    };
+    Ok(TorrentFault { kind: f.text(kind)?, message: f.text(message)?, path })
+}
+
+/// Count of tiers, then of each tier its count of trackers and those.
+pub(super) fn put_tiers(p: &mut Payload, tiers: &[Vec<String>]) {
+    for tier in tiers {
+        p.varint(tier.len() as u64);
+        tier.iter().for_each(|url| p.bytes(url.as_bytes()));
+    }
+}
+
+pub(super) fn tiers(f: &mut Field<'_>) -> Result<Vec<Vec<String>>, RowError> {
+    let mut out = Vec::new();
+    while !f.is_empty() {
+        // Each tracker takes a byte at least, so the count can't ask for more than the row holds.
+        let count = f.varint()?;
+        if count > f.len() as u64 {
+            return Err(f.malformed("more trackers than bytes"));
+        }
+        let mut tier = Vec::new();
+        for _ in 0..count {
+            let url = f.bytes()?;
+            tier.push(f.text(url)?);
+        }
+        out.push(tier);
+    }
+    Ok(out)
+}
+
+pub(super) fn priority_byte(priority: Priority) -> u8 {
+    match priority {
+        Priority::Skip => 0,
+        Priority::Low => 1,
+        Priority::Normal => 2,
+        Priority::High => 3,
+    }
+}
+
+pub(super) fn priority(f: &mut Field<'_>) -> Result<Priority, RowError> {
+    let [byte] = f.array()?;
+    match byte {
+        0 => Ok(Priority::Skip),
+        1 => Ok(Priority::Low),
+        2 => Ok(Priority::Normal),
+        3 => Ok(Priority::High),
+        _ => Err(f.malformed("no such priority")),
+    }
+}
+
+/// Files beyond this count are no torrent: a damaged run length must not claim memory.
+const MAX_FILES: usize = 1 << 22;
+
+/// Run lengths: most torrents give long runs of files one priority.
+pub(super) fn put_runs(p: &mut Payload, priorities: &[Priority]) {
+    for run in priorities.chunk_by(|a, b| a == b) {
+        p.rest(&[priority_byte(run[0])]);
+        p.varint(run.len() as u64);
+    }
+}
+
+pub(super) fn runs(f: &mut Field<'_>) -> Result<Vec<Priority>, RowError> {
+    let mut out = Vec::new();
+    while !f.is_empty() {
+        let (priority, len) = (priority(f)?, f.varint()?);
+        let len = usize::try_from(len).ok().filter(|&len| len > 0 && out.len() + len <= MAX_FILES);
+        let len = len.ok_or_else(|| f.malformed("a run of files is empty or too long"))?;
+        out.resize(out.len() + len, priority);
+    }
+    Ok(out)
+}
+
+pub(super) fn put_addr(p: &mut Payload, peer: &SocketAddr) {
+    match peer.ip() {
+        IpAddr::V4(ip) => p.bytes(&ip.octets()),
+        IpAddr::V6(ip) => p.bytes(&ip.octets()),
+    }
+    p.varint(u64::from(peer.port()));
+}
+
+pub(super) fn addr(f: &mut Field<'_>) -> Result<SocketAddr, RowError> {
+    let ip = f.bytes()?;
+    let ip = match (<[u8; 4]>::try_from(ip), <[u8; 16]>::try_from(ip)) {
+        (Ok(v4), _) => IpAddr::from(v4),
+        (_, Ok(v6)) => IpAddr::from(v6),
+        _ => return Err(f.malformed("an address has 4 or 16 bytes")),
+    };
+    let port = f.varint()?;
+    let port = u16::try_from(port).map_err(|_| f.malformed("no such port"))?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+pub(super) fn have_some(f: &Field<'_>, pieces: u32, bits: &[u8]) -> Result<Have, RowError> {
+    let spare = bits.len() as u64 * 8;
+    let spare = spare.checked_sub(u64::from(pieces)).filter(|&s| s < 8);
+    let spare = spare.ok_or_else(|| f.malformed("the bitmap doesn't fit the number of pieces"))?;
+    if bits.last().is_some_and(|last| last.trailing_zeros() < spare as u32) {
+        return Err(f.malformed("a bit behind the last piece is set"));
+    }
+    Ok(Have::Some { pieces, bits: bits.to_vec() })
+}
+
+/// 0 for none, 1 for all, else the number of pieces + 2 and the bitmap.
+pub(super) fn put_set(p: &mut Payload, set: &Have) {
+    match set {
+        Have::Nothing => p.varint(0),
+        Have::All => p.varint(1),
+        Have::Some { pieces, bits } => {
+            p.varint(u64::from(*pieces) + 2);
+            p.bytes(bits);
+        }
+    }
+}
+
+pub(super) fn set(f: &mut Field<'_>) -> Result<Have, RowError> {
+    match f.varint()? {
+        0 => Ok(Have::Nothing),
+        1 => Ok(Have::All),
+        n => {
+            let pieces = u32::try_from(n - 2).map_err(|_| f.malformed("a number is above 2^32"))?;
+            let bits = f.bytes()?;
+            have_some(f, pieces, bits)
+        }
+    }
+}
+
+/// The kind, the two sets, the stamps to the end of the field.
+pub(super) fn put_check(p: &mut Payload, check: &OwedCheck) {
+    p.varint(match check.kind {
+        CheckKind::Full => 0,
+        CheckKind::Quick => 1,
+        CheckKind::Suspects => 2,
+    });
+    put_set(p, &check.checked);
+    put_set(p, &check.good);
+    check.files.iter().for_each(|file| put_stamp(p, file.as_ref()));
+}
+
+pub(super) fn check(f: &mut Field<'_>) -> Result<OwedCheck, RowError> {
+    let kind = match f.varint()? {
+        0 => CheckKind::Full,
+        1 => CheckKind::Quick,
+        2 => CheckKind::Suspects,
+        _ => return Err(f.malformed("no such check")),
+    };
+    let (checked, good, mut files) = (set(f)?, set(f)?, Vec::new());
+    while !f.is_empty() {
+        files.push(stamp(f)?);
+    }
+    Ok(OwedCheck { kind, checked, good, files })
+}
+
+/// Length + 1, then the time; a lone 0 for a file that isn't there.
+pub(super) fn put_stamp(p: &mut Payload, stamp: Option<&FileStamp>) {
+    match stamp {
+        None => p.varint(0),
+        Some(stamp) => {
+            p.varint(stamp.len.saturating_add(1));
+            p.signed(stamp.mtime_nanos);
+        }
+    }
+}
+
+pub(super) fn stamp(f: &mut Field<'_>) -> Result<Option<FileStamp>, RowError> {
+    match f.varint()?.checked_sub(1) {
+        None => Ok(None),
+        Some(len) => Ok(Some(FileStamp { len, mtime_nanos: f.signed()? })),
+    }
+}
