@@ -319,8 +319,8 @@ async fn add_source(console: &Console, torrent: TorrentSource) {
             }
         },
     };
-    let added = console.add_one(&source, &AddParams::default()).await;
-    if added.status == AddStatus::Failed {
+    let added = console.add_all(&[source], &AddParams::default()).await;
+    for added in added.into_iter().filter(|added| added.status == AddStatus::Failed) {
         let error = added.error.unwrap_or_default();
         tracing::error!(torrent = shown, error, "torrent not added");
     }

@@ -83,23 +83,32 @@ impl Console {
         Console { inner: Arc::new(inner) }
     }
 
-    /// Adds one torrent as `params` say.
-    pub async fn add_one(&self, source: &Source, params: &AddParams) -> Added {
-        match self.request(source, params).await {
-            Ok(request) => {
-                let ask = |reply| Command::Add(Box::new(request), reply);
-                let gone = || Added::failed(None, None, stopping());
-                self.inner.session.ask(ask).await.unwrap_or_else(gone)
-            }
-            Err((hash, name, error)) => Added::failed(hash, name, error),
+    /// Adds torrents as `params` say, in the order of the sources. All are under way at the same time, so
+    /// that the store commits them together.
+    pub async fn add_all(&self, sources: &[Source], params: &AddParams) -> Vec<Added> {
+        let mut begun = Vec::with_capacity(sources.len());
+        for source in sources {
+            begun.push(match self.request(source, params).await {
+                Ok(request) => Ok(self.inner.session.begin(|reply| Command::Add(request, reply)).await),
+                Err((hash, name, error)) => Err(Added::failed(hash, name, error)),
+            });
         }
+        let mut added = Vec::with_capacity(begun.len());
+        for begun in begun {
+            added.push(match begun {
+                Err(refused) => refused,
+                Ok(Some(answer)) => answer.await.unwrap_or_else(|_| Added::failed(None, None, stopping())),
+                Ok(None) => Added::failed(None, None, stopping()),
+            });
+        }
+        added
     }
 
     async fn request(
         &self,
         source: &Source,
         params: &AddParams,
-    ) -> Result<AddRequest, (Option<String>, Option<String>, ApiError)> {
+    ) -> Result<Box<AddRequest>, (Option<String>, Option<String>, ApiError)> {
         let plain = |error| (None, None, error);
         let raw = match source {
             Source::Uri(uri) => return Err(refuse_uri(uri)),
@@ -118,7 +127,7 @@ impl Console {
             }
             None => self.inner.control.folder().await.unwrap_or_else(|| self.inner.default_folder.clone()),
         };
-        Ok(AddRequest {
+        Ok(Box::new(AddRequest {
             metainfo,
             raw,
             folder,
@@ -128,7 +137,7 @@ impl Console {
             peers: params.peers.clone(),
             fail_if_exists: params.fail_if_exists,
             sequential: params.sequential,
-        })
+        }))
     }
 
     async fn act(&self, verb: Verb, params: SelectParams) -> Result<ActResult, ApiError> {
@@ -202,11 +211,7 @@ fn stopping() -> ApiError {
 #[async_trait]
 impl ApiServer for Console {
     async fn add(&self, _ext: &Extensions, params: AddParams) -> Result<AddResult, ApiError> {
-        let mut torrents = Vec::new();
-        for source in &params.sources {
-            torrents.push(self.add_one(source, &params).await);
-        }
-        Ok(AddResult { torrents })
+        Ok(AddResult { torrents: self.add_all(&params.sources, &params).await })
     }
 
     async fn remove(&self, _ext: &Extensions, params: RemoveParams) -> Result<ActResult, ApiError> {

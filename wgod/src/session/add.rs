@@ -1,6 +1,8 @@
 //! Adding torrents: found to be new, their paths free, durable, then acknowledged.
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use wgo_api::error::{ApiError, Kind};
@@ -12,11 +14,15 @@ use wgo_core::session::{Check, Newcomer};
 use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
-use super::entry::{About, Entry};
+use super::entry::{About, Entry, Shown};
+use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
 use crate::store::{Change, Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
 use wgo_core::piece_mgr::Priority;
+
+/// A folder is on the device that it was on so long ago, as far as queues of checks go.
+const DEVICE_BELIEVED: Duration = Duration::from_secs(1);
 
 impl Driver {
     /// Adds a torrent, or says that it is here.
@@ -74,7 +80,8 @@ impl Driver {
         let info = &request.metainfo.info;
         let paths: std::collections::BTreeSet<&str> =
             info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
-        let other = self.entries.values().find(|entry| {
+        let mut neighbours = self.entries.neighbours(&request.folder, info);
+        let other = neighbours.find(|entry| {
             !entry.is_complete()
                 && !entry.removing
                 && entry.settings.folder == request.folder
@@ -119,11 +126,11 @@ impl Driver {
             ApiCheck::Quick => Check::Quick,
             ApiCheck::Full => Check::Full,
         };
-        let owed = kind_of(check).map(OwedCheck::anew);
+        let owed = kind_of(check).map(OwedCheck::anew).map(Box::new);
         let record = TorrentRecord {
             id,
             settings: settings.clone(),
-            progress: Progress { check: owed.clone().map(Box::new), ..Progress::default() },
+            progress: Progress { check: owed.clone(), ..Progress::default() },
             counters: Counters::default(),
         };
         let changes = vec![Change::Torrent(Box::new(record)), Change::Metainfo(id, raw)];
@@ -154,7 +161,8 @@ impl Driver {
             removing: false,
             saving: super::save::Saving::default(),
             awaiting_save: Vec::new(),
-            shown: None,
+            shown: Shown::default(),
+            share: Share::default(),
         };
         (entry, super::ops::Op::Add { changes, check, reply })
     }
@@ -178,16 +186,32 @@ impl Driver {
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
         tracing::info!(torrent = entry.settings.name, "added");
-        let device = self.engine.storage.device_of(&entry.settings.folder);
+        let folder = entry.settings.folder.clone();
+        let device = self.device_of(&folder);
         let newcomer =
             Newcomer { id, hashes, started, needs: check, check_asked: false, finished: false, device };
         self.session.add(self.engine.clock.now(), newcomer);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
     }
 
+    /// The device of a folder. Thousands of torrents that are added together are asked about once.
+    fn device_of(&mut self, folder: &Path) -> u64 {
+        let now = self.engine.clock.now();
+        if let Some((known, device, until)) = &self.last_device
+            && known == folder
+            && now < *until
+        {
+            return *device;
+        }
+        let device = self.engine.storage.device_of(folder);
+        self.last_device = Some((folder.to_owned(), device, now + DEVICE_BELIEVED));
+        device
+    }
+
     /// Drops everything that is known of a torrent.
-    pub(super) fn forget(&mut self, id: TorrentId) -> Option<Entry> {
+    pub(super) fn forget(&mut self, id: TorrentId) -> Option<Box<Entry>> {
         let entry = self.entries.remove(&id)?;
+        self.tally.remove(&entry.share);
         for hash in entry.settings.hashes.wire() {
             self.by_hash.remove(&hash);
         }

@@ -39,8 +39,13 @@ impl Driver {
 
     /// The torrent that `id` names.
     pub(super) fn resolve(&self, id: &str) -> Result<TorrentId, ApiError> {
+        // A whole hash beats everything else that an id may mean.
+        let whole = id.parse().ok().and_then(|hash| self.by_hash.get(&hash));
+        if let Some(entry) = whole.and_then(|id| self.entries.get(id)).filter(|entry| !entry.leaving) {
+            return Ok(entry.id);
+        }
         let mut matcher = Matcher::new(id);
-        for entry in self.entries.values().filter(|entry| !entry.leaving) {
+        for entry in self.entries.listed() {
             let v2 = entry.settings.hashes.v2.map(|hash| hash.to_string());
             matcher.see(entry.id, &entry.hash_text(), v2.as_deref(), &entry.settings.name);
         }
@@ -51,8 +56,7 @@ impl Driver {
     fn select(&self, ids: &[String], all: bool) -> Result<Vec<Selected>, ApiError> {
         check_selection(ids, all)?;
         if all {
-            let listed = self.entries.values().filter(|entry| !entry.leaving);
-            return Ok(listed.map(|entry| (entry.hash_text(), Ok(entry.id))).collect());
+            return Ok(self.entries.listed().map(|entry| (entry.hash_text(), Ok(entry.id))).collect());
         }
         Ok(ids.iter().map(|id| (id.clone(), self.resolve(id))).collect())
     }

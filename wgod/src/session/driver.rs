@@ -1,6 +1,6 @@
 //! The task that owns the session: one loop over commands, events, actions, ended operations and the
 //! session's clock.
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use wgo_core::TorrentId;
 use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
+use wgo_core::{Time, TorrentId};
 use wgo_proto::WireHash;
 use wgo_proto::metainfo::Metainfo;
 
 use super::checking::check_of;
 use super::choke::ChokeState;
-use super::entry::{About, Entry, from_stored};
+use super::entries::Entries;
+use super::entry::{About, Entry, Shown, from_stored};
 use super::ops::{Op, Outcome};
+use super::tally::{Share, Tally};
 use super::{Command, Event, SessionHandle, Tunables};
 use crate::engine::Engine;
 use crate::files::BlockBuf;
@@ -37,8 +39,14 @@ pub(super) const REMEMBERED_REMOVALS: usize = 4096;
 pub struct Driver {
     pub(super) engine: Arc<Engine>,
     pub(super) session: Session,
-    pub(super) entries: BTreeMap<TorrentId, Entry>,
+    pub(super) entries: Entries,
     pub(super) by_hash: HashMap<WireHash, TorrentId>,
+    /// Sums over all torrents.
+    pub(super) tally: Tally,
+    /// Torrents that changed since readers were last told of changes. Bounded by the torrents.
+    pub(super) unseen: BTreeSet<TorrentId>,
+    /// The device of the folder that the last torrent was added to, and until when that is believed.
+    pub(super) last_device: Option<(PathBuf, u64, Time)>,
     pub(super) tunables: Tunables,
     pub(super) choke: ChokeState,
     pub(super) seed: u64,
@@ -98,11 +106,14 @@ impl Driver {
         let mut driver = Driver {
             engine: start.engine,
             session: Session::new(QueueLimits::default()),
-            entries: BTreeMap::new(),
+            entries: Entries::default(),
+            tally: Tally::default(),
+            unseen: BTreeSet::new(),
             by_hash: HashMap::new(),
             tunables: start.tunables,
             choke: ChokeState::default(),
             seed: start.seed,
+            last_device: None,
             next_id: start.next_id.0,
             ops: JoinSet::new(),
             op_of: HashMap::new(),
@@ -203,7 +214,7 @@ impl Driver {
                 self.engine.shaper.set(Some(entry.id), direction, limit);
             }
         }
-        self.entries.insert(entry.id, entry);
+        self.entries.insert(entry);
     }
 
     /// Runs until it is told to stop; then ends every torrent in order.
@@ -239,7 +250,7 @@ impl Driver {
 
     /// Ends every torrent: connections, `stopped`, a last checkpoint.
     async fn shut_down(&mut self) {
-        let ids: Vec<TorrentId> = self.entries.keys().copied().collect();
+        let ids = self.entries.ids();
         for id in &ids {
             if let Some(entry) = self.entries.get_mut(id) {
                 if let Some(check) = &entry.check {
@@ -276,7 +287,7 @@ impl Driver {
         }
     }
 
-    async fn save_totals(&self) {
+    async fn save_totals(&mut self) {
         let totals = self.all_totals();
         if let Err(error) = self.engine.store.put(vec![crate::store::Change::Totals(totals)]).await {
             tracing::warn!(%error, "totals not saved");
@@ -322,7 +333,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         completed_at,
         counters,
         trackers: None,
-        owed: check.map(|check| *check),
+        owed: check,
         check: None,
         lane: VecDeque::new(),
         busy: false,
@@ -330,6 +341,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         removing: false,
         saving: super::save::Saving::default(),
         awaiting_save: Vec::new(),
-        shown: None,
+        shown: Shown::default(),
+        share: Share::default(),
     }
 }

@@ -56,7 +56,7 @@ impl Driver {
 
     fn forget_check(&mut self, id: TorrentId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.owed = Some(OwedCheck::anew(CheckKind::Full));
+        entry.owed = Some(Box::new(OwedCheck::anew(CheckKind::Full)));
         if let Some(check) = &entry.check {
             check.forget();
         }

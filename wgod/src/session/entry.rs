@@ -3,7 +3,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use wgo_api::torrent::Torrent as TorrentRow;
 use wgo_core::TorrentId;
 use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::{Info, Metainfo};
@@ -12,6 +11,7 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 use super::checking::CheckProgress;
 use super::ops::Op;
 use super::save::Saving;
+use super::tally::Share;
 use crate::files::disk::Mtime;
 use crate::files::{Stamp, TorrentFiles};
 use crate::store::{CheckKind, Counters, FileStamp, Have, OwedCheck, Settings};
@@ -26,7 +26,7 @@ pub struct Entry {
     /// What it consists of.
     pub info: Arc<Info>,
     /// What else its metainfo says that people want to see.
-    pub about: About,
+    pub about: Option<Box<About>>,
     /// Its trackers by tier.
     pub tiers: Vec<Vec<String>>,
     /// Its files, once they were found.
@@ -53,9 +53,9 @@ pub struct Entry {
     /// Totals, while it has no Swarm.
     pub counters: Counters,
     /// What the trackers know, while it sleeps.
-    pub(super) trackers: Option<TrackerMemory>,
+    pub(super) trackers: Option<Box<TrackerMemory>>,
     /// The check that must end before `have` counts, as far as it is: not of the one under way.
-    pub owed: Option<OwedCheck>,
+    pub owed: Option<Box<OwedCheck>>,
     /// The check under way.
     pub check: Option<Arc<CheckProgress>>,
     /// Operations that wait for the one under way.
@@ -71,12 +71,23 @@ pub struct Entry {
     pub(super) saving: Saving,
     /// Who is told when the next save to begin has ended.
     pub(super) awaiting_save: Vec<oneshot::Sender<Result<(), String>>>,
-    /// What the last list showed of it, and its version.
-    pub(super) shown: Option<(u64, TorrentRow)>,
+    /// What the last list showed of it.
+    pub(super) shown: Shown,
+    /// What it adds to the sums over all torrents.
+    pub(super) share: Share,
+}
+
+/// What readers were last shown of a torrent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shown {
+    /// The version in which it changed.
+    pub(super) version: u64,
+    /// Of all that is shown; 0 before it was.
+    pub(super) digest: u64,
 }
 
 /// What a metainfo says beside its `info`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// `comment`.
     pub comment: Option<String>,
@@ -87,13 +98,12 @@ pub struct About {
 }
 
 impl About {
-    /// Taken from a metainfo.
-    pub fn of(metainfo: &Metainfo) -> About {
-        About {
-            comment: metainfo.comment.clone(),
-            created_by: metainfo.created_by.clone(),
-            created_at: metainfo.creation_date,
-        }
+    /// Taken from a metainfo; `None` when it says nothing more.
+    pub fn of(metainfo: &Metainfo) -> Option<Box<About>> {
+        let Metainfo { comment, created_by, creation_date: created_at, .. } = metainfo;
+        let (comment, created_by) = (comment.clone(), created_by.clone());
+        let about = About { comment, created_by, created_at: *created_at };
+        (about != About::default()).then(|| Box::new(about))
     }
 }
 

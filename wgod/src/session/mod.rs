@@ -10,11 +10,13 @@ mod choke;
 mod commands;
 mod driver;
 mod effects;
+mod entries;
 mod entry;
 mod fault;
 mod ops;
 mod render;
 mod save;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -145,9 +147,17 @@ impl SessionHandle {
 
     /// Asks the driver and waits for its answer. `None` when the daemon is stopping.
     pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        self.begin(command).await?.await.ok()
+    }
+
+    /// Asks the driver without waiting for its answer; `None` when the daemon is stopping.
+    pub async fn begin<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Option<oneshot::Receiver<T>> {
         let (reply, answer) = oneshot::channel();
         self.0.send(command(reply)).await.ok()?;
-        answer.await.ok()
+        Some(answer)
     }
 
     /// Tells the driver of new settings.

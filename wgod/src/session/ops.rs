@@ -11,6 +11,7 @@ mod remove;
 pub(super) use cx::Cx;
 pub(super) use outcome::{Outcome, Rest};
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -88,12 +89,16 @@ impl Driver {
             return;
         }
         let Some(op) = entry.lane.pop_front() else { return };
+        if entry.lane.is_empty() {
+            // Thousands of torrents have nothing to do, and keep no room for it.
+            entry.lane = VecDeque::new();
+        }
         entry.busy = true;
         let Some(mut cx) = self.cx(id) else { return };
         if matches!(op, Op::GoLive | Op::Halt | Op::Remove { .. })
             && let Some(entry) = self.entries.get_mut(&id)
         {
-            cx.trackers = entry.trackers.take();
+            cx.trackers = entry.trackers.take().map(|memory| *memory);
         }
         match op {
             Op::Check(check) => self.begin_check(id, cx, check),

@@ -1,5 +1,6 @@
 //! What readers see: torrents as the control API shows them.
-use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::io;
 
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{ListParams, ShowParams};
@@ -13,14 +14,13 @@ use wgo_core::swarm::{PeerView, SwarmView};
 use wgo_core::tracker::TrackerStatus;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
-use super::entry::Entry;
+use super::entry::{Entry, Shown};
 use super::{Driver, Glance};
-use crate::store;
 
 impl Driver {
     /// Torrents, all or those that changed after a version.
     pub(super) fn list(&mut self, params: &ListParams) -> ListResult {
-        self.refresh();
+        self.see();
         let known = params.since.filter(|since| {
             let oldest = self.removed.front().map_or(0, |(version, _)| *version);
             *since <= self.version
@@ -28,15 +28,15 @@ impl Driver {
         });
         let fields = params.fields.unwrap_or_default();
         let mut result = ListResult { version: self.version, full: known.is_none(), ..ListResult::default() };
-        for entry in self.entries.values().filter(|entry| !entry.leaving) {
-            let Some((version, row)) = &entry.shown else { continue };
-            if known.is_some_and(|since| *version <= since) {
+        for entry in self.entries.listed() {
+            if known.is_some_and(|since| entry.shown.version <= since) {
                 continue;
             }
-            if params.filter.matches(row) {
-                result.torrents.push(Row { torrent: row.clone(), fields });
+            let row = self.row_of(entry);
+            if params.filter.matches(&row) {
+                result.torrents.push(Row { torrent: row, fields });
             } else if known.is_some() {
-                result.removed.push(row.info_hash.clone());
+                result.removed.push(row.info_hash);
             }
         }
         if let Some(since) = known {
@@ -46,16 +46,20 @@ impl Driver {
         result
     }
 
-    /// Renders every torrent anew and gives those that changed a new version.
-    fn refresh(&mut self) {
+    /// Gives those a new version that look different from what was last shown.
+    fn see(&mut self) {
+        self.reckon();
+        let mut ids = std::mem::take(&mut self.unseen);
+        ids.extend(self.restless());
         let mut version = self.version;
-        let ids: Vec<TorrentId> = self.entries.keys().copied().collect();
         for id in ids {
-            let Some(row) = self.row(id) else { continue };
-            let Some(entry) = self.entries.get_mut(&id) else { continue };
-            if entry.shown.as_ref().is_none_or(|(_, old)| *old != row) {
-                version = version.max(self.version + 1);
-                entry.shown = Some((version, row));
+            let Some(entry) = self.entries.get(&id).filter(|entry| !entry.leaving) else { continue };
+            let digest = digest(&self.row_of(entry));
+            if entry.shown.digest != digest
+                && let Some(entry) = self.entries.untouched_mut(&id)
+            {
+                version = self.version + 1;
+                entry.shown = Shown { version, digest };
             }
         }
         self.version = version;
@@ -63,8 +67,11 @@ impl Driver {
 
     /// One torrent as a list shows it.
     pub(super) fn row(&self, id: TorrentId) -> Option<TorrentRow> {
-        let entry = self.entries.get(&id)?;
-        let row = self.session.row(id);
+        self.entries.get(&id).map(|entry| self.row_of(entry))
+    }
+
+    fn row_of(&self, entry: &Entry) -> TorrentRow {
+        let row = self.session.row(entry.id);
         let view = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now)).ok());
         let state = row.map_or(CoreState::Stopped, |row| row.state());
         let size = wanted_bytes(entry);
@@ -86,7 +93,7 @@ impl Driver {
             None => (done < size && down_rate > 0).then(|| (size - done).div_ceil(down_rate)),
         };
         let base = counters.0.max(held);
-        Some(TorrentRow {
+        TorrentRow {
             info_hash: entry.hash_text(),
             info_hash_v2: entry.settings.hashes.v2.map(|hash| hash.to_string()),
             name: entry.settings.name.clone(),
@@ -116,7 +123,7 @@ impl Driver {
             priority: api_priority(entry.settings.priority),
             queue_position: row.map(|row| row.queue_position as u32),
             sequential: entry.settings.sequential,
-        })
+        }
     }
 
     /// One torrent in full.
@@ -127,6 +134,7 @@ impl Driver {
         let torrent = self.row(id).ok_or_else(gone)?;
         let have = entry.have_shown();
         let layout = &entry.info.layout;
+        let about = entry.about.as_deref();
         let availability =
             entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.availability()).ok());
         let details = TorrentDetails {
@@ -135,9 +143,9 @@ impl Driver {
             pieces: Some(layout.piece_count()),
             pieces_done: Some(have.count()),
             availability: availability.as_deref().map(copies),
-            comment: entry.about.comment.clone(),
-            created_by: entry.about.created_by.clone(),
-            created_at: entry.about.created_at,
+            comment: about.and_then(|about| about.comment.clone()),
+            created_by: about.and_then(|about| about.created_by.clone()),
+            created_at: about.and_then(|about| about.created_at),
             magnet: None,
         };
         Ok(ShowResult {
@@ -157,7 +165,7 @@ impl Driver {
 
     fn trackers(&self, entry: &Entry) -> Vec<Tracker> {
         let now = self.engine.clock.now();
-        let asleep = || entry.trackers.as_ref().map(TrackerMemory::statuses);
+        let asleep = || entry.trackers.as_deref().map(TrackerMemory::statuses);
         let live = entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.tracker_statuses()).ok());
         match live.or_else(asleep) {
             Some(statuses) => statuses.iter().map(|status| tracker(status, now)).collect(),
@@ -170,49 +178,43 @@ impl Driver {
     }
 
     /// The daemon's figures, with the torrents that were asked for.
-    pub(super) fn glance(&self, ids: Option<&[String]>) -> Result<Glance, ApiError> {
+    pub(super) fn glance(&mut self, ids: Option<&[String]>) -> Result<Glance, ApiError> {
         let chosen: Option<Vec<TorrentId>> = match ids {
             None => None,
-            Some([]) => Some(self.entries.values().filter(|e| !e.leaving).map(|e| e.id).collect()),
+            Some([]) => Some(self.entries.listed().map(|entry| entry.id).collect()),
             Some(ids) => Some(ids.iter().map(|id| self.resolve(id)).collect::<Result<_, _>>()?),
         };
-        let mut states: BTreeMap<State, u32> = BTreeMap::new();
-        let mut rates = (0, 0);
-        let mut folders = BTreeMap::new();
-        for entry in self.entries.values().filter(|entry| !entry.leaving) {
-            let state = self.session.row(entry.id).map_or(CoreState::Stopped, |row| row.state());
-            *states.entry(api_state(state)).or_default() += 1;
-            if let Some(files) = &entry.files {
-                folders.entry(files.device()).or_insert_with(|| files.folder().to_owned());
-            }
-            if let Some(Ok(view)) = entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now))) {
-                rates = (rates.0 + view.down.0, rates.1 + view.up.0);
-            }
-        }
         let totals = self.all_totals();
         Ok(Glance {
-            states,
-            rates,
-            folders,
+            states: self.tally.states().clone(),
+            rates: self.tally.rates(),
+            folders: self.tally.folders(),
             totals: (totals.downloaded, totals.uploaded),
             torrents: chosen.map(|ids| ids.into_iter().filter_map(|id| self.row(id)).collect()),
         })
     }
-
-    /// Payload of all runs: of the torrents that are here, and of those that were removed.
-    pub(super) fn all_totals(&self) -> store::Totals {
-        let mut totals = self.totals;
-        for entry in self.entries.values() {
-            let live =
-                entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now).counters).ok());
-            totals.downloaded += live.map_or(entry.counters.downloaded, |c| c.downloaded);
-            totals.uploaded += live.map_or(entry.counters.uploaded, |c| c.uploaded);
-        }
-        totals
-    }
 }
 
-fn api_state(state: CoreState) -> State {
+/// What a reader sees of a torrent, as a number that changes with it.
+fn digest(row: &TorrentRow) -> u64 {
+    struct Hashed(DefaultHasher);
+    impl io::Write for Hashed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hashed = Hashed(DefaultHasher::new());
+    // A hash takes everything.
+    let _ = serde_json::to_writer(&mut hashed, row);
+    hashed.0.finish()
+}
+
+pub(super) fn api_state(state: CoreState) -> State {
     match state {
         CoreState::Queued => State::Queued,
         CoreState::Checking => State::Checking,

@@ -18,6 +18,7 @@ use crate::units::TorrentId;
 
 pub use budget::share_memory;
 pub use lifecycle::Newcomer;
+use row::Rows;
 pub use row::{Device, Fault, FaultKind, Phase, Row, State};
 
 /// Between two full choke rounds (BEP 3).
@@ -107,7 +108,7 @@ pub enum Effect {
 /// Every torrent of the daemon. See the module's text.
 #[derive(Debug, Default)]
 pub struct Session {
-    rows: BTreeMap<TorrentId, Row>,
+    rows: Rows,
     queue: QueueLimits,
     next_position: u64,
     /// Rows in `Phase::Queued`, in queue order.
@@ -149,6 +150,17 @@ impl Session {
     /// Every row.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
+    }
+
+    /// Torrents whose row may have changed since the last call; those that were removed are not among
+    /// them.
+    pub fn take_touched(&mut self) -> BTreeSet<TorrentId> {
+        self.rows.take_touched()
+    }
+
+    /// Torrents that are being hashed, one of each device.
+    pub fn checking(&self) -> impl Iterator<Item = TorrentId> + '_ {
+        self.checking.values().copied()
     }
 
     /// Torrents that have a Swarm.

@@ -1,5 +1,7 @@
-//! What the session knows of one torrent, at most 200 bytes.
+//! What the session knows of one torrent, at most 200 bytes; and the table of them.
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Deref;
 
 use wgo_proto::InfoHashes;
 
@@ -141,6 +143,45 @@ impl Row {
             Phase::Active if self.finished => State::Seeding,
             Phase::Active => State::Downloading,
         }
+    }
+}
+
+/// The rows by number. Whichever may have been changed since it was last asked is remembered, so that
+/// nobody who shows torrents has to look at all of them.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    by_id: BTreeMap<TorrentId, Row>,
+    /// Bounded by the torrents that there were since the last question.
+    touched: BTreeSet<TorrentId>,
+}
+
+impl Rows {
+    pub(super) fn get_mut(&mut self, id: &TorrentId) -> Option<&mut Row> {
+        let row = self.by_id.get_mut(id)?;
+        self.touched.insert(*id);
+        Some(row)
+    }
+
+    pub(super) fn insert(&mut self, id: TorrentId, row: Row) {
+        self.touched.insert(id);
+        self.by_id.insert(id, row);
+    }
+
+    pub(super) fn remove(&mut self, id: &TorrentId) {
+        self.touched.remove(id);
+        self.by_id.remove(id);
+    }
+
+    pub(super) fn take_touched(&mut self) -> BTreeSet<TorrentId> {
+        std::mem::take(&mut self.touched)
+    }
+}
+
+impl Deref for Rows {
+    type Target = BTreeMap<TorrentId, Row>;
+
+    fn deref(&self) -> &BTreeMap<TorrentId, Row> {
+        &self.by_id
     }
 }
 

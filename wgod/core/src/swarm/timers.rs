@@ -27,6 +27,9 @@ const USELESS_AFTER: Duration = Duration::from_secs(120);
 const UNINTERESTED_AFTER: Duration = Duration::from_secs(30);
 /// A torrent without connections and without work for so long can go dormant.
 pub const IDLE_AFTER: Duration = Duration::from_secs(30);
+/// The same for one that nobody has come to yet: it is woken as quickly as it was made, and thousands that
+/// are started together need not all be there at the same time.
+const ALONE_AFTER: Duration = Duration::from_secs(1);
 /// An address that can be tried again within so long after the last connection keeps it awake: those
 /// who begin at the same time as we do may be late.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(600);
@@ -63,7 +66,8 @@ impl<B> Swarm<B> {
 
     /// When this torrent may go dormant: complete, nobody connected, nothing under way.
     fn idle_at(&self) -> Option<Time> {
-        (self.is_still() && !self.idle_told).then(|| self.lonely_since + IDLE_AFTER)
+        let wait = if self.departed.is_empty() { ALONE_AFTER } else { IDLE_AFTER };
+        (self.is_still() && !self.idle_told).then(|| self.lonely_since + wait)
     }
 
     /// Nobody is connected, nothing is missing, and nobody known is worth waiting for.

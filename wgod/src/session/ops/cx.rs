@@ -57,7 +57,7 @@ impl Driver {
             partials: entry.partials.clone(),
             stamps: entry.stamps.clone(),
             suspects: entry.suspects.clone(),
-            owed: entry.owed.clone(),
+            owed: entry.owed.as_deref().cloned(),
             writing: entry.writing,
             writes: !entry.is_complete(),
             completed_at: entry.completed_at,

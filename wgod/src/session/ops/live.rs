@@ -124,7 +124,9 @@ pub(super) async fn go_dormant(cx: Cx) -> Outcome {
     live.stop();
     live.tasks.close();
     let counters = add_counters(&cx.counters, counters);
-    super::report(cx.engine.store.put(vec![Change::Counters(cx.id, counters.clone())]).await);
+    if counters != cx.counters {
+        super::report(cx.engine.store.put(vec![Change::Counters(cx.id, counters.clone())]).await);
+    }
     let rest = Rest { trackers, ..rest_of(&cx, counters, next_announce) };
     Outcome::Down { rest: Box::new(rest), dormant: true }
 }

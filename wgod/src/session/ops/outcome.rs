@@ -104,11 +104,11 @@ impl Driver {
     fn take_cancelled(&mut self, id: TorrentId, outcome: Outcome, check: &CheckProgress) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let owed = match outcome {
-            Outcome::Paused(owed) => Some(*owed),
+            Outcome::Paused(owed) => Some(owed),
             // It ended by itself just before, and nobody waits for that any more.
             Outcome::Checked { files, .. } => {
                 entry.files = Some(files);
-                Some(check.owed())
+                Some(Box::new(check.owed()))
             }
             _ => None,
         };
@@ -206,7 +206,7 @@ impl Driver {
         entry.live = None;
         entry.completed_at = rest.completed_at;
         entry.unverified = rest.unverified;
-        entry.trackers = rest.trackers;
+        entry.trackers = rest.trackers.map(Box::new);
         if rest.durable {
             entry.durable = rest.have.clone();
             entry.writing = false;
