@@ -110,6 +110,8 @@ impl World {
                 Effect::ForgetCheck(_) => {}
                 // Nobody else writes to simulated disks.
                 Effect::Look(_) => {}
+                // No simulated daemon starts so many seeds that one of them has to wait.
+                Effect::Listen(id) => unreachable!("{id:?} waits for its turn"),
                 Effect::GoLive(id) => self.go_live(node, id),
                 Effect::GoDormant(id) => self.go_dormant(node, id),
                 Effect::Halt(id) => self.halt(node, id),

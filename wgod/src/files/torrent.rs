@@ -1,5 +1,5 @@
 //! One torrent's files: where they lie, which are open, what has been written since the last sync.
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,8 +109,8 @@ pub(super) struct State {
     pub(super) gained: BTreeSet<PathBuf>,
     /// Files whose space was reserved, so that it is done once.
     prepared: HashSet<FileIndex>,
-    /// Length and time of files whose pieces are right.
-    pub(super) known: HashMap<FileIndex, (u64, Mtime)>,
+    /// Length and time of files whose pieces are right, by file.
+    pub(super) known: Box<[(FileIndex, (u64, Mtime))]>,
 }
 
 /// A volume that a torrent writes to.

@@ -18,13 +18,20 @@ use super::{Job, Storage};
 impl TorrentFiles {
     /// From now on the files are to be as `stamps` say, until they are written to.
     pub fn watch(&self, stamps: impl IntoIterator<Item = Stamp>) {
-        let known = stamps.into_iter().map(|stamp| (stamp.file, (stamp.len, stamp.mtime))).collect();
+        let known = stamps.into_iter().map(|stamp| (stamp.file, (stamp.len, stamp.mtime)));
+        let mut known: Box<[_]> = known.collect();
+        known.sort_unstable_by_key(|(file, _)| *file);
         self.state().known = known;
     }
 
     /// What a file was; `None` when nobody said, or when it is ours to write to.
     fn known(&self, file: FileIndex) -> Option<(u64, Mtime)> {
-        if self.writes() { None } else { self.state().known.get(&file).copied() }
+        if self.writes() {
+            return None;
+        }
+        let state = self.state();
+        let at = state.known.binary_search_by_key(&file, |(file, _)| *file).ok()?;
+        Some(state.known[at].1)
     }
 
     /// Compares a file that was just opened.

@@ -64,7 +64,7 @@ pub struct Driver {
     pub(super) version: u64,
     pub(super) changed: watch::Sender<u64>,
     pub(super) removed: VecDeque<(u64, String)>,
-    /// Totals of earlier runs.
+    /// Traffic of torrents that were removed.
     pub(super) totals: Totals,
     commands: mpsc::Receiver<Command>,
     events: mpsc::UnboundedReceiver<Event>,
@@ -81,7 +81,7 @@ pub struct Start {
     pub tunables: Tunables,
     /// The id for the next new torrent.
     pub next_id: TorrentId,
-    /// Totals of earlier runs.
+    /// Traffic of torrents that were removed.
     pub totals: Totals,
     /// Pieces to hash after an unclean end.
     pub suspects: BTreeMap<TorrentId, Vec<wgo_proto::PieceIndex>>,
@@ -287,9 +287,9 @@ impl Driver {
         }
     }
 
-    async fn save_totals(&mut self) {
-        let totals = self.all_totals();
-        if let Err(error) = self.engine.store.put(vec![crate::store::Change::Totals(totals)]).await {
+    /// Keeps the traffic of torrents that are gone; those that are here have their own counters.
+    async fn save_totals(&self) {
+        if let Err(error) = self.engine.store.put(vec![crate::store::Change::Totals(self.totals)]).await {
             tracing::warn!(%error, "totals not saved");
         }
     }

@@ -23,11 +23,10 @@ impl Driver {
                 Effect::Check(id, check) => self.push_op(id, Op::Check(check)),
                 Effect::CancelCheck(id) => self.cancel_check(id),
                 Effect::ForgetCheck(id) => self.forget_check(id),
+                Effect::Listen(id) => self.listen(id),
                 Effect::GoLive(id) => {
                     // Whoever comes before the Swarm is made waits for it.
-                    if let Some(entry) = self.entries.get(&id) {
-                        self.engine.registry.listen(id, &entry.settings.hashes);
-                    }
+                    self.listen(id);
                     self.push_op(id, Op::GoLive);
                 }
                 Effect::GoDormant(id) => self.push_op(id, Op::GoDormant),
@@ -43,6 +42,12 @@ impl Driver {
                 Effect::Completed(id) => self.completed(id),
             }
             self.touch();
+        }
+    }
+
+    fn listen(&self, id: TorrentId) {
+        if let Some(entry) = self.entries.get(&id) {
+            self.engine.registry.listen(id, &entry.settings.hashes);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The driver with real files and peers: races between commands, operations and reports.
 mod checks;
+mod many;
 mod missing;
 
 use std::time::Duration;

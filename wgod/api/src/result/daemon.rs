@@ -46,9 +46,9 @@ pub struct Daemon {
     pub down_rate: u64,
     /// Payload bytes/s going out, of all torrents.
     pub up_rate: u64,
-    /// Payload bytes received since the start.
+    /// Payload bytes received, in all runs and also by torrents that were removed since.
     pub downloaded_bytes: u64,
-    /// Payload bytes sent since the start.
+    /// Payload bytes sent, likewise.
     pub uploaded_bytes: u64,
     /// Global limits, bytes/s; 0 is unlimited.
     pub limits: RateLimits,

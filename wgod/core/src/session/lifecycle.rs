@@ -5,7 +5,7 @@ use wgo_proto::InfoHashes;
 
 use super::{
     CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, Check, Device, Effect, Fault, FaultKind, HOUSEKEEPING,
-    LOOK_INTERVAL, Phase, QueueLimits, Row, Session,
+    LOOK_INTERVAL, Phase, QueueLimits, Row, SEED_START_BURST, SEED_START_INTERVAL, Session,
 };
 use crate::time::Time;
 use crate::units::TorrentId;
@@ -364,8 +364,27 @@ impl Session {
             }
         }
         for id in admitted {
-            self.go_live(now, id);
+            self.begin(now, id);
         }
+    }
+
+    /// A torrent got its place: it goes live, or, one of many seeds, sleeps until it is its turn.
+    fn begin(&mut self, now: Time, id: TorrentId) {
+        if self.rows.get(&id).is_none_or(|row| !row.finished) {
+            return self.go_live(now, id);
+        }
+        let burst = SEED_START_INTERVAL * SEED_START_BURST;
+        let due = self.seed_start_at.map_or(now, |at| at.max(now));
+        self.seed_start_at = Some(due + SEED_START_INTERVAL);
+        if due <= now + burst {
+            return self.go_live(now, id);
+        }
+        self.change(id, |row| {
+            row.phase = Phase::Active;
+            row.dormant = true;
+        });
+        self.effects.push_back(Effect::Listen(id));
+        self.set_deadline(id, Some(due));
     }
 
     fn go_live(&mut self, now: Time, id: TorrentId) {

@@ -31,6 +31,11 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(30);
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// Bytes stored after which a checkpoint does not wait for its time.
 pub const CHECKPOINT_BYTES: u64 = 1 << 30;
+/// Seeds that are started together, as all are when the daemon starts, are made live one after the other:
+/// so many at once, then one in this time. Until then they sleep, and answer whoever comes. It spares the
+/// trackers, and memory for thousands of Swarms of which nearly all are put to sleep at once.
+const SEED_START_BURST: u32 = 64;
+const SEED_START_INTERVAL: Duration = Duration::from_millis(2);
 /// The session looks after live torrents this often: memory leases, checkpoint sizes.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// A Swarm that was just made gets its lease at once, but for many that are made together it is not all
@@ -71,6 +76,8 @@ pub enum Effect {
     /// What earlier checks found counts no longer: the next one begins at the beginning, also if the
     /// daemon ends before.
     ForgetCheck(TorrentId),
+    /// Answer to the info-hash without a Swarm: one is made when somebody comes, or when its time comes.
+    Listen(TorrentId),
     /// Make a Swarm, announce, take connections. Nothing to do if there is one.
     GoLive(TorrentId),
     /// Drop the Swarm of a torrent without work; report its next announce with `sleep_until`.
@@ -123,6 +130,8 @@ pub struct Session {
     /// When a row wants something: a probe, an announce from sleep, a checkpoint.
     deadlines: BTreeSet<(Time, TorrentId)>,
     live: BTreeSet<TorrentId>,
+    /// When the next seed may be started, if they came at a steady rate.
+    seed_start_at: Option<Time>,
     choke_at: Option<Time>,
     choked_at: Option<Time>,
     housekeep_at: Option<Time>,

@@ -1,6 +1,7 @@
 //! The queue: who may be active, who waits, who comes next.
 use super::rig::*;
 use crate::session::{Check, Effect, FaultKind, QueueLimits, State};
+use crate::units::TorrentId;
 
 #[test]
 fn no_more_than_the_limit_download_and_the_next_in_line_follows() {
@@ -78,4 +79,36 @@ fn sleeping_seeds_keep_their_places() {
     rig.call(|s, _| s.on_idle(A));
     assert_eq!(rig.effects(), [Effect::GoDormant(A)]);
     assert_eq!(rig.state(B), State::Queued);
+}
+
+#[test]
+fn of_many_seeds_most_sleep_until_it_is_their_turn_and_wake_for_whoever_comes() {
+    let mut rig = Rig::new();
+    let ids: Vec<TorrentId> = (1..=200).map(TorrentId).collect();
+    ids.iter().for_each(|id| rig.add(*id, true, Check::None, true));
+    let (live, asleep): (Vec<_>, Vec<_>) =
+        rig.effects().into_iter().partition(|effect| matches!(effect, Effect::GoLive(_)));
+    assert_eq!(live.len(), 65, "{live:?}");
+    assert_eq!(asleep, ids[65..].iter().map(|id| Effect::Listen(*id)).collect::<Vec<_>>());
+    assert!(ids.iter().all(|id| rig.state(*id) == State::Seeding), "nobody sees a difference");
+    rig.call(|s, now| s.wake(now, TorrentId(200)));
+    assert_eq!(rig.effects(), [Effect::GoLive(TorrentId(200))]);
+    rig.wait(secs(1));
+    let begun = rig.effects().into_iter().filter(|effect| matches!(effect, Effect::GoLive(_))).count();
+    assert_eq!(begun, 200 - 65 - 1, "a second is enough for the rest");
+    rig.add(TorrentId(201), true, Check::None, true);
+    assert_eq!(rig.effects(), [Effect::GoLive(TorrentId(201))], "and a single one does not wait");
+}
+
+#[test]
+fn whoever_shows_torrents_hears_which_may_have_changed() {
+    let mut rig = Rig::new();
+    rig.add(A, true, Check::None, false);
+    rig.add(B, true, Check::None, false);
+    assert_eq!(rig.session.take_touched().into_iter().collect::<Vec<_>>(), [A, B]);
+    rig.fault(B, FaultKind::DiskFull);
+    assert_eq!(rig.session.take_touched().into_iter().collect::<Vec<_>>(), [B]);
+    rig.call(|s, now| s.stop(now, A));
+    rig.call(|s, now| s.remove(now, A));
+    assert!(!rig.session.take_touched().contains(&A), "it is gone");
 }
