@@ -1,7 +1,7 @@
 //! `wgoctl status`: the daemon and its torrents at a glance.
 use wgo_api::ApiClient;
 use wgo_api::params::StatusParams;
-use wgo_api::result::{Daemon, PortState, StatusResult};
+use wgo_api::result::{Confinement, Daemon, PortState, StatusResult};
 use wgo_api::torrent::{State, Torrent};
 
 use crate::clean::clean;
@@ -89,6 +89,7 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     };
     let listen = if daemon.listen.is_empty() { "nowhere".to_owned() } else { daemon.listen.join(", ") };
     line("Listening", format!("{}, {port}", clean(&listen)));
+    line("Confined", clean(&confined(&daemon.confinement)));
     for disk in &daemon.disks {
         let free = format!(
             "{} free of {}",
@@ -100,4 +101,45 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
         line("Disk", format!("{}: {free}{}", clean(&disk.path), trouble.unwrap_or_default()));
     }
     text
+}
+
+/// What the daemon took from itself, in a line.
+fn confined(confinement: &Confinement) -> String {
+    let Confinement { landlock, seccomp, no_new_privs, allowed_folders } = confinement;
+    let landlock = match landlock {
+        Some(abi) => Some(format!("Landlock {abi}")),
+        None => allowed_folders.is_some().then(|| "wgod alone (no Landlock)".to_owned()),
+    };
+    let seccomp = seccomp.then(|| "seccomp".to_owned());
+    let privileges = no_new_privs.then(|| "no new privileges".to_owned());
+    let means: Vec<String> = [landlock, seccomp, privileges].into_iter().flatten().collect();
+    let means = if means.is_empty() { "nothing".to_owned() } else { means.join(", ") };
+    match allowed_folders {
+        Some(folders) => format!("to {}, by {means}", folders.join(", ")),
+        None => format!("by {means}; torrents may go to any folder"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_what_is_on() {
+        let folders = || Some(vec!["/srv/a".to_owned(), "/srv/b".to_owned()]);
+        for (landlock, on, allowed_folders, want) in [
+            (None, false, None, "by nothing; torrents may go to any folder"),
+            (None, true, None, "by seccomp, no new privileges; torrents may go to any folder"),
+            (Some(7), true, folders(), "to /srv/a, /srv/b, by Landlock 7, seccomp, no new privileges"),
+            (
+                None,
+                true,
+                folders(),
+                "to /srv/a, /srv/b, by wgod alone (no Landlock), seccomp, no new privileges",
+            ),
+        ] {
+            let confinement = Confinement { landlock, seccomp: on, no_new_privs: on, allowed_folders };
+            assert_eq!(confined(&confinement), want);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use wgo_core::limiter::Direction;
 
 use crate::config::{
     self, Change, Config, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved, SeedingOrder, Slots,
+    Surroundings,
 };
 use crate::engine::Engine;
 use crate::files::Preallocate;
@@ -65,7 +66,8 @@ impl Control {
             None => config::Layer::default(),
         };
         let layers = Layers { file, ..state.layers.clone() };
-        let plan = config::plan(&state.running, layers).map_err(|problems| bad_config(&problems))?;
+        let mut plan = config::plan(&state.running, layers).map_err(|problems| bad_config(&problems))?;
+        self.put_off_folder(&mut plan, &state.running);
         let result = ReloadResult {
             applied: plan.applied.iter().map(change_text).collect(),
             restart: plan.restart.iter().map(|change| change.key.name()).collect(),
@@ -108,7 +110,21 @@ impl Control {
 
     /// The folder for torrents that are added without one.
     pub async fn folder(&self) -> Option<PathBuf> {
-        self.state.lock().await.running.config.storage.folder.clone()
+        let state = self.state.lock().await;
+        let folder = state.running.config.storage.folder.as_deref()?;
+        // Without a home, the daemon would not have started.
+        Surroundings::observe().expand(folder).ok()
+    }
+
+    /// A new folder for torrents that is out of this run's bounds is for the next start, whose bounds may be
+    /// others.
+    fn put_off_folder(&self, plan: &mut Plan, running: &Resolved) {
+        let folder = plan.next.config.storage.folder.as_deref();
+        let folder = folder.and_then(|folder| Surroundings::observe().expand(folder).ok());
+        let out = folder.is_some_and(|folder| !self.engine.confinement.allowed.names(&folder));
+        if let Some(key) = KeyId::find("storage.folder").filter(|_| out) {
+            plan.put_off(running, key);
+        }
     }
 
     /// The settings in force and where each comes from; with `check`, the faults of the file.

@@ -11,23 +11,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wgo_api::params::{AddParams, Source};
-use wgo_api::result::AddStatus;
 use wgo_api::server::{Limits, serve};
 use wgo_api::socket;
 
-use crate::cli::TorrentSource;
 use crate::clock::Clock;
-use crate::config::{Config, Loaded, Surroundings};
+use crate::config::{self, Config, Loaded, Surroundings};
+use crate::confine::Confinement;
 use crate::console::{Console, Parts};
 use crate::control::{Control, tunables};
 use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
+use crate::given::{self, Given};
 use crate::logging::Logging;
 use crate::registry::Registry;
 use crate::session::{Driver, SessionHandle, Start};
 use crate::shaper::Shaper;
-use crate::store::{Loaded as Stored, Store};
+use crate::store::{self, Loaded as Stored, Store};
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::transport::{Listener, LocalAddrs};
@@ -36,8 +35,19 @@ use crate::{chores, listen, progress, systemd};
 /// Time that storage threads have to finish when the daemon ends.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs the daemon with `loaded` settings until a signal or `quit` ends it.
-pub async fn run(loaded: Loaded, logging: Logging, torrents: Vec<TorrentSource>) -> Result<()> {
+/// Makes the state directory and the socket's folder, unless they are there.
+pub fn make_folders(places: &config::Places) -> Result<()> {
+    store::make_state_dir(&places.state_dir)?;
+    Ok(socket::make_folder(&places.socket)?)
+}
+
+/// Runs the daemon with `loaded` settings, confined as it says, until a signal or `quit` ends it.
+pub async fn run(
+    loaded: Loaded,
+    logging: Logging,
+    confinement: Confinement,
+    torrents: Vec<Given>,
+) -> Result<()> {
     let logging = Arc::new(logging);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -57,19 +67,14 @@ pub async fn run(loaded: Loaded, logging: Logging, torrents: Vec<TorrentSource>)
         .collect();
     let pairs = overrides.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let loaded = loaded.with_stored(pairs, &Surroundings::observe())?;
-    let daemon = Daemon::start(store, stored, loaded, logging).await?;
+    let daemon = Daemon::start(store, stored, loaded, logging, confinement).await?;
     daemon.greet();
-    daemon.add_all(torrents).await;
+    daemon.engine.announces.spawn(given::add_all(daemon.console.clone(), torrents));
     daemon.run().await
 }
 
 fn open_store(loaded: &Loaded) -> Result<(Store, Stored)> {
-    let (state_dir, socket) = (&loaded.places.state_dir, &loaded.places.socket);
-    if let Some(parent) = socket.parent() {
-        std::fs::create_dir_all(parent)
-            .with_context(|| format!("can't make the socket's folder {}", parent.display()))?;
-    }
-    Ok(Store::open(Arc::new(RealDisk), state_dir, socket)?)
+    Ok(Store::open(Arc::new(RealDisk), &loaded.places.state_dir, &loaded.places.socket)?)
 }
 
 /// A started daemon.
@@ -103,7 +108,13 @@ struct Stop {
 }
 
 impl Daemon {
-    async fn start(store: Store, stored: Stored, loaded: Loaded, logging: Arc<Logging>) -> Result<Daemon> {
+    async fn start(
+        store: Store,
+        stored: Stored,
+        loaded: Loaded,
+        logging: Arc<Logging>,
+        confinement: Confinement,
+    ) -> Result<Daemon> {
         let config = loaded.resolved.config.clone();
         let clock = Clock::start();
         let listeners = if config.network.tcp {
@@ -117,7 +128,7 @@ impl Daemon {
         let (events, events_rx) = mpsc::unbounded_channel();
         let (broken, broken_rx) = mpsc::unbounded_channel();
         let stop = Stop::default();
-        let storage = storage(&config);
+        let storage = storage(&config, &confinement);
         let engine = Arc::new(Engine {
             clock,
             peer_id: wgo_proto::wire::peer_id::generate(random()?),
@@ -137,6 +148,7 @@ impl Daemon {
             events,
             announces: TaskTracker::new(),
             connections: Places::new(config.network.max_peers as usize),
+            confinement,
         });
         let start = Start {
             engine: engine.clone(),
@@ -197,19 +209,6 @@ impl Daemon {
             // Only for the eye.
             let _ = io::Write::write_all(&mut io::stdout(), told.as_bytes());
         }
-    }
-
-    /// Adds the torrents of the command line; one that can't be added does not keep the others out.
-    async fn add_all(&self, torrents: Vec<TorrentSource>) {
-        if torrents.is_empty() {
-            return;
-        }
-        let console = self.console.clone();
-        self.engine.announces.spawn(async move {
-            for torrent in torrents {
-                add_source(&console, torrent).await;
-            }
-        });
     }
 
     async fn run(self) -> Result<()> {
@@ -277,14 +276,15 @@ impl Daemon {
     }
 }
 
-fn storage(config: &Config) -> Arc<Storage> {
+fn storage(config: &Config, confinement: &Confinement) -> Arc<Storage> {
     let defaults = StorageLimits::default();
     let threads = match config.storage.procs {
         0 => defaults.threads,
         procs => procs as usize,
     };
     let cached_blocks = (crate::control::cache_memory(config) / u64::from(wgo_proto::BLOCK_LEN)) as usize;
-    Arc::new(Storage::new(Arc::new(RealDisk), StorageLimits { threads, cached_blocks, ..defaults }))
+    let limits = StorageLimits { threads, cached_blocks, ..defaults };
+    Arc::new(Storage::within(Arc::new(RealDisk), limits, confinement.allowed.clone()))
 }
 
 fn console(
@@ -306,24 +306,6 @@ fn console(
         default_folder: folder.to_owned(),
         listen: listeners.iter().filter_map(|l| l.local_addr().ok()).map(|addr| addr.to_string()).collect(),
     })
-}
-
-async fn add_source(console: &Console, torrent: TorrentSource) {
-    let (shown, source) = match torrent {
-        TorrentSource::Magnet(uri) => (uri.clone(), Source::Uri(uri)),
-        TorrentSource::File(path) => match std::fs::read(&path) {
-            Ok(bytes) => (path.display().to_string(), Source::of_file(&bytes)),
-            Err(error) => {
-                tracing::error!(file = %path.display(), %error, "torrent not added: it can't be read");
-                return;
-            }
-        },
-    };
-    let added = console.add_all(&[source], &AddParams::default()).await;
-    for added in added.into_iter().filter(|added| added.status == AddStatus::Failed) {
-        let error = added.error.unwrap_or_default();
-        tracing::error!(torrent = shown, error, "torrent not added");
-    }
 }
 
 /// Waits for a signal, `quit`, or the end of the session; SIGHUP reads the configuration again.

@@ -12,6 +12,7 @@ use wgo_core::swarm::PieceOutcome;
 use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
 
 use crate::clock::Clock;
+use crate::confine::Confinement;
 use crate::files::{
     BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, Done, Job, ReadOutcome, Storage,
     StoreOutcome, wire_len,
@@ -58,6 +59,8 @@ pub struct Engine {
     pub announces: TaskTracker,
     /// Places for connections, over all torrents.
     pub connections: Places,
+    /// What the process may not do.
+    pub confinement: Confinement,
 }
 
 impl Engine {

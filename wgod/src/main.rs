@@ -8,6 +8,7 @@ use clap::Parser;
 use wgod::cli::{Cli, TorrentSource};
 use wgod::config::{self, Loaded, Surroundings};
 use wgod::store::StoreError;
+use wgod::{confine, daemon, given, logging};
 
 /// Wrong arguments or configuration; clap uses the same.
 const USAGE: u8 = 2;
@@ -59,11 +60,16 @@ fn load(cli: &Cli) -> anyhow::Result<Loaded> {
 }
 
 fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<()> {
-    let logging = wgod::logging::start(&loaded.resolved.config.daemon.log)?;
+    let logging = logging::start(&loaded.resolved.config.daemon.log)?;
+    // What lies outside of the daemon's own folders is read and made before it confines itself, and that
+    // comes before it has a second thread.
+    let torrents = given::read_all(cli.torrent);
+    daemon::make_folders(&loaded.places)?;
+    let confinement = confine::enforce(&loaded);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if loaded.resolved.config.storage.procs > 0 {
         builder.worker_threads(loaded.resolved.config.storage.procs as usize);
     }
     let runtime = builder.enable_all().thread_name("wgod").build().context("no runtime")?;
-    runtime.block_on(wgod::daemon::run(loaded, logging, cli.torrent))
+    runtime.block_on(daemon::run(loaded, logging, confinement, torrents))
 }

@@ -21,6 +21,7 @@ use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, Message, Reserved, block_header}
 use wgo_proto::{BLOCK_LEN, Block, PieceIndex, WireHash};
 
 use crate::clock::Clock;
+use crate::confine::Confinement;
 use crate::engine::{Engine, Places};
 use crate::files::{Disk, RealDisk, Storage, StorageLimits};
 use crate::registry::Registry;
@@ -108,6 +109,7 @@ impl Rig {
             events,
             announces: TaskTracker::new(),
             connections: Places::new(100),
+            confinement: Confinement::default(),
         });
         let (stopping, rest) = (CancellationToken::new(), CancellationToken::new());
         let start = Start {

@@ -85,16 +85,8 @@ pub fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Socket
         move |source: io::Error| SocketError::Io { action, path, source }
     };
     let address = SocketAddrUnix::new(path).map_err(|_| SocketError::TooLong(path.to_owned()))?;
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(FOLDER_MODE)
-        .create(folder)
-        .map_err(failed("make the folder of the socket"))?;
-    let lock = File::open(folder).map_err(failed("open the folder of the socket"))?;
+    make_folder(path)?;
+    let lock = File::open(folder_of(path)).map_err(failed("open the folder of the socket"))?;
     let taken = rustix::fs::flock(&lock, FlockOperation::LockExclusive);
     taken.map_err(|e| failed("lock the folder of the socket")(e.into()))?;
 
@@ -118,6 +110,23 @@ pub fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Socket
     }
     rustix::net::listen(&socket, BACKLOG).map_err(|e| failed("listen on the control socket")(e.into()))?;
     Ok((UnixListener::from(socket), file))
+}
+
+/// Makes the folder of the socket `path`, and those above it, unless they are there.
+///
+/// # Errors
+/// The system refuses.
+pub fn make_folder(path: &Path) -> Result<(), SocketError> {
+    let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder_of(path));
+    made.map_err(|source| SocketError::Io {
+        action: "make the folder of the socket",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
 fn new_socket() -> rustix::io::Result<OwnedFd> {

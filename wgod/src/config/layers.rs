@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Config;
 use super::key::KeyId;
 use super::problem::{Fault, Problem, Problems};
-use super::setting::Raw;
+use super::setting::{Raw, Setting};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,12 +164,31 @@ pub fn resolve(layers: &Layers) -> Result<Resolved, Problems> {
 }
 
 /// Values that can't be used together.
-fn conflicts(resolved: &Resolved) -> Option<Problem> {
-    let network = &resolved.config.network;
-    let deaf = !network.tcp && !network.utp;
-    deaf.then(|| KeyId::find("network.tcp")).flatten().map(|id| Problem {
-        origin: resolved.origin(id).clone(),
-        key: id.name(),
-        fault: Fault::Conflict("with network.utp off too, no peer can be reached; one must be true".into()),
-    })
+fn conflicts(resolved: &Resolved) -> Vec<Problem> {
+    let Config { network, storage, .. } = &resolved.config;
+    let mut found = Vec::new();
+    let mut conflict = |name: &str, why: String| {
+        found.extend(KeyId::find(name).map(|id| Problem {
+            origin: resolved.origin(id).clone(),
+            key: id.name(),
+            fault: Fault::Conflict(why),
+        }));
+    };
+    if !network.tcp && !network.utp {
+        conflict("network.tcp", "with network.utp off too, no peer can be reached; one must be true".into());
+    }
+    let folders =
+        [("storage.folder", &storage.folder), ("storage.incomplete_folder", &storage.incomplete_folder)];
+    for (name, folder) in folders {
+        if let Some(folder) = folder.as_ref().filter(|folder| storage.allowed_folders.excludes(folder)) {
+            let (folder, allowed) = (folder.display(), storage.allowed_folders.to_toml());
+            conflict(
+                name,
+                format!(
+                    "{folder} is in none of storage.allowed_folders, {allowed}; add it there, or choose a folder that is in one"
+                ),
+            );
+        }
+    }
+    found
 }

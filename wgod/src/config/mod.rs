@@ -6,6 +6,7 @@
 //! [`Layer`] of checked values (the file, the environment, the command line), [`resolve()`] lays the
 //! layers over each other, and [`plan()`] says what a change of layers would do to a running daemon.
 //! All of it is pure but [`Loaded`], which reads the file and the environment.
+mod allowed_folders;
 mod choices;
 pub mod environment;
 pub mod file;
@@ -23,6 +24,7 @@ mod suggest;
 mod units;
 mod values;
 
+pub use allowed_folders::AllowedFolders;
 pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
 pub use key::{Effect, Key, KeyId};
 pub use layers::{Given, Layer, Layers, Origin, Resolved, resolve};

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::Config;
+use super::{AllowedFolders, Config};
 
 /// The file name of the control socket.
 const SOCKET: &str = "wgod.sock";
@@ -82,7 +82,7 @@ impl Surroundings {
     }
 
     /// A path as the configuration gives it, `~/` replaced.
-    fn expand(&self, path: &Path) -> Result<PathBuf, NoPlace> {
+    pub fn expand(&self, path: &Path) -> Result<PathBuf, NoPlace> {
         match path.strip_prefix("~") {
             Ok(rest) => self.home.as_ref().map(|home| home.join(rest)).ok_or(NoPlace::Home(path.to_owned())),
             Err(_) => Ok(path.to_owned()),
@@ -99,6 +99,8 @@ pub struct Places {
     pub socket: PathBuf,
     /// Where torrents go that are added without a folder.
     pub folder: PathBuf,
+    /// The only folders that torrents may be put into; `None` is any.
+    pub allowed: Option<Vec<PathBuf>>,
 }
 
 /// A place that neither the configuration nor the surroundings give.
@@ -133,9 +135,29 @@ impl Places {
             Some(folder) => around.expand(folder)?,
             None => around.downloads().unwrap_or_else(|| state_dir.join("downloads")),
         };
+        let allowed = allowed(config, around, &folder)?;
         match socket.as_os_str().len() {
             len if len > MAX_SOCKET => Err(NoPlace::SocketTooLong(socket)),
-            _ => Ok(Places { state_dir, socket, folder }),
+            _ => Ok(Places { state_dir, socket, folder, allowed }),
+        }
+    }
+}
+
+/// The folders that torrents may be put into. A service is confined to what it was given, unless it is told
+/// otherwise; who starts wgod by hand says with each torrent where it goes.
+fn allowed(config: &Config, around: &Surroundings, folder: &Path) -> Result<Option<Vec<PathBuf>>, NoPlace> {
+    let expand = |paths: &[PathBuf]| -> Result<Vec<PathBuf>, NoPlace> {
+        paths.iter().map(|path| around.expand(path)).collect()
+    };
+    match &config.storage.allowed_folders {
+        AllowedFolders::Any => Ok(None),
+        AllowedFolders::Only(folders) => expand(folders).map(Some),
+        AllowedFolders::Auto if around.state_directory.is_none() => Ok(None),
+        AllowedFolders::Auto => {
+            let mut named = vec![folder.to_owned()];
+            named.extend(config.storage.incomplete_folder.clone());
+            named.extend(config.watch.folders.iter().cloned());
+            expand(&named).map(Some)
         }
     }
 }
@@ -211,6 +233,25 @@ mod tests {
         assert_eq!(places.folder, Path::new("/home/u/dl"));
         let homeless = Surroundings { home: None, ..user() };
         assert_eq!(Places::decide(&config, &homeless), Err(NoPlace::Home("~/dl".into())));
+    }
+
+    #[test]
+    fn a_service_is_confined_to_its_folders_and_who_starts_it_by_hand_is_not() {
+        let systemd = Surroundings { state_directory: Some("/var/lib/w".into()), ..user() };
+        let with = |allowed, around: &Surroundings| {
+            let mut config = Config::default();
+            config.storage.allowed_folders = allowed;
+            config.watch.folders = vec!["~/watch".into()];
+            Places::decide(&config, around).unwrap().allowed
+        };
+        let only = || AllowedFolders::Only(vec!["/srv/a".into(), "~/b".into()]);
+        let folders = |paths: [&str; 2]| Some(paths.map(PathBuf::from).to_vec());
+        assert_eq!(with(AllowedFolders::Auto, &user()), None);
+        assert_eq!(with(AllowedFolders::Auto, &systemd), folders(["/var/lib/w/downloads", "/home/u/watch"]));
+        for around in [user(), systemd] {
+            assert_eq!(with(AllowedFolders::Any, &around), None);
+            assert_eq!(with(only(), &around), folders(["/srv/a", "/home/u/b"]));
+        }
     }
 
     #[test]

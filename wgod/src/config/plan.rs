@@ -5,8 +5,11 @@ use super::problem::{Fault, Problem, Problems};
 use super::setting::Raw;
 use super::{Config, file};
 
-/// The one setting that no override can change: the overrides lie in that directory.
-const STATE_DIR: &str = "daemon.state_dir";
+/// The settings that no override can change, and why.
+const NO_OVERRIDE: &[(&str, &str)] = &[
+    ("daemon.state_dir", "the overrides are stored there; set it in the file"),
+    ("storage.allowed_folders", "it bounds what the socket may ask for; set it in the file and restart wgod"),
+];
 
 /// A setting whose value changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,21 @@ pub struct Plan {
     pub layers: Layers,
 }
 
+impl Plan {
+    /// Puts a change off to the next start that would count at once, because this run can't take it.
+    pub fn put_off(&mut self, running: &Resolved, key: KeyId) {
+        let Some(at) = self.applied.iter().position(|change| change.key == key) else { return };
+        self.restart.push(self.applied.remove(at));
+        keep(&mut self.next, running, key);
+    }
+}
+
+/// Leaves a key as it is.
+fn keep(next: &mut Resolved, running: &Resolved, key: KeyId) {
+    (key.key().copy)(&mut next.config, &running.config);
+    next.origins.insert(key, running.origin(key).clone());
+}
+
 /// What it means for a daemon that runs with the values of `running` when its sources become
 /// `layers`: for `reload`, the old ones with a new `file`.
 pub fn plan(running: &Resolved, layers: Layers) -> Result<Plan, Problems> {
@@ -65,8 +83,7 @@ pub fn plan(running: &Resolved, layers: Layers) -> Result<Plan, Problems> {
         match key.key().effect {
             Effect::Now => plan.applied.push(change),
             Effect::Restart | Effect::Unbuilt => {
-                (key.key().copy)(&mut plan.next.config, &running.config);
-                plan.next.origins.insert(key, running.origin(key).clone());
+                keep(&mut plan.next, running, key);
                 plan.restart.push(change);
             }
         }
@@ -78,8 +95,9 @@ pub fn plan(running: &Resolved, layers: Layers) -> Result<Plan, Problems> {
 /// the daemon ends, and is stored for the next start.
 pub fn set(running: &Resolved, layers: &Layers, key: KeyId, value: Raw) -> Result<Plan, Problems> {
     let refuse = |fault| Problems(vec![Problem { origin: Origin::Socket, key: key.name(), fault }]);
-    if key.name() == STATE_DIR {
-        return Err(refuse(Fault::Conflict("the overrides are stored there; set it in the file".into())));
+    let name = key.name();
+    if let Some((_, why)) = NO_OVERRIDE.iter().find(|(fixed, _)| *fixed == name) {
+        return Err(refuse(Fault::Conflict((*why).into())));
     }
     let mut alone = Config::default();
     key.assign(&mut alone, &value).map_err(refuse)?;

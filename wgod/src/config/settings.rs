@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use wgo_api::units::{Period, Rate, Size};
 
+use super::allowed_folders::AllowedFolders;
 use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
@@ -45,9 +46,13 @@ settings! {
         /// Where incomplete torrents are kept until they are complete.
         [Unbuilt] incomplete_folder: Option<PathBuf> = None;
 
-        /// The only folders (and what is below them) that torrents may be put into. None: any folder
-        /// that the daemon may write to.
-        [Unbuilt] allowed_folders: Vec<PathBuf> = Vec::new();
+        /// The only folders, each with all below it, that torrents may be put into. The daemon confines
+        /// itself to them by Landlock, where the kernel has that. "auto": under systemd `folder`,
+        /// `incomplete_folder` and `watch.folders`; started by hand, any folder. "any": any folder that the
+        /// daemon may write to. Name the folder above the mount point for a disk that comes and goes: what is
+        /// mounted on an allowed folder itself later is out of reach until the next start. Can't be set by
+        /// wgoctl.
+        [Restart] allowed_folders: AllowedFolders = AllowedFolders::Auto;
 
         /// How the space of a file is reserved before the first write to it. "full": all of it, which
         /// keeps files in one stretch and finds a full disk early (sparse where the file system can't, or

@@ -158,6 +158,10 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
 fn values_that_exclude_each_other_are_refused_together() {
     let err = resolve(&layers("[network]\ntcp = false")).unwrap_err().to_string();
     assert!(err.contains("wgod.toml:2: network.tcp") && err.contains("utp"), "{err}");
+    let outside = "[storage]\nfolder = \"/srv/b\"\nallowed_folders = [\"/srv/a\"]";
+    let err = resolve(&layers(outside)).unwrap_err().to_string();
+    assert!(err.contains("wgod.toml:2: storage.folder: /srv/b is in none of"), "{err}");
+    assert!(err.contains("[\"/srv/a\"]; add it there"), "{err}");
 }
 
 #[test]
@@ -250,6 +254,20 @@ fn a_reload_tells_what_it_applies_what_waits_and_what_is_shadowed() {
 }
 
 #[test]
+fn what_this_run_cannot_take_is_put_off() {
+    let old = layers("[storage]\nfolder = \"/a\"");
+    let running = resolved(&old);
+    let file = layer("[storage]\nfolder = \"/b\"\nmin_free_space = \"1 GiB\"");
+    let mut plan = plan(&running, Layers { file, ..old }).unwrap();
+    plan.put_off(&running, key("storage.folder"));
+    plan.put_off(&running, key("limits.up"));
+    let names = |changes: &[Change]| changes.iter().map(|c| c.key.name()).collect::<Vec<_>>();
+    assert_eq!(names(&plan.applied), ["storage.min_free_space"]);
+    assert_eq!(names(&plan.restart), ["storage.folder"]);
+    assert_eq!(plan.next.config.storage.folder.as_deref(), Some(Path::new("/a")));
+}
+
+#[test]
 fn a_reload_with_a_conflict_changes_nothing() {
     let old = layers("[limits]\nup = 1");
     let file = layer("[limits]\nup = 2\n[network]\ntcp = false");
@@ -267,7 +285,10 @@ fn a_value_of_the_socket_wins_now_is_stored_and_can_be_taken_back() {
     assert_eq!(stored, [("limits.up".to_owned(), "\"500 KB/s\"".to_owned())]);
     let bare = super::set(&resolved(&old), &old, key("network.port"), Raw::Bare("7000".into())).unwrap();
     assert_eq!(bare.layers.stored.store().map(|(_, value)| value).collect::<Vec<_>>(), ["7000"]);
-    assert!(super::set(&resolved(&old), &old, key("daemon.state_dir"), Raw::Text("/s".into())).is_err());
+    for fixed in ["daemon.state_dir", "storage.allowed_folders"] {
+        let refused = super::set(&resolved(&old), &old, key(fixed), Raw::Text("any".into())).unwrap_err();
+        assert!(refused.to_string().contains("set it in the file"), "{refused}");
+    }
     let back = reset(&set.next, &set.layers, up).unwrap();
     assert_eq!(back.next.config.limits.up, Rate(4000));
     assert_eq!(back.layers.stored, Layer::default());

@@ -1,5 +1,7 @@
 //! Console: the control API's server side. Each method asks the session's driver or the settings and
 //! answers; what changes something is done by them, whether or not the caller waits.
+mod paths;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,11 +88,12 @@ impl Console {
     /// Adds torrents as `params` say, in the order of the sources. All are under way at the same time, so
     /// that the store commits them together.
     pub async fn add_all(&self, sources: &[Source], params: &AddParams) -> Vec<Added> {
+        let folder = self.folder_for(params.folder.as_deref()).await;
         let mut begun = Vec::with_capacity(sources.len());
         for source in sources {
-            begun.push(match self.request(source, params).await {
+            begun.push(match request(source, params, &folder) {
                 Ok(request) => Ok(self.inner.session.begin(|reply| Command::Add(request, reply)).await),
-                Err((hash, name, error)) => Err(Added::failed(hash, name, error)),
+                Err(refused) => Err(*refused),
             });
         }
         let mut added = Vec::with_capacity(begun.len());
@@ -102,42 +105,6 @@ impl Console {
             });
         }
         added
-    }
-
-    async fn request(
-        &self,
-        source: &Source,
-        params: &AddParams,
-    ) -> Result<Box<AddRequest>, (Option<String>, Option<String>, ApiError)> {
-        let plain = |error| (None, None, error);
-        let raw = match source {
-            Source::Uri(uri) => return Err(refuse_uri(uri)),
-            Source::Torrent(_) => source.bytes().map_err(plain)?.unwrap_or_default(),
-        };
-        let metainfo = Metainfo::parse(&raw).map_err(|e| {
-            plain(ApiError::new(Kind::BadTorrent, format!("not a torrent that can be read: {e}")))
-        })?;
-        let folder = match &params.folder {
-            Some(folder) if folder.is_absolute() => folder.clone(),
-            Some(folder) => {
-                let message = format!("the folder {} is not absolute", folder.display());
-                return Err(plain(
-                    ApiError::new(Kind::BadRequest, message).path(folder.display().to_string()),
-                ));
-            }
-            None => self.inner.control.folder().await.unwrap_or_else(|| self.inner.default_folder.clone()),
-        };
-        Ok(Box::new(AddRequest {
-            metainfo,
-            raw,
-            folder,
-            paused: params.paused,
-            labels: params.labels.clone(),
-            check: params.check,
-            peers: params.peers.clone(),
-            fail_if_exists: params.fail_if_exists,
-            sequential: params.sequential,
-        }))
     }
 
     async fn act(&self, verb: Verb, params: SelectParams) -> Result<ActResult, ApiError> {
@@ -181,6 +148,36 @@ impl Console {
         self.inner.engine.storage.submit_now(Job::FreeSpace { folder: folder.to_owned(), done });
         tokio::time::timeout(DISK_PATIENCE, answer).await.ok()?.ok()
     }
+}
+
+/// What the session is to do for one source; `folder` is where it goes, or why it may not.
+fn request(
+    source: &Source,
+    params: &AddParams,
+    folder: &Result<PathBuf, ApiError>,
+) -> Result<Box<AddRequest>, Box<Added>> {
+    let plain = |error| Box::new(Added::failed(None, None, error));
+    let raw = match source {
+        Source::Uri(uri) => {
+            let (hash, name, error) = refuse_uri(uri);
+            return Err(Box::new(Added::failed(hash, name, error)));
+        }
+        Source::Torrent(_) => source.bytes().map_err(plain)?.unwrap_or_default(),
+    };
+    let metainfo = Metainfo::parse(&raw).map_err(|e| {
+        plain(ApiError::new(Kind::BadTorrent, format!("not a torrent that can be read: {e}")))
+    })?;
+    Ok(Box::new(AddRequest {
+        metainfo,
+        raw,
+        folder: folder.clone().map_err(plain)?,
+        paused: params.paused,
+        labels: params.labels.clone(),
+        check: params.check,
+        peers: params.peers.clone(),
+        fail_if_exists: params.fail_if_exists,
+        sequential: params.sequential,
+    }))
 }
 
 /// Why a magnet link or URL is not added.
@@ -245,6 +242,7 @@ impl ApiServer for Console {
             disks: self.disks(glance.folders).await,
             listen: self.inner.listen.clone(),
             port_state: PortState::Unknown,
+            confinement: self.inner.engine.confinement.shown(),
         };
         Ok(StatusResult { daemon, torrents: glance.torrents })
     }

@@ -49,6 +49,10 @@ pub enum DiskErrorKind {
     Changed,
     /// The daemon's user may not.
     Permission,
+    /// It lies in none of the folders of `storage.allowed_folders`.
+    Outside,
+    /// One of those folders is not the one that was there when the daemon confined itself.
+    Replaced,
     /// The file system, or this torrent, is read-only.
     ReadOnly,
     /// Something else has the place of the file or folder: a symlink, a folder, a device.
@@ -109,6 +113,7 @@ impl fmt::Display for DiskError {
                 DiskErrorKind::Changed => "somebody changed the file",
                 DiskErrorKind::ReadOnly => "the torrent is complete and its files are not altered",
                 DiskErrorKind::Obstructed => "it is not a regular file",
+                DiskErrorKind::Outside => "it lies in none of the folders of `storage.allowed_folders`",
                 _ => "the disk gave no reason",
             })?,
         }
@@ -119,6 +124,10 @@ impl fmt::Display for DiskError {
             }
             DiskErrorKind::Changed => "; what the torrent holds is hashed again",
             DiskErrorKind::Permission => "; give the daemon's user access to it and it goes on by itself",
+            DiskErrorKind::Outside => "; add its folder there and restart wgod",
+            DiskErrorKind::Replaced => {
+                "; its folder of `storage.allowed_folders` was mounted, unmounted or made after wgod had confined itself to what was there: restart wgod, or allow the folder above the mount point"
+            }
             DiskErrorKind::ReadOnly if self.errno.is_some() => "; mount it writable, or choose another folder",
             DiskErrorKind::Obstructed => "; move what is there out of the way",
             DiskErrorKind::Io => "; look for disk errors in the kernel's log",
@@ -161,6 +170,16 @@ mod tests {
             assert_eq!(error.kind, kind);
             let text = error.to_string();
             assert!(text.starts_with("cannot write /x/y: ") && text.contains(want), "{text}");
+        }
+        for (kind, want) in [
+            (
+                DiskErrorKind::Outside,
+                "none of the folders of `storage.allowed_folders`; add its folder there and restart",
+            ),
+            (DiskErrorKind::Replaced, "restart wgod, or allow the folder above"),
+        ] {
+            let text = DiskError::of_kind(DiskOp::Open, "/x/y", kind).to_string();
+            assert!(text.starts_with("cannot open /x/y: ") && text.contains(want), "{text}");
         }
     }
 }

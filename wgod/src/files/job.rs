@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wgo_proto::{Block, FileIndex, PieceIndex};
 
+use super::allowed::real_path;
 use super::buf::BlockBuf;
 use super::check::{Check, CheckOutcome};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
@@ -143,13 +144,15 @@ pub enum Job {
     Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
     /// The room in a folder, or in what will hold it.
     FreeSpace { folder: PathBuf, done: Done<Result<Space, DiskError>> },
+    /// Where a folder really is, symlinks followed. The end of its path need not exist.
+    Locate { folder: PathBuf, done: Done<Result<PathBuf, DiskError>> },
 }
 
 impl Job {
     /// The torrent that it is about, if that is open.
     pub(super) fn torrent(&self) -> Option<&Arc<TorrentFiles>> {
         match self {
-            Job::Open { .. } | Job::FreeSpace { .. } => None,
+            Job::Open { .. } | Job::FreeSpace { .. } | Job::Locate { .. } => None,
             Job::Check(check) => Some(&check.torrent),
             Job::FindFolder { torrent, .. }
             | Job::Prepare { torrent, .. }
@@ -169,7 +172,10 @@ impl Job {
 pub(super) fn run(cx: &Arc<Context>, job: Job) {
     match job {
         Job::Open { spec, done } => done.call(TorrentFiles::open(cx, spec)),
-        Job::FreeSpace { folder, done } => done.call(free_space(&cx.disk, &folder)),
+        Job::FreeSpace { folder, done } => {
+            done.call(free_space(&cx.disk, &folder).map_err(|e| cx.allowed.explain(&cx.disk, e)));
+        }
+        Job::Locate { folder, done } => done.call(real_path(&cx.disk, &folder)),
         Job::FindFolder { torrent, done } => {
             done.call(gated(&torrent, || find_folder(&cx.disk, torrent.folder())));
         }
@@ -232,7 +238,7 @@ pub(super) fn contain(work: impl FnOnce()) {
 /// Does work on a torrent unless it is closed.
 fn gated<T>(torrent: &TorrentFiles, work: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskError> {
     match torrent.enter() {
-        Some(_gate) => work(),
+        Some(_gate) => work().map_err(|error| torrent.explain(error)),
         None => Err(DiskError::of_kind(DiskOp::Open, torrent.folder(), DiskErrorKind::Stopped)),
     }
 }

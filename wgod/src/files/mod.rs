@@ -16,6 +16,7 @@
 //! them (`job`) with files from one bounded cache (`cache`), opened safely beneath the torrent's folder
 //! (`beneath`), through one seam ([`Disk`]). Paths are held by reference (`refs`).
 
+mod allowed;
 mod beneath;
 mod blocking_disk;
 pub mod buf;
@@ -50,6 +51,8 @@ mod verify;
 mod volumes;
 mod watch;
 
+pub(crate) use allowed::real_path;
+pub use allowed::{Allowed, AllowedFolder};
 pub use blocking_disk::BlockingDisk;
 pub use buf::{BlockBuf, BufPool};
 pub use bufs::{Buf, Bufs};

@@ -60,7 +60,10 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
         match verdict {
             Ok(true) => good.push(one),
             Ok(false) => contain(|| one.done.call(StoreOutcome::BadHash)),
-            Err(error) => contain(|| one.done.call(StoreOutcome::Failed(error))),
+            Err(error) => {
+                let error = one.torrent.explain(error);
+                contain(|| one.done.call(StoreOutcome::Failed(error)));
+            }
         }
     }
     write_each(good);

@@ -40,6 +40,11 @@ impl Place {
         Ok(Place { folder, root, device })
     }
 
+    /// The folder and, where that is elsewhere, the torrent's root folder.
+    pub(super) fn folders(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.folder).chain(&self.root).map(PathBuf::as_path)
+    }
+
     /// The real path of one of the torrent's paths.
     pub(super) fn path(&self, path: &SafePath) -> PathBuf {
         match &self.root {

@@ -43,6 +43,7 @@ fn write_together(mut run: Vec<Storing>) {
     let bufs = Bufs::new(blocks.map(Buf::Block).collect());
     let mut result =
         write_spans(&torrent, spans.into_iter(), bufs).map(|bufs| bufs.into_blocks().into_iter());
+    result = result.map_err(|error| torrent.explain(error));
     for one in run {
         let outcome = match &mut result {
             Ok(blocks) => {
@@ -96,7 +97,8 @@ impl Storing {
         let written = write_blocks(&torrent, piece, blocks.into_iter().enumerate(), |first, bufs| {
             keep_to_send(&torrent, piece, first, bufs.into_blocks());
         });
-        done.call(written.map_or_else(StoreOutcome::Failed, |()| StoreOutcome::Stored));
+        let failed = |error| StoreOutcome::Failed(torrent.explain(error));
+        done.call(written.map_or_else(failed, |()| StoreOutcome::Stored));
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::allowed::Allowed;
 use super::blocking_disk::BlockingDisk;
 use super::buf::BufPool;
 use super::cache::{DEFAULT_OPEN_FILES, OpenFiles};
@@ -50,8 +51,13 @@ struct Devices {
 }
 
 impl Storage {
-    /// Storage on `disk`, without any thread yet.
+    /// Storage on `disk`, without any thread yet. Torrents may lie in any folder.
     pub fn new(disk: Arc<dyn Disk>, limits: StorageLimits) -> Storage {
+        Storage::within(disk, limits, Allowed::any())
+    }
+
+    /// Storage for torrents that lie in folders of `allowed`.
+    pub fn within(disk: Arc<dyn Disk>, limits: StorageLimits, allowed: Allowed) -> Storage {
         let cx = Context {
             disk: BlockingDisk::new(disk),
             open: OpenFiles::new(limits.open_files),
@@ -59,6 +65,7 @@ impl Storage {
             pool: BufPool::new(),
             pieces: PieceCache::new(limits.cached_blocks),
             volumes: Volumes::default(),
+            allowed,
         };
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
     }
@@ -140,7 +147,7 @@ impl Storage {
         let number = match (job.torrent(), job) {
             (Some(torrent), _) => torrent.device,
             (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
-            (_, Job::FreeSpace { folder, .. }) => self.device_of(folder),
+            (_, Job::FreeSpace { folder, .. } | Job::Locate { folder, .. }) => self.device_of(folder),
             _ => 0,
         };
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);

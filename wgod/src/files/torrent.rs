@@ -11,6 +11,7 @@ use wgo_core::TorrentId;
 use wgo_proto::metainfo::{FileEntry, Info};
 use wgo_proto::{FileIndex, layout::Layout};
 
+use super::allowed::Allowed;
 use super::beneath::{Base, Expected, Parent};
 use super::blocking_disk::BlockingDisk;
 use super::buf::BufPool;
@@ -32,6 +33,8 @@ pub(super) struct Context {
     pub(super) pool: BufPool,
     pub(super) pieces: PieceCache,
     pub(super) volumes: Volumes,
+    /// Where torrents may lie.
+    pub(super) allowed: Allowed,
 }
 
 /// How space is reserved when a file is first written to (`[storage] preallocate`).
@@ -140,7 +143,11 @@ impl TorrentFiles {
         let TorrentSpec { id, info, folder, writes, preallocate } = spec;
         let has_root = info.files.iter().any(|file| file.path.components().nth(1).is_some());
         let base = Base::new(folder, has_root);
-        let place = Place::find(&cx.disk, &base, &info)?;
+        cx.allowed.admit(&base.folder)?;
+        let place = Place::find(&cx.disk, &base, &info).map_err(|e| cx.allowed.explain(&cx.disk, e))?;
+        for real in place.folders() {
+            cx.allowed.admit_real(real)?;
+        }
         let paths: Vec<PathBuf> = stored(&info).map(|file| place.path(&file.path)).collect();
         cx.refs.register(id, &info.name, writes, &paths)?;
         Ok(Arc::new(TorrentFiles {
@@ -235,6 +242,11 @@ impl TorrentFiles {
     /// Whether a long job should end early.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Finds out whether an access was refused on account of where it leads.
+    pub(super) fn explain(&self, error: DiskError) -> DiskError {
+        self.cx.allowed.explain(&self.cx.disk, error)
     }
 
     /// Keeps new jobs out and waits for those under way.

@@ -7,9 +7,11 @@ use crate::files::{DiskError, DiskErrorKind, OpenError};
 pub(super) fn of_disk(error: &DiskError) -> Option<Fault> {
     let kind = match error.kind {
         DiskErrorKind::Full => FaultKind::DiskFull,
-        DiskErrorKind::Permission | DiskErrorKind::ReadOnly | DiskErrorKind::Obstructed => {
-            FaultKind::NotWritable
-        }
+        DiskErrorKind::Permission
+        | DiskErrorKind::Outside
+        | DiskErrorKind::Replaced
+        | DiskErrorKind::ReadOnly
+        | DiskErrorKind::Obstructed => FaultKind::NotWritable,
         DiskErrorKind::Missing | DiskErrorKind::Short | DiskErrorKind::Changed | DiskErrorKind::Io => {
             FaultKind::Unreachable
         }

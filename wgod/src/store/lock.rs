@@ -28,8 +28,7 @@ pub(super) struct DirLock {
 impl DirLock {
     /// Makes `dir` if it is missing, for its owner alone, and takes its lock.
     pub(super) fn take(dir: &Path, socket: &Path) -> Result<DirLock, StoreError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|e| StoreError::io("cannot create the state directory", dir, e))?;
+        make_state_dir(dir)?;
         let path = dir.join(LOCK_FILE);
         let mut how = OpenOptions::new();
         how.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -45,6 +44,12 @@ impl DirLock {
         write_owner(&mut file, socket).map_err(|e| StoreError::io("cannot write", &path, e))?;
         Ok(DirLock { _file: file })
     }
+}
+
+/// Makes a state directory if it is missing, for its owner alone.
+pub fn make_state_dir(dir: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|e| StoreError::io("cannot create the state directory", dir, e))
 }
 
 /// Takes a file of the state directory from group and others, where the umask left them something.

@@ -54,6 +54,7 @@ pub use record::{
 pub use recovery::{Loaded, Recovery};
 
 use lock::DirLock;
+pub use lock::make_state_dir;
 use log_thread::{LogQueue, LogWork};
 use worker::{Request, Worker};
 

@@ -155,6 +155,12 @@ impl ApiServer for MockApi {
             *states.entry(torrent.state).or_insert(0) += 1;
         }
         let daemon = Daemon {
+            confinement: Confinement {
+                landlock: Some(7),
+                seccomp: true,
+                no_new_privs: true,
+                allowed_folders: Some(vec!["/srv/torrents".into()]),
+            },
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: PID,
             uptime_secs: 3600,

@@ -33,6 +33,20 @@ pub enum PortState {
     Unknown,
 }
 
+/// What the daemon took from itself, so that who takes it over could do less.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The version of the kernel's Landlock interface that keeps the daemon to its folders; `null` when
+    /// none does.
+    pub landlock: Option<u32>,
+    /// Whether system calls that it doesn't need are refused to it.
+    pub seccomp: bool,
+    /// Whether it can't gain rights by running programs.
+    pub no_new_privs: bool,
+    /// The only folders that torrents may be put into; `null` is any.
+    pub allowed_folders: Option<Vec<String>>,
+}
+
 /// The daemon itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
@@ -62,6 +76,9 @@ pub struct Daemon {
     pub listen: Vec<String>,
     /// Can other peers reach it?
     pub port_state: PortState,
+    /// What it may not do.
+    #[serde(default)]
+    pub confinement: Confinement,
 }
 
 /// Result of `status`.
