@@ -105,6 +105,9 @@ impl MockApi {
 impl ApiServer for MockApi {
     async fn add(&self, ext: &Extensions, params: AddParams) -> Result<AddResult, ApiError> {
         self.note("add", &params);
+        if params.sources.contains(&Source::Uri(HANGS.to_owned())) {
+            std::future::pending::<()>().await;
+        }
         self.0.lock().caller = ext.get::<Caller>().copied();
         let add = |source| self.add_one(&params, source).unwrap_or_else(|e| Added::failed(None, None, e));
         Ok(AddResult { torrents: params.sources.iter().map(add).collect() })
