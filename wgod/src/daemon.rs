@@ -1,20 +1,17 @@
 //! The daemon as a whole: what starts in which order, and ends in the reverse.
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wgo_api::params::{AddParams, Source};
 use wgo_api::result::AddStatus;
-use wgo_api::server::{Limits, serve};
-use wgo_api::socket;
 
 use crate::cli::TorrentSource;
 use crate::clock::Clock;
@@ -25,9 +22,11 @@ use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::logging::Logging;
 use crate::registry::Registry;
+use crate::serving::Sockets;
 use crate::session::{Driver, SessionHandle, Start};
 use crate::shaper::Shaper;
 use crate::store::{Loaded as Stored, Store};
+use crate::systemd::activation::Inherited;
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::transport::{Listener, LocalAddrs};
@@ -36,13 +35,20 @@ use crate::{chores, listen, progress, systemd};
 /// Time that storage threads have to finish when the daemon ends.
 const STORAGE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs the daemon with `loaded` settings until a signal or `quit` ends it.
-pub async fn run(loaded: Loaded, logging: Logging, torrents: Vec<TorrentSource>) -> Result<()> {
+/// Runs the daemon with `loaded` settings, on the `inherited` sockets or its own, until a signal or
+/// `quit` ends it.
+pub async fn run(
+    loaded: Loaded,
+    logging: Logging,
+    torrents: Vec<TorrentSource>,
+    inherited: Inherited,
+) -> Result<()> {
     let logging = Arc::new(logging);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let (store, stored) = open_store(&loaded)?;
+    let socket = inherited.control_path().unwrap_or_else(|| loaded.places.socket.clone());
+    let (store, stored) = open_store(&loaded.places.state_dir, &socket)?;
     if !stored.recovery.clean {
         let suspects: usize = stored.recovery.suspect.values().map(Vec::len).sum();
         tracing::warn!(
@@ -57,14 +63,13 @@ pub async fn run(loaded: Loaded, logging: Logging, torrents: Vec<TorrentSource>)
         .collect();
     let pairs = overrides.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let loaded = loaded.with_stored(pairs, &Surroundings::observe())?;
-    let daemon = Daemon::start(store, stored, loaded, logging).await?;
+    let daemon = Daemon::start(store, stored, loaded, logging, inherited).await?;
     daemon.greet();
     daemon.add_all(torrents).await;
     daemon.run().await
 }
 
-fn open_store(loaded: &Loaded) -> Result<(Store, Stored)> {
-    let (state_dir, socket) = (&loaded.places.state_dir, &loaded.places.socket);
+fn open_store(state_dir: &Path, socket: &Path) -> Result<(Store, Stored)> {
     if let Some(parent) = socket.parent() {
         std::fs::create_dir_all(parent)
             .with_context(|| format!("can't make the socket's folder {}", parent.display()))?;
@@ -79,10 +84,7 @@ struct Daemon {
     control: Arc<Control>,
     console: Console,
     logging: Arc<Logging>,
-    socket: PathBuf,
-    /// Keeps the socket's file; removes it when dropped.
-    socket_file: socket::SocketFile,
-    control_listener: UnixListener,
+    sockets: Sockets,
     listeners: Vec<Listener>,
     driver: Driver,
     folder: PathBuf,
@@ -103,7 +105,13 @@ struct Stop {
 }
 
 impl Daemon {
-    async fn start(store: Store, stored: Stored, loaded: Loaded, logging: Arc<Logging>) -> Result<Daemon> {
+    async fn start(
+        store: Store,
+        stored: Stored,
+        loaded: Loaded,
+        logging: Arc<Logging>,
+        inherited: Inherited,
+    ) -> Result<Daemon> {
         let config = loaded.resolved.config.clone();
         let clock = Clock::start();
         let listeners = if config.network.tcp {
@@ -151,48 +159,43 @@ impl Daemon {
             seed: u64::from_le_bytes(random()?),
         };
         let (driver, session, changed) = Driver::load(start).await?;
-        let socket = loaded.places.socket.clone();
         let folder = loaded.places.folder.clone();
-        let (listener, socket_file) = socket::bind(&socket, socket::MODE)?;
-        let control_listener = UnixListener::from_std(listener)?;
+        let sockets = Sockets::open(&loaded.places, &config, inherited)?;
         let control = Control::new(engine.clone(), session.clone(), logging.clone(), loaded).await;
-        let console = console(&engine, &session, &control, changed, &stop, &folder, &listeners);
-        Ok(Daemon {
-            engine,
-            session,
-            control,
-            console,
-            logging,
-            socket,
-            socket_file,
-            control_listener,
-            listeners,
-            driver,
-            folder,
-            stop,
-        })
+        let console = Console::new(Parts {
+            engine: engine.clone(),
+            session: session.clone(),
+            control: control.clone(),
+            changed,
+            quit: stop.quit.clone(),
+            quit_now: stop.quit_now.clone(),
+            default_folder: folder.clone(),
+            listen: addrs(&listeners),
+            socket_stays: sockets.stays(),
+        });
+        Ok(Daemon { engine, session, control, console, logging, sockets, listeners, driver, folder, stop })
     }
 
     /// Says where things are, for whoever started the daemon by hand.
     fn greet(&self) {
-        let addrs: Vec<String> =
-            self.listeners.iter().filter_map(|l| l.local_addr().ok()).map(|addr| addr.to_string()).collect();
+        let (addrs, socket) = (addrs(&self.listeners).join(", "), self.sockets.shown());
+        let folder = self.folder.display();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            socket = %self.socket.display(),
-            folder = %self.folder.display(),
-            listen = addrs.join(", "),
+            socket,
+            %folder,
+            listen = addrs,
             "wgod is running"
         );
-        tracing::info!("to drive it: wgoctl --socket {} status", self.socket.display());
+        tracing::info!("to drive it: wgoctl --socket {socket} status");
+        if let Some(socket) = self.sockets.looking_shown() {
+            tracing::info!("to look and not to touch: wgoctl --socket {socket} status");
+        }
         use std::io::IsTerminal;
         if io::stdout().is_terminal() {
             let told = format!(
-                "wgod {} listens for peers on {}\nTorrents go to {}\nIn another terminal: wgoctl --socket {} status\nCtrl-C stops it.\n",
+                "wgod {} listens for peers on {addrs}\nTorrents go to {folder}\nIn another terminal: wgoctl --socket {socket} status\nCtrl-C stops it.\n",
                 env!("CARGO_PKG_VERSION"),
-                addrs.join(", "),
-                self.folder.display(),
-                self.socket.display()
             );
             // Only for the eye.
             let _ = io::Write::write_all(&mut io::stdout(), told.as_bytes());
@@ -213,19 +216,8 @@ impl Daemon {
     }
 
     async fn run(self) -> Result<()> {
-        let Daemon {
-            engine,
-            session,
-            control,
-            console,
-            logging,
-            socket_file,
-            control_listener,
-            listeners,
-            driver,
-            stop,
-            ..
-        } = self;
+        let Daemon { engine, session, control, console, logging, sockets, listeners, driver, stop, .. } =
+            self;
         let mut parts = JoinSet::new();
         let rest = stop.rest.clone();
         parts.spawn(engine.timers.clone().run(engine.clock, engine.registry.clone(), rest.clone()));
@@ -235,13 +227,8 @@ impl Daemon {
         }
         parts.spawn(progress::run(session.clone(), rest.clone()));
         parts.spawn(chores::run(session.clone(), logging.clone(), rest.clone()));
-        let quit = stop.quit.clone();
-        let served = async move {
-            serve(control_listener, console, Limits::default(), async move { quit.cancelled().await }).await;
-            drop(socket_file);
-        };
         let mut server = JoinSet::new();
-        server.spawn(served);
+        server.spawn(sockets.serve(console, stop.quit.clone()));
         let mut session_task = JoinSet::new();
         session_task.spawn(driver.run());
         systemd::ready("running");
@@ -287,25 +274,9 @@ fn storage(config: &Config) -> Arc<Storage> {
     Arc::new(Storage::new(Arc::new(RealDisk), StorageLimits { threads, cached_blocks, ..defaults }))
 }
 
-fn console(
-    engine: &Arc<Engine>,
-    session: &SessionHandle,
-    control: &Arc<Control>,
-    changed: watch::Receiver<u64>,
-    stop: &Stop,
-    folder: &std::path::Path,
-    listeners: &[Listener],
-) -> Console {
-    Console::new(Parts {
-        engine: engine.clone(),
-        session: session.clone(),
-        control: control.clone(),
-        changed,
-        quit: stop.quit.clone(),
-        quit_now: stop.quit_now.clone(),
-        default_folder: folder.to_owned(),
-        listen: listeners.iter().filter_map(|l| l.local_addr().ok()).map(|addr| addr.to_string()).collect(),
-    })
+/// Addresses that peers connect to.
+fn addrs(listeners: &[Listener]) -> Vec<String> {
+    listeners.iter().filter_map(|l| l.local_addr().ok()).map(|addr| addr.to_string()).collect()
 }
 
 async fn add_source(console: &Console, torrent: TorrentSource) {

@@ -18,6 +18,7 @@ pub mod progress;
 pub mod registry;
 #[cfg(test)]
 mod rig;
+pub mod serving;
 pub mod session;
 pub mod shaper;
 pub mod store;

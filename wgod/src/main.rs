@@ -59,11 +59,13 @@ fn load(cli: &Cli) -> anyhow::Result<Loaded> {
 }
 
 fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<()> {
+    // Before anything else opens a descriptor that could be taken for one of these.
+    let inherited = wgod::systemd::activation::take()?;
     let logging = wgod::logging::start(&loaded.resolved.config.daemon.log)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if loaded.resolved.config.storage.procs > 0 {
         builder.worker_threads(loaded.resolved.config.storage.procs as usize);
     }
     let runtime = builder.enable_all().thread_name("wgod").build().context("no runtime")?;
-    runtime.block_on(wgod::daemon::run(loaded, logging, cli.torrent))
+    runtime.block_on(wgod::daemon::run(loaded, logging, cli.torrent, inherited))
 }

@@ -24,6 +24,13 @@ settings! {
         /// $XDG_RUNTIME_DIR/wgod.
         [Restart] socket: Option<PathBuf> = None;
 
+        /// A second control socket, for those who may look and not touch: it answers `list`, `show` and
+        /// the like, and refuses what changes something. Its folder decides who they are: the socket gets
+        /// the folder's group, where that has its setgid bit.
+        /// Not set: `wgod-ro.sock` in /run/wgod-ro under systemd, if that folder is there (for another
+        /// $RUNTIME_DIRECTORY, in the one beside it with `-ro` behind its name); else there is none.
+        [Restart] socket_ro: Option<PathBuf> = None;
+
         /// Where the daemon keeps its database.
         /// Not set: $STATE_DIRECTORY under systemd, /var/lib/wgod for root, else
         /// ~/.local/state/wgod.

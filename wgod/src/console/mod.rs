@@ -51,6 +51,7 @@ struct Inner {
     started: Instant,
     default_folder: PathBuf,
     listen: Vec<String>,
+    socket_stays: bool,
 }
 
 /// What a [`Console`] is made of.
@@ -71,15 +72,28 @@ pub struct Parts {
     pub default_folder: PathBuf,
     /// Addresses that we listen on.
     pub listen: Vec<String>,
+    /// The control socket is the service manager's, which goes on listening when we have ended.
+    pub socket_stays: bool,
 }
 
 impl Console {
     /// A console of a daemon that starts now.
     pub fn new(parts: Parts) -> Console {
-        let Parts { engine, session, control, changed, quit, quit_now, default_folder, listen } = parts;
+        let Parts { engine, session, control, changed, quit, quit_now, default_folder, listen, socket_stays } =
+            parts;
         let started = Instant::now();
-        let inner =
-            Inner { engine, session, control, changed, quit, quit_now, started, default_folder, listen };
+        let inner = Inner {
+            engine,
+            session,
+            control,
+            changed,
+            quit,
+            quit_now,
+            started,
+            default_folder,
+            listen,
+            socket_stays,
+        };
         Console { inner: Arc::new(inner) }
     }
 
@@ -300,12 +314,11 @@ impl ApiServer for Console {
     }
 
     async fn quit(&self, _ext: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
-        tracing::info!("told to quit");
         if params.now {
             self.inner.quit_now.cancel();
         }
         self.inner.quit.cancel();
-        Ok(QuitResult { pid: std::process::id() })
+        Ok(QuitResult { pid: std::process::id(), socket_stays: self.inner.socket_stays })
     }
 
     async fn subscribe_changes(

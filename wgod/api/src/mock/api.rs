@@ -261,7 +261,7 @@ impl ApiServer for MockApi {
     async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
         self.note("quit", &params);
         self.0.stop();
-        Ok(QuitResult { pid: PID })
+        Ok(QuitResult { pid: PID, socket_stays: false })
     }
 
     async fn subscribe_changes(
