@@ -38,7 +38,8 @@ settings! {
 
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
-        /// Components: session, torrent, peer, tracker, files, store, console, listen, choke, config.
+        /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over
+        /// the control sockets), listen, choke, config.
         [Now] log: LogSpec = LogSpec::default();
     }
 

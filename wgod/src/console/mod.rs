@@ -17,6 +17,7 @@ use wgo_api::result::{
     ReloadResult, ShowResult, StatusResult, WaitResult,
 };
 use wgo_api::rpc::ApiServer;
+use wgo_api::server::{Access, Caller};
 use wgo_api::torrent::State;
 use wgo_api::{Extensions, PendingSubscriptionSink, SubscriptionMessage, SubscriptionResult, async_trait};
 use wgo_core::limiter::Direction;
@@ -236,8 +237,16 @@ impl ApiServer for Console {
         self.inner.session.ask(|reply| Command::List(params, reply)).await.ok_or_else(stopping)
     }
 
-    async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError> {
-        self.inner.session.ask(|reply| Command::Show(params, reply)).await.ok_or_else(stopping)?
+    async fn show(&self, ext: &Extensions, params: ShowParams) -> Result<ShowResult, ApiError> {
+        let shown = self.inner.session.ask(|reply| Command::Show(params, reply)).await;
+        let mut shown = shown.ok_or_else(stopping)??;
+        // Who may only look has no business with the owner's passkeys.
+        if !ext.get::<Caller>().is_some_and(|caller| caller.access == Access::Full) {
+            for tracker in shown.trackers.iter_mut().flatten() {
+                tracker.url = crate::tracker::shown(&tracker.url);
+            }
+        }
+        Ok(shown)
     }
 
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {

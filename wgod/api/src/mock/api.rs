@@ -124,7 +124,7 @@ impl ApiServer for MockApi {
     }
 
     #[expect(clippy::panic, reason = "the server has to live through it")]
-    async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError> {
+    async fn show(&self, _: &Extensions, params: ShowParams) -> Result<ShowResult, ApiError> {
         self.note("show", &params);
         match params.id.as_str() {
             PANICS => panic!("the mock was asked to panic"),
