@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wgo_api::params::{AddParams, Source};
 use wgo_api::result::AddStatus;
 
+use crate::chores::StatusLine;
 use crate::cli::TorrentSource;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Surroundings};
 use crate::console::{Console, Parts};
 use crate::control::{Control, tunables};
+use crate::ending::{Ending, Stop};
 use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::logging::Logging;
@@ -32,8 +33,8 @@ use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::transport::{Listener, LocalAddrs};
 use crate::{chores, listen, progress, systemd};
 
-/// Time that storage threads have to finish when the daemon ends.
-const STORAGE_PATIENCE: Duration = Duration::from_secs(1);
+/// Opening the state may take this long: after a crash the database may have to be read once.
+const OPENING: Duration = Duration::from_secs(600);
 
 /// Runs the daemon with `loaded` settings, on the `inherited` sockets or its own, until a signal or
 /// `quit` ends it.
@@ -47,6 +48,7 @@ pub async fn run(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    systemd::starting("opening the state", OPENING);
     let socket = inherited.control_path().unwrap_or_else(|| loaded.places.socket.clone());
     let (store, stored) = open_store(&loaded.places.state_dir, &socket)?;
     if !stored.recovery.clean {
@@ -89,19 +91,6 @@ struct Daemon {
     driver: Driver,
     folder: PathBuf,
     stop: Stop,
-}
-
-/// What ends the daemon's parts, in this order.
-#[derive(Clone, Default)]
-struct Stop {
-    /// Someone wants the daemon to end.
-    quit: CancellationToken,
-    /// …and not to wait for trackers.
-    quit_now: CancellationToken,
-    /// Ends the session's driver, which ends every torrent.
-    session: CancellationToken,
-    /// Ends timers, limits and listeners.
-    rest: CancellationToken,
 }
 
 impl Daemon {
@@ -226,41 +215,19 @@ impl Daemon {
             parts.spawn(listen::run(engine.clone(), listener, rest.clone()));
         }
         parts.spawn(progress::run(session.clone(), rest.clone()));
-        parts.spawn(chores::run(session.clone(), logging.clone(), rest.clone()));
+        let status = StatusLine::new(session, control.clone());
+        parts.spawn(chores::run(status.clone(), logging.clone(), rest.clone()));
         let mut server = JoinSet::new();
         server.spawn(sockets.serve(console, stop.quit.clone()));
         let mut session_task = JoinSet::new();
         session_task.spawn(driver.run());
-        systemd::ready("running");
-        wait_for_end(&stop, &control, &mut session_task).await?;
-        systemd::stopping("saving torrents, telling trackers");
-        tracing::info!("stopping");
-        stop.quit.cancel();
-        stop.session.cancel();
-        if stop.quit_now.is_cancelled() {
-            engine.trackers.stop().await;
-        }
-        drop(session);
-        while let Some(ended) = session_task.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the session ended by a defect");
-            }
-        }
-        stop.rest.cancel();
-        engine.trackers.stop().await;
-        for hung in engine.storage.stop(STORAGE_PATIENCE).await {
-            tracing::warn!(device = hung.device, waiting = hung.waiting, "a disk did not answer in time");
-        }
-        engine
-            .store
-            .close()
-            .await
-            .context("the state could not be closed in order; the next start checks it")?;
-        while parts.join_next().await.is_some() {}
-        while server.join_next().await.is_some() {}
-        tracing::info!("stopped");
+        let mut signals = Signals::listen()?;
+        systemd::ready(None);
+        let why = wait_for_end(&mut signals, &stop, &control, &status, &mut session_task).await;
+        drop((status, control));
+        let ended = Ending::begin(engine, stop).run(session_task, parts, server).await;
         logging.finish();
-        Ok(())
+        why.and(ended)
     }
 }
 
@@ -297,26 +264,47 @@ async fn add_source(console: &Console, torrent: TorrentSource) {
     }
 }
 
+/// The signals that are obeyed. They are listened to before systemd hears that the daemon is ready: one
+/// that comes too early would kill it.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Waits for a signal, `quit`, or the end of the session; SIGHUP reads the configuration again.
-async fn wait_for_end(stop: &Stop, control: &Arc<Control>, session: &mut JoinSet<()>) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+///
+/// # Errors
+/// The session ended by itself: the service manager is to start the daemon again.
+async fn wait_for_end(
+    signals: &mut Signals,
+    stop: &Stop,
+    control: &Arc<Control>,
+    status: &StatusLine,
+    session: &mut JoinSet<()>,
+) -> Result<()> {
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.terminate.recv() => return Ok(()),
             () = stop.quit.cancelled() => return Ok(()),
-            _ = session.join_next() => {
-                tracing::error!("the session ended by a defect; stopping");
-                return Ok(());
-            }
-            _ = hangup.recv() => {
+            _ = session.join_next() => anyhow::bail!("the session ended by a defect; the log has the details"),
+            _ = signals.hangup.recv() => {
                 systemd::reloading();
                 if let Err(error) = control.reload().await {
                     tracing::error!(%error, "configuration not read again; the old one stays in force");
                 }
-                systemd::ready("running");
+                systemd::ready(status.read_soon().await.as_deref());
             }
         }
     }

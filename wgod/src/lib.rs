@@ -9,6 +9,7 @@ pub mod console;
 pub mod control;
 pub mod daemon;
 pub mod dial;
+pub mod ending;
 pub mod engine;
 pub mod files;
 pub mod listen;

@@ -7,10 +7,14 @@ use anyhow::Context;
 use clap::Parser;
 use wgod::cli::{Cli, TorrentSource};
 use wgod::config::{self, Loaded, Surroundings};
+use wgod::ending::NotClosed;
 use wgod::store::StoreError;
 
 /// Wrong arguments or configuration; clap uses the same.
 const USAGE: u8 = 2;
+
+/// It ended as it was told to, and could not close its state.
+const NOT_CLOSED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -28,7 +32,7 @@ fn main() -> ExitCode {
     match run(loaded, cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = fail(&error, 1);
+            let code = fail(&error, if error.is::<NotClosed>() { NOT_CLOSED } else { 1 });
             suggest_add(&error, &torrents);
             code
         }
@@ -67,5 +71,8 @@ fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<()> {
         builder.worker_threads(loaded.resolved.config.storage.procs as usize);
     }
     let runtime = builder.enable_all().thread_name("wgod").build().context("no runtime")?;
-    runtime.block_on(wgod::daemon::run(loaded, logging, cli.torrent, inherited))
+    let ended = runtime.block_on(wgod::daemon::run(loaded, logging, cli.torrent, inherited));
+    // A look-up of the system's resolver can't be ended, and nobody waits for its result.
+    runtime.shutdown_background();
+    ended
 }
