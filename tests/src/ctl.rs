@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::binaries;
 use crate::daemon::Daemon;
+use crate::process::User;
 
 /// What a run gave.
 #[derive(Debug)]
@@ -41,17 +42,31 @@ pub fn json<S: AsRef<std::ffi::OsStr>>(daemon: &Daemon, args: &[S]) -> (i32, Val
 
 /// Runs `wgoctl` against whatever is at `socket`.
 pub fn at<S: AsRef<std::ffi::OsStr>>(socket: &Path, args: &[S], input: &[u8]) -> Ran {
-    let mut child = Command::new(binaries::wgoctl())
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("WGOD_SOCKET", socket)
-        .env("LC_ALL", "C.UTF-8")
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(binaries::wgoctl());
+    command.args(args);
+    bare(&mut command).env("WGOD_SOCKET", socket);
+    finish(&mut command, input)
+}
+
+/// Runs `wgoctl` as `user`, who sees what the shell commands `mounts` put before it, and has nothing but
+/// `env` in its environment.
+pub fn by<S: AsRef<std::ffi::OsStr>>(user: &User, mounts: &str, env: &[(&str, &Path)], args: &[S]) -> Ran {
+    let mut command = Command::new("unshare");
+    let script = format!("{mounts}\nexec setpriv \"$@\"");
+    command.args(["-m", "sh", "-ec", &script, "sh"]).args(user.words());
+    command.arg("--").arg(binaries::wgoctl()).args(args);
+    bare(&mut command).envs(env.iter().copied());
+    finish(&mut command, &[])
+}
+
+fn bare(command: &mut Command) -> &mut Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    command.env_clear().env("PATH", path).env("LC_ALL", "C.UTF-8")
+}
+
+fn finish(command: &mut Command, input: &[u8]) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     // One that does not read its input is free to close it.
     let _ = child.stdin.take().unwrap().write_all(input);
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();

@@ -2,6 +2,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use wgo_api::{ApiClient, ApiError, State};
 
 use crate::maker::Torrent;
 use crate::net::Net;
-use crate::process::Process;
+use crate::process::{Process, User};
 use crate::wait::{SOON, TRANSFER, until};
 use crate::{binaries, wait};
 
@@ -49,6 +50,9 @@ pub struct Settings {
     pub sections: String,
     /// Arguments behind `--config FILE`.
     pub args: Vec<String>,
+    /// Who runs it; `None`: who runs the test. Its folder belongs to that user and its group then, as a
+    /// service's folder does.
+    pub user: Option<User>,
 }
 
 /// A daemon, running or not. Its folder lives as long as this does, across restarts.
@@ -83,7 +87,18 @@ impl Daemon {
         fs::create_dir(home.path().join("downloads")).unwrap();
         let daemon = Daemon { home, settings, process: None, runtime, client };
         daemon.write_config();
+        daemon.hand_over();
         daemon
+    }
+
+    /// Gives its folder to the user who runs it; members of the group may look in, others may not.
+    fn hand_over(&self) {
+        let Some(User { uid, gid, .. }) = self.settings.user else { return };
+        let home = self.home.path();
+        for path in [home.to_owned(), self.downloads(), self.config()] {
+            std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
+        }
+        fs::set_permissions(home, fs::Permissions::from_mode(0o750)).unwrap();
     }
 
     fn write_config(&self) {
@@ -133,7 +148,8 @@ impl Daemon {
         let mut words: Vec<OsString> = words.iter().map(OsString::from).collect();
         words.push(program.into());
         let first = PathBuf::from(words.remove(0));
-        let process = Process::spawn("wgod", &first, &home.join("log"), |command| {
+        let user = settings.user.as_ref();
+        let process = Process::spawn_as(user, "wgod", &first, &home.join("log"), |command| {
             command.args(words).arg("--config").arg(self.config()).args(&settings.args);
             command.env("HOME", &home).envs(settings.env.iter().map(|(name, value)| (name, value)));
         });

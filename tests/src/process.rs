@@ -12,6 +12,29 @@ use crate::wait::try_until;
 /// Of a log, what a failed test shows.
 const TAIL: u64 = 12_000;
 
+/// An account that a child runs as; it need not exist on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Its own group.
+    pub gid: u32,
+    /// Further groups that it is a member of.
+    pub groups: Vec<u32>,
+}
+
+impl User {
+    /// The words of setpriv(1) that turn root into this user.
+    pub fn words(&self) -> Vec<String> {
+        let groups: Vec<String> = self.groups.iter().map(u32::to_string).collect();
+        let groups = match groups.is_empty() {
+            true => "--clear-groups".to_owned(),
+            false => format!("--groups={}", groups.join(",")),
+        };
+        vec![format!("--reuid={}", self.uid), format!("--regid={}", self.gid), groups]
+    }
+}
+
 /// A running or ended child.
 #[derive(Debug)]
 pub struct Process {
@@ -24,8 +47,21 @@ impl Process {
     /// Starts `program`, its output appended to the file `log`. It dies with this thread even when
     /// that is killed.
     pub fn spawn(name: &str, program: &Path, log: &Path, set: impl FnOnce(&mut Command)) -> Process {
+        Process::spawn_as(None, name, program, log, set)
+    }
+
+    /// Like [`Process::spawn`], as another user.
+    pub fn spawn_as(
+        user: Option<&User>,
+        name: &str,
+        program: &Path,
+        log: &Path,
+        set: impl FnOnce(&mut Command),
+    ) -> Process {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        // One call does both: a change of user clears the signal that was set before.
+        command.args(["--pdeathsig", "KILL"]).args(user.map(User::words).unwrap_or_default());
+        command.arg("--").arg(program);
         let output = OpenOptions::new().create(true).append(true).open(log).unwrap();
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("LC_ALL", "C.UTF-8").env("RUST_BACKTRACE", "1");

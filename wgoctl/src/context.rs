@@ -1,14 +1,15 @@
 //! One run: the daemon to talk to, how long to wait for it, and how to answer.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
-use wgo_api::client::UnixHttpClient;
+use wgo_api::Kind;
+use wgo_api::client::{UnixHttpClient, no_permission};
 
 use crate::cli::Cli;
 use crate::console::{Console, Terminal};
 use crate::failure::Failure;
-use crate::socket;
+use crate::socket::{self, Found};
 
 /// How long an answer may take unless `--timeout` says otherwise.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -24,6 +25,8 @@ pub(crate) struct Context<'c, 'io> {
     pub(crate) console: &'c mut Console<'io>,
     /// One JSON document instead of text.
     pub(crate) json: bool,
+    /// The daemon's socket, which is for others: `client` uses its read-only one.
+    instead_of: Option<PathBuf>,
     /// `--timeout`: `None` when not given, `Some(None)` for ever.
     timeout: Option<Option<Duration>>,
 }
@@ -31,9 +34,23 @@ pub(crate) struct Context<'c, 'io> {
 impl<'c, 'io> Context<'c, 'io> {
     pub(crate) fn new(cli: &Cli, console: &'c mut Console<'io>) -> Self {
         let timeout = cli.timeout.map(|period| (period.0 > 0).then(|| period.into()));
-        let path = cli.socket.clone().unwrap_or_else(|| socket::find(&socket::Surroundings::of_process()));
+        let Found { path, instead_of } = match &cli.socket {
+            Some(path) => Found::wanted(path.clone()),
+            None => socket::find(&socket::Surroundings::of_process()),
+        };
         let client = UnixHttpClient::new(path, timeout.unwrap_or(Some(ANSWER_TIME)));
-        Self { client, console, json: cli.json, timeout }
+        Self { client, console, json: cli.json, instead_of, timeout }
+    }
+
+    /// Says of a refusal why this run could do no more than look.
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+        match (failure, &self.instead_of) {
+            (Failure::Api(mut error), Some(path)) if error.kind() == Kind::Permission => {
+                error.message = format!("{}. There is {}", error.message, no_permission(path).message);
+                Failure::Api(error)
+            }
+            (failure, _) => failure,
+        }
     }
 
     /// How long to wait for a torrent: as long as `--timeout` says, else for ever.

@@ -90,8 +90,12 @@ fn refuse(error: &clap::Error, json: bool, console: &mut Console<'_>) -> u8 {
 
 async fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<u8, Failure> {
     let mut context = Context::new(&cli, console);
-    let context = &mut context;
-    match cli.verb {
+    let done = perform(cli.verb, &mut context).await;
+    done.map_err(|failure| context.explain(failure))
+}
+
+async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
+    match verb {
         Verb::Add(args) => add::run(args, context).await,
         Verb::Remove(args) => remove::run(args, context).await,
         Verb::List(args) => list::run(args, context).await,

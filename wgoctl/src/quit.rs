@@ -1,7 +1,10 @@
 //! `wgoctl quit`: stops the daemon and returns when it is gone.
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 use wgo_api::params::QuitParams;
@@ -32,26 +35,55 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
     let result = context.client.quit(QuitParams { now: args.now }).await?;
     let end = Instant::now() + context.patience().unwrap_or(PATIENCE);
+    let gone = match result.socket_stays {
+        true => process_ends(result.pid, end).await,
+        false => socket_goes(context.socket(), end).await,
+    };
+    if !gone {
+        let message = format!("wgod (pid {}) was told to stop and still runs; see its log", result.pid);
+        return Err(ApiError::new(Kind::Timeout, message).into());
+    }
+    let socket = context.socket().display().to_string();
+    context.answer(&result, |result, _| match result.socket_stays {
+        true => format!(
+            "wgod has stopped; the service manager listens on {socket} and starts it again for whoever connects\n"
+        ),
+        false => "wgod has stopped\n".to_owned(),
+    })?;
+    Ok(0)
+}
+
+/// Waits until nobody answers at `socket`; false when somebody still does at the `end`.
+async fn socket_goes(socket: &Path, end: Instant) -> bool {
     let mut gone = None;
     loop {
-        match UnixStream::connect(context.socket()).await {
+        match UnixStream::connect(socket).await {
             Ok(_) => gone = None,
             // It listens no more, and takes its socket away next.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 let since = *gone.get_or_insert_with(Instant::now);
                 if since.elapsed() >= LEFT_BEHIND || Instant::now() >= end {
-                    break;
+                    return true;
                 }
             }
-            Err(_) => break,
+            Err(_) => return true,
         }
         if Instant::now() >= end {
-            let message =
-                format!("wgod (pid {}) was told to stop and still answers; see its log", result.pid);
-            return Err(ApiError::new(Kind::Timeout, message).into());
+            return false;
         }
         sleep(PAUSE).await;
     }
-    context.answer(&result, |_, _| "wgod has stopped\n".to_owned())?;
-    Ok(0)
+}
+
+/// Waits until the process has ended. Its socket can't tell: to connect there would start the next.
+async fn process_ends(pid: u32, end: Instant) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
+    // A process of another user may not be signalled, so it is there.
+    while test_kill_process(pid) != Err(Errno::SRCH) {
+        if Instant::now() >= end {
+            return false;
+        }
+        sleep(PAUSE).await;
+    }
+    true
 }

@@ -1,7 +1,7 @@
 //! The settings in force: who may change them and how a change reaches the parts that use it.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Mutex;
 use wgo_api::error::{ApiError, Kind};
@@ -32,6 +32,8 @@ pub struct Control {
     session: SessionHandle,
     logging: Arc<Logging>,
     file: Option<PathBuf>,
+    /// Why the last reload failed, until one succeeds.
+    reload_failure: std::sync::Mutex<Option<String>>,
     /// Held while a change is validated and applied, so that changes take turns.
     state: Mutex<State>,
 }
@@ -50,7 +52,14 @@ impl Control {
         loaded: Loaded,
     ) -> Arc<Control> {
         let state = State { layers: loaded.layers, running: loaded.resolved };
-        let control = Control { engine, session, logging, file: loaded.file, state: Mutex::new(state) };
+        let control = Control {
+            engine,
+            session,
+            logging,
+            file: loaded.file,
+            reload_failure: std::sync::Mutex::default(),
+            state: Mutex::new(state),
+        };
         let config = control.state.lock().await.running.config.clone();
         control.put_in_force(&config).await;
         Arc::new(control)
@@ -58,6 +67,18 @@ impl Control {
 
     /// Reads the file again: all of it is applied, or nothing.
     pub async fn reload(&self) -> Result<ReloadResult, ApiError> {
+        let result = self.read_again().await;
+        let failure = result.as_ref().err().map(ToString::to_string);
+        *self.reload_failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        result
+    }
+
+    /// Why the last reload failed; `None` once one has succeeded.
+    pub fn reload_failure(&self) -> Option<String> {
+        self.reload_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn read_again(&self) -> Result<ReloadResult, ApiError> {
         let mut state = self.state.lock().await;
         let file = match &self.file {
             Some(path) => config::read_file(path, false).map_err(|e| {

@@ -1,58 +1,66 @@
 //! The daemon as a whole: what starts in which order, and ends in the reverse.
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wgo_api::server::{Limits, serve};
 use wgo_api::socket;
 
+use crate::chores::StatusLine;
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Surroundings};
 use crate::confine::Confinement;
 use crate::console::{Console, Parts};
 use crate::control::{Control, tunables};
+use crate::ending::{Ending, Stop};
 use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::given::{self, Given};
 use crate::logging::Logging;
 use crate::registry::Registry;
+use crate::serving::Sockets;
 use crate::session::{Driver, SessionHandle, Start};
 use crate::shaper::Shaper;
 use crate::store::{self, Loaded as Stored, Store};
+use crate::systemd::activation::Inherited;
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::transport::{Listener, LocalAddrs};
 use crate::{chores, listen, progress, systemd};
 
-/// Time that storage threads have to finish when the daemon ends.
-const STORAGE_PATIENCE: Duration = Duration::from_secs(1);
+/// Opening the state may take this long: after a crash the database may have to be read once.
+const OPENING: Duration = Duration::from_secs(600);
 
-/// Makes the state directory and the socket's folder, unless they are there.
-pub fn make_folders(places: &config::Places) -> Result<()> {
+/// Makes the state directory and, unless they are `inherited`, the folders of the sockets.
+pub fn make_folders(places: &config::Places, inherited: &Inherited) -> Result<()> {
     store::make_state_dir(&places.state_dir)?;
-    Ok(socket::make_folder(&places.socket)?)
+    if inherited.control.is_none() {
+        socket::make_folder(&places.socket)?;
+    }
+    Ok(())
 }
 
-/// Runs the daemon with `loaded` settings, confined as it says, until a signal or `quit` ends it.
+/// Runs the daemon with `loaded` settings, confined as it says, on the `inherited` sockets or its own,
+/// until a signal or `quit` ends it.
 pub async fn run(
     loaded: Loaded,
     logging: Logging,
     confinement: Confinement,
     torrents: Vec<Given>,
+    inherited: Inherited,
 ) -> Result<()> {
     let logging = Arc::new(logging);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let (store, stored) = open_store(&loaded)?;
+    systemd::starting("opening the state", OPENING);
+    let socket = inherited.control_path().unwrap_or_else(|| loaded.places.socket.clone());
+    let (store, stored) = open_store(&loaded.places.state_dir, &socket)?;
     if !stored.recovery.clean {
         let suspects: usize = stored.recovery.suspect.values().map(Vec::len).sum();
         tracing::warn!(
@@ -67,14 +75,14 @@ pub async fn run(
         .collect();
     let pairs = overrides.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let loaded = loaded.with_stored(pairs, &Surroundings::observe())?;
-    let daemon = Daemon::start(store, stored, loaded, logging, confinement).await?;
+    let daemon = Daemon::start(store, stored, loaded, logging, confinement, inherited).await?;
     daemon.greet();
     daemon.engine.announces.spawn(given::add_all(daemon.console.clone(), torrents));
     daemon.run().await
 }
 
-fn open_store(loaded: &Loaded) -> Result<(Store, Stored)> {
-    Ok(Store::open(Arc::new(RealDisk), &loaded.places.state_dir, &loaded.places.socket)?)
+fn open_store(state_dir: &Path, socket: &Path) -> Result<(Store, Stored)> {
+    Ok(Store::open(Arc::new(RealDisk), state_dir, socket)?)
 }
 
 /// A started daemon.
@@ -84,27 +92,11 @@ struct Daemon {
     control: Arc<Control>,
     console: Console,
     logging: Arc<Logging>,
-    socket: PathBuf,
-    /// Keeps the socket's file; removes it when dropped.
-    socket_file: socket::SocketFile,
-    control_listener: UnixListener,
+    sockets: Sockets,
     listeners: Vec<Listener>,
     driver: Driver,
     folder: PathBuf,
     stop: Stop,
-}
-
-/// What ends the daemon's parts, in this order.
-#[derive(Clone, Default)]
-struct Stop {
-    /// Someone wants the daemon to end.
-    quit: CancellationToken,
-    /// …and not to wait for trackers.
-    quit_now: CancellationToken,
-    /// Ends the session's driver, which ends every torrent.
-    session: CancellationToken,
-    /// Ends timers, limits and listeners.
-    rest: CancellationToken,
 }
 
 impl Daemon {
@@ -114,6 +106,7 @@ impl Daemon {
         loaded: Loaded,
         logging: Arc<Logging>,
         confinement: Confinement,
+        inherited: Inherited,
     ) -> Result<Daemon> {
         let config = loaded.resolved.config.clone();
         let clock = Clock::start();
@@ -163,48 +156,43 @@ impl Daemon {
             seed: u64::from_le_bytes(random()?),
         };
         let (driver, session, changed) = Driver::load(start).await?;
-        let socket = loaded.places.socket.clone();
         let folder = loaded.places.folder.clone();
-        let (listener, socket_file) = socket::bind(&socket, socket::MODE)?;
-        let control_listener = UnixListener::from_std(listener)?;
+        let sockets = Sockets::open(&loaded.places, &config, inherited)?;
         let control = Control::new(engine.clone(), session.clone(), logging.clone(), loaded).await;
-        let console = console(&engine, &session, &control, changed, &stop, &folder, &listeners);
-        Ok(Daemon {
-            engine,
-            session,
-            control,
-            console,
-            logging,
-            socket,
-            socket_file,
-            control_listener,
-            listeners,
-            driver,
-            folder,
-            stop,
-        })
+        let console = Console::new(Parts {
+            engine: engine.clone(),
+            session: session.clone(),
+            control: control.clone(),
+            changed,
+            quit: stop.quit.clone(),
+            quit_now: stop.quit_now.clone(),
+            default_folder: folder.clone(),
+            listen: addrs(&listeners),
+            socket_stays: sockets.stays(),
+        });
+        Ok(Daemon { engine, session, control, console, logging, sockets, listeners, driver, folder, stop })
     }
 
     /// Says where things are, for whoever started the daemon by hand.
     fn greet(&self) {
-        let addrs: Vec<String> =
-            self.listeners.iter().filter_map(|l| l.local_addr().ok()).map(|addr| addr.to_string()).collect();
+        let (addrs, socket) = (addrs(&self.listeners).join(", "), self.sockets.shown());
+        let folder = self.folder.display();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            socket = %self.socket.display(),
-            folder = %self.folder.display(),
-            listen = addrs.join(", "),
+            socket,
+            %folder,
+            listen = addrs,
             "wgod is running"
         );
-        tracing::info!("to drive it: wgoctl --socket {} status", self.socket.display());
+        tracing::info!("to drive it: wgoctl --socket {socket} status");
+        if let Some(socket) = self.sockets.looking_shown() {
+            tracing::info!("to look and not to touch: wgoctl --socket {socket} status");
+        }
         use std::io::IsTerminal;
         if io::stdout().is_terminal() {
             let told = format!(
-                "wgod {} listens for peers on {}\nTorrents go to {}\nIn another terminal: wgoctl --socket {} status\nCtrl-C stops it.\n",
+                "wgod {} listens for peers on {addrs}\nTorrents go to {folder}\nIn another terminal: wgoctl --socket {socket} status\nCtrl-C stops it.\n",
                 env!("CARGO_PKG_VERSION"),
-                addrs.join(", "),
-                self.folder.display(),
-                self.socket.display()
             );
             // Only for the eye.
             let _ = io::Write::write_all(&mut io::stdout(), told.as_bytes());
@@ -212,19 +200,8 @@ impl Daemon {
     }
 
     async fn run(self) -> Result<()> {
-        let Daemon {
-            engine,
-            session,
-            control,
-            console,
-            logging,
-            socket_file,
-            control_listener,
-            listeners,
-            driver,
-            stop,
-            ..
-        } = self;
+        let Daemon { engine, session, control, console, logging, sockets, listeners, driver, stop, .. } =
+            self;
         let mut parts = JoinSet::new();
         let rest = stop.rest.clone();
         parts.spawn(engine.timers.clone().run(engine.clock, engine.registry.clone(), rest.clone()));
@@ -233,46 +210,19 @@ impl Daemon {
             parts.spawn(listen::run(engine.clone(), listener, rest.clone()));
         }
         parts.spawn(progress::run(session.clone(), rest.clone()));
-        parts.spawn(chores::run(session.clone(), logging.clone(), rest.clone()));
-        let quit = stop.quit.clone();
-        let served = async move {
-            serve(control_listener, console, Limits::default(), async move { quit.cancelled().await }).await;
-            drop(socket_file);
-        };
+        let status = StatusLine::new(session, control.clone());
+        parts.spawn(chores::run(status.clone(), logging.clone(), rest.clone()));
         let mut server = JoinSet::new();
-        server.spawn(served);
+        server.spawn(sockets.serve(console, stop.quit.clone()));
         let mut session_task = JoinSet::new();
         session_task.spawn(driver.run());
-        systemd::ready("running");
-        wait_for_end(&stop, &control, &mut session_task).await?;
-        systemd::stopping("saving torrents, telling trackers");
-        tracing::info!("stopping");
-        stop.quit.cancel();
-        stop.session.cancel();
-        if stop.quit_now.is_cancelled() {
-            engine.trackers.stop().await;
-        }
-        drop(session);
-        while let Some(ended) = session_task.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the session ended by a defect");
-            }
-        }
-        stop.rest.cancel();
-        engine.trackers.stop().await;
-        for hung in engine.storage.stop(STORAGE_PATIENCE).await {
-            tracing::warn!(device = hung.device, waiting = hung.waiting, "a disk did not answer in time");
-        }
-        engine
-            .store
-            .close()
-            .await
-            .context("the state could not be closed in order; the next start checks it")?;
-        while parts.join_next().await.is_some() {}
-        while server.join_next().await.is_some() {}
-        tracing::info!("stopped");
+        let mut signals = Signals::listen()?;
+        systemd::ready(None);
+        let why = wait_for_end(&mut signals, &stop, &control, &status, &mut session_task).await;
+        drop((status, control));
+        let ended = Ending::begin(engine, stop).run(session_task, parts, server).await;
         logging.finish();
-        Ok(())
+        why.and(ended)
     }
 }
 
@@ -287,47 +237,52 @@ fn storage(config: &Config, confinement: &Confinement) -> Arc<Storage> {
     Arc::new(Storage::within(Arc::new(RealDisk), limits, confinement.allowed.clone()))
 }
 
-fn console(
-    engine: &Arc<Engine>,
-    session: &SessionHandle,
-    control: &Arc<Control>,
-    changed: watch::Receiver<u64>,
-    stop: &Stop,
-    folder: &std::path::Path,
-    listeners: &[Listener],
-) -> Console {
-    Console::new(Parts {
-        engine: engine.clone(),
-        session: session.clone(),
-        control: control.clone(),
-        changed,
-        quit: stop.quit.clone(),
-        quit_now: stop.quit_now.clone(),
-        default_folder: folder.to_owned(),
-        listen: listeners.iter().filter_map(|l| l.local_addr().ok()).map(|addr| addr.to_string()).collect(),
-    })
+/// Addresses that peers connect to.
+fn addrs(listeners: &[Listener]) -> Vec<String> {
+    listeners.iter().filter_map(|l| l.local_addr().ok()).map(|addr| addr.to_string()).collect()
+}
+
+/// The signals that are obeyed. They are listened to before systemd hears that the daemon is ready: one
+/// that comes too early would kill it.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// Waits for a signal, `quit`, or the end of the session; SIGHUP reads the configuration again.
-async fn wait_for_end(stop: &Stop, control: &Arc<Control>, session: &mut JoinSet<()>) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+///
+/// # Errors
+/// The session ended by itself: the service manager is to start the daemon again.
+async fn wait_for_end(
+    signals: &mut Signals,
+    stop: &Stop,
+    control: &Arc<Control>,
+    status: &StatusLine,
+    session: &mut JoinSet<()>,
+) -> Result<()> {
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.terminate.recv() => return Ok(()),
             () = stop.quit.cancelled() => return Ok(()),
-            _ = session.join_next() => {
-                tracing::error!("the session ended by a defect; stopping");
-                return Ok(());
-            }
-            _ = hangup.recv() => {
+            _ = session.join_next() => anyhow::bail!("the session ended by a defect; the log has the details"),
+            _ = signals.hangup.recv() => {
                 systemd::reloading();
                 if let Err(error) = control.reload().await {
                     tracing::error!(%error, "configuration not read again; the old one stays in force");
                 }
-                systemd::ready("running");
+                systemd::ready(status.read_soon().await.as_deref());
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod console;
 pub mod control;
 pub mod daemon;
 pub mod dial;
+pub mod ending;
 pub mod engine;
 pub mod files;
 pub mod given;
@@ -20,6 +21,7 @@ pub mod progress;
 pub mod registry;
 #[cfg(test)]
 mod rig;
+pub mod serving;
 pub mod session;
 pub mod shaper;
 pub mod store;

@@ -7,11 +7,16 @@ use anyhow::Context;
 use clap::Parser;
 use wgod::cli::{Cli, TorrentSource};
 use wgod::config::{self, Loaded, Surroundings};
+use wgod::ending::NotClosed;
 use wgod::store::StoreError;
+use wgod::systemd::activation;
 use wgod::{confine, daemon, given, logging};
 
 /// Wrong arguments or configuration; clap uses the same.
 const USAGE: u8 = 2;
+
+/// It ended as it was told to, and could not close its state.
+const NOT_CLOSED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -29,7 +34,7 @@ fn main() -> ExitCode {
     match run(loaded, cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = fail(&error, 1);
+            let code = fail(&error, if error.is::<NotClosed>() { NOT_CLOSED } else { 1 });
             suggest_add(&error, &torrents);
             code
         }
@@ -60,16 +65,21 @@ fn load(cli: &Cli) -> anyhow::Result<Loaded> {
 }
 
 fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<()> {
+    // Before anything else opens a descriptor that could be taken for one of these.
+    let inherited = activation::take()?;
     let logging = logging::start(&loaded.resolved.config.daemon.log)?;
     // What lies outside of the daemon's own folders is read and made before it confines itself, and that
     // comes before it has a second thread.
     let torrents = given::read_all(cli.torrent);
-    daemon::make_folders(&loaded.places)?;
+    daemon::make_folders(&loaded.places, &inherited)?;
     let confinement = confine::enforce(&loaded);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if loaded.resolved.config.storage.procs > 0 {
         builder.worker_threads(loaded.resolved.config.storage.procs as usize);
     }
     let runtime = builder.enable_all().thread_name("wgod").build().context("no runtime")?;
-    runtime.block_on(daemon::run(loaded, logging, confinement, torrents))
+    let ended = runtime.block_on(daemon::run(loaded, logging, confinement, torrents, inherited));
+    // A look-up of the system's resolver can't be ended, and nobody waits for its result.
+    runtime.shutdown_background();
+    ended
 }

@@ -84,6 +84,7 @@ const UNSAFE_HOMES: &[&str] = &[
     "wgod/src/files/hash/wide/mod.rs",
     "wgod/src/files/real_disk/cachestat.rs",
     "wgod/src/files/slab.rs",
+    "wgod/src/systemd/activation.rs",
     "wgod/src/transport/low_water.rs",
 ];
 

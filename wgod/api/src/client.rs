@@ -30,6 +30,7 @@ use serde_json::value::RawValue;
 use tokio::net::UnixStream;
 
 use crate::error::{ApiError, Kind};
+use crate::group;
 
 /// Bytes of a request that a daemon takes; see [`crate::server::Limits::request_bytes`].
 pub const MAX_REQUEST: usize = 64 * 1024 * 1024;
@@ -188,12 +189,7 @@ fn unreachable_socket(path: &Path, error: &io::Error) -> ApiError {
                 "no wgod answers on {shown}: it has died, or is just starting; start it again and see its log"
             ),
         ),
-        io::ErrorKind::PermissionDenied => (
-            Kind::Permission,
-            format!(
-                "no permission to use {shown}: run as the user who runs wgod, or join the socket's group"
-            ),
-        ),
+        io::ErrorKind::PermissionDenied => return no_permission(path),
         io::ErrorKind::InvalidInput => (
             Kind::Unreachable,
             format!("{shown} is too long for the path of a socket, which may have 107 bytes"),
@@ -201,6 +197,13 @@ fn unreachable_socket(path: &Path, error: &io::Error) -> ApiError {
         _ => (Kind::Unreachable, format!("cannot connect to wgod on {shown}: {error}")),
     };
     ApiError::new(kind, message).path(path.display().to_string())
+}
+
+/// That this process may not use the socket at `path`, who may, and how to become one of them.
+pub fn no_permission(path: &Path) -> ApiError {
+    let shown = path.display();
+    let message = format!("no permission to use {shown}: {}", group::advice(path));
+    ApiError::new(Kind::Permission, message).path(shown.to_string())
 }
 
 fn hung_up(path: &Path, error: &dyn fmt::Display) -> ApiError {

@@ -15,6 +15,7 @@
 
 pub mod client;
 pub mod error;
+mod group;
 pub mod ids;
 #[cfg(feature = "mock")]
 pub mod mock;

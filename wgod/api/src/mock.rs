@@ -2,6 +2,7 @@
 //!
 //! Torrents change state at once and nothing is downloaded. Some ids and sources misbehave on
 //! purpose; see the constants.
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -10,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::result::{File, Setting, Tracker};
-use crate::server::{Caller, Limits, serve};
+use crate::rpc::ApiServer;
+use crate::server::{Access, Caller, Limits, serve};
 use crate::torrent::{RateLimits, State, Torrent};
 use crate::{ids, socket};
 
@@ -19,7 +21,7 @@ pub use api::MockApi;
 
 /// `show` of this id panics.
 pub const PANICS: &str = "panics";
-/// `show` of this id never returns.
+/// `show` of this id never returns, and neither does `add` of it as a URI.
 pub const HANGS: &str = "hangs";
 /// `add` of this URI fails as a bad torrent.
 pub const BAD_URI: &str = "http://bad.example/";
@@ -159,6 +161,14 @@ impl MockDaemon {
     /// # Panics
     /// When the machine has no room for a socket and a thread.
     pub fn start_with(torrents: Vec<Torrent>, limits: Limits) -> MockDaemon {
+        Self::start_as(Access::Full, torrents, limits)
+    }
+
+    /// Starts one whose socket allows this.
+    ///
+    /// # Panics
+    /// When the machine has no room for a socket and a thread.
+    pub fn start_as(access: Access, torrents: Vec<Torrent>, limits: Limits) -> MockDaemon {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let (listener, file) = socket::bind(&folder.path().join("s"), socket::MODE)
             .expect("the folder is new and the path short");
@@ -175,11 +185,16 @@ impl MockDaemon {
                     // The sender lives in `shared`, which outlives this.
                     let _ = stop.wait_for(|stop| *stop).await;
                 };
-                serve(listener, MockApi(Arc::clone(&shared)), limits, stopped).await;
+                serve(listener, access, MockApi(Arc::clone(&shared)), limits, stopped).await;
                 drop(file);
             });
         });
         MockDaemon { mock, folder, thread: Some(thread) }
+    }
+
+    /// Names of all methods of the API.
+    pub fn method_names() -> BTreeSet<&'static str> {
+        MockApi(Mock::new(Vec::new())).into_rpc().method_names().collect()
     }
 
     /// Its socket.

@@ -36,8 +36,9 @@ pub trait Api {
     #[method(name = "list")]
     async fn list(&self, params: ListParams) -> Result<ListResult, ApiError>;
 
-    /// One torrent in full.
-    #[method(name = "show")]
+    /// One torrent in full. Over the read-only socket the URLs of its trackers end after the host: what
+    /// comes behind is often a key to somebody's account.
+    #[method(name = "show", with_extensions)]
     async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError>;
 
     /// The daemon at a glance, and torrents if asked for.

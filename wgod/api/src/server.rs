@@ -1,8 +1,8 @@
 //! The serving end's transport: HTTP POST and WebSocket over one Unix listener, by any [`ApiServer`].
 //!
-//! Knows nothing of torrents. Whoever may connect may do everything (the socket's mode decides
-//! that), so the bounds here are against broken and stuck clients: connections, calls, sizes and
-//! waiting are limited, and a panicking handler costs that call only.
+//! Knows nothing of torrents. The socket's mode decides who may connect, [`Access`] what those may do.
+//! The bounds here are against broken and stuck clients: connections, calls, sizes and waiting are
+//! limited for each socket, and a panicking handler costs that call only.
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -28,10 +28,12 @@ use tower::{Service, service_fn};
 use crate::error::{ApiError, Kind};
 use crate::rpc::ApiServer;
 
+mod access;
 mod body;
 mod calls;
 mod stream;
 
+pub use access::Access;
 use body::TimedBody;
 use calls::{CallGate, CallLayer};
 use stream::{Activity, Watched};
@@ -45,8 +47,10 @@ pub struct Caller {
     pub gid: u32,
     /// Its process id, where the system tells.
     pub pid: Option<i32>,
-    /// Number of the connection, from 1.
+    /// Number of the connection of its socket, from 1.
     pub connection: u64,
+    /// What its socket allows.
+    pub access: Access,
 }
 
 /// Bounds of [`serve`].
@@ -103,6 +107,22 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Bounds of a socket for lookers, who ask small questions; whatever they do, they take little of
+    /// what the daemon has for the others.
+    pub fn for_lookers() -> Self {
+        Limits {
+            connections: 64,
+            websockets: 16,
+            calls: 32,
+            request_bytes: 1024 * 1024,
+            batch: 16,
+            subscriptions: 2,
+            ..Limits::default()
+        }
+    }
+}
+
 /// Pause after a failed accept: out of descriptors, most likely, which no retry at once mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -112,18 +132,19 @@ const REFUSALS: usize = 32;
 /// How long a refused client may take to read that.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
-/// Serves `api` on `listener` until `stop`; then lets the calls under way finish, for `limits.grace`.
+/// Serves `api` on `listener`, as far as `access` allows, until `stop`; then lets the calls under way finish, for `limits.grace`.
 ///
 /// Every task but jsonrpsee's own for WebSockets belongs to the returned future: dropping it ends
 /// all connections. WebSockets end with `stop`.
 pub async fn serve<A: ApiServer>(
     listener: UnixListener,
+    access: Access,
     api: A,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
     let (stop_handle, server) = stop_channel();
-    let front = Front::new(api.into_rpc().into(), &limits, stop_handle);
+    let front = Front::new(access, api.into_rpc().into(), &limits, stop_handle);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     let mut number = 0;
@@ -174,6 +195,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// What every connection needs, made once.
 struct Front {
+    access: Access,
     methods: Methods,
     gate: CallGate,
     stop: StopHandle,
@@ -192,10 +214,11 @@ struct Place {
 }
 
 impl Front {
-    fn new(methods: Methods, limits: &Limits, stop: StopHandle) -> Self {
+    fn new(access: Access, methods: Methods, limits: &Limits, stop: StopHandle) -> Self {
         Self {
+            access,
+            gate: CallGate::new(access, methods.clone(), limits.calls),
             methods,
-            gate: CallGate::new(limits.calls),
             stop,
             limits: Arc::new(limits.clone()),
             connections: Arc::new(Semaphore::new(limits.connections)),
@@ -214,7 +237,10 @@ impl Front {
             return;
         };
         let caller = match socket.peer_cred() {
-            Ok(cred) => Caller { uid: cred.uid(), gid: cred.gid(), pid: cred.pid(), connection },
+            Ok(cred) => {
+                let (uid, gid, pid) = (cred.uid(), cred.gid(), cred.pid());
+                Caller { uid, gid, pid, connection, access: self.access }
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot tell who connected to the control socket");
                 return;

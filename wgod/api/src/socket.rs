@@ -1,4 +1,5 @@
-//! The Unix socket on disk: bound with the right mode, taken over from a dead daemon only, removed at the end.
+//! The Unix socket on disk: bound with the right mode, taken over from a dead daemon only, removed at
+//! the end; and whether a client may use it.
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -42,6 +43,42 @@ pub enum SocketError {
         source: io::Error,
     },
 }
+
+/// Whether this process may use a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It may connect, as far as permissions go.
+    Usable,
+    /// The socket, or a folder on the way to it, is for others.
+    Forbidden,
+    /// There is nothing.
+    Absent,
+}
+
+/// Whether this process may use the socket at `path`, as far as that can be told without connecting.
+pub fn reach(path: &Path) -> Reach {
+    match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
+        Err(Errno::ACCESS | Errno::PERM) => Reach::Forbidden,
+        Err(Errno::NOENT | Errno::NOTDIR) => Reach::Absent,
+        // Whatever else is wrong with it, connecting tells better.
+        Ok(()) | Err(_) => Reach::Usable,
+    }
+}
+
+/// Where the read-only socket is that belongs to the one at `path`: in the folder beside, `-ro` behind
+/// both names, so that another group can own that folder. `/run/wgod/wgod.sock` has
+/// `/run/wgod-ro/wgod-ro.sock`.
+pub fn looking_twin(path: &Path) -> Option<PathBuf> {
+    let mut folder = path.parent()?.file_name()?.to_owned();
+    folder.push(LOOKING);
+    let mut name = path.file_stem()?.to_owned();
+    name.push(LOOKING);
+    let twin = path.parent()?.with_file_name(folder).join(name);
+    Some(path.extension().map_or(twin.clone(), |extension| twin.with_added_extension(extension)))
+}
+
+/// What the names of a read-only socket and its folder end in.
+const LOOKING: &str = "-ro";
 
 /// The socket's place in the file system. Dropping it removes the socket, if it still is this one.
 #[derive(Debug)]
@@ -169,6 +206,19 @@ mod tests {
         assert_eq!(file.path(), path);
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_read_only_socket_lies_in_a_folder_of_its_own() {
+        for (path, twin) in [
+            ("/run/wgod/wgod.sock", Some("/run/wgod-ro/wgod-ro.sock")),
+            ("/run/wgod@x/wgod.sock", Some("/run/wgod@x-ro/wgod-ro.sock")),
+            ("/tmp/d.e/s", Some("/tmp/d.e-ro/s-ro")),
+            ("/s", None),
+            ("s", None),
+        ] {
+            assert_eq!(looking_twin(Path::new(path)).as_deref(), twin.map(Path::new), "{path}");
+        }
     }
 
     #[test]

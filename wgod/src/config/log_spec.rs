@@ -50,6 +50,7 @@ pub static COMPONENTS: &[Component] = &[
     Component { name: "files", targets: &["wgod::files"] },
     Component { name: "store", targets: &["wgod::store"] },
     Component { name: "console", targets: &["wgod::console", "wgo_api", "jsonrpsee", "jsonrpsee-server"] },
+    Component { name: "audit", targets: &["wgo_api::audit"] },
     Component { name: "listen", targets: &["wgod::listen", "wgod::dial", "wgod::transport"] },
     Component { name: "choke", targets: &["wgod::choke", "wgo_core::choke_mgr"] },
     Component { name: "config", targets: &["wgod::config", "wgod::cli"] },

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use wgo_api::socket::looking_twin;
+
 use super::{AllowedFolders, Config};
 
 /// The file name of the control socket.
@@ -20,6 +22,8 @@ pub struct Surroundings {
     pub runtime_directory: Option<OsString>,
     /// $CONFIGURATION_DIRECTORY, likewise.
     pub configuration_directory: Option<OsString>,
+    /// The read-only socket that belongs into $RUNTIME_DIRECTORY's companion, if that folder is there.
+    pub looking_socket: Option<PathBuf>,
     /// Whether the effective user is root.
     pub root: bool,
     /// The user's home.
@@ -42,9 +46,12 @@ impl Surroundings {
         let of_project = |dir: fn(&directories::ProjectDirs) -> Option<&Path>| {
             project.as_ref().and_then(dir).map(Path::to_owned)
         };
+        let runtime_directory = std::env::var_os("RUNTIME_DIRECTORY");
+        let twin = first(runtime_directory.as_ref()).and_then(|dir| looking_twin(&dir.join(SOCKET)));
         Surroundings {
             state_directory: std::env::var_os("STATE_DIRECTORY"),
-            runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
+            looking_socket: twin.filter(|twin| twin.parent().is_some_and(Path::is_dir)),
+            runtime_directory,
             configuration_directory: std::env::var_os("CONFIGURATION_DIRECTORY"),
             root: rustix::process::geteuid().is_root(),
             home: user.as_ref().map(|user| user.home_dir().to_owned()),
@@ -97,6 +104,8 @@ pub struct Places {
     pub state_dir: PathBuf,
     /// The control socket.
     pub socket: PathBuf,
+    /// The one for lookers, if there is to be one.
+    pub socket_ro: Option<PathBuf>,
     /// Where torrents go that are added without a folder.
     pub folder: PathBuf,
     /// The only folders that torrents may be put into; `None` is any.
@@ -113,8 +122,16 @@ pub enum NoPlace {
     #[error("{}: there is no home directory to replace ~ by; write the path out", .0.display())]
     Home(PathBuf),
     /// Unix sockets have short names.
-    #[error("{}: a Unix socket's path has at most {MAX_SOCKET} bytes; set daemon.socket or --socket to a shorter one", .0.display())]
-    SocketTooLong(PathBuf),
+    #[error("{}: a Unix socket's path has at most {MAX_SOCKET} bytes; set {key} to a shorter one", path.display())]
+    SocketTooLong {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        path: PathBuf,
+    },
+    /// What changes a daemon and what doesn't would come by the same way.
+    #[error("{}: daemon.socket and daemon.socket_ro are the same; give the read-only one another path", .0.display())]
+    SameSocket(PathBuf),
 }
 
 /// Bytes of a Unix socket's path on Linux, its terminator left out (`sun_path`, unix(7)).
@@ -136,10 +153,19 @@ impl Places {
             None => around.downloads().unwrap_or_else(|| state_dir.join("downloads")),
         };
         let allowed = allowed(config, around, &folder)?;
-        match socket.as_os_str().len() {
-            len if len > MAX_SOCKET => Err(NoPlace::SocketTooLong(socket)),
-            _ => Ok(Places { state_dir, socket, folder, allowed }),
+        let socket_ro = match &config.daemon.socket_ro {
+            Some(socket) => Some(around.expand(socket)?),
+            None => around.looking_socket.clone(),
+        };
+        for (key, path) in [("daemon.socket", Some(&socket)), ("daemon.socket_ro", socket_ro.as_ref())] {
+            if let Some(path) = path.filter(|path| path.as_os_str().len() > MAX_SOCKET) {
+                return Err(NoPlace::SocketTooLong { key, path: path.clone() });
+            }
         }
+        if socket_ro.as_ref() == Some(&socket) {
+            return Err(NoPlace::SameSocket(socket));
+        }
+        Ok(Places { state_dir, socket, socket_ro, folder, allowed })
     }
 }
 
@@ -231,6 +257,14 @@ mod tests {
         let places = Places::decide(&config, &user()).unwrap();
         assert_eq!(places.state_dir, Path::new("/srv/state"));
         assert_eq!(places.folder, Path::new("/home/u/dl"));
+        assert_eq!(places.socket_ro, None);
+        let beside = Surroundings { looking_socket: Some("/run/w-ro/wgod-ro.sock".into()), ..user() };
+        let looking = |config: &Config| Places::decide(config, &beside).map(|places| places.socket_ro);
+        assert_eq!(looking(&config), Ok(Some("/run/w-ro/wgod-ro.sock".into())));
+        config.daemon.socket_ro = Some("~/ro".into());
+        assert_eq!(looking(&config), Ok(Some("/home/u/ro".into())));
+        config.daemon.socket = Some("/home/u/ro".into());
+        assert_eq!(looking(&config), Err(NoPlace::SameSocket("/home/u/ro".into())));
         let homeless = Surroundings { home: None, ..user() };
         assert_eq!(Places::decide(&config, &homeless), Err(NoPlace::Home("~/dl".into())));
     }
@@ -262,6 +296,9 @@ mod tests {
         config.daemon.state_dir = Some("/s".into());
         assert_eq!(Places::decide(&config, &nowhere).unwrap().socket, Path::new("/s/wgod.sock"));
         config.daemon.state_dir = Some(format!("/{}", "s".repeat(107)).into());
-        assert!(matches!(Places::decide(&config, &nowhere), Err(NoPlace::SocketTooLong(_))));
+        assert!(matches!(
+            Places::decide(&config, &nowhere),
+            Err(NoPlace::SocketTooLong { key: "daemon.socket", .. })
+        ));
     }
 }

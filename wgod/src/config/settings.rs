@@ -25,6 +25,13 @@ settings! {
         /// $XDG_RUNTIME_DIR/wgod.
         [Restart] socket: Option<PathBuf> = None;
 
+        /// A second control socket, for those who may look and not touch: it answers `list`, `show` and
+        /// the like, and refuses what changes something. Its folder decides who they are: the socket gets
+        /// the folder's group, where that has its setgid bit.
+        /// Not set: `wgod-ro.sock` in /run/wgod-ro under systemd, if that folder is there (for another
+        /// $RUNTIME_DIRECTORY, in the one beside it with `-ro` behind its name); else there is none.
+        [Restart] socket_ro: Option<PathBuf> = None;
+
         /// Where the daemon keeps its database.
         /// Not set: $STATE_DIRECTORY under systemd, /var/lib/wgod for root, else
         /// ~/.local/state/wgod.
@@ -32,7 +39,8 @@ settings! {
 
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
-        /// Components: session, torrent, peer, tracker, files, store, console, listen, choke, config.
+        /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over
+        /// the control sockets), listen, choke, config.
         [Now] log: LogSpec = LogSpec::default();
     }
 

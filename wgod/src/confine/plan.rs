@@ -74,7 +74,8 @@ pub(super) fn plan(places: &Places, config_file: Option<&Path>, system: &System)
     let grant = |rights| move |path: PathBuf| Grant { path, rights };
     let folder = |path: &Path| path.parent().map(Path::to_owned);
     let mut grants = vec![Grant { path: places.state_dir.clone(), rights: Rights::Own }];
-    grants.extend(folder(&places.socket).map(grant(Rights::Sockets)));
+    let sockets = [Some(&places.socket), places.socket_ro.as_ref()].into_iter().flatten();
+    grants.extend(sockets.filter_map(|socket| folder(socket)).map(grant(Rights::Sockets)));
     // Whole folders, since what changes these files puts new ones in their place.
     let read = [config_file.and_then(folder), system.resolver.as_deref().and_then(folder)];
     let read = read.into_iter().flatten().chain(system.certificates.iter().cloned());
@@ -93,6 +94,7 @@ mod tests {
         Places {
             state_dir: "/var/lib/w".into(),
             socket: "/run/w/s".into(),
+            socket_ro: Some("/run/w-ro/s".into()),
             folder: "/srv/dl".into(),
             allowed: Some(vec!["/srv/dl".into()]),
         }
@@ -108,7 +110,7 @@ mod tests {
         let of = |rights| grants.iter().filter(move |grant| grant.rights == rights).collect::<Vec<_>>();
         let paths = |rights| of(rights).iter().map(|grant| grant.path.as_path()).collect::<Vec<_>>();
         assert_eq!(paths(Rights::Own), [Path::new("/var/lib/w")]);
-        assert_eq!(paths(Rights::Sockets), [Path::new("/run/w")]);
+        assert_eq!(paths(Rights::Sockets), [Path::new("/run/w"), Path::new("/run/w-ro")]);
         assert_eq!(rights_of(&grants, "/etc/wgod"), [Rights::Read]);
         for never in ["/", "/home", "/root", "/run", "/tmp", "/var", "/dev", "/srv", "/mnt"] {
             assert_eq!(rights_of(&grants, never), [], "{never}");

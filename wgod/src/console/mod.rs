@@ -19,6 +19,7 @@ use wgo_api::result::{
     ReloadResult, ShowResult, StatusResult, WaitResult,
 };
 use wgo_api::rpc::ApiServer;
+use wgo_api::server::{Access, Caller};
 use wgo_api::torrent::State;
 use wgo_api::{Extensions, PendingSubscriptionSink, SubscriptionMessage, SubscriptionResult, async_trait};
 use wgo_core::limiter::Direction;
@@ -53,6 +54,7 @@ struct Inner {
     started: Instant,
     default_folder: PathBuf,
     listen: Vec<String>,
+    socket_stays: bool,
 }
 
 /// What a [`Console`] is made of.
@@ -73,15 +75,28 @@ pub struct Parts {
     pub default_folder: PathBuf,
     /// Addresses that we listen on.
     pub listen: Vec<String>,
+    /// The control socket is the service manager's, which goes on listening when we have ended.
+    pub socket_stays: bool,
 }
 
 impl Console {
     /// A console of a daemon that starts now.
     pub fn new(parts: Parts) -> Console {
-        let Parts { engine, session, control, changed, quit, quit_now, default_folder, listen } = parts;
+        let Parts { engine, session, control, changed, quit, quit_now, default_folder, listen, socket_stays } =
+            parts;
         let started = Instant::now();
-        let inner =
-            Inner { engine, session, control, changed, quit, quit_now, started, default_folder, listen };
+        let inner = Inner {
+            engine,
+            session,
+            control,
+            changed,
+            quit,
+            quit_now,
+            started,
+            default_folder,
+            listen,
+            socket_stays,
+        };
         Console { inner: Arc::new(inner) }
     }
 
@@ -219,8 +234,16 @@ impl ApiServer for Console {
         self.inner.session.ask(|reply| Command::List(params, reply)).await.ok_or_else(stopping)
     }
 
-    async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError> {
-        self.inner.session.ask(|reply| Command::Show(params, reply)).await.ok_or_else(stopping)?
+    async fn show(&self, ext: &Extensions, params: ShowParams) -> Result<ShowResult, ApiError> {
+        let shown = self.inner.session.ask(|reply| Command::Show(params, reply)).await;
+        let mut shown = shown.ok_or_else(stopping)??;
+        // Who may only look has no business with the owner's passkeys.
+        if !ext.get::<Caller>().is_some_and(|caller| caller.access == Access::Full) {
+            for tracker in shown.trackers.iter_mut().flatten() {
+                tracker.url = crate::tracker::shown(&tracker.url);
+            }
+        }
+        Ok(shown)
     }
 
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {
@@ -298,12 +321,11 @@ impl ApiServer for Console {
     }
 
     async fn quit(&self, _ext: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
-        tracing::info!("told to quit");
         if params.now {
             self.inner.quit_now.cancel();
         }
         self.inner.quit.cancel();
-        Ok(QuitResult { pid: std::process::id() })
+        Ok(QuitResult { pid: std::process::id(), socket_stays: self.inner.socket_stays })
     }
 
     async fn subscribe_changes(

@@ -211,7 +211,7 @@ impl Driver {
     /// Drops everything that is known of a torrent.
     pub(super) fn forget(&mut self, id: TorrentId) -> Option<Box<Entry>> {
         let entry = self.entries.remove(&id)?;
-        self.tally.remove(&entry.share);
+        self.tally.remove(id, &entry.share);
         for hash in entry.settings.hashes.wire() {
             self.by_hash.remove(&hash);
         }

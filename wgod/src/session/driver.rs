@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
@@ -21,15 +22,13 @@ use super::entry::{About, Entry, Shown, from_stored};
 use super::ops::{Op, Outcome};
 use super::tally::{Share, Tally};
 use super::{Command, Event, SessionHandle, Tunables};
+use crate::ending::{TORRENTS_END, TRACKERS_END};
 use crate::engine::Engine;
 use crate::files::BlockBuf;
 use crate::store::{Progress, StoreError, TorrentRecord, Totals, Wanted};
+use crate::systemd::Pulse;
 use crate::torrent::Torrent;
 
-/// Time that the trackers have to hear `stopped` when the daemon quits.
-const FAREWELL: Duration = Duration::from_secs(3);
-/// Time that torrents have to end when the daemon quits; a disk that hangs keeps nobody longer.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(20);
 /// Idle block buffers are given back this often.
 const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 /// Torrents that went away, kept for `list` with `since`; older callers get a full list.
@@ -141,7 +140,9 @@ impl Driver {
         let mut suspects = start.suspects;
         // Most torrents share a few folders.
         let mut devices: HashMap<PathBuf, u64> = HashMap::new();
-        for record in records {
+        let (all, mut pulse) = (records.len(), Pulse::default());
+        for (done, record) in records.into_iter().enumerate() {
+            pulse.beat("loading torrents", done, all);
             let suspects = suspects.remove(&record.id).unwrap_or_default();
             let folder = &record.settings.folder;
             let device = match devices.get(folder) {
@@ -250,6 +251,7 @@ impl Driver {
 
     /// Ends every torrent: connections, `stopped`, a last checkpoint.
     async fn shut_down(&mut self) {
+        let begun = Instant::now();
         let ids = self.entries.ids();
         for id in &ids {
             if let Some(entry) = self.entries.get_mut(id) {
@@ -260,7 +262,7 @@ impl Driver {
             }
             self.push_op(*id, Op::Halt);
         }
-        let patience = tokio::time::sleep(SHUTDOWN_LIMIT);
+        let patience = tokio::time::sleep_until(begun + TORRENTS_END);
         tokio::pin!(patience);
         while !self.op_of.is_empty() || !self.saves.is_empty() {
             tokio::select! {
@@ -280,9 +282,11 @@ impl Driver {
         while let Ok((torrent, action)) = self.actions.try_recv() {
             self.on_action(&torrent, action);
         }
-        self.save_totals().await;
+        if timeout_at(begun + TRACKERS_END, self.save_totals()).await.is_err() {
+            tracing::error!("totals not saved: does the disk of the state directory answer?");
+        }
         self.engine.announces.close();
-        if tokio::time::timeout(FAREWELL, self.engine.announces.wait()).await.is_err() {
+        if timeout_at(begun + TRACKERS_END, self.engine.announces.wait()).await.is_err() {
             tracing::info!("some trackers did not answer `stopped` in time");
         }
     }

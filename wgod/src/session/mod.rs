@@ -110,6 +110,8 @@ pub struct AddRequest {
 pub struct Glance {
     /// Torrents by state.
     pub states: BTreeMap<State, u32>,
+    /// What is wrong with the first torrent in state `error`.
+    pub trouble: Option<String>,
     /// Payload bytes/s in and out.
     pub rates: (u64, u64),
     /// Payload bytes of all runs in and out.

@@ -187,6 +187,7 @@ impl Driver {
         let totals = self.all_totals();
         Ok(Glance {
             states: self.tally.states().clone(),
+            trouble: self.trouble(),
             rates: self.tally.rates(),
             folders: self.tally.folders(),
             totals: (totals.downloaded, totals.uploaded),

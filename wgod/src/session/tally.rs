@@ -1,5 +1,5 @@
 //! Sums over all torrents, kept in step by looking only at those that may have changed.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use wgo_api::torrent::State;
@@ -34,6 +34,8 @@ pub(super) struct Tally {
     uploaded: u64,
     down_rate: u64,
     up_rate: u64,
+    /// Torrents in state `error`.
+    troubled: BTreeSet<TorrentId>,
 }
 
 impl Tally {
@@ -52,9 +54,12 @@ impl Tally {
         (self.down_rate, self.up_rate)
     }
 
-    fn add(&mut self, share: &Share, folder: impl FnOnce() -> PathBuf) {
+    fn add(&mut self, id: TorrentId, share: &Share, folder: impl FnOnce() -> PathBuf) {
         if let Some(state) = share.state {
             *self.states.entry(state).or_default() += 1;
+        }
+        if share.state == Some(State::Error) {
+            self.troubled.insert(id);
         }
         if let Some(device) = share.device {
             self.devices.entry(device).or_insert_with(|| (0, folder())).0 += 1;
@@ -66,7 +71,8 @@ impl Tally {
     }
 
     /// Takes back what a torrent added.
-    pub(super) fn remove(&mut self, share: &Share) {
+    pub(super) fn remove(&mut self, id: TorrentId, share: &Share) {
+        self.troubled.remove(&id);
         if let Some(state) = share.state
             && let Some(count) = self.states.get_mut(&state)
         {
@@ -104,8 +110,8 @@ impl Driver {
             let old = entry.share;
             if share != old {
                 let folder = entry.files.as_ref().map(|files| files.folder().to_owned());
-                self.tally.remove(&old);
-                self.tally.add(&share, || folder.unwrap_or_default());
+                self.tally.remove(id, &old);
+                self.tally.add(id, &share, || folder.unwrap_or_default());
                 if let Some(entry) = self.entries.untouched_mut(&id) {
                     entry.share = share;
                 }
@@ -136,6 +142,12 @@ impl Driver {
         totals.downloaded += self.tally.downloaded;
         totals.uploaded += self.tally.uploaded;
         totals
+    }
+
+    /// What is wrong with the first torrent in state `error`.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let fault = self.tally.troubled.iter().find_map(|id| self.session.row(*id)?.fault.as_ref());
+        fault.map(|fault| fault.message.clone())
     }
 
     /// Torrents that look different to readers whatever happens: those that run, those that are hashed.

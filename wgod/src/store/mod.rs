@@ -151,6 +151,12 @@ impl Store {
         result
     }
 
+    /// Leaves the store's thread behind, whose disk hangs: nobody waits for it any more, so the process can
+    /// end. The next start takes it for a crash.
+    pub fn let_go(&self) {
+        drop(self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// What the store has done so far.
     pub fn stats(&self) -> StoreStats {
         StoreStats {

@@ -105,6 +105,9 @@ impl MockApi {
 impl ApiServer for MockApi {
     async fn add(&self, ext: &Extensions, params: AddParams) -> Result<AddResult, ApiError> {
         self.note("add", &params);
+        if params.sources.contains(&Source::Uri(HANGS.to_owned())) {
+            std::future::pending::<()>().await;
+        }
         self.0.lock().caller = ext.get::<Caller>().copied();
         let add = |source| self.add_one(&params, source).unwrap_or_else(|e| Added::failed(None, None, e));
         Ok(AddResult { torrents: params.sources.iter().map(add).collect() })
@@ -121,7 +124,7 @@ impl ApiServer for MockApi {
     }
 
     #[expect(clippy::panic, reason = "the server has to live through it")]
-    async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError> {
+    async fn show(&self, _: &Extensions, params: ShowParams) -> Result<ShowResult, ApiError> {
         self.note("show", &params);
         match params.id.as_str() {
             PANICS => panic!("the mock was asked to panic"),
@@ -264,7 +267,7 @@ impl ApiServer for MockApi {
     async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
         self.note("quit", &params);
         self.0.stop();
-        Ok(QuitResult { pid: PID })
+        Ok(QuitResult { pid: PID, socket_stays: false })
     }
 
     async fn subscribe_changes(

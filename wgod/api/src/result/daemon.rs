@@ -96,4 +96,8 @@ pub struct StatusResult {
 pub struct QuitResult {
     /// Process id of the daemon that stops.
     pub pid: u32,
+    /// The socket does not go with it: the service manager listens there, and starts a daemon again for
+    /// the next who connects.
+    #[serde(default)]
+    pub socket_stays: bool,
 }

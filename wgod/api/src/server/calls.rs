@@ -1,29 +1,38 @@
-//! Around every call: named parameters, a bound on calls under way, panics caught, errors in one shape.
+//! Around every call: named parameters, what the socket allows, a bound on calls under way, panics caught,
+//! errors in one shape, and a line in the log for what changes something.
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use jsonrpsee::server::middleware::rpc::{Batch, BatchEntry, Notification, Request, RpcServiceT};
-use jsonrpsee::server::{BatchResponseBuilder, MethodResponse};
+use jsonrpsee::server::{BatchResponseBuilder, MethodResponse, Methods};
+use jsonrpsee::types::error::METHOD_NOT_FOUND_CODE;
 use jsonrpsee::types::{ErrorObject, ErrorObjectOwned, Id};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tower::Layer;
 
+use super::Caller;
+use super::access::{Access, Audit, Deed, deed, permit};
 use crate::error::{ApiError, Kind};
 
 /// The method whose parameter is jsonrpsee's own: the subscription's id, in a list.
 const UNSUBSCRIBE: &str = "unsubscribe";
 
-/// Counts the calls under way of all connections.
+/// What the calls of all connections of a socket share.
 #[derive(Clone, Debug)]
-pub(super) struct CallGate(Arc<Semaphore>);
+pub(super) struct CallGate {
+    access: Access,
+    methods: Methods,
+    /// Counts the calls under way.
+    places: Arc<Semaphore>,
+}
 
 impl CallGate {
-    pub(super) fn new(calls: usize) -> Self {
-        Self(Arc::new(Semaphore::new(calls)))
+    pub(super) fn new(access: Access, methods: Methods, calls: usize) -> Self {
+        Self { access, methods, places: Arc::new(Semaphore::new(calls)) }
     }
 }
 
@@ -52,6 +61,53 @@ pub(super) struct Calls<S> {
     gate: CallGate,
 }
 
+impl<S> Calls<S>
+where
+    S: RpcServiceT<MethodResponse = MethodResponse> + Clone + Send + Sync + 'static,
+{
+    /// One call, from its bare request to the answer in our shape.
+    async fn answer(self, request: Request<'_>) -> MethodResponse {
+        let id = request.id.clone().into_owned();
+        let refuse = |error: ApiError| MethodResponse::error(id.clone(), ErrorObjectOwned::from(error));
+        // One that isn't there does nothing, whatever it may be called.
+        let Some((method, _)) = self.gate.methods.method_with_name(&request.method) else {
+            return MethodResponse::error(id, unknown(&request.method));
+        };
+        let caller = request.extensions().get::<Caller>().copied();
+        let request = with_list_of_one(request);
+        // Parameters that can't be read are refused below, once it is known who may say so.
+        let params = request.as_ref().ok().and_then(|request| request.params.as_deref());
+        let deed = deed(method, params.map(RawValue::get));
+        let audit = (deed == Deed::Changes).then(|| Audit::begin(method, caller));
+        let answer = match permit(self.gate.access, deed, method).and(request) {
+            Ok(request) => self.perform(request, method).await,
+            Err(error) => refuse(error),
+        };
+        if let Some(audit) = audit {
+            audit.end(&answer);
+        }
+        answer
+    }
+
+    async fn perform(self, request: Request<'_>, method: &'static str) -> MethodResponse {
+        let Self { service, gate } = self;
+        let id = request.id.clone().into_owned();
+        let Ok(_permit) = gate.places.try_acquire() else {
+            let error = ApiError::new(Kind::Busy, "wgod has too many calls under way; try again later");
+            return MethodResponse::error(id, ErrorObjectOwned::from(error));
+        };
+        let call = AssertUnwindSafe(async { service.call(request).await });
+        match call.catch_unwind().await {
+            Ok(answer) => in_our_shape(answer, id),
+            Err(_) => {
+                tracing::error!(method, "a control call panicked; this is a defect of wgod");
+                let message = format!("`{method}` failed by a defect of wgod; its log has the details");
+                MethodResponse::error(id, ErrorObjectOwned::from(ApiError::new(Kind::Internal, message)))
+            }
+        }
+    }
+}
+
 impl<S> RpcServiceT for Calls<S>
 where
     S: RpcServiceT<MethodResponse = MethodResponse> + Clone + Send + Sync + 'static,
@@ -61,28 +117,7 @@ where
     type BatchResponse = MethodResponse;
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let Self { service, gate } = self.clone();
-        async move {
-            let id = request.id.clone().into_owned();
-            let method = request.method.clone().into_owned();
-            let Ok(_permit) = gate.0.try_acquire() else {
-                let error = ApiError::new(Kind::Busy, "wgod has too many calls under way; try again later");
-                return MethodResponse::error(id, ErrorObjectOwned::from(error));
-            };
-            let request = match with_list_of_one(request) {
-                Ok(request) => request,
-                Err(error) => return MethodResponse::error(id, ErrorObjectOwned::from(error)),
-            };
-            let call = AssertUnwindSafe(async { service.call(request).await });
-            match call.catch_unwind().await {
-                Ok(answer) => in_our_shape(answer, id, &method),
-                Err(_) => {
-                    tracing::error!(method, "a control call panicked; this is a defect of wgod");
-                    let message = format!("`{method}` failed by a defect of wgod; its log has the details");
-                    MethodResponse::error(id, ErrorObjectOwned::from(ApiError::new(Kind::Internal, message)))
-                }
-            }
-        }
+        self.clone().answer(request)
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
@@ -167,8 +202,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for ObjectOnly<'a> {
     }
 }
 
-/// Gives errors that jsonrpsee made itself (unknown method, refused parameter) our `data`.
-fn in_our_shape(answer: MethodResponse, id: Id<'static>, method: &str) -> MethodResponse {
+/// Characters of an unknown method's name that its caller gets back.
+const NAME_SHOWN: usize = 40;
+
+fn unknown(method: &str) -> ErrorObjectOwned {
+    let shown: String = method.chars().take(NAME_SHOWN).collect();
+    let error = ApiError::new(Kind::Unsupported, format!("this wgod knows no method {shown:?}"));
+    ErrorObject::owned(METHOD_NOT_FOUND_CODE, error.message, Some(error.data))
+}
+
+/// Gives errors that jsonrpsee made itself (a refused parameter) our `data`.
+fn in_our_shape(answer: MethodResponse, id: Id<'static>) -> MethodResponse {
     #[derive(Deserialize)]
     struct Failed<'a> {
         #[serde(borrow)]
@@ -185,10 +229,7 @@ fn in_our_shape(answer: MethodResponse, id: Id<'static>, method: &str) -> Method
         return answer;
     }
     let code = error.code();
-    let mut ours = ApiError::from(error);
-    if ours.kind() == Kind::Unsupported {
-        ours.message = format!("this wgod knows no method {method:?}");
-    }
+    let ours = ApiError::from(error);
     let ours = ErrorObjectOwned::owned(code, ours.message, Some(ours.data));
     MethodResponse::error(id, ours).with_extensions(answer.extensions().clone())
 }

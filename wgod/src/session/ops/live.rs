@@ -16,8 +16,9 @@ use crate::files::{DiskError, DiskErrorKind, Job, SyncOutcome, TorrentFiles};
 use crate::store::{Change, Counters};
 use crate::torrent::{Parts, Torrent};
 
-/// Time that a torrent's tasks have to end by themselves.
-const TASKS_LIMIT: Duration = Duration::from_secs(3);
+/// Time that a torrent's tasks have to end by themselves; when the daemon ends, there is some left for the
+/// last checkpoint ([`crate::ending`]).
+const TASKS_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn go_live(mut cx: Cx) -> Outcome {
     if let Some(live) = &cx.live {
