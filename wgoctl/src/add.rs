@@ -118,7 +118,7 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
 }
 
 /// The folder as the daemon needs it: absolute, and in UTF-8 for JSON.
-fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
     let failed = |source| Failure::File { path: folder.to_owned(), source };
     let steps_back = folder.components().any(|part| part == std::path::Component::ParentDir);
     // `..` after a symbolic link means the link's target: only the file system knows.

@@ -53,6 +53,8 @@ pub enum Verb {
     Start(crate::act::Args),
     /// Stop torrents
     Stop(crate::act::Args),
+    /// Move torrents' files to another folder
+    Move(crate::r#move::Args),
     /// Hash what is on disk anew
     Verify(crate::act::Args),
     /// Ask the trackers for peers now

@@ -24,6 +24,7 @@ mod config;
 mod context;
 mod limit;
 mod list;
+mod r#move;
 mod progress;
 mod quit;
 mod reload;
@@ -103,6 +104,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Status(args) => status::run(args, context).await,
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
+        Verb::Move(args) => r#move::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Announce(args) => announce::run(args, context).await,
         Verb::Limit(args) => limit::run(args, context).await,

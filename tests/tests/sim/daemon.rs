@@ -105,6 +105,8 @@ impl World {
                     let (wait, epoch) = (self.millis(20, 200), self.epoch(node, id));
                     self.after(wait, Event::Checked(node, id, epoch));
                 }
+                // Nobody moves files here.
+                Effect::Move(_) | Effect::CancelMove(_) => {}
                 Effect::CancelCheck(id) => self.next_epoch(node, id),
                 // A check finds the same however often it begins.
                 Effect::ForgetCheck(_) => {}
@@ -409,5 +411,6 @@ impl World {
 }
 
 fn newcomer(id: TorrentId, hashes: wgo_proto::InfoHashes, needs: Check, finished: bool) -> Newcomer {
-    Newcomer { id, hashes, started: true, needs, check_asked: false, finished, device: 0 }
+    let (check_asked, device, moving) = (false, 0, None);
+    Newcomer { id, hashes, started: true, needs, check_asked, finished, device, moving }
 }

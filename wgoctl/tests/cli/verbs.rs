@@ -110,6 +110,26 @@ fn start_stop_and_verify_act_on_ids_or_all() {
 }
 
 #[test]
+fn move_sends_torrents_to_an_absolute_folder_or_calls_that_off() {
+    let rig = Rig::new();
+    let ran = rig.run(&["move", "0101", "--to", "/srv/new disk"]).code(0);
+    assert_eq!((&*ran.out, rig.states()[0]), ("Moving torrent 1\n", State::Moving));
+    let (method, params) = rig.last_call();
+    let expected = json!({"ids": ["0101"], "all": false, "folder": "/srv/new disk", "cancel": false});
+    assert_eq!((&*method, params), ("move", expected));
+    rig.run(&["move", "--all", "--to", "here"]).code(0).says(&["Moving 3 torrents"]);
+    let here = std::env::current_dir().unwrap().join("here");
+    assert_eq!(rig.last_call().1["folder"], json!(here));
+    rig.run(&["move", "0101", "--cancel"]).code(0).says(&["Not moved: torrent 1"]);
+    assert_eq!(rig.last_call().1, json!({"ids": ["0101"], "all": false, "folder": null, "cancel": true}));
+    rig.run(&["move", "0101", "nothing", "--to", "/x"]).code(5).complains(&["nothing: no torrent matches"]);
+    for wrong in [&["move", "0101"][..], &["move", "--to", "/x"], &["move", "0101", "--to", "/x", "--cancel"]]
+    {
+        rig.run(wrong).code(2);
+    }
+}
+
+#[test]
 fn partial_success_exits_5_and_says_which_failed() {
     let rig = Rig::new();
     let ran = rig.run(&["stop", "0101", "nothing", "0202"]).code(5);

@@ -134,6 +134,20 @@ pub struct RemoveParams {
     pub data: bool,
 }
 
+/// Parameters of `move`: either `folder` or `cancel`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MoveParams {
+    /// Info-hashes, unique prefixes of them, or exact names.
+    pub ids: Vec<String>,
+    /// Every torrent. Not together with `ids`.
+    pub all: bool,
+    /// Absolute folder that the files go to.
+    pub folder: Option<PathBuf>,
+    /// Leave the files where they are after all.
+    pub cancel: bool,
+}
+
 /// Checks that a call names torrents or says `all`, and not both.
 ///
 /// # Errors

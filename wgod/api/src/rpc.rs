@@ -10,8 +10,8 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::params::{
-    AddParams, ConfigParams, LimitParams, ListParams, QuitParams, ReloadParams, RemoveParams, SelectParams,
-    ShowParams, StatusParams, WaitParams,
+    AddParams, ConfigParams, LimitParams, ListParams, MoveParams, QuitParams, ReloadParams, RemoveParams,
+    SelectParams, ShowParams, StatusParams, WaitParams,
 };
 use crate::result::{
     ActResult, AddResult, ConfigResult, LimitResult, ListResult, QuitResult, ReloadResult, ShowResult,
@@ -56,6 +56,13 @@ pub trait Api {
     /// Stops torrents; one that is stopped already is fine.
     #[method(name = "stop")]
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Brings torrents' files to another folder, or calls that off. Returns when that is decided and
+    /// durable; then the state is `moving`, or `queued` until other work on the disks is done. Refused
+    /// where it can't succeed: no room (`disk_full`), something else in the way (`conflict`). A move that
+    /// fails later leaves the files where they were, and the torrent's `error` says why.
+    #[method(name = "move")]
+    async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError>;
 
     /// Hashes what is on disk anew. Returns when the checks are scheduled.
     #[method(name = "verify")]

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The methods that a looker is refused; of `limit` the calls that set one.
 const CHANGING: &[&str] =
-    &["add", "announce", "limit", "quit", "reload", "remove", "start", "stop", "verify"];
+    &["add", "announce", "limit", "move", "quit", "reload", "remove", "start", "stop", "verify"];
 
 fn daemon(access: Access) -> MockDaemon {
     let torrents = vec![torrent(1, State::Downloading), torrent(2, State::Seeding)];
@@ -34,6 +34,7 @@ fn params(method: &str) -> Value {
         "limit" => json!({"up": 5}),
         "show" => json!({"id": hash}),
         "wait" => json!({"id": hash, "for": "metadata", "timeout_secs": 20}),
+        "move" => json!({"ids": [hash], "folder": "/srv"}),
         "remove" | "start" | "stop" | "verify" | "announce" => json!({"ids": [hash]}),
         _ => json!({}),
     }

@@ -1,5 +1,6 @@
 //! Console: the control API's server side. Each method asks the session's driver or the settings and
 //! answers; what changes something is done by them, whether or not the caller waits.
+mod moving;
 mod paths;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, ConfigParams, Goal, LimitParams, ListParams, QuitParams, ReloadParams, RemoveParams,
-    SelectParams, ShowParams, Source, StatusParams, WaitParams,
+    AddParams, ConfigParams, Goal, LimitParams, ListParams, MoveParams, QuitParams, ReloadParams,
+    RemoveParams, SelectParams, ShowParams, Source, StatusParams, WaitParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, ConfigResult, Daemon, Disk, LimitResult, ListResult, PortState, QuitResult,
@@ -291,6 +292,10 @@ impl ApiServer for Console {
 
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError> {
         self.act(Verb::Stop, params).await
+    }
+
+    async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError> {
+        self.move_torrents(params).await
     }
 
     async fn verify(&self, params: SelectParams) -> Result<ActResult, ApiError> {

@@ -161,6 +161,12 @@ impl BlockingDisk {
         self.call(op).result.map(drop)
     }
 
+    /// Copies bytes between two files without reading them; returns how many.
+    pub fn copy_range(&self, from: &Handle, to: &Handle, offset: u64, len: u64) -> io::Result<usize> {
+        let (from, to) = (from.clone(), to.clone());
+        moved(self.call(Op::CopyRange { from, to, offset, len })).1
+    }
+
     /// Makes the file exactly `len` bytes long.
     pub fn set_len(&self, file: &Handle, len: u64) -> io::Result<()> {
         self.run(Op::SetLen { file: file.clone(), len })

@@ -237,6 +237,47 @@ pub enum Op {
         /// New name.
         to: At,
     },
+    /// Renames; `EEXIST` when there is something at `to`, which stays.
+    RenameNew {
+        /// Old name.
+        from: At,
+        /// New name.
+        to: At,
+    },
+    /// Gives a file another name beside its first; `EEXIST` when there is something, `EXDEV` when that is on
+    /// another file system, `EPERM` or `EOPNOTSUPP` where files have one name only.
+    Link {
+        /// A name that it has.
+        from: At,
+        /// The name that it gets.
+        to: At,
+    },
+    /// Makes the empty file `to` a copy of `from` that shares its space, where the file system can.
+    Reflink {
+        /// What is copied.
+        from: Handle,
+        /// The copy.
+        to: Handle,
+    },
+    /// Copies bytes to the same place in another file without bringing them here → [`Output::Moved`],
+    /// possibly short; an error where the system can't.
+    CopyRange {
+        /// Where from.
+        from: Handle,
+        /// Where to.
+        to: Handle,
+        /// First byte in both files.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
+    /// Sets the time of the last change.
+    SetTime {
+        /// The file.
+        file: Handle,
+        /// The time.
+        mtime: Mtime,
+    },
     /// Removes a name that isn't a directory.
     Unlink(At),
     /// Removes an empty directory.

@@ -18,6 +18,7 @@ pub enum DiskOp {
     Stat,
     Remove,
     Link,
+    Move,
 }
 
 impl fmt::Display for DiskOp {
@@ -32,6 +33,7 @@ impl fmt::Display for DiskOp {
             DiskOp::Stat => "examine",
             DiskOp::Remove => "remove",
             DiskOp::Link => "make the symlink",
+            DiskOp::Move => "move",
         })
     }
 }

@@ -12,6 +12,7 @@ use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
 use super::place::{Space, find_folder, free_space};
 use super::prepare::prepare;
+use super::relocate::{RelocateWork, Relocation};
 use super::remove::{RemoveOutcome, remove};
 use super::sync::{Stamp, SyncOutcome, stat, sync};
 use super::torrent::{Context, OpenError, TorrentFiles, TorrentSpec};
@@ -142,6 +143,8 @@ pub enum Job {
     Remove { torrent: Arc<TorrentFiles>, done: Done<RemoveOutcome> },
     /// Makes durable what was stored, closes the files and lets go of the paths.
     Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
+    /// A part of a move, on threads for moves.
+    Relocate { relocation: Arc<Relocation>, work: RelocateWork },
     /// The room in a folder, or in what will hold it.
     FreeSpace { folder: PathBuf, done: Done<Result<Space, DiskError>> },
     /// Where a folder really is, symlinks followed. The end of its path need not exist.
@@ -152,7 +155,7 @@ impl Job {
     /// The torrent that it is about, if that is open.
     pub(super) fn torrent(&self) -> Option<&Arc<TorrentFiles>> {
         match self {
-            Job::Open { .. } | Job::FreeSpace { .. } | Job::Locate { .. } => None,
+            Job::Open { .. } | Job::FreeSpace { .. } | Job::Locate { .. } | Job::Relocate { .. } => None,
             Job::Check(check) => Some(&check.torrent),
             Job::FindFolder { torrent, .. }
             | Job::Prepare { torrent, .. }
@@ -176,6 +179,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             done.call(free_space(&cx.disk, &folder).map_err(|e| cx.allowed.explain(&cx.disk, e)));
         }
         Job::Locate { folder, done } => done.call(real_path(&cx.disk, &folder)),
+        Job::Relocate { relocation, work } => relocation.run(work),
         Job::FindFolder { torrent, done } => {
             done.call(gated(&torrent, || find_folder(&cx.disk, torrent.folder())));
         }

@@ -41,7 +41,7 @@ pub(super) fn prepare(torrent: &TorrentFiles) -> Result<(), DiskError> {
 }
 
 /// Makes a folder and those above it, each durable in the one that it lies in.
-fn make_folder(disk: &BlockingDisk, folder: &std::path::Path) -> Result<(), DiskError> {
+pub(super) fn make_folder(disk: &BlockingDisk, folder: &std::path::Path) -> Result<(), DiskError> {
     let (existing, mut parent) = nearest(disk, folder)?;
     let mut path = existing.to_owned();
     for name in folder.strip_prefix(existing).unwrap_or(folder) {

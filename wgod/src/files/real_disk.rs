@@ -21,6 +21,7 @@ use super::disk::{
 };
 
 mod cachestat;
+mod copy;
 mod direct;
 mod pull;
 mod read_clean;
@@ -224,6 +225,15 @@ fn simple(op: Op) -> io::Result<Output> {
         Op::CreateDir(at) => fs::mkdirat(base(&at)?, &at.path, Mode::from_raw_mode(0o777))?,
         Op::Symlink { at, target } => fs::symlinkat(&target, base(&at)?, &at.path)?,
         Op::Rename { from, to } => fs::renameat(base(&from)?, &from.path, base(&to)?, &to.path)?,
+        Op::RenameNew { from, to } => copy::rename_new(&from, &to)?,
+        Op::Link { from, to } => {
+            fs::linkat(base(&from)?, &from.path, base(&to)?, &to.path, AtFlags::empty())?;
+        }
+        Op::Reflink { from, to } => fs::ioctl_ficlone(fd(&to)?, fd(&from)?)?,
+        Op::CopyRange { from, to, offset, len } => {
+            return copy::copy_range(fd(&from)?, fd(&to)?, offset, len).map(Output::Moved);
+        }
+        Op::SetTime { file, mtime } => copy::set_time(fd(&file)?, mtime)?,
         Op::Unlink(at) => fs::unlinkat(base(&at)?, &at.path, AtFlags::empty())?,
         Op::RemoveDir(at) => fs::unlinkat(base(&at)?, &at.path, AtFlags::REMOVEDIR)?,
         Op::Canonical(path) => return std::fs::canonicalize(path).map(Output::Path),

@@ -45,6 +45,8 @@ struct User {
     name: Arc<str>,
     paths: Box<[u64]>,
     writes: bool,
+    /// Paths that it is being moved to, and has as if it wrote to them.
+    claims: Box<[u64]>,
 }
 
 impl PathRefs {
@@ -67,7 +69,7 @@ impl PathRefs {
         for key in &keys {
             inner.users.entry(*key).or_default().push(id);
         }
-        inner.torrents.insert(id, User { name: name.into(), paths: keys, writes });
+        inner.torrents.insert(id, User { name: name.into(), paths: keys, writes, claims: Box::default() });
         Ok(())
     }
 
@@ -88,6 +90,38 @@ impl PathRefs {
             user.writes = true;
         }
         Ok(())
+    }
+
+    /// The first of `paths` that a torrent other than `id` uses or is being moved to, and its name.
+    pub(super) fn user_of(&self, id: TorrentId, paths: &[PathBuf]) -> Option<(PathBuf, Arc<str>)> {
+        let inner = self.lock();
+        paths.iter().find_map(|path| {
+            let users = inner.users.get(&self.keys.hash_one(path))?;
+            let other = users.iter().filter(|user| **user != id).find_map(|user| inner.torrents.get(user))?;
+            Some((path.clone(), other.name.clone()))
+        })
+    }
+
+    /// Torrent `id`, which is registered, is being moved to `paths`: nobody else may write there. Refused
+    /// when another torrent uses one of them.
+    pub(super) fn claim(&self, id: TorrentId, paths: &[PathBuf]) -> Result<(), (PathBuf, Arc<str>)> {
+        if let Some(occupied) = self.user_of(id, paths) {
+            return Err(occupied);
+        }
+        let keys: Box<[u64]> = paths.iter().map(|path| self.keys.hash_one(path)).collect();
+        let mut inner = self.lock();
+        inner.drop_claims(id);
+        let Some(user) = inner.torrents.get_mut(&id) else { return Ok(()) };
+        user.claims = keys.clone();
+        for key in keys {
+            inner.users.entry(key).or_default().push(id);
+        }
+        Ok(())
+    }
+
+    /// Torrent `id` is moved nowhere.
+    pub(super) fn drop_claims(&self, id: TorrentId) {
+        self.lock().drop_claims(id);
     }
 
     /// From now on torrent `id` only reads its files.
@@ -119,19 +153,30 @@ impl Inner {
     fn writer_of(&self, id: TorrentId, keys: &[u64]) -> Option<(usize, Arc<str>)> {
         keys.iter().enumerate().find_map(|(index, key)| {
             let others = self.users.get(key)?.iter().filter(|user| **user != id);
-            let mut writers = others.filter_map(|user| self.torrents.get(user)).filter(|user| user.writes);
+            let mut writers = others
+                .filter_map(|user| self.torrents.get(user))
+                .filter(|user| user.writes || user.claims.contains(key));
             writers.next().map(|user| (index, user.name.clone()))
         })
     }
 
     fn remove(&mut self, id: TorrentId) {
         let Some(user) = self.torrents.remove(&id) else { return };
-        for key in &user.paths {
-            if let Some(users) = self.users.get_mut(key) {
-                users.retain(|user| *user != id);
-                if users.is_empty() {
-                    self.users.remove(key);
-                }
+        user.paths.iter().chain(&user.claims).for_each(|key| self.leave(id, *key));
+    }
+
+    fn drop_claims(&mut self, id: TorrentId) {
+        let Some(user) = self.torrents.get_mut(&id) else { return };
+        let claims = std::mem::take(&mut user.claims);
+        let held = user.paths.clone();
+        claims.iter().filter(|key| !held.contains(key)).for_each(|key| self.leave(id, *key));
+    }
+
+    fn leave(&mut self, id: TorrentId, key: u64) {
+        if let Some(users) = self.users.get_mut(&key) {
+            users.retain(|user| *user != id);
+            if users.is_empty() {
+                self.users.remove(&key);
             }
         }
     }
@@ -162,6 +207,23 @@ mod tests {
         refs.release(b);
         refs.register(c, "C", true, &paths(&["/d/z"])).unwrap();
         assert!(!refs.is_shared(a, Path::new("/d/y")));
+    }
+
+    #[test]
+    fn where_a_torrent_is_moved_to_nobody_else_writes() {
+        let refs = PathRefs::default();
+        let (a, b) = (TorrentId(1), TorrentId(2));
+        refs.register(a, "A", false, &paths(&["/d/x"])).unwrap();
+        refs.register(b, "B", false, &paths(&["/e/y"])).unwrap();
+        assert_eq!(refs.claim(a, &paths(&["/e/x", "/e/y"])), Err(("/e/y".into(), "B".into())));
+        assert!(refs.register(b, "B", true, &paths(&["/e/x"])).is_ok(), "a refused claim holds nothing");
+        refs.register(b, "B", false, &paths(&["/e/y"])).unwrap();
+        refs.claim(a, &paths(&["/e/x", "/d/x"])).unwrap();
+        assert!(refs.register(b, "B", true, &paths(&["/e/x"])).is_err());
+        assert_eq!(refs.user_of(b, &paths(&["/e/x"])), Some(("/e/x".into(), "A".into())));
+        refs.drop_claims(a);
+        assert!(refs.register(b, "B", true, &paths(&["/e/x"])).is_ok());
+        assert!(refs.is_shared(b, Path::new("/d/x")), "what it holds it goes on holding");
     }
 
     #[test]

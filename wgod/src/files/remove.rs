@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use wgo_proto::metainfo::FileEntry;
 
-use super::beneath::Parents;
+use super::beneath::{Base, Parents};
+use super::blocking_disk::BlockingDisk;
 use super::disk::{At, FileKind, Handle, Op};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::torrent::TorrentFiles;
@@ -70,7 +71,7 @@ pub(super) fn remove(torrent: &TorrentFiles) -> RemoveOutcome {
     drop(last);
     // Deeper folders sort after those that hold them.
     for folder in folders.iter().rev() {
-        if let Err(e) = remove_folder(torrent, folder) {
+        if let Err(e) = remove_folder(&torrent.cx.disk, &torrent.base, folder) {
             outcome.fail(e);
         }
     }
@@ -107,12 +108,11 @@ fn remove_entry(
     Ok(Removed::Yes)
 }
 
-/// Removes a folder if it is empty.
-fn remove_folder(torrent: &TorrentFiles, relative: &Path) -> Result<(), DiskError> {
-    let disk = &torrent.cx.disk;
+/// Removes a folder beneath a base if it is empty.
+pub(super) fn remove_folder(disk: &BlockingDisk, base: &Base, relative: &Path) -> Result<(), DiskError> {
     let mut names: Vec<&str> = relative.iter().filter_map(|name| name.to_str()).collect();
     let Some(name) = names.pop() else { return Ok(()) };
-    let parent = match torrent.base.open_dir(disk, names.into_iter(), Parents::MustExist) {
+    let parent = match base.open_dir(disk, names.into_iter(), Parents::MustExist) {
         Err(e) if matches!(e.kind, DiskErrorKind::Missing | DiskErrorKind::Obstructed) => return Ok(()),
         parent => parent?.handle,
     };
@@ -129,8 +129,6 @@ fn remove_folder(torrent: &TorrentFiles, relative: &Path) -> Result<(), DiskErro
         {
             Ok(())
         }
-        removed => {
-            removed.map_err(|e| DiskError::new(DiskOp::Remove, torrent.base.folder.join(relative), &e))
-        }
+        removed => removed.map_err(|e| DiskError::new(DiskOp::Remove, base.folder.join(relative), &e)),
     }
 }

@@ -13,6 +13,7 @@ use super::disk::Disk;
 use super::job::{self, Job};
 use super::piece_cache::PieceCache;
 use super::refs::PathRefs;
+use super::relocate::{Relocation, RelocationSpec};
 use super::torrent::Context;
 use super::volumes::Volumes;
 
@@ -35,6 +36,10 @@ impl Default for StorageLimits {
     }
 }
 
+/// Threads for moves to one device: the session has one move under way for each, and others are looked into
+/// beside it.
+const MOVE_THREADS: usize = 2;
+
 /// All storage of the daemon. Lives as long as the daemon; [`stop`](Self::stop) ends it in order.
 #[derive(Debug)]
 pub struct Storage {
@@ -47,6 +52,8 @@ pub struct Storage {
 #[derive(Debug, Default)]
 struct Devices {
     by_number: HashMap<u64, Arc<Device>>,
+    /// Moves to each device: long work, for which nothing else is to wait.
+    movers: HashMap<u64, Arc<Device>>,
     stopping: bool,
 }
 
@@ -93,14 +100,20 @@ impl Storage {
         job::run(&self.cx, job);
     }
 
+    /// A move to be done with [`Job::Relocate`]. Touches no disk.
+    pub fn relocation(&self, spec: RelocationSpec) -> Arc<Relocation> {
+        Relocation::new(self.cx.clone(), spec)
+    }
+
     /// The device that seems to hold a folder, found without waiting for any disk.
     pub fn device_of(&self, folder: &Path) -> u64 {
         self.cx.disk.disk().device_hint(folder)
     }
 
-    /// What each device is busy with.
+    /// What each device is busy with, moves excepted.
     pub fn status(&self) -> Vec<DeviceStatus> {
-        let devices = self.all();
+        let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        let devices: Vec<Arc<Device>> = devices.by_number.values().cloned().collect();
         devices.iter().map(|device| device.status()).collect()
     }
 
@@ -139,7 +152,7 @@ impl Storage {
 
     fn all(&self) -> Vec<Arc<Device>> {
         let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-        devices.by_number.values().cloned().collect()
+        devices.by_number.values().chain(devices.movers.values()).cloned().collect()
     }
 
     /// The device that a job is for: its torrent's, or the one that seems to hold the folder.
@@ -148,17 +161,21 @@ impl Storage {
             (Some(torrent), _) => torrent.device,
             (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
             (_, Job::FreeSpace { folder, .. } | Job::Locate { folder, .. }) => self.device_of(folder),
+            (_, Job::Relocate { relocation, .. }) => relocation.device,
             _ => 0,
         };
+        let moves = matches!(job, Job::Relocate { .. });
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         let stopping = devices.stopping;
         let fresh = || {
-            let device = Device::new(number, self.threads, self.cx.clone());
+            let threads = if moves { MOVE_THREADS } else { self.threads };
+            let device = Device::new(number, threads, self.cx.clone());
             if stopping {
                 device.begin_stop();
             }
             device
         };
-        devices.by_number.entry(number).or_insert_with(fresh).clone()
+        let devices = if moves { &mut devices.movers } else { &mut devices.by_number };
+        devices.entry(number).or_insert_with(fresh).clone()
     }
 }

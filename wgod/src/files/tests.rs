@@ -3,6 +3,7 @@ mod checks;
 mod descriptors;
 mod faults;
 mod payload;
+mod relocate;
 mod removal;
 mod rig;
 mod runs;

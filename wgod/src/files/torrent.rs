@@ -140,16 +140,22 @@ impl Drop for Entered<'_> {
 impl TorrentFiles {
     /// Finds the folder and registers the paths. Called on a storage thread.
     pub(super) fn open(cx: &Arc<Context>, spec: TorrentSpec) -> Result<Arc<TorrentFiles>, OpenError> {
+        let writes = spec.writes;
+        let files = TorrentFiles::view(cx, spec)?;
+        let paths: Vec<PathBuf> = stored(&files.info).map(|file| files.place.path(&file.path)).collect();
+        cx.refs.register(files.id, &files.info.name, writes, &paths)?;
+        Ok(files)
+    }
+
+    /// The same without a hold on the paths: to look at files while a move is under way.
+    pub(super) fn view(cx: &Arc<Context>, spec: TorrentSpec) -> Result<Arc<TorrentFiles>, DiskError> {
         let TorrentSpec { id, info, folder, writes, preallocate } = spec;
-        let has_root = info.files.iter().any(|file| file.path.components().nth(1).is_some());
-        let base = Base::new(folder, has_root);
+        let base = Base::new(folder, has_root(&info));
         cx.allowed.admit(&base.folder)?;
         let place = Place::find(&cx.disk, &base, &info).map_err(|e| cx.allowed.explain(&cx.disk, e))?;
         for real in place.folders() {
             cx.allowed.admit_real(real)?;
         }
-        let paths: Vec<PathBuf> = stored(&info).map(|file| place.path(&file.path)).collect();
-        cx.refs.register(id, &info.name, writes, &paths)?;
         Ok(Arc::new(TorrentFiles {
             id,
             info,
@@ -392,6 +398,11 @@ impl TorrentFiles {
     fn no_such(&self, file: FileIndex) -> DiskError {
         DiskError::of_kind(DiskOp::Open, self.path(file), DiskErrorKind::Missing)
     }
+}
+
+/// Whether the first component of each path is the torrent's own folder, not its only file.
+pub(super) fn has_root(info: &Info) -> bool {
+    info.files.iter().any(|file| file.path.components().nth(1).is_some())
 }
 
 /// The files that lie on disk: all but padding.

@@ -78,15 +78,17 @@ impl Driver {
     /// Another torrent that would write to the same files.
     fn second_writer(&self, request: &AddRequest) -> Option<String> {
         let info = &request.metainfo.info;
-        let paths: std::collections::BTreeSet<&str> =
-            info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
-        let mut neighbours = self.entries.neighbours(&request.folder, info);
-        let other = neighbours.find(|entry| {
-            !entry.is_complete()
-                && !entry.removing
-                && entry.settings.folder == request.folder
-                && entry.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
-        })?;
+        let others = self.entries.neighbours(&request.folder, info);
+        let mut others = others.filter(|entry| entry.has_paths_of(info, &request.folder));
+        let other = others.find(|entry| !entry.is_complete() || entry.settings.moving.is_some())?;
+        if other.settings.moving.is_some() {
+            return Some(format!(
+                "{:?} would write to the same files as {:?} ({}), which is being moved; choose another folder, or wait",
+                info.name,
+                other.settings.name,
+                other.hash_text()
+            ));
+        }
         Some(format!(
             "{:?} would write to the same files as {:?} ({}), which is not complete; choose another folder, or wait",
             info.name,
@@ -118,6 +120,7 @@ impl Driver {
             file_priorities: Vec::new(),
             trackers: None,
             user_peers: peers,
+            moving: None,
             newer: NewerFields::default(),
         };
         let have = Bitfield::new(metainfo.info.layout.piece_count());
@@ -155,11 +158,14 @@ impl Driver {
             trackers: None,
             owed,
             check: None,
+            moving: None,
+            move_error: None,
             lane: VecDeque::new(),
             busy: false,
             leaving: true,
             removing: false,
             saving: super::save::Saving::default(),
+            unsaved: Vec::new(),
             awaiting_save: Vec::new(),
             shown: Shown::default(),
             share: Share::default(),
@@ -188,8 +194,8 @@ impl Driver {
         tracing::info!(torrent = entry.settings.name, "added");
         let folder = entry.settings.folder.clone();
         let device = self.device_of(&folder);
-        let newcomer =
-            Newcomer { id, hashes, started, needs: check, check_asked: false, finished: false, device };
+        let (check_asked, finished, moving) = (false, false, None);
+        let newcomer = Newcomer { id, hashes, started, needs: check, check_asked, finished, device, moving };
         self.session.add(self.engine.clock.now(), newcomer);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
     }

@@ -14,7 +14,7 @@ use super::{Command, Driver, Tunables, Verb};
 use crate::store::Counters;
 
 /// An id as it was given, and the torrent that it names.
-type Selected = (String, Result<TorrentId, ApiError>);
+pub(super) type Selected = (String, Result<TorrentId, ApiError>);
 /// The answer to a call on several torrents.
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 /// The answer to a call on one torrent's limits.
@@ -29,6 +29,7 @@ impl Driver {
             Command::Add(request, reply) => self.add(*request, reply),
             Command::Remove(params, reply) => self.remove(&params, reply),
             Command::Act(verb, params, reply) => self.act(verb, &params, reply),
+            Command::Move(params, reply) => self.relocate(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),
@@ -53,7 +54,7 @@ impl Driver {
     }
 
     /// The torrents of a call, each with the id as it was given.
-    fn select(&self, ids: &[String], all: bool) -> Result<Vec<Selected>, ApiError> {
+    pub(super) fn select(&self, ids: &[String], all: bool) -> Result<Vec<Selected>, ApiError> {
         check_selection(ids, all)?;
         if all {
             return Ok(self.entries.listed().map(|entry| (entry.hash_text(), Ok(entry.id))).collect());
@@ -61,7 +62,7 @@ impl Driver {
         Ok(ids.iter().map(|id| (id.clone(), self.resolve(id))).collect())
     }
 
-    fn acted(&self, given: &str, id: TorrentId) -> Acted {
+    pub(super) fn acted(&self, given: &str, id: TorrentId) -> Acted {
         match self.entries.get(&id) {
             Some(entry) => Acted::ok(given, entry.hash_text(), entry.settings.name.clone()),
             None => Acted::failed(given, ApiError::new(Kind::NoMatch, "it is being removed")),
@@ -159,6 +160,9 @@ impl Driver {
         entry.lane.retain(|op| matches!(op, Op::Remove { .. }));
         if let Some(check) = &entry.check {
             check.pause();
+        }
+        if let Some(moving) = &entry.moving {
+            moving.stop();
         }
         let hash = entry.hash_text();
         self.touch();

@@ -19,6 +19,7 @@ use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored};
+use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
 use super::tally::{Share, Tally};
 use super::{Command, Event, SessionHandle, Tunables};
@@ -53,6 +54,8 @@ pub struct Driver {
     pub(super) ops: JoinSet<(TorrentId, Outcome)>,
     /// Whose operation each task of `ops` is.
     pub(super) op_of: HashMap<tokio::task::Id, TorrentId>,
+    /// Moves that were asked for, looked into.
+    pub(super) surveys: JoinSet<Surveyed>,
     /// Tasks that gather an answer for a caller.
     pub(super) replies: JoinSet<()>,
     /// Settings on their way to the store, at most one save for each torrent.
@@ -116,6 +119,7 @@ impl Driver {
             next_id: start.next_id.0,
             ops: JoinSet::new(),
             op_of: HashMap::new(),
+            surveys: JoinSet::new(),
             replies: JoinSet::new(),
             saves: JoinSet::new(),
             waking: HashMap::new(),
@@ -198,8 +202,13 @@ impl Driver {
             check_asked: entry.settings.check_asked,
             finished,
             device,
+            moving: underway(&entry.settings, |folder| self.engine.storage.device_of(folder)),
         };
+        let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
         self.insert(entry);
+        if undo {
+            self.push_op(id, Op::Move);
+        }
         self.session.add(self.engine.clock.now(), newcomer);
         Ok(())
     }
@@ -240,6 +249,7 @@ impl Driver {
                 Some(id) = self.broken.recv() => self.on_broken(id),
                 Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
                 Some(Ok(id)) = self.saves.join_next() => self.on_saved(id),
+                Some(Ok(surveyed)) = self.surveys.join_next() => self.on_surveyed(surveyed),
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
                 _ = trim.tick() => self.engine.storage.trim(),
@@ -257,6 +267,9 @@ impl Driver {
             if let Some(entry) = self.entries.get_mut(id) {
                 if let Some(check) = &entry.check {
                     check.pause();
+                }
+                if let Some(moving) = &entry.moving {
+                    moving.stop();
                 }
                 entry.lane.retain(|op| matches!(op, Op::Halt | Op::ForgetCheck | Op::Remove { .. }));
             }
@@ -339,11 +352,14 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         trackers: None,
         owed: check,
         check: None,
+        moving: None,
+        move_error: None,
         lane: VecDeque::new(),
         busy: false,
         leaving: false,
         removing: false,
         saving: super::save::Saving::default(),
+        unsaved: Vec::new(),
         awaiting_save: Vec::new(),
         shown: Shown::default(),
         share: Share::default(),

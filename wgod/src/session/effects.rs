@@ -21,6 +21,8 @@ impl Driver {
         while let Some(effect) = self.session.poll_effect() {
             match effect {
                 Effect::Check(id, check) => self.push_op(id, Op::Check(check)),
+                Effect::Move(id) => self.push_op(id, Op::Move),
+                Effect::CancelMove(id) => self.cancel_move(id),
                 Effect::CancelCheck(id) => self.cancel_check(id),
                 Effect::ForgetCheck(id) => self.forget_check(id),
                 Effect::Listen(id) => self.listen(id),

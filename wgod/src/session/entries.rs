@@ -7,6 +7,7 @@ use wgo_core::TorrentId;
 use wgo_proto::metainfo::Info;
 
 use super::entry::Entry;
+use crate::store::Settings;
 
 /// Entries by number.
 ///
@@ -43,19 +44,44 @@ impl Entries {
 
     pub(super) fn insert(&mut self, entry: Entry) {
         let id = entry.id;
-        for root in self.roots_of(&entry.settings.folder, &entry.info) {
-            self.roots.insert((root, id));
-        }
+        self.add_roots(&entry);
         self.touched.insert(id);
         self.by_id.insert(id, Box::new(entry));
     }
 
     pub(super) fn remove(&mut self, id: &TorrentId) -> Option<Box<Entry>> {
         let entry = self.by_id.remove(id)?;
-        for root in self.roots_of(&entry.settings.folder, &entry.info) {
-            self.roots.remove(&(root, *id));
-        }
+        self.remove_roots(&entry);
         Some(entry)
+    }
+
+    /// Changes where a torrent's files are, or where they are on their way to.
+    pub(super) fn relocate(&mut self, id: &TorrentId, change: impl FnOnce(&mut Settings)) {
+        let Some(mut entry) = self.by_id.remove(id) else { return };
+        self.remove_roots(&entry);
+        change(&mut entry.settings);
+        self.add_roots(&entry);
+        self.touched.insert(*id);
+        self.by_id.insert(*id, entry);
+    }
+
+    /// In both places of one that is being moved.
+    fn all_roots(&self, entry: &Entry) -> Vec<u64> {
+        let other = entry.settings.moving.as_ref().map(|moving| moving.other.as_path());
+        let places = std::iter::once(entry.settings.folder.as_path()).chain(other);
+        places.flat_map(|place| self.roots_of(place, &entry.info)).collect()
+    }
+
+    fn add_roots(&mut self, entry: &Entry) {
+        for root in self.all_roots(entry) {
+            self.roots.insert((root, entry.id));
+        }
+    }
+
+    fn remove_roots(&mut self, entry: &Entry) {
+        for root in self.all_roots(entry) {
+            self.roots.remove(&(root, entry.id));
+        }
     }
 
     /// In the order in which they were added.

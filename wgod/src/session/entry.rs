@@ -1,5 +1,6 @@
 //! What the driver keeps of each torrent, live or not.
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -9,12 +10,13 @@ use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::checking::CheckProgress;
+use super::moving::MoveProgress;
 use super::ops::Op;
 use super::save::Saving;
 use super::tally::Share;
 use crate::files::disk::Mtime;
 use crate::files::{Stamp, TorrentFiles};
-use crate::store::{CheckKind, Counters, FileStamp, Have, OwedCheck, Settings};
+use crate::store::{Change, CheckKind, Counters, FileStamp, Have, Move, MoveStage, OwedCheck, Settings};
 use crate::torrent::Torrent;
 
 /// One torrent.
@@ -58,6 +60,10 @@ pub struct Entry {
     pub owed: Option<Box<OwedCheck>>,
     /// The check under way.
     pub check: Option<Arc<CheckProgress>>,
+    /// The first half of a move under way.
+    pub(super) moving: Option<Arc<MoveProgress>>,
+    /// Why the last move was given up.
+    pub(super) move_error: Option<String>,
     /// Operations that wait for the one under way.
     pub(super) lane: VecDeque<Op>,
     /// An operation is under way.
@@ -69,6 +75,8 @@ pub struct Entry {
     /// Callers to be answered when the operator's wishes are on disk. As many as there are calls under
     /// way, which the console bounds.
     pub(super) saving: Saving,
+    /// What goes into the store together with the next save.
+    pub(super) unsaved: Vec<Change>,
     /// Who is told when the next save to begin has ended.
     pub(super) awaiting_save: Vec<oneshot::Sender<Result<(), String>>>,
     /// What the last list showed of it.
@@ -123,6 +131,25 @@ impl Entry {
         files.watch(known.filter_map(|(file, stamp)| stamp.map(|stamp| from_file_stamp(file, stamp))));
     }
 
+    /// Whether it has files in a folder that have the paths of another torrent's, or is to have them there.
+    pub(super) fn has_paths_of(&self, info: &Info, folder: &Path) -> bool {
+        let (place, other) = (&self.settings.folder, self.settings.moving.as_ref().map(|m| &m.other));
+        if self.removing || (place != folder && other.is_none_or(|other| other != folder)) {
+            return false;
+        }
+        let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
+        self.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
+    }
+
+    /// How far its move is, 0…1: of the first half, since the second takes a moment.
+    pub(super) fn moved_share(&self) -> f64 {
+        let switched = |moving: &Move| moving.stage == MoveStage::Switched;
+        match &self.moving {
+            Some(moving) => moving.share(),
+            None => f64::from(u8::from(self.settings.moving.as_ref().is_some_and(switched))),
+        }
+    }
+
     /// Whether a check must end before `have` counts.
     pub fn owes_check(&self) -> bool {
         self.check.is_some() || self.owed.is_some()
@@ -157,7 +184,7 @@ pub(super) fn to_file_stamp(stamp: &Stamp) -> FileStamp {
 }
 
 /// The same, as the file system says it.
-fn from_file_stamp(file: u32, stamp: FileStamp) -> Stamp {
+pub(super) fn from_file_stamp(file: u32, stamp: FileStamp) -> Stamp {
     let (secs, nanos) = (stamp.mtime_nanos.div_euclid(NANOS), stamp.mtime_nanos.rem_euclid(NANOS));
     Stamp { file: FileIndex(file), len: stamp.len, mtime: Mtime { secs, nanos: nanos as u32 } }
 }

@@ -13,6 +13,7 @@ mod effects;
 mod entries;
 mod entry;
 mod fault;
+mod moving;
 mod ops;
 mod render;
 mod save;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
-use wgo_api::params::{Check, ListParams, RemoveParams, SelectParams, ShowParams};
+use wgo_api::params::{Check, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams};
 use wgo_api::result::{ActResult, Added, LimitResult, ListResult, ShowResult};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
@@ -58,6 +59,8 @@ pub enum Command {
     Remove(RemoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Starts, stops, verifies or announces torrents.
     Act(Verb, SelectParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Moves torrents, or calls that off.
+    Move(MoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.

@@ -6,10 +6,12 @@ mod cx;
 mod live;
 mod missing;
 mod outcome;
+pub(super) mod relocate;
 mod remove;
 
 pub(super) use cx::Cx;
 pub(super) use outcome::{Outcome, Rest};
+pub(super) use relocate::Placed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,8 +23,7 @@ use wgo_core::session::Check;
 
 use super::Driver;
 use super::checking::{self, CheckProgress};
-use crate::files::{Done, Job, OpenError};
-use crate::files::{TorrentFiles, TorrentSpec};
+use crate::files::{Done, Job, OpenError, SyncOutcome, TorrentFiles, TorrentSpec};
 use crate::store::{Change, CheckKind, OwedCheck, StoreError};
 
 /// What can be asked of a torrent's lane.
@@ -34,6 +35,8 @@ pub(super) enum Op {
     Check(Check),
     /// Keep that a full check is owed of which nothing is done.
     ForgetCheck,
+    /// Do what is due of a move: its first half, its second, or undo it.
+    Move,
     /// Make a Swarm.
     GoLive,
     /// Drop the Swarm of a torrent without work.
@@ -61,6 +64,12 @@ async fn open_files(cx: &Cx) -> Result<Arc<TorrentFiles>, OpenError> {
         preallocate: cx.preallocate,
     };
     run_job(&cx.engine, |done| Job::Open { spec, done }).await
+}
+
+/// Lets go of a torrent's files.
+async fn close(cx: &Cx, torrent: Arc<TorrentFiles>) {
+    // What could not be synced is not had, or is read back by a check.
+    let _synced: SyncOutcome = run_job(&cx.engine, |done| Job::Close { torrent, done }).await;
 }
 
 /// Runs a job and waits for its outcome.
@@ -110,6 +119,7 @@ impl Driver {
                     Outcome::Done
                 });
             }
+            Op::Move => self.begin_relocation(id, cx),
             Op::GoLive => self.spawn(id, live::go_live(cx)),
             Op::GoDormant => self.spawn(id, live::go_dormant(cx)),
             Op::Halt => self.spawn(id, live::halt(cx)),
@@ -122,7 +132,10 @@ impl Driver {
                     Outcome::Added { check, result, reply }
                 });
             }
-            Op::Remove { data, reply } => self.spawn(id, remove::run(cx, data, reply)),
+            Op::Remove { data, reply } => {
+                let kept = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
+                self.spawn(id, remove::run(cx, kept, data, reply));
+            }
         }
     }
 
@@ -140,7 +153,7 @@ impl Driver {
         self.spawn(id, check::run(cx, kind, progress));
     }
 
-    fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {
+    pub(super) fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {
         let task = self.ops.spawn(async move { (id, work.await) });
         self.op_of.insert(task.id(), id);
     }

@@ -86,11 +86,18 @@ impl Driver {
                 (v.counters.downloaded, v.counters.uploaded, v.counters.wasted)
             });
         let checking = entry.check.as_ref().filter(|_| state == CoreState::Checking);
-        let progress = checking.map_or_else(|| share(done, size), |check| check.share());
+        let moving = entry.moving.as_ref().filter(|_| state == CoreState::Moving);
+        let work = match state {
+            CoreState::Moving => Some(entry.moved_share()),
+            _ => checking.map(|check| check.share()),
+        };
+        let progress = work.unwrap_or_else(|| share(done, size));
         let down_rate = view.as_ref().map_or(0, |v| v.down.0);
-        let eta_secs = match checking {
-            Some(check) => check.time_left(self.engine.clock.now()).map(|left| left.as_secs()),
-            None => (done < size && down_rate > 0).then(|| (size - done).div_ceil(down_rate)),
+        let now = self.engine.clock.now();
+        let eta_secs = match (checking, moving) {
+            (Some(check), _) => check.time_left(now).map(|left| left.as_secs()),
+            (_, Some(moving)) => moving.time_left(now).map(|left| left.as_secs()),
+            (None, None) => (done < size && down_rate > 0).then(|| (size - done).div_ceil(down_rate)),
         };
         let base = counters.0.max(held);
         TorrentRow {
@@ -98,7 +105,10 @@ impl Driver {
             info_hash_v2: entry.settings.hashes.v2.map(|hash| hash.to_string()),
             name: entry.settings.name.clone(),
             state: api_state(state),
-            error: row.and_then(|row| row.fault.as_ref()).map(|fault| fault.message.clone()),
+            error: row
+                .and_then(|row| row.fault.as_ref())
+                .map(|f| f.message.clone())
+                .or(entry.move_error.clone()),
             size_bytes: Some(size),
             done_bytes: done,
             downloaded_bytes: counters.0,

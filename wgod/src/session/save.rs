@@ -32,9 +32,11 @@ impl Driver {
         }
         entry.saving = Saving::Yes;
         let told = std::mem::take(&mut entry.awaiting_save);
+        let mut changes = std::mem::take(&mut entry.unsaved);
+        changes.push(Change::Settings(id, Box::new(settings)));
         let store = self.engine.store.clone();
         self.saves.spawn(async move {
-            let saved = store.put(vec![Change::Settings(id, Box::new(settings))]).await;
+            let saved = store.put(changes).await;
             if let Err(error) = &saved {
                 tracing::error!(%error, "settings not saved; it is tried again with the next change");
             }

@@ -150,8 +150,9 @@ impl Driver {
         fault.map(|fault| fault.message.clone())
     }
 
-    /// Torrents that look different to readers whatever happens: those that run, those that are hashed.
+    /// Torrents that look different to readers whatever happens: those that run, those that are hashed or
+    /// moved.
     pub(super) fn restless(&self) -> Vec<TorrentId> {
-        self.session.live().chain(self.session.checking()).collect()
+        self.session.live().chain(self.session.working()).collect()
     }
 }

@@ -2,6 +2,7 @@
 mod checks;
 mod many;
 mod missing;
+mod moves;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What a request changes in the database.
 use wgo_core::TorrentId;
 
-use super::record::{Counters, OwedCheck, Progress, Settings, TorrentRecord, Totals};
+use super::record::{Counters, FileStamp, OwedCheck, Progress, Settings, TorrentRecord, Totals};
 
 /// One change. Those of one request are committed together, in order.
 ///
@@ -22,6 +22,8 @@ pub enum Change {
     /// A check is owed, or further: leaves the rest of the progress as it is. The next
     /// [`Change::Progress`] ends it.
     Check(TorrentId, Box<OwedCheck>),
+    /// The files are others with the same content: leaves the rest of the progress as it is.
+    Stamps(TorrentId, Vec<Option<FileStamp>>),
     /// Replaces the totals of a torrent.
     Counters(TorrentId, Counters),
     /// Stores the raw `.torrent`.
@@ -46,6 +48,7 @@ impl Change {
             Change::Metainfo(_, bytes) => bytes.len(),
             Change::Torrent(record) => 1024 + record.progress.weight(),
             Change::Progress(_, progress) => progress.weight(),
+            Change::Stamps(_, files) => 256 + files.len() * 16,
             Change::Check(_, check) => 256 + check.weight(),
             _ => 256,
         }

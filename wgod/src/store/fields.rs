@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use wgo_core::piece_mgr::Priority;
 
 use super::codec::{Field, Payload, RowError};
-use super::record::{CheckKind, FileStamp, Have, OwedCheck, TorrentFault};
+use super::record::{CheckKind, FileStamp, Have, Move, MoveStage, OwedCheck, TorrentFault};
 
 pub(super) fn mark(f: &mut Field<'_>) -> Result<(), RowError> {
     match f.varint()? {
@@ -161,6 +161,26 @@ pub(super) fn set(f: &mut Field<'_>) -> Result<Have, RowError> {
             have_some(f, pieces, bits)
         }
     }
+}
+
+/// The stage, then the path to the end of the field.
+pub(super) fn put_move(p: &mut Payload, moving: &Move) {
+    p.varint(match moving.stage {
+        MoveStage::Placing => 0,
+        MoveStage::Undoing => 1,
+        MoveStage::Switched => 2,
+    });
+    p.rest(moving.other.as_os_str().as_bytes());
+}
+
+pub(super) fn moving(f: &mut Field<'_>) -> Result<Move, RowError> {
+    let stage = match f.varint()? {
+        0 => MoveStage::Placing,
+        1 => MoveStage::Undoing,
+        2 => MoveStage::Switched,
+        _ => return Err(f.malformed("no such stage of a move")),
+    };
+    Ok(Move { other: f.path(), stage })
 }
 
 /// The kind, the two sets, the stamps to the end of the field.

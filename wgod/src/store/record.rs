@@ -56,8 +56,30 @@ pub struct Settings {
     pub trackers: Option<Vec<Vec<String>>>,
     /// Peers that the operator named.
     pub user_peers: Vec<SocketAddr>,
+    /// The files are on their way to another folder.
+    pub moving: Option<Move>,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
+}
+
+/// A move that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The other place beside [`Settings::folder`]: where the files are to go, or where they came from.
+    pub other: PathBuf,
+    /// How far it is.
+    pub stage: MoveStage,
+}
+
+/// How far a move is, which says what the next start does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveStage {
+    /// Files are being placed in `other`, under names that nothing else has: to be gone on with.
+    Placing,
+    /// It was called off: those files are to be removed.
+    Undoing,
+    /// `folder` is the new place, where files have to be given their names; then those in `other` go.
+    Switched,
 }
 
 /// What the operator wants of a torrent.

@@ -11,8 +11,8 @@ use wgo_core::piece_mgr::Priority;
 
 use super::codec::{RowError, RowReader, RowWriter};
 use super::fields::{
-    addr, check, fault, have_some, mark, priority, priority_byte, put_addr, put_check, put_fault, put_runs,
-    put_stamp, put_tiers, runs, stamp, texts, tiers,
+    addr, check, fault, have_some, mark, moving, priority, priority_byte, put_addr, put_check, put_fault,
+    put_move, put_runs, put_stamp, put_tiers, runs, stamp, texts, tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
 
@@ -33,6 +33,7 @@ mod settings {
     pub(super) const TRACKERS: u64 = 14;
     pub(super) const USER_PEERS: u64 = 15;
     pub(super) const CHECK_ASKED: u64 = 16;
+    pub(super) const MOVE: u64 = 17;
 }
 
 pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
@@ -73,6 +74,9 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
         row.field(USER_PEERS, |p| s.user_peers.iter().for_each(|peer| put_addr(p, peer)));
     }
     row.mark(CHECK_ASKED, s.check_asked);
+    if let Some(moving) = &s.moving {
+        row.field(MOVE, |p| put_move(p, moving));
+    }
     row.finish(&s.newer)
 }
 
@@ -96,6 +100,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         file_priorities: Vec::new(),
         trackers: None,
         user_peers: Vec::new(),
+        moving: None,
         newer: Default::default(),
     };
     while let Some(mut f) = row.next_field()? {
@@ -132,6 +137,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 mark(&mut f)?;
                 s.check_asked = true;
             }
+            MOVE => s.moving = Some(moving(&mut f)?),
             _ => {
                 row.keep(&f);
                 f.rest();

@@ -95,6 +95,9 @@ impl<'t> Tables<'t> {
             Change::Check(id, check) if self.knows(*id)? => {
                 self.amend(*id, |progress| progress.check = Some(check.clone()))?;
             }
+            Change::Stamps(id, files) if self.knows(*id)? => {
+                self.amend(*id, |progress| progress.files.clone_from(files))?;
+            }
             Change::Counters(id, counters) if self.knows(*id)? => {
                 self.counters.insert(id.0, rows::encode_counters(counters).as_slice())?;
             }
@@ -105,6 +108,7 @@ impl<'t> Tables<'t> {
             | Change::Progress(id, _)
             | Change::Writing(id)
             | Change::Check(id, _)
+            | Change::Stamps(id, _)
             | Change::Counters(id, _)
             | Change::Metainfo(id, _) => {
                 tracing::debug!(torrent = id.0, "a change to a torrent that is gone, dropped");

@@ -207,6 +207,17 @@ impl ApiServer for MockApi {
         self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Stopped)
     }
 
+    async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError> {
+        self.note("move", &params);
+        self.act((&params.ids, params.all), |torrents, i| match &params.folder {
+            Some(folder) => {
+                torrents[i].state = State::Moving;
+                torrents[i].folder = folder.display().to_string();
+            }
+            None => torrents[i].state = State::Stopped,
+        })
+    }
+
     async fn verify(&self, params: SelectParams) -> Result<ActResult, ApiError> {
         self.note("verify", &params);
         self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Checking)

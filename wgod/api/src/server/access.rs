@@ -47,6 +47,7 @@ const DEEDS: &[(&str, Deed)] = &[
     (LIMIT, Changes),
     ("start", Changes),
     ("stop", Changes),
+    ("move", Changes),
     ("verify", Changes),
     ("announce", Changes),
     ("wait", Looks),

@@ -32,12 +32,23 @@ pub struct Newcomer {
     pub finished: bool,
     /// The device that its files are on.
     pub device: Device,
+    /// A move that an earlier run began.
+    pub moving: Option<Underway>,
+}
+
+/// A move that an earlier run of the daemon did not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Underway {
+    /// The device of the other place: the new one before the switch, the old one afterwards.
+    pub other: Device,
+    /// The new place is the torrent's already.
+    pub switched: bool,
 }
 
 impl Session {
     /// A torrent exists: new, or loaded from the store.
     pub fn add(&mut self, now: Time, newcomer: Newcomer) {
-        let Newcomer { id, hashes, started, needs, check_asked, finished, device } = newcomer;
+        let Newcomer { id, hashes, started, needs, check_asked, finished, device, moving } = newcomer;
         let check_asked = check_asked && needs == Check::Full;
         let queue_position = self.next_position;
         self.next_position += 1;
@@ -49,6 +60,9 @@ impl Session {
             needs,
             check_asked,
             device,
+            move_to: moving.map(|moving| moving.other),
+            switched: moving.is_some_and(|moving| moving.switched),
+            move_waits: false,
             finished,
             live: false,
             dormant: false,
@@ -67,7 +81,7 @@ impl Session {
     /// Forgets a torrent. The shell has already ended what it did for it, or does so on seeing the
     /// effects that come out.
     pub fn remove(&mut self, now: Time, id: TorrentId) {
-        self.leave(id);
+        self.leave(now, id);
         self.set_deadline(id, None);
         self.rows.remove(&id);
         self.fill_queue(now);
@@ -92,9 +106,14 @@ impl Session {
         row.started = false;
         row.fault = None;
         row.check_asked = false;
+        let moves = row.phase == Phase::Moving;
         self.effects.push_back(Effect::Save(id));
-        self.leave(id);
-        self.set_deadline(id, None);
+        // A move goes on, or is tried again.
+        if !moves {
+            self.leave(now, id);
+            self.set_deadline(id, None);
+            self.proceed(now, id);
+        }
         self.fill_queue(now);
     }
 
@@ -116,7 +135,7 @@ impl Session {
             .map(|(_, id)| *id)
             .collect();
         for id in over {
-            self.leave(id);
+            self.leave(now, id);
             self.proceed(now, id);
         }
         self.fill_queue(now);
@@ -192,26 +211,27 @@ impl Session {
     /// torrent is broken: that one is taken down until the operator starts it again.
     pub fn on_fault(&mut self, now: Time, id: TorrentId, fault: Fault) {
         let Some(row) = self.rows.get(&id) else { return };
-        // The leftovers of a torrent that was stopped stand in nobody's way.
-        if !row.started && !self.is_checking(id) {
+        // The leftovers of a torrent that was stopped stand in nobody's way, nor do those of one that is
+        // being moved.
+        let working = self.is_working(id);
+        let broken = fault.kind == FaultKind::Broken;
+        if (!row.started && !working) || (row.phase == Phase::Moving && !broken) {
             return;
         }
-        let was_checking = self.end_check(id);
-        if was_checking.is_some() {
+        let freed = self.end_work(id);
+        if working {
             self.change(id, |row| row.phase = Phase::Stopped);
         }
         match fault.kind {
             FaultKind::Broken => self.take_down(now, id, fault),
             _ => self.impede(now, id, fault),
         }
-        if let Some(device) = was_checking {
-            self.next_check(device);
-        }
+        self.next_works(now, &freed);
     }
 
     /// What the Swarm knew can't be trusted: it goes, and everything is hashed before the next one.
     fn take_down(&mut self, now: Time, id: TorrentId, fault: Fault) {
-        self.leave(id);
+        self.leave(now, id);
         self.set_deadline(id, None);
         if let Some(row) = self.rows.get_mut(&id) {
             row.fault = Some(Box::new(fault));
@@ -223,7 +243,7 @@ impl Session {
 
     /// Pauses what the fault keeps from going on, and sets the time of the next probe. One cause makes
     /// many faults; those that come before the probe neither put it off nor lengthen the wait.
-    fn impede(&mut self, now: Time, id: TorrentId, fault: Fault) {
+    pub(super) fn impede(&mut self, now: Time, id: TorrentId, fault: Fault) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         let kind = fault.kind;
         let probe_is_set = row.fault.is_some() && row.deadline.is_some();
@@ -238,7 +258,7 @@ impl Session {
         if !probe_is_set {
             let wait = PROBE_MIN.saturating_mul(1 << row.probes.min(8)).min(PROBE_MAX);
             row.probes = row.probes.saturating_add(1);
-            let again = row.started || row.check_asked;
+            let again = row.is_wanted();
             self.set_deadline(id, again.then(|| now + wait));
         }
     }
@@ -333,14 +353,20 @@ impl Session {
     /// Takes a still torrent one step towards what is wanted of it.
     pub(super) fn proceed(&mut self, now: Time, id: TorrentId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
-        let wanted = row.started || row.check_asked;
-        if !wanted || row.fault.is_some() || !matches!(row.phase, Phase::Stopped | Phase::Queued) {
+        if !row.is_wanted() || row.fault.is_some() || !matches!(row.phase, Phase::Stopped | Phase::Queued) {
             return;
         }
-        if row.needs != Check::None {
-            let device = row.device;
-            self.enqueue_check(id);
-            return self.next_check(device);
+        if row.needs != Check::None && !row.switched {
+            return self.enqueue_check(now, id);
+        }
+        if row.move_to.is_some() {
+            let (switched, started) = (row.switched, row.started);
+            self.enqueue_move(now, id);
+            let begun = self.rows.get(&id).is_none_or(|row| row.phase == Phase::Moving);
+            // Until its turn comes it runs, unless its files are not in order.
+            if begun || switched || !started {
+                return;
+            }
         }
         self.change(id, |row| row.phase = Phase::Queued);
         self.fill_queue(now);
@@ -404,27 +430,22 @@ impl Session {
     }
 
     /// Takes a torrent out of whatever it is doing, to `Stopped`.
-    pub(super) fn leave(&mut self, id: TorrentId) {
+    pub(super) fn leave(&mut self, now: Time, id: TorrentId) {
+        let waited = self.dequeue(id);
         let Some(row) = self.rows.get(&id) else { return };
-        // One without a Swarm still answers to its info-hash.
-        let was_active = row.phase == Phase::Active;
+        let phase = row.phase;
         self.change(id, |row| {
             row.phase = Phase::Stopped;
-            row.live = false;
-            row.dormant = false;
-            row.completing = false;
-            row.finished_late = false;
-            row.checkpointing = false;
+            row.rest();
         });
-        self.checks.retain(|_, waiting| {
-            waiting.retain(|other| *other != id);
-            !waiting.is_empty()
-        });
-        if let Some(device) = self.end_check(id) {
+        let freed = self.end_work(id);
+        if phase == Phase::Checking {
             self.effects.push_back(Effect::CancelCheck(id));
-            self.next_check(device);
         }
-        if was_active {
+        self.next_works(now, &waited);
+        self.next_works(now, &freed);
+        // One without a Swarm still answers to its info-hash.
+        if phase == Phase::Active {
             self.effects.push_back(Effect::Halt(id));
         }
     }

@@ -5,7 +5,9 @@
 //! and reports back. Rows of torrents without work cost nothing: deadlines sit in one ordered set.
 mod budget;
 mod checks;
+mod devices;
 mod lifecycle;
+mod moves;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ use crate::time::Time;
 use crate::units::TorrentId;
 
 pub use budget::share_memory;
-pub use lifecycle::Newcomer;
+pub use lifecycle::{Newcomer, Underway};
 use row::Rows;
 pub use row::{Device, Fault, FaultKind, Phase, Row, State};
 
@@ -78,6 +80,11 @@ pub enum Effect {
     ForgetCheck(TorrentId),
     /// Answer to the info-hash without a Swarm: one is made when somebody comes, or when its time comes.
     Listen(TorrentId),
+    /// Bring the files to where they are wanted, or do what is left of that; report with `on_switched`,
+    /// then `on_moved`; or with `on_unmoved` or `on_move_fault`.
+    Move(TorrentId),
+    /// Undo what was done of a move that has not switched. If it is under way, report with `on_unmoved`.
+    CancelMove(TorrentId),
     /// Make a Swarm, announce, take connections. Nothing to do if there is one.
     GoLive(TorrentId),
     /// Drop the Swarm of a torrent without work; report its next announce with `sleep_until`.
@@ -122,11 +129,10 @@ pub struct Session {
     queued: BTreeSet<(u64, TorrentId)>,
     /// Rows in `Phase::Active`, in queue order: those that download, those that are finished.
     active: [BTreeSet<(u64, TorrentId)>; 2],
-    /// Checks waiting for each device, first come first served: two at once would make a disk seek
-    /// between them, and a device that hangs holds up no other.
-    checks: BTreeMap<Device, VecDeque<TorrentId>>,
-    /// The check under way on each device, on all its threads.
-    checking: BTreeMap<Device, TorrentId>,
+    /// Checks and moves waiting for each device, first come first served.
+    waiting: BTreeMap<Device, VecDeque<TorrentId>>,
+    /// The check or move under way on each device.
+    working: BTreeMap<Device, TorrentId>,
     /// When a row wants something: a probe, an announce from sleep, a checkpoint.
     deadlines: BTreeSet<(Time, TorrentId)>,
     live: BTreeSet<TorrentId>,
@@ -167,9 +173,9 @@ impl Session {
         self.rows.take_touched()
     }
 
-    /// Torrents that are being hashed, one of each device.
-    pub fn checking(&self) -> impl Iterator<Item = TorrentId> + '_ {
-        self.checking.values().copied()
+    /// Torrents that are being hashed or moved, one of each device.
+    pub fn working(&self) -> impl Iterator<Item = TorrentId> + '_ {
+        self.working.values().copied()
     }
 
     /// Torrents that have a Swarm.
@@ -275,15 +281,9 @@ impl Session {
         for row in self.rows.values() {
             assert_eq!(row.live, row.phase == Phase::Active && !row.dormant, "{row:?}");
             assert!(!row.live || row.started, "{row:?} runs although stopped");
-            assert_eq!(row.phase == Phase::Checking, self.is_checking(row.id), "{row:?}");
-            let waits = self.checks.values().flatten().filter(|id| **id == row.id).count();
-            assert_eq!(usize::from(row.phase == Phase::CheckQueued), waits, "{row:?}");
-            let idle = !self.checking.contains_key(&row.device);
-            assert!(!idle || row.phase != Phase::CheckQueued, "{row:?} waits for an idle device");
             assert!(!row.check_asked || row.needs == Check::Full, "{row:?}");
         }
-        assert!(self.checks.values().all(|waiting| !waiting.is_empty()), "{:?}", self.checks);
-        assert!(self.checking.values().all(|id| self.rows.contains_key(id)), "{:?}", self.checking);
+        self.check_devices();
         for finished in [false, true] {
             let active: BTreeSet<_> = self
                 .rows

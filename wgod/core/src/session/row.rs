@@ -18,6 +18,8 @@ pub enum Phase {
     CheckQueued,
     /// It is being hashed.
     Checking,
+    /// Its files are being moved.
+    Moving,
     /// It waits for a place in the queue.
     Queued,
     /// It may exchange data.
@@ -110,6 +112,13 @@ pub struct Row {
     pub check_asked: bool,
     /// The device that its files are on, as far as is known.
     pub device: Device,
+    /// Its files are to be moved: the device of the other place. That is the new one until the switch, then
+    /// the old one.
+    pub move_to: Option<Device>,
+    /// The new place of a move is the torrent's already, and what is left to do there comes first.
+    pub switched: bool,
+    /// It waits for its turn to be moved, whatever its phase.
+    pub(super) move_waits: bool,
     /// Everything wanted is stored.
     pub finished: bool,
     /// A Swarm exists, or is being made.
@@ -133,10 +142,27 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether there is something to do, if only for the sake of a check or a move.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.started || self.check_asked || self.move_to.is_some()
+    }
+
+    /// Nothing is done for it any more that needs a Swarm.
+    pub(super) fn rest(&mut self) {
+        self.live = false;
+        self.dormant = false;
+        self.completing = false;
+        self.finished_late = false;
+        self.checkpointing = false;
+    }
+
     /// What people see.
     pub fn state(&self) -> State {
         match self.phase {
-            _ if self.fault.is_some() && (self.started || self.check_asked) => State::Error,
+            _ if self.fault.is_some() && self.is_wanted() => State::Error,
+            Phase::Moving => State::Moving,
+            // It waits to be moved.
+            Phase::Stopped if self.move_to.is_some() => State::Queued,
             Phase::Stopped => State::Stopped,
             Phase::Checking => State::Checking,
             Phase::CheckQueued | Phase::Queued => State::Queued,

@@ -4,6 +4,7 @@ mod checks;
 mod choking;
 mod commands;
 mod faults;
+mod moves;
 mod queue;
 mod random;
 mod rig;

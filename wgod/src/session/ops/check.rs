@@ -12,11 +12,9 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 use super::super::checking::{CheckProgress, Plan};
 use super::super::entry::{to_file_stamp, to_stored};
 use super::super::fault;
-use super::{Cx, Outcome, missing, open_files, run_job};
+use super::{Cx, Outcome, close, missing, open_files, run_job};
 use crate::clock::unix_now;
-use crate::files::{
-    Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, SyncOutcome, TorrentFiles,
-};
+use crate::files::{Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles};
 use crate::store::{Change, CheckKind, FileStamp, Progress};
 
 /// Pieces that a quick check hashes (DESIGN).
@@ -40,11 +38,6 @@ pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress
         close(&cx, files).await;
     }
     outcome
-}
-
-async fn close(cx: &Cx, torrent: Arc<TorrentFiles>) {
-    // What could not be synced is read back by the check.
-    let _synced: SyncOutcome = run_job(&cx.engine, |done| Job::Close { torrent, done }).await;
 }
 
 async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Arc<CheckProgress>) -> Outcome {

@@ -7,7 +7,7 @@ use wgo_proto::{Bitfield, PieceIndex};
 
 use crate::files::{Preallocate, TorrentFiles};
 use crate::session::Driver;
-use crate::store::{Counters, FileStamp, OwedCheck};
+use crate::store::{Counters, FileStamp, Move, OwedCheck};
 use crate::torrent::Torrent;
 
 /// What every operation gets: a copy of what it needs of its entry.
@@ -15,7 +15,8 @@ pub(in crate::session) struct Cx {
     pub(super) engine: Arc<crate::engine::Engine>,
     pub(super) id: TorrentId,
     pub(super) info: Arc<wgo_proto::metainfo::Info>,
-    pub(super) folder: std::path::PathBuf,
+    pub(in crate::session) folder: std::path::PathBuf,
+    pub(in crate::session) moving: Option<Move>,
     pub(super) files: Option<Arc<TorrentFiles>>,
     pub(super) live: Option<Arc<Torrent>>,
     pub(super) have: Bitfield,
@@ -42,13 +43,14 @@ pub(in crate::session) struct Cx {
 }
 
 impl Driver {
-    pub(super) fn cx(&self, id: TorrentId) -> Option<Cx> {
+    pub(in crate::session) fn cx(&self, id: TorrentId) -> Option<Cx> {
         let entry = self.entries.get(&id)?;
         Some(Cx {
             engine: self.engine.clone(),
             id,
             info: entry.info.clone(),
             folder: entry.settings.folder.clone(),
+            moving: entry.settings.moving.clone(),
             files: entry.files.clone(),
             live: entry.live.clone(),
             have: entry.have.clone(),

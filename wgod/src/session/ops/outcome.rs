@@ -9,6 +9,7 @@ use wgo_core::session::{Check, Fault, FaultKind};
 use wgo_core::swarm::TrackerMemory;
 use wgo_proto::{Bitfield, PieceIndex};
 
+use super::Placed;
 use crate::files::TorrentFiles;
 use crate::session::Driver;
 use crate::session::checking::CheckProgress;
@@ -30,6 +31,16 @@ pub(in crate::session) enum Outcome {
     Paused(Box<OwedCheck>),
     /// A check was called off before it began.
     Cancelled,
+    /// A move's files are whole in the new place.
+    Placed(Placed),
+    /// The new place has all, and the old one nothing any more.
+    Moved { files: Arc<TorrentFiles> },
+    /// The files stay where they were, by wish or because of this.
+    Unmoved { why: Option<String> },
+    /// Something stands in the way of a move.
+    MoveFaulted(Fault),
+    /// A move was ended early.
+    MoveStopped,
     /// The torrent is live.
     Live { torrent: Arc<Torrent>, files: Arc<TorrentFiles>, writing: bool },
     /// The torrent has no Swarm any more; this is where it stood.
@@ -89,6 +100,7 @@ impl Driver {
         let mut cancelled = None;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.busy = false;
+            entry.moving = None;
             cancelled = entry.check.take().filter(|check| check.is_cancelled());
         }
         match (outcome, cancelled) {
@@ -145,6 +157,11 @@ impl Driver {
                 entry.writing = false;
                 self.session.on_checked(now, id, complete);
             }
+            Outcome::Placed(placed) => self.on_placed(id, placed),
+            Outcome::Moved { files } => self.on_moved(id, files),
+            Outcome::Unmoved { why } => self.on_unmoved(id, why),
+            Outcome::MoveFaulted(fault) => self.on_move_faulted(id, fault),
+            Outcome::MoveStopped => self.on_move_stopped(id),
             Outcome::Live { torrent, files, writing } => {
                 entry.files = Some(files);
                 entry.writing = writing;

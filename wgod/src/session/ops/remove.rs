@@ -1,12 +1,21 @@
 //! Removing a torrent: its files if that was asked for, then everything that is known of it.
-use tokio::sync::oneshot;
+use std::collections::BTreeSet;
 
-use super::{Cx, Outcome, live, open_files, run_job};
+use tokio::sync::oneshot;
+use wgo_proto::FileIndex;
+
+use super::{Cx, Outcome, live, open_files, relocate, run_job};
 use crate::files::{Job, RemoveOutcome, SyncOutcome};
 use crate::store::Change;
 
-pub(super) async fn run(cx: Cx, data: bool, reply: oneshot::Sender<Result<(), String>>) -> Outcome {
+pub(super) async fn run(
+    cx: Cx,
+    kept: BTreeSet<FileIndex>,
+    data: bool,
+    reply: oneshot::Sender<Result<(), String>>,
+) -> Outcome {
     let (engine, id) = (cx.engine.clone(), cx.id);
+    relocate::abandon(&cx, kept).await;
     let files = match (&cx.files, data) {
         (Some(files), _) => Ok(Some(files.clone())),
         (None, false) => Ok(None),

@@ -38,6 +38,7 @@ fn record(id: u64) -> TorrentRecord {
             file_priorities: vec![],
             trackers: None,
             user_peers: vec![],
+            moving: None,
             newer: NewerFields::default(),
         },
         progress: Progress::default(),

@@ -39,6 +39,11 @@ fn fault() -> impl Strategy<Value = TorrentFault> {
     parts.prop_map(|(kind, message, path)| TorrentFault { kind, message, path })
 }
 
+fn moving() -> impl Strategy<Value = Move> {
+    let stage = prop_oneof![Just(MoveStage::Placing), Just(MoveStage::Undoing), Just(MoveStage::Switched)];
+    (path(), stage).prop_map(|(other, stage)| Move { other, stage })
+}
+
 prop_compose! {
     fn settings()(
         hashes in hashes(),
@@ -50,6 +55,7 @@ prop_compose! {
         (priority, file_priorities) in (priority(), vec(priority(), 0..20)),
         trackers in option::of(vec(vec(any::<String>(), 0..3), 0..4)),
         check_asked in any::<bool>(),
+        moving in option::of(moving()),
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
@@ -58,7 +64,7 @@ prop_compose! {
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
             up_limit: limits.0.map(ByteRate),
             down_limit: limits.1.map(ByteRate),
-            trackers, user_peers,
+            trackers, user_peers, moving,
             newer: NewerFields::default(),
         }
     }

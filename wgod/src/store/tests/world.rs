@@ -10,8 +10,8 @@ use super::{add, record, writing};
 use crate::store::database::Database;
 use crate::store::recovery::Opened;
 use crate::store::{
-    Change, CheckKind, Counters, Have, OwedCheck, Progress, StoreError, TorrentRecord, Totals, recovery,
-    schema, tables,
+    Change, CheckKind, Counters, FileStamp, Have, OwedCheck, Progress, StoreError, TorrentRecord, Totals,
+    recovery, schema, tables,
 };
 
 /// All that a reader can see.
@@ -34,6 +34,7 @@ impl World {
             Change::Progress(id, progress) => with(id, &|r| r.progress = progress.clone()),
             Change::Writing(id) => with(id, &|r| r.progress.writing = true),
             Change::Check(id, check) => with(id, &|r| r.progress.check = Some(check.clone())),
+            Change::Stamps(id, files) => with(id, &|r| r.progress.files.clone_from(files)),
             Change::Counters(id, counters) => with(id, &|r| r.counters = counters.clone()),
             Change::Metainfo(id, bytes) => drop(self.metainfo.insert(id.0, bytes.clone())),
             Change::Remove(id) => {
@@ -102,6 +103,7 @@ pub(super) fn requests() -> Vec<Vec<Change>> {
         vec![Change::Override { key: "limits.up".into(), value: Some(serde_json::json!(5)) }],
         vec![Change::Progress(one, writing(4000, &[0, 5, 6])), Change::Remove(TorrentId(2))],
         vec![Change::Check(one, Box::new(OwedCheck::anew(CheckKind::Full)))],
+        vec![Change::Stamps(one, vec![None, Some(FileStamp { len: 5, mtime_nanos: -7 })])],
         vec![Change::Counters(one, Counters { uploaded: 1 << 40, ..Counters::default() })],
         vec![Change::Progress(one, Progress { have: Have::All, ..Progress::default() })],
     ]

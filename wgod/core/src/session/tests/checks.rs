@@ -14,6 +14,7 @@ fn newcomer(id: crate::units::TorrentId) -> Newcomer {
         check_asked: false,
         finished: false,
         device: DISK,
+        moving: None,
     }
 }
 

@@ -64,7 +64,8 @@ impl Rig {
 
     pub(super) fn add(&mut self, id: TorrentId, started: bool, needs: Check, finished: bool) {
         let hashes = InfoHashes { v1: Some(wgo_proto::InfoHashV1([id.0 as u8; 20])), v2: None };
-        self.take(Newcomer { id, hashes, started, needs, check_asked: false, finished, device: DISK });
+        let (check_asked, device, moving) = (false, DISK, None);
+        self.take(Newcomer { id, hashes, started, needs, check_asked, finished, device, moving });
     }
 
     pub(super) fn take(&mut self, newcomer: Newcomer) {

@@ -26,6 +26,7 @@ fn started(id: TorrentId, finished: bool) -> Newcomer {
         check_asked: false,
         finished,
         device: 0,
+        moving: None,
     }
 }
 

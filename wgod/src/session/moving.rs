@@ -1,0 +1,423 @@
+//! Moves: what operators ask of them, how far they are, and what their ends make of a torrent.
+//!
+//! The torrent's settings say in the store that it is on its way, and where to; the driver alone changes
+//! that, so it is always clear which place is the torrent's. See `files/relocate.rs` for the order of things.
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use wgo_api::error::{ApiError, Kind};
+use wgo_api::params::MoveParams;
+use wgo_api::result::{ActResult, Acted};
+use wgo_core::session::{Fault, Phase, Underway};
+use wgo_core::status::RateMeter;
+use wgo_core::{Time, TorrentId};
+use wgo_proto::FileIndex;
+
+use super::Driver;
+use super::ops::{Cx, Op, Outcome, Placed, relocate};
+use crate::clock::Clock;
+use crate::files::{DiskErrorKind, MoveError, MoveWatch};
+use crate::store::{Change, Move, MoveStage, Settings};
+
+/// The answer to a call on several torrents.
+type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
+/// What one torrent of a call waits for.
+type Wait = oneshot::Receiver<Result<(), ApiError>>;
+
+/// Whether a torrent can be moved is known, or the folder that it goes to is marked.
+pub(super) struct Surveyed {
+    id: TorrentId,
+    folder: PathBuf,
+    marked: bool,
+    result: Result<(), MoveError>,
+    reply: oneshot::Sender<Result<(), ApiError>>,
+}
+
+/// A move under way, up to the switch: told by storage threads, shown to readers.
+#[derive(Debug)]
+pub(super) struct MoveProgress {
+    cancel: Arc<AtomicBool>,
+    /// A leaf lock, held for a few numbers.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    done: u64,
+    total: u64,
+    speed: RateMeter,
+}
+
+impl MoveProgress {
+    pub(super) fn new() -> Arc<MoveProgress> {
+        Arc::new(MoveProgress { cancel: Arc::default(), state: Mutex::default() })
+    }
+
+    /// Ends it early.
+    pub(super) fn stop(&self) {
+        self.cancel.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn cancel(&self) -> Arc<AtomicBool> {
+        self.cancel.clone()
+    }
+
+    /// How storage tells how far it is. What is copied is hashed afterwards, which counts as much.
+    pub(super) fn watch(self: &Arc<MoveProgress>, clock: Clock) -> MoveWatch {
+        let (total, copied) = (self.clone(), self.clone());
+        MoveWatch {
+            cancel: self.cancel.clone(),
+            total: Box::new(move |bytes| {
+                let mut state = total.lock();
+                state.total = state.total.saturating_add(bytes.saturating_mul(2));
+            }),
+            copied: Box::new(move |bytes| copied.add(clock.now(), bytes)),
+        }
+    }
+
+    /// So many bytes are left to be hashed, which is all that is left.
+    pub(super) fn expect(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.total = state.done.saturating_add(bytes);
+    }
+
+    pub(super) fn add(&self, now: Time, bytes: u64) {
+        let mut state = self.lock();
+        state.done = state.done.saturating_add(bytes);
+        state.speed.add(now, bytes);
+    }
+
+    /// 0…1.
+    pub(super) fn share(&self) -> f64 {
+        let state = self.lock();
+        (state.done as f64 / state.total.max(1) as f64).min(1.0)
+    }
+
+    /// Time that it will still take at the speed of the last seconds.
+    pub(super) fn time_left(&self, now: Time) -> Option<Duration> {
+        let state = self.lock();
+        let (left, rate) = (state.total.saturating_sub(state.done), state.speed.rate(now).0);
+        (rate > 0 && left > 0).then(|| Duration::from_secs(left.div_ceil(rate)))
+    }
+
+    /// Numbers stay whole whatever panics, so poison is ignored.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The move of an earlier run, as the session has to know of it; one that was called off is undone beside it.
+pub(super) fn underway(settings: &Settings, device_of: impl Fn(&Path) -> u64) -> Option<Underway> {
+    let moving = settings.moving.as_ref().filter(|moving| moving.stage != MoveStage::Undoing)?;
+    Some(Underway { other: device_of(&moving.other), switched: moving.stage == MoveStage::Switched })
+}
+
+impl Driver {
+    /// Moves torrents, or calls that off; answers when what was asked for would survive a crash.
+    pub(super) fn relocate(&mut self, params: &MoveParams, reply: ActReply) {
+        let selected = match self.select(&params.ids, params.all) {
+            Ok(selected) => selected,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let mut acted: Vec<(Acted, Option<Wait>)> = Vec::new();
+        for (given, found) in selected {
+            let begun = found.and_then(|id| {
+                let wait = match &params.folder {
+                    Some(folder) => self.ask_move(id, folder),
+                    None => self.ask_cancel(id).map(Some),
+                };
+                wait.map(|wait| (self.acted(&given, id), wait))
+            });
+            acted.push(begun.unwrap_or_else(|error| (Acted::failed(given, error), None)));
+        }
+        self.replies.spawn(async move {
+            let mut torrents = Vec::new();
+            for (acted, wait) in acted {
+                let gone =
+                    || ApiError::new(Kind::Stopping, "the daemon stopped, or the torrent was removed, first");
+                let ended = match wait {
+                    Some(wait) => wait.await.unwrap_or_else(|_| Err(gone())),
+                    None => Ok(()),
+                };
+                torrents.push(match ended {
+                    Ok(()) => acted,
+                    Err(error) => Acted::failed(acted.id, error),
+                });
+            }
+            drop(reply.send(Ok(ActResult { torrents })));
+        });
+    }
+
+    /// Looks whether a torrent can be moved, and has it done then; `None` if it is there already, or on the way.
+    fn ask_move(&mut self, id: TorrentId, folder: &Path) -> Result<Option<Wait>, ApiError> {
+        let entry = self.entries.get(&id).filter(|entry| !entry.removing);
+        let entry = entry.ok_or_else(|| ApiError::new(Kind::NoMatch, "it is being removed"))?;
+        match &entry.settings.moving {
+            Some(moving) if moving.stage == MoveStage::Placing && moving.other == folder => return Ok(None),
+            Some(moving) => return Err(busy(moving, &entry.settings.folder)),
+            None if entry.settings.folder == folder => return Ok(None),
+            None => {}
+        }
+        if let Some(occupied) = self.occupied(id, folder) {
+            return Err(refusal(&occupied));
+        }
+        let Some(cx) = self.cx(id) else { return Ok(None) };
+        let (reply, wait) = oneshot::channel();
+        let (kept, folder) = (self.kept(id, &cx.folder), folder.to_owned());
+        self.surveys.spawn(async move {
+            let result = relocate::survey(&cx, kept, folder.clone()).await;
+            Surveyed { id, folder, marked: false, result, reply }
+        });
+        Ok(Some(wait))
+    }
+
+    /// Nothing stands in the way of a move, or something does.
+    pub(super) fn on_surveyed(&mut self, surveyed: Surveyed) {
+        let Surveyed { id, folder, marked, result, reply } = surveyed;
+        if self.entries.get(&id).is_none_or(|entry| entry.removing) {
+            return;
+        }
+        // Whoever asked may have hung up; the work is done all the same.
+        match result {
+            Ok(()) if marked => self.begin_move(id, folder, reply),
+            Ok(()) => self.mark_folder(id, folder, reply),
+            Err(error) => {
+                if marked {
+                    self.entries.relocate(&id, |settings| settings.moving = None);
+                    self.save(id);
+                }
+                drop(reply.send(Err(refusal(&error))));
+            }
+        }
+    }
+
+    /// It can be moved, unless something came between.
+    fn mark_folder(&mut self, id: TorrentId, folder: PathBuf, reply: oneshot::Sender<Result<(), ApiError>>) {
+        let occupied = self.occupied(id, &folder).map(|error| refusal(&error));
+        let Some(cx) = self.cx(id) else { return };
+        let Some(entry) = self.entries.get(&id) else { return };
+        let moving = entry.settings.moving.as_ref().map(|moving| busy(moving, &entry.settings.folder));
+        if let Some(error) = moving.or(occupied) {
+            return drop(reply.send(Err(error)));
+        }
+        // Should the daemon end before it is decided, the mark goes at the next start.
+        let moving = Move { other: folder.clone(), stage: MoveStage::Undoing };
+        self.entries.relocate(&id, |settings| settings.moving = Some(moving));
+        let saved = self.saved(id);
+        self.surveys.spawn(async move {
+            let result = match saved.await {
+                Ok(_) => relocate::mark(&cx, folder.clone()).await,
+                Err(_) => Err(MoveError::Cancelled),
+            };
+            Surveyed { id, folder, marked: true, result, reply }
+        });
+    }
+
+    fn begin_move(&mut self, id: TorrentId, folder: PathBuf, reply: oneshot::Sender<Result<(), ApiError>>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        tracing::info!(torrent = entry.settings.name, to = %folder.display(), "to be moved");
+        let device = self.engine.storage.device_of(&folder);
+        entry.move_error = None;
+        let moving = Move { other: folder, stage: MoveStage::Placing };
+        self.entries.relocate(&id, |settings| settings.moving = Some(moving));
+        self.session.move_to(self.engine.clock.now(), id, device);
+        self.touch();
+        self.answer_when_saved(id, reply);
+    }
+
+    fn ask_cancel(&mut self, id: TorrentId) -> Result<Wait, ApiError> {
+        let entry = self.entries.get_mut(&id).filter(|entry| !entry.removing);
+        let entry = entry.ok_or_else(|| ApiError::new(Kind::NoMatch, "it is being removed"))?;
+        match &mut entry.settings.moving {
+            None => return Err(ApiError::new(Kind::Conflict, "it is not being moved")),
+            Some(moving) if moving.stage != MoveStage::Placing => {
+                return Err(busy(moving, &entry.settings.folder));
+            }
+            Some(moving) => moving.stage = MoveStage::Undoing,
+        }
+        self.session.cancel_move(self.engine.clock.now(), id);
+        self.touch();
+        let (reply, wait) = oneshot::channel();
+        self.answer_when_saved(id, reply);
+        Ok(wait)
+    }
+
+    fn answer_when_saved(&mut self, id: TorrentId, reply: oneshot::Sender<Result<(), ApiError>>) {
+        let saved = self.saved(id);
+        self.replies.spawn(async move {
+            // Without an answer the torrent was removed.
+            if let Ok(saved) = saved.await {
+                drop(reply.send(saved.map_err(|why| ApiError::new(Kind::Disk, why))));
+            }
+        });
+    }
+
+    /// Another torrent that has one of these files where they are to go.
+    fn occupied(&self, id: TorrentId, folder: &Path) -> Option<MoveError> {
+        let info = &self.entries.get(&id)?.info;
+        let mut others = self.entries.neighbours(folder, info);
+        let other = others.find(|other| other.id != id && other.has_paths_of(info, folder))?;
+        let shared =
+            |path: &&str| other.info.files.iter().any(|file| !file.pad && file.path.as_str() == *path);
+        let mut paths = info.files.iter().filter(|file| !file.pad).map(|file| file.path.as_str());
+        let (this, other_name) = (info.name.clone(), other.settings.name.clone());
+        Some(MoveError::Occupied { path: folder.join(paths.find(shared)?), this, other: other_name })
+    }
+
+    /// The files in a folder that another torrent has too: storage knows of those only that ran.
+    pub(super) fn kept(&self, id: TorrentId, folder: &Path) -> BTreeSet<FileIndex> {
+        let Some(info) = self.entries.get(&id).map(|entry| entry.info.clone()) else {
+            return BTreeSet::new();
+        };
+        let others = self.entries.neighbours(folder, &info);
+        let others = others.filter(|other| other.id != id && other.has_paths_of(&info, folder));
+        let taken: BTreeSet<&str> = others
+            .flat_map(|other| other.info.files.iter())
+            .filter(|f| !f.pad)
+            .map(|f| f.path.as_str())
+            .collect();
+        let files = (0..).map(FileIndex).zip(&info.files);
+        files.filter(|(_, f)| taken.contains(f.path.as_str())).map(|(file, _)| file).collect()
+    }
+
+    /// Begins the half of the torrent's move that is due, in its lane.
+    pub(super) fn begin_relocation(&mut self, id: TorrentId, cx: Cx) {
+        let Some(moving) = cx.moving.clone() else { return self.spawn(id, async { Outcome::Done }) };
+        let Move { other, stage } = moving;
+        match stage {
+            MoveStage::Placing => {
+                let kept = self.kept(id, &cx.folder);
+                let progress = MoveProgress::new();
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.moving = Some(progress.clone());
+                }
+                self.spawn(id, relocate::place(cx, other, kept, progress));
+            }
+            MoveStage::Undoing => self.spawn(id, relocate::undo(cx, other)),
+            MoveStage::Switched => {
+                let kept = self.kept(id, &other);
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    // Those of the old place.
+                    entry.files = None;
+                    let stamps = entry.stamps.clone();
+                    entry.unsaved.push(Change::Stamps(id, stamps));
+                }
+                let saved = self.saved(id);
+                self.spawn(id, relocate::settle(cx, other, kept, saved));
+            }
+        }
+    }
+
+    /// A move was called off.
+    pub(super) fn cancel_move(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        // Its end sees to the rest.
+        if let Some(progress) = &entry.moving {
+            return progress.stop();
+        }
+        entry.lane.retain(|op| !matches!(op, Op::Move));
+        self.push_op(id, Op::Move);
+    }
+
+    /// The files are whole in the new place: it is the torrent's from the next save on.
+    pub(super) fn on_placed(&mut self, id: TorrentId, placed: Placed) {
+        let moves = self.session.row(id).is_some_and(|row| row.phase == Phase::Moving);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(moving) = entry.settings.moving.as_mut().filter(|_| moves) else { return };
+        if moving.stage == MoveStage::Placing {
+            moving.stage = MoveStage::Switched;
+            std::mem::swap(&mut moving.other, &mut entry.settings.folder);
+            entry.stamps = placed.stamps;
+            self.session.on_switched(id);
+        }
+        // Else it was called off in the last moment.
+        entry.lane.push_front(Op::Move);
+    }
+
+    /// A move under way ended early, because somebody called it off or the daemon ends.
+    pub(super) fn on_move_stopped(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.settings.moving.as_ref().is_some_and(|moving| moving.stage == MoveStage::Undoing) {
+            entry.lane.push_front(Op::Move);
+        }
+    }
+
+    /// Nothing is left to do of a move.
+    pub(super) fn on_moved(&mut self, id: TorrentId, files: Arc<crate::files::TorrentFiles>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        tracing::info!(torrent = entry.settings.name, to = %entry.settings.folder.display(), "moved");
+        entry.files = Some(files);
+        entry.watch_files();
+        self.entries.relocate(&id, |settings| settings.moving = None);
+        self.session.on_moved(self.engine.clock.now(), id);
+    }
+
+    /// The torrent stays where it was, by wish or because of `why`.
+    pub(super) fn on_unmoved(&mut self, id: TorrentId, why: Option<String>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match &why {
+            Some(why) => tracing::warn!(torrent = entry.settings.name, error = why, "not moved"),
+            None => tracing::info!(torrent = entry.settings.name, "its move was called off"),
+        }
+        entry.move_error = why;
+        self.entries.relocate(&id, |settings| settings.moving = None);
+        self.session.on_unmoved(self.engine.clock.now(), id);
+        self.save(id);
+    }
+
+    /// Something stands in the way of a move, which is tried again by itself.
+    pub(super) fn on_move_faulted(&mut self, id: TorrentId, fault: Fault) {
+        let known =
+            self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
+        if !known && let Some(entry) = self.entries.get(&id) {
+            tracing::warn!(torrent = entry.settings.name, error = fault.message, "its move stands");
+        }
+        self.session.on_move_fault(self.engine.clock.now(), id, fault);
+    }
+}
+
+/// Why a torrent on its way can't be sent on another.
+fn busy(moving: &Move, folder: &Path) -> ApiError {
+    let message = match moving.stage {
+        MoveStage::Placing => format!(
+            "it is being moved to {}; call that off first, with `wgoctl move ID --cancel`",
+            moving.other.display()
+        ),
+        MoveStage::Undoing => {
+            format!(
+                "a move to {} is just being begun or undone; try again in a moment",
+                moving.other.display()
+            )
+        }
+        MoveStage::Switched => format!(
+            "its files are in {} already, and what is left of them in {} is being deleted; wait for that",
+            folder.display(),
+            moving.other.display()
+        ),
+    };
+    ApiError::new(Kind::Conflict, message)
+}
+
+/// A move that is not begun.
+fn refusal(error: &MoveError) -> ApiError {
+    let kind = match error {
+        MoveError::SameFolder { .. } | MoveError::Foreign { .. } | MoveError::Occupied { .. } => {
+            Kind::Conflict
+        }
+        MoveError::NoSpace { .. } => Kind::DiskFull,
+        MoveError::Disk(error) => match error.kind {
+            DiskErrorKind::Full => Kind::DiskFull,
+            DiskErrorKind::Permission | DiskErrorKind::Outside => Kind::Permission,
+            DiskErrorKind::Obstructed => Kind::Conflict,
+            DiskErrorKind::Stopped => Kind::Stopping,
+            _ => Kind::Disk,
+        },
+        MoveError::Wrong { .. } => Kind::Disk,
+        MoveError::Cancelled => Kind::Stopping,
+    };
+    ApiError::new(kind, error.to_string())
+}
