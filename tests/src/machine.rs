@@ -13,8 +13,8 @@ use crate::net::skip;
 use crate::process::Process;
 use crate::wait::try_until;
 
-/// Booting takes a few seconds; a machine that can't boot is given up after this long.
-const BOOT: Duration = Duration::from_secs(60);
+/// Booting takes a few seconds where nothing else goes on; a machine that can't boot is given up after this long.
+const BOOT: Duration = Duration::from_secs(180);
 
 /// Where systemd is, on Debian and elsewhere.
 const SYSTEMD: &str = "/usr/lib/systemd/systemd";
