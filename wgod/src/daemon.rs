@@ -280,7 +280,7 @@ async fn wait_for_end(
             _ = signals.hangup.recv() => {
                 systemd::reloading();
                 if let Err(error) = control.reload().await {
-                    tracing::error!(%error, "configuration not read again; the old one stays in force");
+                    tracing::error!("configuration not read again, the old one stays in force: {error}");
                 }
                 systemd::ready(status.read_soon().await.as_deref());
             }

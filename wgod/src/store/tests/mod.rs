@@ -175,6 +175,25 @@ async fn requests_that_wait_share_a_commit() {
     assert_eq!(ids(&store).await.len() as u64, N);
 }
 
+#[tokio::test]
+async fn a_store_whose_disk_hangs_is_left_behind() {
+    let disk = power_disk::PowerDisk::new();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("state.redb"), "").unwrap();
+    std::fs::write(dir.path().join("stored.log"), "").unwrap();
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir.path(), Path::new("s")).unwrap();
+    let gate = disk.hold_syncs();
+    let close = store.close();
+    tokio::select! {
+        closed = close => panic!("closed without its disk: {closed:?}"),
+        () = disk.sync_is_held() => {}
+    }
+    store.let_go();
+    // Would wait for the thread for ever, and the thread for the gate.
+    drop(store);
+    drop(gate);
+}
+
 /// Puts one torrent per id, all at once.
 async fn futures(store: &Store, ids: std::ops::RangeInclusive<u64>) -> Vec<Result<(), StoreError>> {
     let mut tasks = tokio::task::JoinSet::new();
