@@ -82,7 +82,7 @@ pub async fn run(
 }
 
 fn open_store(state_dir: &Path, socket: &Path) -> Result<(Store, Stored)> {
-    Ok(Store::open(Arc::new(RealDisk), state_dir, socket)?)
+    Ok(Store::open(Arc::new(RealDisk), state_dir, socket, 7)?)
 }
 
 /// A started daemon.

@@ -48,8 +48,20 @@ impl DirLock {
 
 /// Makes a state directory if it is missing, for its owner alone.
 pub fn make_state_dir(dir: &Path) -> Result<(), StoreError> {
+    make_dir(dir)
+}
+
+/// Makes a directory for its owner alone, if it is missing.
+pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|e| StoreError::io("cannot create the state directory", dir, e))
+    made.map_err(|e| StoreError::io("cannot create the directory", dir, e))
+}
+
+/// Makes a file for its owner alone, before anything is in it, if it is missing.
+pub(super) fn make_private_file(path: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map_err(|e| StoreError::io("cannot create", path, e))?;
+    make_private(path)
 }
 
 /// Takes a file of the state directory from group and others, where the umask left them something.
