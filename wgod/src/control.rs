@@ -203,6 +203,7 @@ impl Control {
         if let Err(error) = self.logging.set(&config.daemon.log) {
             tracing::warn!(%error, "the log level can't be changed");
         }
+        self.engine.store.keep_backups(config.daemon.backups);
         self.session.apply(tunables(config)).await;
     }
 }

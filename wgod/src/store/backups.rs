@@ -2,12 +2,13 @@
 //! time, so that commits go on meanwhile, and a slow disk under the file holds up nothing else.
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, oneshot};
+use wgo_core::TorrentId;
 
 use super::backup::{self, BackupError, Contents, Pages, Slots, Transfer, TransferError, Transfers, restore};
 use super::lock::{self, DirLock};
@@ -28,12 +29,20 @@ pub(super) struct Backups {
     pub(super) keep: AtomicU32,
     pub(super) transfers: Transfers,
     pub(super) turns: Arc<Semaphore>,
+    /// Held while a database is made of a backup.
+    pub(super) restoring: Mutex<()>,
 }
 
 impl Backups {
     pub(super) fn new(dir: StateDir, keep: u32) -> Backups {
         let turns = Arc::new(Semaphore::new(TURNS));
-        Backups { dir, keep: AtomicU32::new(keep), transfers: Transfers::default(), turns }
+        Backups {
+            dir,
+            keep: AtomicU32::new(keep),
+            transfers: Transfers::default(),
+            turns,
+            restoring: Mutex::default(),
+        }
     }
 }
 
@@ -43,13 +52,15 @@ impl Store {
         self.0.backups.keep.store(keep, Ordering::Relaxed);
     }
 
-    /// When the newest automatic backup was made, in Unix seconds by the wall clock of then. `Ok(None)` where
-    /// there is none; `Err(None)` where none are to be made.
-    pub async fn newest_backup(&self) -> Result<Option<u64>, Option<StoreError>> {
-        if self.0.backups.keep.load(Ordering::Relaxed) == 0 {
-            return Err(None);
-        }
-        self.aside(|store| Ok(Slots::open(&store.0.backups.dir)?.newest()?)).await.map_err(Some)
+    /// Whether automatic backups are to be made.
+    pub fn keeps_backups(&self) -> bool {
+        self.0.backups.keep.load(Ordering::Relaxed) > 0
+    }
+
+    /// When the newest automatic backup was made, in Unix seconds by the wall clock of then; `None` where
+    /// there is none.
+    pub async fn newest_backup(&self) -> Result<Option<u64>, StoreError> {
+        self.aside(|store| Slots::open(&store.0.backups.dir)?.newest()).await
     }
 
     /// Makes an automatic backup, and removes those that are too many. Returns its path.
@@ -126,20 +137,56 @@ impl Store {
         .await
     }
 
-    /// Makes a database of a transfer, which the next start takes in place of this one. Returns what is in
-    /// it, and where the present one will be kept.
-    pub async fn restore(&self, id: String) -> Result<(Contents, PathBuf), TransferError> {
+    /// Makes a database of a transfer, which the next start takes in place of this one, and then calls
+    /// `when_staged`. Returns what is in it, and where the present one will be kept.
+    pub async fn restore(
+        &self,
+        id: String,
+        when_staged: impl FnOnce() + Send + 'static,
+    ) -> Result<(Contents, PathBuf), TransferError> {
         self.aside(move |store| {
             let Backups { dir, transfers, .. } = &store.0.backups;
             let held = transfers.take(&id)?;
-            lock::make_private_file(&dir.path_of(restore::RESTORING))?;
-            let staged = backup::stage_held(dir, &held, schema::MIGRATIONS);
-            if staged.is_err() {
-                transfers.keep(held);
+            // They make the same file. It guards nothing that a panic could leave half-changed.
+            let _turn = store.0.backups.restoring.lock().unwrap_or_else(PoisonError::into_inner);
+            let stage = || {
+                backup::verify_held(dir, &held)?;
+                lock::make_private_file(&dir.path_of(restore::RESTORING))?;
+                backup::stage_held(dir, &held, schema::MIGRATIONS)
+            };
+            match stage() {
+                Ok(contents) => {
+                    when_staged();
+                    Ok((contents, dir.path_of(restore::BEFORE)))
+                }
+                Err(error) => {
+                    transfers.keep(held);
+                    Err(error)
+                }
             }
-            Ok((staged?, dir.path_of(restore::BEFORE)))
         })
         .await
+    }
+
+    /// Whether it holds no torrent, so that a backup would only push a better one out.
+    pub async fn is_empty(&self) -> bool {
+        let page = self.ask(|reply| Request::Page(TorrentId(0), reply)).await;
+        page.is_ok_and(|page| page.is_empty())
+    }
+
+    /// An error that keeps the daemon from starting, with what to do about it.
+    pub async fn explain(&self, error: StoreError) -> StoreError {
+        if error.damage().is_none() {
+            return error;
+        }
+        let unexplained = error.clone();
+        let explained: Result<_, StoreError> = self
+            .aside(move |store| {
+                let dir = &store.0.backups.dir;
+                Ok(with_way_on(error, dir.disk().disk().clone(), &dir.path_of("")))
+            })
+            .await;
+        explained.unwrap_or(unexplained)
     }
 
     /// Gives up transfers that nobody asks for any more.
@@ -151,7 +198,8 @@ impl Store {
     fn pages(&self, serial: u64) -> Result<Pages, StoreError> {
         let (wanted, created_at) = (Arc::new(()), unix_now().max(0) as u64);
         let held = wanted.clone();
-        let number = self.ask_blocking(|reply| Request::Export { wanted: held, created_at, serial, reply })?;
+        let number =
+            self.ask_blocking(|reply| Request::Export { wanted: held, created_at, serial, reply })?;
         let store = self.clone();
         Ok(Box::new(move || {
             let _wanted = &wanted;
@@ -187,6 +235,15 @@ impl Store {
         thread.map_err(|e| StoreError::io("cannot start a thread for", dir(), e))?;
         result.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+/// Of damage in the database of `dir`, names the backup to go on with.
+pub(super) fn with_way_on(error: StoreError, disk: Arc<dyn Disk>, dir: &Path) -> StoreError {
+    let Some((path, why)) = error.damage() else { return error };
+    let slots = StateDir::open(disk, dir).and_then(|state| Slots::open(&state));
+    let backup = slots.ok().and_then(|slots| slots.newest_good());
+    let backup = backup.map(|(path, contents)| (path, Box::new(contents)));
+    StoreError::Damaged { path: path.clone(), why, state_dir: dir.components().collect(), backup }
 }
 
 /// Restores the backup in `file` into the state directory `dir`, which no daemon may be using. Returns what

@@ -3,8 +3,12 @@
 //! redb refuses everything after an I/O error. So any error closes it, and the next use opens it
 //! anew. What a failed commit had begun then either is there whole or not at all; whoever asked for
 //! it was told that it failed.
+//!
+//! On a damaged file redb panics as often as it returns an error. Here both are an error: what it holds by
+//! then is dropped, and nothing of it is used again.
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
@@ -36,6 +40,7 @@ pub(super) struct Database {
     /// Backups that are being made, by number: each as long as whoever asked for it holds the other end. Few,
     /// since the threads that make them are.
     exports: BTreeMap<u64, (Weak<()>, Export)>,
+    next_export: u64,
 }
 
 impl Database {
@@ -69,7 +74,15 @@ impl Database {
 
     fn of(dir: &StateDir, name: &'static str, file: Handle) -> Database {
         let backend = Backend::new(dir.disk().clone(), file.clone());
-        Database { dir: dir.clone(), name, file, backend, open: None, exports: BTreeMap::new() }
+        Database {
+            dir: dir.clone(),
+            name,
+            file,
+            backend,
+            open: None,
+            exports: BTreeMap::new(),
+            next_export: 0,
+        }
     }
 
     /// A new database `name` without a table in it; what was there is gone.
@@ -80,20 +93,22 @@ impl Database {
     /// The schema, read without changing a byte where the database was closed well.
     fn peek_schema(&mut self) -> Result<u64, StoreError> {
         let schema_of = |txn: &ReadTransaction| schema::number(&txn.open_table(META)?, META_SCHEMA);
-        match builder().open_read_only_with_backend(self.backend.clone()) {
-            Ok(db) => {
-                let schema = db.begin_read().map_err(redb::Error::from).and_then(|txn| schema_of(&txn));
-                schema.map_err(|e| self.error("cannot read", e))
-            }
+        let peeked = calmly(|| match builder().open_read_only_with_backend(self.backend.clone()) {
+            Ok(db) => db.begin_read().map_err(redb::Error::from).and_then(|txn| schema_of(&txn)).map(Some),
             // It wasn't, and only opening it for writing brings it to its last commit.
-            Err(redb::DatabaseError::RepairAborted) => self.read(schema_of),
-            Err(e) => Err(self.error("cannot open", e.into())),
+            Err(redb::DatabaseError::RepairAborted) => Ok(None),
+            Err(e) => Err(e.into()),
+        });
+        match peeked.map_err(|e| self.error("cannot open", e))? {
+            Some(schema) => Ok(schema),
+            None => self.read(schema_of),
         }
     }
 
     /// A snapshot of the last committed state.
     pub(super) fn snapshot(&mut self) -> Result<ReadTransaction, StoreError> {
-        let snapshot = self.opened()?.begin_read().map_err(redb::Error::from);
+        let db = self.opened()?;
+        let snapshot = calmly(|| Ok(db.begin_read()?));
         self.check("cannot read", snapshot)
     }
 
@@ -103,7 +118,7 @@ impl Database {
         work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let db = self.opened()?;
-        let result = db.begin_read().map_err(redb::Error::from).and_then(|txn| work(&txn));
+        let result = calmly(|| work(&db.begin_read()?));
         self.check("cannot read", result)
     }
 
@@ -113,14 +128,14 @@ impl Database {
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let db = self.opened()?;
-        let result = commit(db, work);
+        let result = calmly(|| commit(db, work));
         self.check("cannot commit to", result)
     }
 
     /// Closes the file well, so that the next open needn't repair it.
     pub(super) fn close(mut self) -> Result<(), StoreError> {
         match self.open.take() {
-            Some(db) => db.close().map_err(|e| self.error("cannot close", e.into())),
+            Some(db) => calmly(|| Ok(db.close()?)).map_err(|e| self.error("cannot close", e)),
             None => Ok(()),
         }
     }
@@ -146,9 +161,10 @@ impl Database {
         serial: u64,
     ) -> Result<u64, StoreError> {
         let snapshot = self.snapshot()?;
-        let begun = Export::begin(snapshot, created_at, serial);
+        let begun = calmly(|| Export::begin(snapshot, created_at, serial));
         let export = self.check("cannot read", begun)?;
-        let number = self.exports.last_key_value().map_or(0, |(last, _)| last + 1);
+        let number = self.next_export;
+        self.next_export += 1;
         self.exports.insert(number, (Arc::downgrade(wanted), export));
         Ok(number)
     }
@@ -159,7 +175,7 @@ impl Database {
             let why = io::Error::other("the database had to be opened again meanwhile");
             return Err(self.dir.error("cannot make a backup of", self.name, why));
         };
-        let page = export.next_page();
+        let page = calmly(|| export.next_page());
         if matches!(page, Ok(None)) {
             self.exports.remove(&number);
         }
@@ -175,8 +191,8 @@ impl Database {
         let db = match self.open.take() {
             Some(db) => db,
             None => {
-                let opened = builder().create_with_backend(self.backend.clone());
-                opened.map_err(|e| self.error("cannot open", e.into()))?
+                let opened = calmly(|| Ok(builder().create_with_backend(self.backend.clone())?));
+                opened.map_err(|e| self.error("cannot open", e))?
             }
         };
         Ok(self.open.insert(db))
@@ -185,8 +201,15 @@ impl Database {
     fn check<T>(&mut self, what: &'static str, result: Result<T, redb::Error>) -> Result<T, StoreError> {
         result.map_err(|e| {
             // What was opened before must not read what is written from now on.
-            self.exports.clear();
-            self.open = None;
+            let (exports, open) = (std::mem::take(&mut self.exports), self.open.take());
+            let dropped = calmly(|| {
+                drop(exports);
+                drop(open);
+                Ok(())
+            });
+            if let Err(error) = dropped {
+                tracing::debug!(%error, "the database could not be let go in order");
+            }
             self.error(what, e)
         })
     }
@@ -194,6 +217,16 @@ impl Database {
     fn error(&self, what: &'static str, source: redb::Error) -> StoreError {
         error(&self.dir, self.name, what, source)
     }
+}
+
+/// What `work` returns, or that the database is damaged, where redb panics over it.
+fn calmly<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    // What `work` borrows is dropped after an error, not used again.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        Err(redb::Error::Corrupted(text.to_owned()))
+    })
 }
 
 fn builder() -> redb::Builder {

@@ -94,7 +94,8 @@ impl Store {
         let lock = DirLock::take(dir, socket)?;
         lock::make_dir(&dir.join(backup::FOLDER))?;
         let recovery::Opened { dir: state, database, log, loaded } =
-            recovery::open(disk, dir, schema::MIGRATIONS, keep)?;
+            recovery::open(disk.clone(), dir, schema::MIGRATIONS, keep)
+                .map_err(|error| backups::with_way_on(error, disk, dir))?;
         lock::make_private(&database.path())?;
         lock::make_private(&log.path())?;
         let queue = Arc::new(LogQueue::default());

@@ -66,7 +66,9 @@ pub(super) fn open(
     // isn't marked as being written to.
     let restored = restore::swap(&dir)?.then(|| dir.path_of(restore::BEFORE));
     let mut database = Database::open(&dir, migrations, |old| {
-        if keep > 0 && let Err(error) = back_up_before_migration(&dir, old, keep) {
+        if keep > 0
+            && let Err(error) = back_up_before_migration(&dir, old, keep)
+        {
             tracing::warn!(%error, "no backup could be made before the database is brought to this release's schema");
         }
     })?;
@@ -80,8 +82,13 @@ pub(super) fn open(
     let log = StoredLog::begin(&dir, epoch, suspects)?;
     database.commit(|txn| tables::begin_run(txn, epoch))?;
     let recovery = Recovery { clean: header.clean, suspect, damaged_entries: leftover.damaged };
-    let loaded =
-        Loaded { recovery, next_id: header.next_id, totals: header.totals, overrides: header.overrides, restored };
+    let loaded = Loaded {
+        recovery,
+        next_id: header.next_id,
+        totals: header.totals,
+        overrides: header.overrides,
+        restored,
+    };
     Ok(Opened { dir, database, log, loaded })
 }
 

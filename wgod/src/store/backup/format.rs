@@ -128,7 +128,10 @@ pub(in crate::store) struct TableHead {
 pub(in crate::store) enum Frame {
     Header(Header),
     Table(TableHead),
-    Record { key: Vec<u8>, value: Vec<u8> },
+    Record {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
     /// The number of records.
     End(u64),
 }

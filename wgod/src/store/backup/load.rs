@@ -40,7 +40,11 @@ pub(in crate::store) type Each<'a> = dyn FnMut(&TableHead, Vec<u8>, Vec<u8>) -> 
 /// # Errors
 /// One that [`Each`] gives, or what is wrong with the file. What `each` was called with before counts for
 /// nothing then.
-pub(in crate::store) fn walk(from: impl Read, len: u64, each: &mut Each<'_>) -> Result<Contents, BackupError> {
+pub(in crate::store) fn walk(
+    from: impl Read,
+    len: u64,
+    each: &mut Each<'_>,
+) -> Result<Contents, BackupError> {
     let mut reader = Reader::new(from, len)?;
     let Frame::Header(header) = reader.next_frame()? else {
         return Err(BackupError::Malformed("it does not begin with its header"));

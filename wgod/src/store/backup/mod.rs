@@ -22,8 +22,8 @@ pub use load::Contents;
 use load::{LoadError, walk};
 pub use schedule::{Age, is_due};
 pub(super) use slots::{FOLDER, Pages, Slots};
-pub(super) use transfer::{Transfers, append as append_part, read as read_part};
 pub use transfer::{Transfer, TransferError};
+pub(super) use transfer::{Transfers, append as append_part, read as read_part};
 
 use super::schema::Migration;
 use super::state_dir::StateDir;
@@ -36,16 +36,23 @@ pub enum BackupError {
     #[error("it is empty: what wrote it did not finish; use another backup")]
     Empty,
     /// It begins as no backup does.
-    #[error("it is no backup of wgod; those are made by `wgoctl backup FILE`, and by wgod itself in `backups` of its state directory")]
+    #[error(
+        "it is no backup of wgod; those are made by `wgoctl backup FILE`, and by wgod itself in `backups` of its state directory"
+    )]
     NotABackup,
     /// It has a form of a later release.
-    #[error("it has form {found}, this wgod reads up to {}: use the wgod that made it, or a newer one", format::FORM)]
+    #[error(
+        "it has form {found}, this wgod reads up to {}: use the wgod that made it, or a newer one",
+        format::FORM
+    )]
     Form {
         /// Its form.
         found: u8,
     },
     /// It is whole, and has tables of a later release.
-    #[error("wgod {release} made it, with schema {found}, and this wgod reads up to {known}: install that wgod, or a newer one")]
+    #[error(
+        "wgod {release} made it, with schema {found}, and this wgod reads up to {known}: install that wgod, or a newer one"
+    )]
     Newer {
         /// Its schema.
         found: u64,
@@ -103,13 +110,12 @@ pub(super) fn stage(
     Ok(restore::stage(dir, from, len, migrations)?)
 }
 
-/// The same of one that was transferred, once all of it was found right.
+/// The same of one that was transferred.
 pub(super) fn stage_held(
     dir: &StateDir,
     held: &Held,
     migrations: &[Migration],
 ) -> Result<Contents, TransferError> {
-    verify_held(dir, held)?;
     stage(dir, file::FileReader::new(dir.disk(), &held.file), held.len, migrations)
 }
 

@@ -72,7 +72,11 @@ pub(in crate::store) struct Transfers {
 
 impl Transfers {
     /// A new empty file. It is in nobody's way until it is [kept](Self::keep).
-    pub(in crate::store) fn begin(&self, dir: &StateDir, private: impl Fn(&std::path::Path) -> Result<(), StoreError>) -> Result<Held, StoreError> {
+    pub(in crate::store) fn begin(
+        &self,
+        dir: &StateDir,
+        private: impl Fn(&std::path::Path) -> Result<(), StoreError>,
+    ) -> Result<Held, StoreError> {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let name = format!("transfer-{count}.tmp");
         private(&dir.path_of(&name))?;
@@ -119,7 +123,12 @@ pub(in crate::store) fn read(dir: &StateDir, held: &Held, offset: u64) -> Result
 }
 
 /// Appends a part that begins at `offset`.
-pub(in crate::store) fn append(dir: &StateDir, held: &mut Held, offset: u64, part: Vec<u8>) -> Result<(), TransferError> {
+pub(in crate::store) fn append(
+    dir: &StateDir,
+    held: &mut Held,
+    offset: u64,
+    part: Vec<u8>,
+) -> Result<(), TransferError> {
     if offset != held.len {
         return Err(TransferError::Offset { expected: held.len, found: offset });
     }

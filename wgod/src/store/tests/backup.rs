@@ -160,14 +160,15 @@ fn frames(frames: &[Frame]) -> Vec<u8> {
 #[test]
 fn content_that_makes_no_sense_is_refused_though_its_checksum_is_right() {
     let head = || Frame::Header(header());
-    let table = |name: &str| {
-        Frame::Table(TableHead { name: name.into(), key: Column::Number, value: Column::Bytes })
-    };
+    let table =
+        |name: &str| Frame::Table(TableHead { name: name.into(), key: Column::Number, value: Column::Bytes });
     let row = |key: u64| Frame::Record { key: key.to_be_bytes().to_vec(), value: vec![1] };
     let short = Frame::Record { key: vec![1, 2], value: vec![] };
     let text = TableHead { name: "o".into(), key: Column::Text, value: Column::Text };
     let not_text = Frame::Record { key: vec![0xff], value: vec![] };
-    assert!(verify(&frames(&[head(), table("a"), row(1), row(2), table("b"), row(1), Frame::End(3)])).is_ok());
+    assert!(
+        verify(&frames(&[head(), table("a"), row(1), row(2), table("b"), row(1), Frame::End(3)])).is_ok()
+    );
     for (what, wrong) in [
         ("nothing", vec![]),
         ("no header", vec![Frame::End(0)]),
@@ -197,7 +198,12 @@ fn tables_that_a_backup_lacks_or_that_are_of_other_types_do_not_break_the_next_s
     let disk = disk_with(&requests());
     let (live, bare) = (world_of(&disk), frames(&[Frame::Header(header()), Frame::End(0)]));
     let odd = TableHead { name: "torrents".into(), key: Column::Text, value: Column::Text };
-    let odd = frames(&[Frame::Header(header()), Frame::Table(odd), Frame::Record { key: vec![], value: vec![] }, Frame::End(1)]);
+    let odd = frames(&[
+        Frame::Header(header()),
+        Frame::Table(odd),
+        Frame::Record { key: vec![], value: vec![] },
+        Frame::End(1),
+    ]);
     let staged = backup::stage(&dir(&disk), &odd[..], odd.len() as u64, MIGRATIONS);
     assert!(staged.is_err(), "{staged:?}");
     assert_eq!(world_of(&disk), live);
@@ -348,7 +354,8 @@ fn a_damaged_backup_is_passed_over_and_what_is_not_ours_is_left_alone() {
     let (disk, slots) = slots_with(3, 3);
     let name = |serial| {
         (1..20).map(|n| format!("auto-{n}.wgodbak")).find(|name| {
-            disk.content(name).is_some_and(|bytes| verify(&bytes).is_ok_and(|contents| contents.serial == serial))
+            disk.content(name)
+                .is_some_and(|bytes| verify(&bytes).is_ok_and(|contents| contents.serial == serial))
         })
     };
     let (newest, second) = (name(3).unwrap(), name(2).unwrap());
@@ -399,8 +406,10 @@ fn any_change() -> impl Strategy<Value = Change> {
         id().prop_map(Change::Remove),
         (id(), any::<u64>())
             .prop_map(|(id, uploaded)| Change::Counters(id, Counters { uploaded, ..Counters::default() })),
-        (id(), proptest::collection::btree_set(0..3000_u32, 0..40))
-            .prop_map(|(id, have)| Change::Progress(id, writing(3000, &have.into_iter().collect::<Vec<_>>()))),
+        (id(), proptest::collection::btree_set(0..3000_u32, 0..40)).prop_map(|(id, have)| Change::Progress(
+            id,
+            writing(3000, &have.into_iter().collect::<Vec<_>>())
+        )),
         (any::<String>(), any::<Option<String>>())
             .prop_map(|(key, value)| Change::Override { key, value: value.map(serde_json::Value::String) }),
     ]
@@ -454,4 +463,43 @@ fn a_backup_ends_when_the_database_had_to_be_opened_again() {
         let error = database.next_page(number).unwrap_err();
         assert!(matches!(error, StoreError::Io { .. }), "{error}");
     }
+}
+
+#[test]
+fn a_damaged_database_is_an_error_wherever_the_damage_is() {
+    let disk = disk_with(&requests()[..6]);
+    let good = disk.content("state.redb").unwrap();
+    let mut refused = 0;
+    let mut damaged = |bytes: Vec<u8>| {
+        let disk = disk.restart(Survives::All);
+        disk.edit("state.redb", |content| *content = bytes);
+        let read = || {
+            let mut database = world::open(&disk)?.database;
+            backup_of_whole(&mut database)?;
+            worker::write(&mut database, [add(9)].iter())?;
+            database.close()
+        };
+        if let Err(error) = read() {
+            assert!(error.damage().is_some(), "{error}");
+            refused += 1;
+        }
+    };
+    for sector in (0..good.len() / 512).map(|n| n * 512..(n + 1) * 512) {
+        for filler in [0, 0xff] {
+            let mut bytes = good.clone();
+            bytes[sector.clone()].fill(filler);
+            if bytes != good {
+                damaged(bytes);
+            }
+        }
+    }
+    (0..good.len()).step_by(good.len() / 30).for_each(|len| damaged(good[..len].to_vec()));
+    assert!(refused > 60, "{refused}");
+}
+
+fn backup_of_whole(database: &mut Database) -> Result<(), StoreError> {
+    let wanted = Arc::new(());
+    let number = database.begin_export(&wanted, 0, 0)?;
+    while database.next_page(number)?.is_some() {}
+    Ok(())
 }

@@ -11,6 +11,7 @@ use super::*;
 use crate::files::RealDisk;
 
 mod backup;
+mod backups;
 mod crash;
 mod faults;
 mod kill;
