@@ -243,12 +243,19 @@ impl Daemon {
         drop((status, control));
         let restored = stop.restored.clone();
         let ended = Ending::begin(engine, stop).run(session_task, parts, server).await;
-        let restored = restored.is_cancelled();
-        if restored {
-            tracing::info!("the next start takes up the restored backup");
-        }
+        let ended = match restored.is_cancelled() {
+            false => why.and(ended).map(|()| Ended::Stopped),
+            // How the state was closed that it replaces is no matter.
+            true => {
+                if let Err(error) = ended {
+                    tracing::warn!(%error, "the session that is replaced did not end in order");
+                }
+                tracing::info!("the next start takes up the restored backup");
+                Ok(Ended::Restored)
+            }
+        };
         logging.finish();
-        why.and(ended).map(|()| if restored { Ended::Restored } else { Ended::Stopped })
+        ended
     }
 }
 

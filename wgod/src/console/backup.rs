@@ -41,15 +41,12 @@ impl Console {
         let restored = self.inner.restored.clone();
         let quit = self.inner.quit.clone();
         let when_staged = move || {
+            tracing::info!("a backup is ready to be taken up by the next start; stopping for it");
             restored.cancel();
             quit.cancel();
         };
         let (contents, before) = store.restore(params.id, when_staged).await.map_err(refusal)?;
         let backup = described(&contents);
-        tracing::info!(
-            torrents = backup.torrents,
-            "told to restore a backup; stopping, so that the next start takes it up"
-        );
         Ok(RestoreResult { backup, replaced: Some(before.display().to_string()), pid, restarts, socket_stays })
     }
 }
