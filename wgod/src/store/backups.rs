@@ -273,6 +273,9 @@ pub fn restore_offline(
         TransferError::Store(error) => error.into(),
         other => RestoreError::Store(StoreError::io("cannot restore to", dir, std::io::Error::other(other))),
     })?;
+    for name in [restore::RESTORED, lock::LOCK_FILE] {
+        lock::give_to_owner(dir, name)?;
+    }
     let before = state.path_of(restore::BEFORE);
     let replaces = state.open_to_read(super::database::FILE)?.is_some();
     restore::swap(&state)?;

@@ -24,7 +24,7 @@ use crate::store::state_dir::StateDir;
 /// A database that is being made of a backup.
 pub(in crate::store) const RESTORING: &str = "state.redb.restoring";
 /// One that is ready.
-const RESTORED: &str = "state.redb.restored";
+pub(in crate::store) const RESTORED: &str = "state.redb.restored";
 /// The database that a restored one replaced.
 pub(in crate::store) const BEFORE: &str = "state.redb.before-restore";
 

@@ -46,7 +46,7 @@ fn verify(bytes: &[u8]) -> Result<backup::Contents, BackupError> {
 }
 
 /// A disk with the state after `requests`, its database closed.
-fn disk_with(requests: &[Vec<Change>]) -> PowerDisk {
+pub(super) fn disk_with(requests: &[Vec<Change>]) -> PowerDisk {
     let disk = PowerDisk::new();
     let mut database = world::open(&disk).unwrap().database;
     requests.iter().for_each(|request| worker::write(&mut database, request.iter()).unwrap());
@@ -463,43 +463,4 @@ fn a_backup_ends_when_the_database_had_to_be_opened_again() {
         let error = database.next_page(number).unwrap_err();
         assert!(matches!(error, StoreError::Io { .. }), "{error}");
     }
-}
-
-#[test]
-fn a_damaged_database_is_an_error_wherever_the_damage_is() {
-    let disk = disk_with(&requests()[..6]);
-    let good = disk.content("state.redb").unwrap();
-    let mut refused = 0;
-    let mut damaged = |bytes: Vec<u8>| {
-        let disk = disk.restart(Survives::All);
-        disk.edit("state.redb", |content| *content = bytes);
-        let read = || {
-            let mut database = world::open(&disk)?.database;
-            backup_of_whole(&mut database)?;
-            worker::write(&mut database, [add(9)].iter())?;
-            database.close()
-        };
-        if let Err(error) = read() {
-            assert!(error.damage().is_some(), "{error}");
-            refused += 1;
-        }
-    };
-    for sector in (0..good.len() / 512).map(|n| n * 512..(n + 1) * 512) {
-        for filler in [0, 0xff] {
-            let mut bytes = good.clone();
-            bytes[sector.clone()].fill(filler);
-            if bytes != good {
-                damaged(bytes);
-            }
-        }
-    }
-    (0..good.len()).step_by(good.len() / 30).for_each(|len| damaged(good[..len].to_vec()));
-    assert!(refused > 60, "{refused}");
-}
-
-fn backup_of_whole(database: &mut Database) -> Result<(), StoreError> {
-    let wanted = Arc::new(());
-    let number = database.begin_export(&wanted, 0, 0)?;
-    while database.next_page(number)?.is_some() {}
-    Ok(())
 }

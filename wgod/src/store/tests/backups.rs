@@ -191,3 +191,26 @@ async fn a_running_daemon_keeps_others_from_restoring_under_it() {
     let folder = restore(dir.path(), dir.path()).unwrap_err().to_string();
     assert!(folder.contains("no backup of wgod"), "{folder}");
 }
+
+#[tokio::test]
+async fn what_root_restores_belongs_to_the_user_that_runs_the_daemon() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    if !rustix::process::geteuid().is_root() {
+        return println!(
+            "SKIPPED what_root_restores_belongs_to_the_user_that_runs_the_daemon: it takes root"
+        );
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    store.keep_backups(1);
+    store.put(vec![add(1)]).await.unwrap();
+    let backup = store.back_up().await.unwrap();
+    store.close().await.unwrap();
+    fs::remove_file(dir.path().join("lock")).unwrap();
+    chown(dir.path(), Some(4321), Some(8765)).unwrap();
+    restore(dir.path(), &backup).unwrap();
+    for name in ["state.redb", "lock"] {
+        let about = fs::metadata(dir.path().join(name)).unwrap();
+        assert_eq!((about.uid(), about.gid(), about.mode() & 0o777), (4321, 8765, 0o600), "{name}");
+    }
+}

@@ -13,6 +13,7 @@ use crate::files::RealDisk;
 mod backup;
 mod backups;
 mod crash;
+mod damage;
 mod faults;
 mod kill;
 pub(super) mod power_disk;
