@@ -377,6 +377,11 @@ impl ApiServer for Console {
                 () = self.inner.quit.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
             }
+            // A client that doesn't read gets what changed meanwhile in one message, when it has taken the
+            // last: two are in memory at most, whatever it does.
+            if sink.capacity() < sink.max_capacity() {
+                continue;
+            }
             let ask = params.clone();
             let Some(list) = self.inner.session.ask(|reply| Command::List(ask, reply)).await else {
                 return Ok(());
