@@ -69,7 +69,8 @@ pub async fn run(
     }
     systemd::starting("opening the state", OPENING);
     let socket = inherited.control_path().unwrap_or_else(|| loaded.places.socket.clone());
-    let (store, stored) = open_store(&loaded.places.state_dir, &socket, loaded.resolved.config.daemon.backups)?;
+    let (store, stored) =
+        open_store(&loaded.places.state_dir, &socket, loaded.resolved.config.daemon.backups)?;
     if !stored.recovery.clean {
         let suspects: usize = stored.recovery.suspect.values().map(Vec::len).sum();
         tracing::warn!(

@@ -47,7 +47,13 @@ impl Console {
         };
         let (contents, before) = store.restore(params.id, when_staged).await.map_err(refusal)?;
         let backup = described(&contents);
-        Ok(RestoreResult { backup, replaced: Some(before.display().to_string()), pid, restarts, socket_stays })
+        Ok(RestoreResult {
+            backup,
+            replaced: Some(before.display().to_string()),
+            pid,
+            restarts,
+            socket_stays,
+        })
     }
 }
 

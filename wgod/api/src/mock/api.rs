@@ -307,7 +307,13 @@ impl ApiServer for MockApi {
         if !params.check {
             self.0.stop();
         }
-        Ok(RestoreResult { backup: backup_of(&upload), replaced, pid: PID, restarts: false, socket_stays: false })
+        Ok(RestoreResult {
+            backup: backup_of(&upload),
+            replaced,
+            pid: PID,
+            restarts: false,
+            socket_stays: false,
+        })
     }
 
     async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
