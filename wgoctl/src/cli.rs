@@ -67,6 +67,10 @@ pub enum Verb {
     Config(crate::config::Args),
     /// Make the daemon read its configuration again
     Reload(crate::reload::Args),
+    /// Write a backup of the whole session to a file
+    Backup(crate::backup::Args),
+    /// Put the session of a backup in place of the present one
+    Restore(crate::restore::Args),
     /// Print a script that completes wgoctl's arguments in a shell
     Completions(crate::completions::Args),
 }

@@ -76,6 +76,16 @@ impl<'c, 'io> Context<'c, 'io> {
         self.console.terminal
     }
 
+    /// Asks the person at the terminal; anything but yes is no.
+    pub(crate) fn confirm(&mut self, question: &str) -> Result<bool, Failure> {
+        let asked = write!(self.console.err, "{question}").and_then(|()| self.console.err.flush());
+        asked.map_err(Failure::Output)?;
+        let mut line = String::new();
+        let read = self.console.input.read_line(&mut line);
+        read.map_err(|error| Failure::System("cannot read the answer", error))?;
+        Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// Prints the result: `value` as JSON, or the text of `human`.
     pub(crate) fn answer<T: Serialize>(
         &mut self,

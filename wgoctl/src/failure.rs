@@ -22,6 +22,14 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A file could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A file was read and is no usable torrent.
     #[error("{}: {why}", path.display())]
     BadTorrent {
@@ -50,11 +58,14 @@ impl Failure {
         match self {
             Failure::Api(error) => error.kind(),
             Failure::Usage(_) => Kind::BadRequest,
-            Failure::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Failure::File { source, .. } | Failure::Write { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
                 Kind::Permission
             }
+            Failure::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::DiskFull,
             Failure::BadTorrent { .. } => Kind::BadTorrent,
-            Failure::File { .. } | Failure::Output(_) => Kind::Disk,
+            Failure::File { .. } | Failure::Write { .. } | Failure::Output(_) => Kind::Disk,
             Failure::System(..) => Kind::Internal,
         }
     }
@@ -68,7 +79,7 @@ impl Failure {
     pub fn to_json(&self) -> serde_json::Value {
         let (torrent, path) = match self {
             Failure::Api(error) => (error.data.torrent.clone(), error.data.path.clone()),
-            Failure::File { path, .. } | Failure::BadTorrent { path, .. } => {
+            Failure::File { path, .. } | Failure::Write { path, .. } | Failure::BadTorrent { path, .. } => {
                 (None, Some(path.display().to_string()))
             }
             _ => (None, None),

@@ -19,6 +19,7 @@ pub mod units;
 mod act;
 mod add;
 mod announce;
+mod backup;
 mod completions;
 mod config;
 mod context;
@@ -29,6 +30,7 @@ mod progress;
 mod quit;
 mod reload;
 mod remove;
+mod restore;
 mod show;
 mod socket;
 mod sources;
@@ -112,6 +114,8 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Config(args) => config::run(args, context).await,
         Verb::Reload(args) => reload::run(args, context).await,
         Verb::Quit(args) => quit::run(args, context).await,
+        Verb::Backup(args) => backup::run(args, context).await,
+        Verb::Restore(args) => restore::run(args, context).await,
         Verb::Completions(args) => completions::run(args, context),
     }
 }

@@ -34,15 +34,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
     let result = context.client.quit(QuitParams { now: args.now }).await?;
-    let end = Instant::now() + context.patience().unwrap_or(PATIENCE);
-    let gone = match result.socket_stays {
-        true => process_ends(result.pid, end).await,
-        false => socket_goes(context.socket(), end).await,
-    };
-    if !gone {
-        let message = format!("wgod (pid {}) was told to stop and still runs; see its log", result.pid);
-        return Err(ApiError::new(Kind::Timeout, message).into());
-    }
+    wait_until_gone(result.pid, result.socket_stays, context).await?;
     let socket = context.socket().display().to_string();
     context.answer(&result, |result, _| match result.socket_stays {
         true => format!(
@@ -51,6 +43,27 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         false => "wgod has stopped\n".to_owned(),
     })?;
     Ok(0)
+}
+
+/// Waits until the daemon that was told to stop is gone; its socket may stay.
+///
+/// # Errors
+/// Kind `timeout` when it still runs after `--timeout`, or a minute.
+pub(crate) async fn wait_until_gone(
+    pid: u32,
+    socket_stays: bool,
+    context: &Context<'_, '_>,
+) -> Result<(), Failure> {
+    let end = Instant::now() + context.patience().unwrap_or(PATIENCE);
+    let gone = match socket_stays {
+        true => process_ends(pid, end).await,
+        false => socket_goes(context.socket(), end).await,
+    };
+    if gone {
+        return Ok(());
+    }
+    let message = format!("wgod (pid {pid}) was told to stop and still runs; see its log");
+    Err(ApiError::new(Kind::Timeout, message).into())
 }
 
 /// Waits until nobody answers at `socket`; false when somebody still does at the `end`.

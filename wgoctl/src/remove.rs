@@ -48,10 +48,5 @@ async fn confirm(data: bool, context: &mut Context<'_, '_>) -> Result<bool, Fail
     let torrents: u32 = status.daemon.torrents.values().sum();
     let what = if data { " AND DELETE ALL THEIR FILES" } else { "; their files stay" };
     let question = format!("Remove {}{what}? [y/N] ", count(torrents as usize, "torrent"));
-    let asked = write!(context.console.err, "{question}").and_then(|()| context.console.err.flush());
-    asked.map_err(Failure::Output)?;
-    let mut line = String::new();
-    let read = context.console.input.read_line(&mut line);
-    read.map_err(|error| Failure::System("cannot read the answer", error))?;
-    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+    context.confirm(&question)
 }

@@ -1,5 +1,5 @@
 //! Quantities as the tables show them; what is unknown is a dash.
-pub use wgo_api::units::{human_bytes, human_rate, human_secs};
+pub use wgo_api::units::{human_bytes, human_date as date, human_rate, human_secs};
 
 /// Stands for what is unknown.
 pub const UNKNOWN: &str = "-";
@@ -24,21 +24,6 @@ pub fn rate_or_blank(bytes_per_sec: u64) -> String {
 /// A limit, exactly; 0 is `unlimited`.
 pub fn limit(bytes_per_sec: u64) -> String {
     if bytes_per_sec == 0 { "unlimited".to_owned() } else { wgo_api::units::Rate(bytes_per_sec).to_string() }
-}
-
-/// Unix seconds as `2026-11-22 15:04 UTC`.
-pub fn date(unix_secs: i64) -> String {
-    let (days, secs) = (unix_secs.div_euclid(86_400), unix_secs.rem_euclid(86_400));
-    // Days since 0000-03-01, so that a leap day ends its year; 400 years have 146097 days.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", secs / 3600, secs % 3600 / 60)
 }
 
 /// `1 torrent`, `2 torrents`.

@@ -15,6 +15,7 @@ Examples:
   wgod --torrent 'magnet:?xt=urn:btih:...' --up-limit 500 --down-limit '20 MB/s'
   wgod --print-config > /etc/wgod/wgod.toml
   wgod --config /etc/wgod/wgod.toml --check-config
+  wgod --restore wgod.backup       # while no wgod runs; otherwise: wgoctl restore
 
 Every setting of the configuration can also be given in the environment, limits.up as
 WGOD_LIMITS_UP. The command line wins over the environment, that over what wgoctl has set,
@@ -23,7 +24,8 @@ that over the file.
 Exit codes:
   0  stopped as asked, or the configuration is in order
   1  failed
-  2  wrong arguments or configuration";
+  2  wrong arguments or configuration
+  75 stopped to take up a backup that wgoctl restored: start it again";
 
 /// The BitTorrent daemon for servers, seedboxes and NAS.
 ///
@@ -71,6 +73,10 @@ pub struct Cli {
     /// Torrents to add, unless they are there already; may be repeated
     #[arg(long, value_name = "FILE|MAGNET", num_args = 1..)]
     pub torrent: Vec<TorrentSource>,
+
+    /// Put the session of a backup in place of the present one, which is kept, and exit
+    #[arg(long, value_name = "FILE", conflicts_with = "torrent")]
+    pub restore: Option<PathBuf>,
 
     /// Check the configuration and exit
     #[arg(long)]

@@ -26,7 +26,25 @@ impl Clock {
     }
 }
 
-/// Seconds since 1970, for what outlives the process.
+/// Seconds since 1970, for what outlives the process. Nothing is decided by it: the machine's clock may jump.
 pub fn unix_now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+    unix_secs(SystemTime::now())
+}
+
+/// 0 for what lies before 1970: a clock that was never set.
+fn unix_secs(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_shows_0_and_one_of_another_century_its_seconds() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(unix_secs(UNIX_EPOCH - hour), 0);
+        assert_eq!(unix_secs(UNIX_EPOCH), 0);
+        assert_eq!(unix_secs(UNIX_EPOCH + 24 * 365 * 200 * hour), 200 * 365 * 86_400);
+    }
 }

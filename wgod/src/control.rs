@@ -106,21 +106,33 @@ impl Control {
     /// Sets limits of the daemon (bytes/s, 0 is unlimited), durably, and reports them.
     pub async fn limit(&self, up: Option<u64>, down: Option<u64>) -> Result<RateLimits, ApiError> {
         let mut state = self.state.lock().await;
-        for (name, value) in [("limits.up", up), ("limits.down", down)] {
-            let (Some(key), Some(bytes)) = (KeyId::find(name), value) else { continue };
-            let raw = Raw::Text(format!("{bytes} B/s"));
-            let plan = config::set(&state.running, &state.layers, key, raw)
-                .map_err(|problems| ApiError::new(Kind::BadRequest, problems.to_string()))?;
-            let stored: BTreeMap<String, String> = plan.layers.stored.store().collect();
-            let value = stored.get(name).map(|text| serde_json::Value::String(text.clone()));
-            let change = StoreChange::Override { key: name.to_owned(), value };
-            self.engine.store.put(vec![change]).await.map_err(|error| {
-                ApiError::new(Kind::Disk, format!("the limit could not be saved: {error}"))
-            })?;
-            self.commit(&mut state, plan).await;
+        let given = [("limits.up", up), ("limits.down", down)];
+        let values: Vec<(KeyId, Raw)> = given
+            .into_iter()
+            .filter_map(|(name, bytes)| Some((KeyId::find(name)?, Raw::Text(format!("{} B/s", bytes?)))))
+            .collect();
+        if !values.is_empty() {
+            self.set(&mut state, values).await?;
         }
         let limits = &state.running.config.limits;
         Ok(RateLimits { up: limits.up.0, down: limits.down.0 })
+    }
+
+    /// Sets keys, durably: all of them or, after an error, none.
+    async fn set(&self, state: &mut State, values: Vec<(KeyId, Raw)>) -> Result<(), ApiError> {
+        let names: Vec<String> = values.iter().map(|(key, _)| key.name()).collect();
+        let plan = config::set_all(&state.running, &state.layers, values)
+            .map_err(|problems| ApiError::new(Kind::BadRequest, problems.to_string()))?;
+        let stored: BTreeMap<String, String> = plan.layers.stored.store().collect();
+        let change = |key: &String| {
+            let value = stored.get(key).map(|text| serde_json::Value::String(text.clone()));
+            StoreChange::Override { key: key.clone(), value }
+        };
+        self.engine.store.put(names.iter().map(change).collect()).await.map_err(|error| {
+            ApiError::new(Kind::Disk, format!("{} could not be saved: {error}", names.join(" and ")))
+        })?;
+        self.commit(state, plan).await;
+        Ok(())
     }
 
     /// The limits in force.
@@ -162,13 +174,16 @@ impl Control {
             return Err(ApiError::new(Kind::BadRequest, message));
         }
         let defaults = Config::default();
+        let plan = config::plan(&state.running, state.layers.clone());
+        let shadowed: BTreeMap<KeyId, String> =
+            plan.map(|plan| plan.shadowed.into_iter().map(|s| (s.key, s.file)).collect()).unwrap_or_default();
         let setting = |id: &KeyId| Setting {
             key: id.name(),
             value: json(&state.running.text(*id)),
             origin: api_origin(state.running.origin(*id)),
             default: json(&(id.key().text)(&defaults)),
             restart: id.key().effect != config::Effect::Now,
-            shadowed: None,
+            shadowed: shadowed.get(id).map(|text| json(text)),
         };
         Ok(ConfigResult {
             file: self.file.as_ref().map(|path| path.display().to_string()),
@@ -203,6 +218,7 @@ impl Control {
         if let Err(error) = self.logging.set(&config.daemon.log) {
             tracing::warn!(%error, "the log level can't be changed");
         }
+        self.engine.store.keep_backups(config.daemon.backups);
         self.session.apply(tunables(config)).await;
     }
 }

@@ -31,10 +31,19 @@ use crate::systemd::activation::Inherited;
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::transport::{Listener, LocalAddrs};
-use crate::{chores, listen, progress, systemd};
+use crate::{backups, chores, listen, progress, systemd};
 
 /// Opening the state may take this long: after a crash the database may have to be read once.
 const OPENING: Duration = Duration::from_secs(600);
+
+/// Why the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// A backup was restored, which the next start takes up.
+    Restored,
+}
 
 /// Makes the state directory and, unless they are `inherited`, the folders of the sockets.
 pub fn make_folders(places: &config::Places, inherited: &Inherited) -> Result<()> {
@@ -53,19 +62,26 @@ pub async fn run(
     confinement: Confinement,
     torrents: Vec<Given>,
     inherited: Inherited,
-) -> Result<()> {
+) -> Result<Ended> {
     let logging = Arc::new(logging);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     systemd::starting("opening the state", OPENING);
     let socket = inherited.control_path().unwrap_or_else(|| loaded.places.socket.clone());
-    let (store, stored) = open_store(&loaded.places.state_dir, &socket)?;
+    let (store, stored) =
+        open_store(&loaded.places.state_dir, &socket, loaded.resolved.config.daemon.backups)?;
     if !stored.recovery.clean {
         let suspects: usize = stored.recovery.suspect.values().map(Vec::len).sum();
         tracing::warn!(
             pieces = suspects,
             "the last run did not end in order; what it stored since its last checkpoint is hashed"
+        );
+    }
+    if let Some(before) = &stored.restored {
+        tracing::info!(
+            before = %before.display(),
+            "this is the session of the restored backup; the database before it is kept"
         );
     }
     let overrides: Vec<(String, String)> = stored
@@ -81,8 +97,8 @@ pub async fn run(
     daemon.run().await
 }
 
-fn open_store(state_dir: &Path, socket: &Path) -> Result<(Store, Stored)> {
-    Ok(Store::open(Arc::new(RealDisk), state_dir, socket)?)
+fn open_store(state_dir: &Path, socket: &Path, keep: u32) -> Result<(Store, Stored)> {
+    Ok(Store::open(Arc::new(RealDisk), state_dir, socket, keep)?)
 }
 
 /// A started daemon.
@@ -155,7 +171,11 @@ impl Daemon {
             stopping: stop.session.clone(),
             seed: u64::from_le_bytes(random()?),
         };
-        let (driver, session, changed) = Driver::load(start).await?;
+        let store = engine.store.clone();
+        let (driver, session, changed) = match Driver::load(start).await {
+            Ok(loaded) => loaded,
+            Err(error) => return Err(store.explain(error).await.into()),
+        };
         let folder = loaded.places.folder.clone();
         let sockets = Sockets::open(&loaded.places, &config, inherited)?;
         let control = Control::new(engine.clone(), session.clone(), logging.clone(), loaded).await;
@@ -166,6 +186,7 @@ impl Daemon {
             changed,
             quit: stop.quit.clone(),
             quit_now: stop.quit_now.clone(),
+            restored: stop.restored.clone(),
             default_folder: folder.clone(),
             listen: addrs(&listeners),
             socket_stays: sockets.stays(),
@@ -199,7 +220,7 @@ impl Daemon {
         }
     }
 
-    async fn run(self) -> Result<()> {
+    async fn run(self) -> Result<Ended> {
         let Daemon { engine, session, control, console, logging, sockets, listeners, driver, stop, .. } =
             self;
         let mut parts = JoinSet::new();
@@ -212,6 +233,7 @@ impl Daemon {
         parts.spawn(progress::run(session.clone(), rest.clone()));
         let status = StatusLine::new(session, control.clone());
         parts.spawn(chores::run(status.clone(), logging.clone(), rest.clone()));
+        parts.spawn(backups::run(engine.store.clone(), rest.clone()));
         let mut server = JoinSet::new();
         server.spawn(sockets.serve(console, stop.quit.clone()));
         let mut session_task = JoinSet::new();
@@ -220,9 +242,21 @@ impl Daemon {
         systemd::ready(None);
         let why = wait_for_end(&mut signals, &stop, &control, &status, &mut session_task).await;
         drop((status, control));
+        let restored = stop.restored.clone();
         let ended = Ending::begin(engine, stop).run(session_task, parts, server).await;
+        let ended = match restored.is_cancelled() {
+            false => why.and(ended).map(|()| Ended::Stopped),
+            // How the state was closed that it replaces is no matter.
+            true => {
+                if let Err(error) = ended {
+                    tracing::warn!(%error, "the session that is replaced did not end in order");
+                }
+                tracing::info!("the next start takes up the restored backup");
+                Ok(Ended::Restored)
+            }
+        };
         logging.finish();
-        why.and(ended)
+        ended
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Stop {
     pub quit: CancellationToken,
     /// …and not to wait for trackers.
     pub quit_now: CancellationToken,
+    /// …to take up a backup.
+    pub restored: CancellationToken,
     /// Ends the session's driver, which ends every torrent.
     pub session: CancellationToken,
     /// Ends timers, limits and listeners.

@@ -1,6 +1,7 @@
 //! The shell of wgod: sockets, disks, clocks and signals around the engine of `wgo-core`.
 #![deny(unsafe_code)]
 
+mod backups;
 mod chores;
 pub mod cli;
 pub mod clock;

@@ -1,14 +1,19 @@
 //! The `wgod` process: reads the command line and the configuration, then runs the daemon.
 #![forbid(unsafe_code)]
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
+use wgo_api::units::human_date;
 use wgod::cli::{Cli, TorrentSource};
 use wgod::config::{self, Loaded, Surroundings};
+use wgod::daemon::Ended;
 use wgod::ending::NotClosed;
-use wgod::store::StoreError;
+use wgod::files::RealDisk;
+use wgod::store::{self, RestoreError, StoreError};
 use wgod::systemd::activation;
 use wgod::{confine, daemon, given, logging};
 
@@ -17,6 +22,10 @@ const USAGE: u8 = 2;
 
 /// It ended as it was told to, and could not close its state.
 const NOT_CLOSED: u8 = 3;
+
+/// Stopped to take up a restored backup: to be started again (`EX_TEMPFAIL` of sysexits(3)). An error to a
+/// service manager, which therefore does so.
+const START_AGAIN: u8 = 75;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -30,9 +39,19 @@ fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return fail(&error, USAGE),
     };
+    if let Some(file) = &cli.restore {
+        return match restore(&loaded, file) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        };
+    }
     let torrents = cli.torrent.clone();
     match run(loaded, cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Stopped) => ExitCode::SUCCESS,
+        Ok(Ended::Restored) => {
+            say("stopped to take up the restored backup: start wgod again");
+            ExitCode::from(START_AGAIN)
+        }
         Err(error) => {
             let code = fail(&error, if error.is::<NotClosed>() { NOT_CLOSED } else { 1 });
             suggest_add(&error, &torrents);
@@ -42,9 +61,39 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    // Nobody reads stderr: then nobody can be told.
-    let _ = writeln!(io::stderr(), "wgod: {error:#}");
+    say(&format!("{error:#}"));
     ExitCode::from(code)
+}
+
+fn say(text: &str) {
+    // Nobody reads stderr: then nobody can be told.
+    let _ = writeln!(io::stderr(), "wgod: {text}");
+}
+
+/// Restores a backup into the state directory of a daemon that doesn't run.
+fn restore(loaded: &Loaded, file: &Path) -> anyhow::Result<()> {
+    let (dir, socket) = (&loaded.places.state_dir, &loaded.places.socket);
+    let restored = store::restore_offline(Arc::new(RealDisk), dir, socket, file);
+    let (contents, before) = match restored {
+        Err(RestoreError::Store(StoreError::Locked { .. })) => anyhow::bail!(
+            "a wgod runs with the state directory {}; let it restore the backup: wgoctl --socket '{}' restore '{}'",
+            dir.display(),
+            socket.display(),
+            file.display()
+        ),
+        restored => restored?,
+    };
+    let made = human_date(i64::try_from(contents.created_at).unwrap_or(i64::MAX));
+    let kept = before.map(|path| format!("; the database before it is kept as {}", path.display()));
+    let told = format!(
+        "Restored to {}: {} torrents, as of {made}{}. Start wgod as usual.\n",
+        dir.display(),
+        contents.torrents,
+        kept.unwrap_or_default()
+    );
+    // Only for the eye: it is done.
+    let _ = io::stdout().write_all(told.as_bytes());
+    Ok(())
 }
 
 /// Another daemon runs already: how to give the torrents to that one.
@@ -64,7 +113,7 @@ fn load(cli: &Cli) -> anyhow::Result<Loaded> {
     Ok(Loaded::read(command_line, cli.config.as_deref(), &Surroundings::observe())?)
 }
 
-fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<()> {
+fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<Ended> {
     // Before anything else opens a descriptor that could be taken for one of these.
     let inherited = activation::take()?;
     let logging = logging::start(&loaded.resolved.config.daemon.log)?;

@@ -89,7 +89,7 @@ impl Rig {
         let (events, events_rx) = mpsc::unbounded_channel();
         let (broken, broken_rx) = mpsc::unbounded_channel();
         let (store, stored) =
-            Store::open(Arc::new(RealDisk), &dir.path().join("state"), &dir.path().join("socket"))
+            Store::open(Arc::new(RealDisk), &dir.path().join("state"), &dir.path().join("socket"), 0)
                 .expect("a state of our own");
         let storage =
             Arc::new(Storage::new(disk.clone(), StorageLimits { threads: 2, ..Default::default() }));

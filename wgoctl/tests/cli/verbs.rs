@@ -1,6 +1,7 @@
 //! Every verb of `wgoctl` against a mock daemon: what it sends, what it prints, how it exits.
 use crate::harness::{Rig, run_with};
 use serde_json::json;
+use wgo_api::mock::BACKUP;
 use wgo_api::torrent::State;
 use wgoctl::console::Terminal;
 
@@ -222,4 +223,46 @@ fn completions_need_no_daemon() {
     let ran = run_with(&["--json", "completions", "bash"], b"", Terminal::default()).code(0);
     assert_eq!(ran.json()["shell"], "bash");
     run_with(&["completions", "cmd"], b"", Terminal::default()).code(2);
+}
+
+#[test]
+fn a_backup_is_fetched_by_parts_and_appears_whole_or_not_at_all() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::new();
+    let file = rig.file("backup", b"of yesterday");
+    rig.run(&["backup", &file]).code(0).says(&["Backed up 12 torrents to ", "(54 B)"]);
+    assert_eq!(std::fs::read(&file).unwrap(), BACKUP);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(rig.last_call(), ("read_backup".to_owned(), json!({"id": "1", "offset": BACKUP.len()})));
+    let piped = rig.run(&["backup", "-"]).code(0);
+    assert_eq!(piped.out.as_bytes(), BACKUP);
+    rig.run(&["--json", "backup", "-"]).code(2);
+    let folder = std::path::Path::new(&file).parent().unwrap().to_str().unwrap().to_owned();
+    rig.run(&["backup", &folder]).code(2).complains(&["is not a regular file"]);
+    let names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{names:?}");
+}
+
+#[test]
+fn a_restore_is_checked_first_and_asked_for() {
+    let rig = Rig::new();
+    let (good, bad) = (rig.file("good", BACKUP), rig.file("bad", b"nothing of the kind"));
+    rig.run(&["restore", &good]).code(2).complains(&["add --yes"]);
+    assert!(rig.daemon.mock().calls().is_empty(), "nothing is sent before that");
+    rig.run(&["restore", "--check", &good]).code(0).says(&["whole; 12 torrents as of 2026-09-21"]);
+    rig.run(&["restore", "--yes", &bad]).code(1).complains(&[&bad, "no backup of wgod"]);
+    let ran = rig.run_with(&["restore", &good], b"n\n", ASKING).code(1);
+    ran.complains(&[
+        "Replace the present session (3 torrents) by the backup (12 torrents",
+        "nothing restored",
+    ]);
+    assert_eq!(rig.last_call().0, "status");
+    let ran = rig.run_with(&["restore", &good], b"y\n", ASKING).code(0);
+    ran.says(&[
+        "Restored: 12 torrents as of 2026-09-21",
+        "start it again",
+        "/state/state.redb.before-restore",
+    ]);
+    assert_eq!(rig.last_call(), ("restore".to_owned(), json!({"id": "2", "check": false})));
+    rig.run(&["restore", "--check", &rig.file("missing/x", b"")]).code(3);
 }

@@ -33,6 +33,8 @@ pub enum Kind {
     BadRequest,
     /// The configuration file has an error; nothing was applied.
     BadConfig,
+    /// The file is no backup that this daemon can restore; nothing has changed.
+    BadBackup,
     /// Another torrent or process owns what the call would change.
     Conflict,
     /// Reading or writing the disk failed.
@@ -72,6 +74,7 @@ impl Kind {
             Kind::Permission => 8,
             Kind::BadTorrent
             | Kind::BadConfig
+            | Kind::BadBackup
             | Kind::Conflict
             | Kind::Disk
             | Kind::DiskFull

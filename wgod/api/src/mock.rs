@@ -25,6 +25,8 @@ pub const PANICS: &str = "panics";
 pub const HANGS: &str = "hangs";
 /// `add` of this URI fails as a bad torrent.
 pub const BAD_URI: &str = "http://bad.example/";
+/// The bytes of the mock's backup, and of all that it restores.
+pub const BACKUP: &[u8] = b"this is what the mock takes for a backup of everything";
 /// The pid that the mock claims to have.
 pub const PID: u32 = 4242;
 
@@ -42,6 +44,7 @@ struct Inner {
     torrents: Vec<Torrent>,
     removed: Vec<String>,
     limits: RateLimits,
+    upload: Vec<u8>,
     calls: Vec<(String, serde_json::Value)>,
     caller: Option<Caller>,
 }

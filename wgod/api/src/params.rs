@@ -239,6 +239,64 @@ pub struct WaitParams {
     pub timeout_secs: Option<u64>,
 }
 
+/// Bytes of a backup; base64 on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Part(pub Vec<u8>);
+
+impl TryFrom<String> for Part {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Part, String> {
+        BASE64.decode(text).map(Part).map_err(|why| format!("not valid base64: {why}"))
+    }
+}
+
+impl From<Part> for String {
+    fn from(part: Part) -> String {
+        BASE64.encode(part.0)
+    }
+}
+
+/// Parameters of `backup`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupParams {}
+
+/// Parameters of `read_backup`. Both are needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadBackupParams {
+    /// As `backup` named it.
+    pub id: String,
+    /// First byte of the part.
+    pub offset: u64,
+}
+
+/// Parameters of `write_backup`: a part of a backup to be restored. Parts come in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteBackupParams {
+    /// As the first part's result named it; absent for that one.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// First byte of the part.
+    pub offset: u64,
+    /// The bytes, some MiB at most.
+    pub data: Part,
+}
+
+/// Parameters of `restore`. Only `id` is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreParams {
+    /// As `write_backup` named it.
+    pub id: String,
+    /// Check it and say what is in it, and change nothing.
+    #[serde(default)]
+    pub check: bool,
+}
+
 /// Parameters of `config`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

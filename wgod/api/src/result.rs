@@ -1,10 +1,12 @@
 //! Results of each method: objects with raw bytes, bytes/s and seconds; `null` is unknown.
 mod acts;
+mod backup;
 mod config;
 mod daemon;
 mod torrents;
 
 pub use acts::*;
+pub use backup::*;
 pub use config::*;
 pub use daemon::*;
 pub use torrents::*;

@@ -10,12 +10,13 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::params::{
-    AddParams, ConfigParams, LimitParams, ListParams, MoveParams, QuitParams, ReloadParams, RemoveParams,
-    SelectParams, ShowParams, StatusParams, WaitParams,
+    AddParams, BackupParams, ConfigParams, LimitParams, ListParams, MoveParams, QuitParams, ReadBackupParams,
+    ReloadParams, RemoveParams, RestoreParams, SelectParams, ShowParams, StatusParams, WaitParams,
+    WriteBackupParams,
 };
 use crate::result::{
-    ActResult, AddResult, ConfigResult, LimitResult, ListResult, QuitResult, ReloadResult, ShowResult,
-    StatusResult, WaitResult,
+    ActResult, AddResult, BackupResult, ConfigResult, LimitResult, ListResult, QuitResult, ReadBackupResult,
+    ReloadResult, RestoreResult, ShowResult, StatusResult, WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -85,6 +86,24 @@ pub trait Api {
     /// file, line, key and what is allowed.
     #[method(name = "reload")]
     async fn reload(&self, params: ReloadParams) -> Result<ReloadResult, ApiError>;
+
+    /// Makes a backup of the whole session, of one moment, to be fetched by `read_backup`.
+    #[method(name = "backup")]
+    async fn backup(&self, params: BackupParams) -> Result<BackupResult, ApiError>;
+
+    /// A part of a backup. Kind `no_match` when it is kept no longer.
+    #[method(name = "read_backup")]
+    async fn read_backup(&self, params: ReadBackupParams) -> Result<ReadBackupResult, ApiError>;
+
+    /// Takes a part of a backup that is to be restored.
+    #[method(name = "write_backup")]
+    async fn write_backup(&self, params: WriteBackupParams) -> Result<WriteBackupResult, ApiError>;
+
+    /// Puts the session of a backup in place of the present one. Checks all of it first: kind
+    /// `bad_backup` says what is wrong with it, and nothing has changed. Then the daemon stops in
+    /// order, and its next start, whenever that is, takes up the restored session.
+    #[method(name = "restore")]
+    async fn restore(&self, params: RestoreParams) -> Result<RestoreResult, ApiError>;
 
     /// Begins an orderly shutdown and returns at once; the socket disappears at its end.
     #[method(name = "quit", with_extensions)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod human;
-pub use human::{human_bytes, human_rate, human_secs};
+pub use human::{human_bytes, human_date, human_rate, human_secs};
 
 const K: u64 = 1000;
 const KI: u64 = 1024;

@@ -31,7 +31,7 @@ pub use layers::{Given, Layer, Layers, Origin, Resolved, resolve};
 pub use load::{LoadError, Loaded, read_file};
 pub use log_spec::{COMPONENTS, Component, LogLevel, LogSpec};
 pub use places::{NoPlace, Places, Surroundings};
-pub use plan::{Change, Plan, Shadowed, plan, reset, set};
+pub use plan::{Change, Plan, Shadowed, plan, reset, set, set_all};
 pub use print::document;
 pub use problem::{Fault, Problem, Problems};
 

@@ -94,6 +94,17 @@ pub fn plan(running: &Resolved, layers: Layers) -> Result<Plan, Problems> {
 /// What it would mean to set a key through the control socket: it wins over every other source until
 /// the daemon ends, and is stored for the next start.
 pub fn set(running: &Resolved, layers: &Layers, key: KeyId, value: Raw) -> Result<Plan, Problems> {
+    set_all(running, layers, vec![(key, value)])
+}
+
+/// The same of several keys, together or not at all.
+pub fn set_all(running: &Resolved, layers: &Layers, values: Vec<(KeyId, Raw)>) -> Result<Plan, Problems> {
+    let mut layers = layers.clone();
+    values.into_iter().try_for_each(|(key, value)| override_with(&mut layers, key, value))?;
+    plan(running, layers)
+}
+
+fn override_with(layers: &mut Layers, key: KeyId, value: Raw) -> Result<(), Problems> {
     let refuse = |fault| Problems(vec![Problem { origin: Origin::Socket, key: key.name(), fault }]);
     let name = key.name();
     if let Some((_, why)) = NO_OVERRIDE.iter().find(|(fixed, _)| *fixed == name) {
@@ -104,11 +115,10 @@ pub fn set(running: &Resolved, layers: &Layers, key: KeyId, value: Raw) -> Resul
     // Stored as the setting itself writes it, whatever notation it came in.
     let written = (key.key().text)(&alone);
     let value = file::value(&written).unwrap_or(value);
-    let mut layers = layers.clone();
     for (layer, origin) in [(&mut layers.socket, Origin::Socket), (&mut layers.stored, Origin::Stored)] {
         layer.insert(key, value.clone(), origin).map_err(|problem| Problems(vec![problem]))?;
     }
-    plan(running, layers)
+    Ok(())
 }
 
 /// What it would mean to take back what was set through the control socket.

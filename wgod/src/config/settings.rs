@@ -37,6 +37,10 @@ settings! {
         /// ~/.local/state/wgod.
         [Restart] state_dir: Option<PathBuf> = None;
 
+        /// Backups of the session that the daemon makes and keeps by itself, one a day and one before
+        /// an upgrade changes the database, in `backups` of its state directory; 0 makes none.
+        [Now] backups: u32 = 7, within 0..=100;
+
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
         /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over

@@ -289,6 +289,15 @@ fn a_value_of_the_socket_wins_now_is_stored_and_can_be_taken_back() {
         let refused = super::set(&resolved(&old), &old, key(fixed), Raw::Text("any".into())).unwrap_err();
         assert!(refused.to_string().contains("set it in the file"), "{refused}");
     }
+    // Two keys together are one plan; with one that is wrong neither is set.
+    let both = |down: &str| {
+        let values = vec![(up, Raw::Text("7 B/s".into())), (key("limits.down"), Raw::Text(down.into()))];
+        super::set_all(&resolved(&old), &old, values)
+    };
+    let plan = both("8 B/s").unwrap();
+    assert_eq!((plan.next.config.limits.up, plan.next.config.limits.down), (Rate(7), Rate(8)));
+    assert_eq!(plan.layers.stored.store().count(), 2);
+    assert!(both("a lot").is_err());
     let back = reset(&set.next, &set.layers, up).unwrap();
     assert_eq!(back.next.config.limits.up, Rate(4000));
     assert_eq!(back.layers.stored, Layer::default());

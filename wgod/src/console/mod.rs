@@ -12,12 +12,14 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, ConfigParams, Goal, LimitParams, ListParams, MoveParams, QuitParams, ReloadParams,
-    RemoveParams, SelectParams, ShowParams, Source, StatusParams, WaitParams,
+    AddParams, BackupParams, ConfigParams, Goal, LimitParams, ListParams, MoveParams, QuitParams,
+    ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams, ShowParams, Source,
+    StatusParams, WaitParams, WriteBackupParams,
 };
 use wgo_api::result::{
-    ActResult, AddResult, Added, ConfigResult, Daemon, Disk, LimitResult, ListResult, PortState, QuitResult,
-    ReloadResult, ShowResult, StatusResult, WaitResult,
+    ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, LimitResult, ListResult,
+    PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult, StatusResult,
+    WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -39,6 +41,8 @@ const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// Changes are sent to subscribers this often at most.
 const SUBSCRIPTION_TICK: Duration = Duration::from_secs(1);
 
+mod backup;
+
 /// What the API's methods need.
 #[derive(Clone)]
 pub struct Console {
@@ -52,6 +56,7 @@ struct Inner {
     changed: watch::Receiver<u64>,
     quit: CancellationToken,
     quit_now: CancellationToken,
+    restored: CancellationToken,
     started: Instant,
     default_folder: PathBuf,
     listen: Vec<String>,
@@ -72,6 +77,8 @@ pub struct Parts {
     pub quit: CancellationToken,
     /// Ends it without telling the trackers.
     pub quit_now: CancellationToken,
+    /// Says that it ends because a backup was restored.
+    pub restored: CancellationToken,
     /// Where torrents go that are added without a folder, unless the settings say.
     pub default_folder: PathBuf,
     /// Addresses that we listen on.
@@ -83,8 +90,18 @@ pub struct Parts {
 impl Console {
     /// A console of a daemon that starts now.
     pub fn new(parts: Parts) -> Console {
-        let Parts { engine, session, control, changed, quit, quit_now, default_folder, listen, socket_stays } =
-            parts;
+        let Parts {
+            engine,
+            session,
+            control,
+            changed,
+            quit,
+            quit_now,
+            restored,
+            default_folder,
+            listen,
+            socket_stays,
+        } = parts;
         let started = Instant::now();
         let inner = Inner {
             engine,
@@ -93,6 +110,7 @@ impl Console {
             changed,
             quit,
             quit_now,
+            restored,
             started,
             default_folder,
             listen,
@@ -325,6 +343,22 @@ impl ApiServer for Console {
         self.inner.control.reload().await
     }
 
+    async fn backup(&self, _params: BackupParams) -> Result<BackupResult, ApiError> {
+        self.make_backup().await
+    }
+
+    async fn read_backup(&self, params: ReadBackupParams) -> Result<ReadBackupResult, ApiError> {
+        self.part_of_backup(params).await
+    }
+
+    async fn write_backup(&self, params: WriteBackupParams) -> Result<WriteBackupResult, ApiError> {
+        self.take_part(params).await
+    }
+
+    async fn restore(&self, params: RestoreParams) -> Result<RestoreResult, ApiError> {
+        self.put_back(params).await
+    }
+
     async fn quit(&self, _ext: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
         if params.now {
             self.inner.quit_now.cancel();
@@ -347,6 +381,11 @@ impl ApiServer for Console {
                 () = sink.closed() => return Ok(()),
                 () = self.inner.quit.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
+            }
+            // A client that doesn't read gets what changed meanwhile in one message, when it has taken the
+            // last: two are in memory at most, whatever it does.
+            if sink.capacity() < sink.max_capacity() {
+                continue;
             }
             let ask = params.clone();
             let Some(list) = self.inner.session.ask(|reply| Command::List(ask, reply)).await else {

@@ -4,8 +4,9 @@
 //! then they return to the pool. Who may lease how many is the session's decision (`[storage]
 //! memory`); the pool only counts and keeps a bounded reserve.
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::slab::{self, LEN, Page};
@@ -86,6 +87,11 @@ pub struct BufPool(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     leased: AtomicUsize,
+    refused: AtomicU64,
+    /// The last fresh memory was refused, and that was said.
+    is_short: AtomicBool,
+    #[cfg(test)]
+    starved: AtomicBool,
     idle: Mutex<Idle>,
 }
 
@@ -106,19 +112,34 @@ impl BufPool {
         BufPool::default()
     }
 
-    /// An empty buffer: the one that was used last, else fresh memory.
-    ///
-    /// Aborts the process, as every allocation does, when the system has no memory left.
-    pub fn take(&self) -> BlockBuf {
+    /// An empty buffer: the one that was used last, else fresh memory. `None` when the system has none:
+    /// whoever wanted to receive waits and asks again.
+    pub fn take(&self) -> Option<BlockBuf> {
+        #[cfg(test)]
+        if self.0.starved.load(Ordering::Relaxed) {
+            self.0.refuse(&io::ErrorKind::OutOfMemory.into());
+            return None;
+        }
         let reused = {
             let mut idle = self.0.idle();
             let page = idle.warm.pop();
             idle.spare = idle.spare.min(idle.warm.len());
             page.or_else(|| idle.cold.pop())
         };
-        let page = reused.unwrap_or_else(|| self.0.grow());
+        let page = reused.or_else(|| self.0.grow())?;
         self.0.leased.fetch_add(1, Ordering::Relaxed);
-        BlockBuf { page: Some(page), filled: 0, pool: self.0.clone() }
+        Some(BlockBuf { page: Some(page), filled: 0, pool: self.0.clone() })
+    }
+
+    /// Buffers that the system had no memory for.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// From now on, or no longer, there is no memory.
+    #[cfg(test)]
+    pub(crate) fn starve(&self, starved: bool) {
+        self.0.starved.store(starved, Ordering::Relaxed);
     }
 
     /// Buffers that are out.
@@ -161,12 +182,29 @@ impl Shared {
     }
 
     /// A block of a fresh slab; the others are idle, and cold until they are written to.
-    fn grow(&self) -> Page {
-        let Some((page, mut others)) = slab::blocks().ok().and_then(|mut all| Some((all.pop()?, all))) else {
-            std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; LEN]>())
-        };
-        self.idle().cold.append(&mut others);
+    fn grow(&self) -> Option<Page> {
+        let mut pages = slab::blocks().map_err(|error| self.refuse(&error)).ok()?;
+        if self.is_short.swap(false, Ordering::Relaxed) {
+            tracing::info!(
+                refused = self.refused.load(Ordering::Relaxed),
+                "there is memory for payload again"
+            );
+        }
+        let page = pages.pop();
+        self.idle().cold.append(&mut pages);
         page
+    }
+
+    /// Counts a refusal; says so when it is the first of its kind.
+    fn refuse(&self, error: &io::Error) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if !self.is_short.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %error,
+                "the system has no memory for payload: peers are read from again when there is some; \
+                 lower [storage] memory, or let the daemon have more"
+            );
+        }
     }
 
     fn put(&self, page: Page) {
@@ -182,7 +220,7 @@ mod tests {
     #[test]
     fn a_buffer_is_aligned_fills_and_starts_empty_when_reused() {
         let pool = BufPool::new();
-        let mut buf = pool.take();
+        let mut buf = pool.take().unwrap();
         assert_eq!(buf.unfilled().as_ptr() as usize % 4096, 0);
         assert_eq!((buf.len(), buf.unfilled().len()), (0, BlockBuf::CAPACITY));
         assert_eq!(buf.append(b"hello"), 5);
@@ -192,13 +230,13 @@ mod tests {
         assert_eq!(buf.append(&[7; 20_000]), BlockBuf::CAPACITY - 6);
         assert_eq!((buf.len(), buf.append(b"x")), (BlockBuf::CAPACITY, 0));
         drop(buf);
-        assert_eq!(pool.take().len(), 0);
+        assert_eq!(pool.take().unwrap().len(), 0);
     }
 
     #[test]
     fn the_pool_counts_leases_and_keeps_what_comes_back() {
         let pool = BufPool::new();
-        let out: Vec<BlockBuf> = (0..300).map(|_| pool.take()).collect();
+        let out: Vec<BlockBuf> = (0..300).map(|_| pool.take().unwrap()).collect();
         assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (300, 0));
         let mut places: Vec<*const u8> = out.iter().map(|buf| buf.as_ptr()).collect();
         places.sort_unstable();
@@ -206,16 +244,16 @@ mod tests {
         assert_eq!(places.len(), 300, "each has memory of its own");
         drop(out);
         assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (0, 300));
-        let _one = pool.take();
+        let _one = pool.take().unwrap();
         assert_eq!((pool.leased_blocks(), pool.idle_blocks()), (1, 299));
     }
 
     #[test]
     fn trimming_returns_what_was_not_used_since_the_last_trim_and_only_that() {
         let pool = BufPool::new();
-        drop((0..8).map(|_| pool.take()).collect::<Vec<_>>());
+        drop((0..8).map(|_| pool.take().unwrap()).collect::<Vec<_>>());
         assert_eq!(pool.trim(), 0, "all eight were in use since the start");
-        let used: Vec<BlockBuf> = (0..6).map(|_| pool.take()).collect();
+        let used: Vec<BlockBuf> = (0..6).map(|_| pool.take().unwrap()).collect();
         drop(used);
         assert_eq!(pool.trim(), 1, "two were never needed");
         let mut rounds = 0;
@@ -224,10 +262,23 @@ mod tests {
             rounds += 1;
         }
         assert!(rounds <= 4, "{rounds}");
-        let mut again: Vec<BlockBuf> = (0..8).map(|_| pool.take()).collect();
+        let mut again: Vec<BlockBuf> = (0..8).map(|_| pool.take().unwrap()).collect();
         for buf in &mut again {
             buf.append(b"usable");
         }
         assert!(again.iter().all(|buf| &buf[..] == b"usable"));
+    }
+
+    #[test]
+    fn without_memory_a_buffer_is_refused_and_counted_and_nothing_else_happens() {
+        let pool = BufPool::new();
+        let out = pool.take().unwrap();
+        pool.starve(true);
+        assert!(pool.take().is_none() && pool.take().is_none());
+        assert_eq!((pool.refused(), pool.leased_blocks()), (2, 1));
+        pool.starve(false);
+        assert!(pool.take().is_some());
+        drop(out);
+        assert_eq!(pool.leased_blocks(), 0);
     }
 }

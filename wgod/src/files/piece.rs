@@ -217,11 +217,15 @@ pub(super) fn read_blocks(
     let take = |number| {
         let block = layout.block(piece, number);
         len += block.len;
-        let mut buf = torrent.cx.pool.take();
+        let mut buf = torrent.cx.pool.take()?;
         buf.set_filled(block.len as usize);
-        Buf::Block(buf)
+        Some(Buf::Block(buf))
     };
-    let mut bufs = Bufs::new((first..first + count).map(take).collect());
+    let Some(bufs) = (first..first + count).map(take).collect() else {
+        let no_memory = std::io::ErrorKind::OutOfMemory.into();
+        return Err(DiskError::new(DiskOp::Read, torrent.path(wgo_proto::FileIndex(0)), &no_memory));
+    };
+    let mut bufs = Bufs::new(bufs);
     let mut at = 0;
     for span in layout.spans(piece, first * BLOCK_LEN, len) {
         let end = at + span.len as usize;

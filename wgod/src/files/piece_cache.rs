@@ -241,7 +241,7 @@ mod tests {
     /// `count` blocks, the first of which has number `first`; their bytes tell piece and block.
     fn blocks(pool: &BufPool, piece: u32, first: u32, count: u32) -> Vec<BlockBuf> {
         let fill = |number| {
-            let mut buf = pool.take();
+            let mut buf = pool.take().unwrap();
             buf.append(&[byte(piece, number); BLOCK_LEN as usize]);
             buf
         };

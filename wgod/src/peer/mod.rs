@@ -164,7 +164,7 @@ impl Connection {
             () = self.waker.notified() => {}
             ready = self.transport.ready(want) => { ready.map_err(|e| gone(&e))?; }
             () = sender.read_done() => {}
-            () = receiver.lull(self), if received == Progress::Blocked => {}
+            () = receiver.lull(self), if received == Progress::Blocked || receiver.is_starved() => {}
         }
         Ok(())
     }

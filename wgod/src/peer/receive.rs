@@ -27,6 +27,8 @@ const SCRATCH_LEN: usize = 128 * 1024;
 const TURN: usize = 512 * 1024;
 /// A message of which so much has come is gathered before it is looked at again.
 const LONG_MESSAGE: usize = 16 * 1024;
+/// Memory is asked for again after so long.
+const STARVED_PAUSE: Duration = Duration::from_millis(100);
 /// The Swarm is told this often that a block is on its way.
 const HEARD_INTERVAL: Duration = Duration::from_secs(10);
 /// Under a limit, so much is read beyond what was granted, to find the messages between the blocks.
@@ -60,6 +62,8 @@ pub(super) struct Receiver {
     pub(super) look: bool,
     /// When the Swarm was last told that a part of a block came.
     heard_told_at: Time,
+    /// A block begins in `pending` for which there was no memory: nothing is read until there is.
+    starved: bool,
     /// Pieces that became complete in this turn.
     complete: Vec<Complete<BlockBuf>>,
 }
@@ -76,6 +80,7 @@ impl Receiver {
             lull: Lull::default(),
             look: false,
             heard_told_at: Time::ZERO,
+            starved: false,
             complete: Vec::new(),
         }
     }
@@ -85,7 +90,11 @@ impl Receiver {
         let mut turn = 0;
         let progress = loop {
             let allowed = self.flow.allowance(SCRATCH_LEN as u32) as usize;
-            if allowed == 0 {
+            if self.starved {
+                self.resume(connection)?;
+                self.submit(connection).await?;
+            }
+            if allowed == 0 || self.starved {
                 // Time in which we do not read is not the peer's silence.
                 connection.torrent.call(|swarm, now| swarm.excuse(now, connection.key))?;
                 break Progress::Waiting;
@@ -138,8 +147,27 @@ impl Receiver {
         Ok(())
     }
 
-    /// Resolves when the socket must be looked at although it doesn't wake us.
+    /// Goes on with what had been read when memory ran out.
+    fn resume(&mut self, connection: &Connection) -> Result<(), CloseReason> {
+        self.starved = false;
+        let bytes = std::mem::take(&mut self.pending);
+        let mut payload = 0;
+        let used = self.parse(connection, &bytes, &mut payload)?;
+        self.pending = bytes[used..].to_vec();
+        self.flow.charge(payload);
+        Ok(())
+    }
+
+    /// Whether it waits for memory.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved
+    }
+
+    /// Resolves when the socket must be looked at although it doesn't wake us, or memory asked for again.
     pub(super) async fn lull(&mut self, connection: &Connection) {
+        if self.starved {
+            return Box::pin(tokio::time::sleep(STARVED_PAUSE)).await;
+        }
         let Some(due) = self.lull.due() else { return std::future::pending().await };
         // Boxed, as idle connections have none.
         Box::pin(tokio::time::sleep_until(connection.torrent.clock().instant(due))).await;
@@ -183,7 +211,8 @@ impl Receiver {
             return self.read_long(connection, scratch, allowed);
         }
         let at_block = kept < BLOCK_HEADER_LEN && !matches!(self.incoming, Incoming::Skip(_));
-        if self.scatter.is_on() && at_block && allowed == SCRATCH_LEN {
+        let scattered = self.scatter.is_on() && at_block && allowed == SCRATCH_LEN;
+        if scattered && self.scatter.provide(&connection.engine.pool) {
             return self.read_scattered(connection, scratch);
         }
         scratch[..kept].copy_from_slice(&self.pending);
@@ -284,7 +313,11 @@ impl Receiver {
                         if block.len == BLOCK_LEN {
                             self.scatter.begin();
                         }
-                        self.incoming = Incoming::Block { block, buf: connection.engine.pool.take() };
+                        let Some(buf) = connection.engine.pool.take() else {
+                            self.starved = true;
+                            return Ok(at);
+                        };
+                        self.incoming = Incoming::Block { block, buf };
                         at += header_len;
                     }
                     Frame::Skip { header_len, body_len, .. } => {

@@ -49,10 +49,16 @@ impl Scatter {
         self.ahead = self.ahead.clamp(1, MOST_AHEAD);
     }
 
-    fn provide(&mut self, pool: &BufPool) {
+    /// Sees to it that there are `ahead` buffers, or, where memory is short, `ahead` as many as there are.
+    /// Whether there are any.
+    pub(super) fn provide(&mut self, pool: &BufPool) -> bool {
         while self.spare.len() < self.ahead {
-            self.spare.push(pool.take());
+            match pool.take() {
+                Some(buf) => self.spare.push(buf),
+                None => self.ahead = self.spare.len(),
+            }
         }
+        self.is_on()
     }
 }
 
@@ -61,13 +67,12 @@ type Headers = [[u8; BLOCK_HEADER_LEN]; MOST_AHEAD];
 
 impl Receiver {
     /// One read laid out for whole blocks, and all that it completes. `None` when nothing has come. To
-    /// be called where a message begins or within a block.
+    /// be called where a message begins or within a block, with buffers provided.
     pub(super) fn read_scattered(
         &mut self,
         connection: &Connection,
         scratch: &mut [u8],
     ) -> Result<Option<usize>, CloseReason> {
-        self.scatter.provide(&connection.engine.pool);
         let mut headers: Headers = Default::default();
         let kept = self.pending.len();
         headers[0][..kept].copy_from_slice(&self.pending);

@@ -289,3 +289,46 @@ async fn a_limit_on_uploads_holds_at_the_other_end() {
     assert!(begun.elapsed().as_secs_f64() >= least, "{:?} < {least} s", begun.elapsed());
     rig.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_memory_reading_pauses_and_goes_on_where_it_was() {
+    let payload = noise(40 * PIECE);
+    let (rig, hash) = wanting(&payload).await;
+    let peer = rig.peer(hash, 1).await;
+    peer.says(&[Message::HaveAll, Message::Unchoke]).await;
+    let (mut served, mut asked) = (0, Vec::new());
+    let mut starved = false;
+    while served < payload.len() {
+        asked.push(block_of(&peer.expect(id::REQUEST).await, None));
+        // Two at a time, so that blocks are read together.
+        let outstanding: usize = asked.iter().map(|block| block.len as usize).sum();
+        if asked.len() < 2 && served + outstanding < payload.len() {
+            continue;
+        }
+        let hungry = served > payload.len() / 3 && !starved;
+        rig.engine.pool.starve(hungry);
+        let before = rig.engine.pool.refused();
+        let row: Vec<u8> = asked.iter().flat_map(|block| piece_message(*block, &payload, PIECE)).collect();
+        peer.send(&row).await;
+        served += outstanding;
+        asked.clear();
+        if hungry {
+            starved = true;
+            // It asks again and again, and takes nothing.
+            while rig.engine.pool.refused() < before + 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let leased = rig.engine.pool.leased_blocks();
+            while rig.engine.pool.refused() < before + 8 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(rig.engine.pool.leased_blocks() <= leased);
+            rig.engine.pool.starve(false);
+        }
+    }
+    assert!(starved);
+    let row = rig.until_row("t", |row| row.completed_at.is_some()).await;
+    assert_eq!((row.downloaded_bytes, row.wasted_bytes), (payload.len() as u64, 0));
+    assert_eq!(std::fs::read(rig.folder.join("t")).expect("it is there"), payload);
+    rig.quit().await;
+}

@@ -125,7 +125,7 @@ impl Payload {
     }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -260,7 +260,7 @@ impl<'a> Field<'a> {
     }
 }
 
-fn varint(from: &mut &[u8]) -> Option<u64> {
+pub(super) fn varint(from: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = from.split_first()?;

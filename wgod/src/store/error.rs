@@ -1,10 +1,13 @@
 //! What the store reports when the disk, the state directory or what is in it fails it.
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wgo_core::TorrentId;
 
+use wgo_api::units::human_date;
+
+use super::backup::{Contents, FOLDER};
 use super::codec::RowError;
 
 /// An error of the store. Cloned, because all requests that share a commit share its failure.
@@ -56,6 +59,22 @@ pub enum StoreError {
         /// What redb says.
         source: Arc<redb::Error>,
     },
+    /// The database can't be begun with.
+    #[error(
+        "the database {} is damaged ({why}); it stays as it is. {}",
+        .path.display(),
+        way_on(.state_dir, .backup.as_ref())
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+        /// Its directory.
+        state_dir: PathBuf,
+        /// The newest automatic backup that is whole, and what is in it.
+        backup: Option<(PathBuf, Box<Contents>)>,
+    },
     /// A torrent's record can't be read.
     #[error(transparent)]
     Quarantined(#[from] Quarantined),
@@ -74,9 +93,51 @@ impl StoreError {
         }
     }
 
+    /// Whether what is in the database is at fault, not the disk that holds it: what was found.
+    pub(super) fn damage(&self) -> Option<(&PathBuf, String)> {
+        match self {
+            StoreError::Database { path, source } => Some((path, source.to_string())),
+            // What redb makes of a file that doesn't begin as one of its own, or ends too early.
+            StoreError::Io { path, source, .. } => match source.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Some((path, source.to_string())),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     pub(super) fn io(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> StoreError {
         StoreError::Io { what, path: path.into(), source: Arc::new(source) }
     }
+}
+
+/// What to type where a database is damaged.
+fn way_on(state_dir: &Path, backup: Option<&(PathBuf, Box<Contents>)>) -> String {
+    let command = |file: &str| format!("wgod --state-dir {} --restore {file}", quoted(state_dir));
+    match backup {
+        Some((path, contents)) => {
+            let made = human_date(i64::try_from(contents.created_at).unwrap_or(i64::MAX));
+            let torrents = match contents.torrents {
+                1 => "1 torrent".to_owned(),
+                n => format!("{n} torrents"),
+            };
+            format!(
+                "The newest good backup is of {made}, with {torrents}; to go on with it: {}",
+                command(&quoted(path))
+            )
+        }
+        None => format!(
+            "There is no good backup in {}. To go on with one of your own: {}. \
+             To start afresh, move the database away",
+            quoted(&state_dir.join(FOLDER)),
+            command("FILE")
+        ),
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
 /// What the operator can do about an answer of the disk.

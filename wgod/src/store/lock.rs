@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::StoreError;
 
 /// The file in the state directory that carries the lock and says who holds it.
-const LOCK_FILE: &str = "lock";
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// More than a path can have: what is longer wasn't written by a wgod.
 const MAX_OWNER_LEN: u64 = 8192;
@@ -48,14 +48,38 @@ impl DirLock {
 
 /// Makes a state directory if it is missing, for its owner alone.
 pub fn make_state_dir(dir: &Path) -> Result<(), StoreError> {
+    make_dir(dir)
+}
+
+/// Makes a directory for its owner alone, if it is missing.
+pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|e| StoreError::io("cannot create the state directory", dir, e))
+    made.map_err(|e| StoreError::io("cannot create the directory", dir, e))
+}
+
+/// Makes a file for its owner alone, before anything is in it, if it is missing.
+pub(super) fn make_private_file(path: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    made.map_err(|e| StoreError::io("cannot create", path, e))?;
+    make_private(path)
 }
 
 /// Takes a file of the state directory from group and others, where the umask left them something.
 pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
     let result = std::fs::set_permissions(path, Permissions::from_mode(0o600));
     result.map_err(|e| StoreError::io("cannot set the mode of", path, e))
+}
+
+/// Gives a file of the state directory to the owner of that, who runs the daemon: what root makes there by
+/// hand would be closed to it.
+pub(super) fn give_to_owner(dir: &Path, name: &str) -> Result<(), StoreError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let path = dir.join(name);
+    let owner = std::fs::metadata(dir).map_err(|e| StoreError::io("cannot look at", dir, e))?;
+    let given = std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid()));
+    given.map_err(|e| StoreError::io("cannot change the owner of", path, e))
 }
 
 /// `PID \n SOCKET`, the socket's path as raw bytes to the end of the file.

@@ -28,6 +28,8 @@ use wgo_proto::PieceIndex;
 use crate::files::Disk;
 
 mod backend;
+mod backup;
+mod backups;
 mod change;
 mod codec;
 mod database;
@@ -44,6 +46,8 @@ mod stored_log;
 mod tables;
 mod worker;
 
+pub use backup::{Age, BackupError, Contents, Transfer, TransferError, is_due};
+pub use backups::{RestoreError, restore_offline};
 pub use change::Change;
 pub use codec::RowError;
 pub use error::{Quarantined, StoreError};
@@ -53,6 +57,7 @@ pub use record::{
 };
 pub use recovery::{Loaded, Recovery};
 
+use backups::Backups;
 use lock::DirLock;
 pub use lock::make_state_dir;
 use log_thread::{LogQueue, LogWork};
@@ -72,15 +77,25 @@ struct Inner {
     requests: Option<mpsc::Sender<Request>>,
     log: Arc<LogQueue>,
     commits: Arc<AtomicU64>,
+    backups: Backups,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Store {
     /// Takes possession of `dir`, which is made if it is missing, and opens the state in it. `socket`
-    /// is what a second daemon is told. Blocks: the database may need a repair.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, socket: &Path) -> Result<(Store, Loaded), StoreError> {
+    /// is what a second daemon is told; `keep` automatic backups are kept, of which 0 means none. Blocks: the
+    /// database may need a repair.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        socket: &Path,
+        keep: u32,
+    ) -> Result<(Store, Loaded), StoreError> {
         let lock = DirLock::take(dir, socket)?;
-        let recovery::Opened { database, log, loaded } = recovery::open(disk, dir, schema::MIGRATIONS)?;
+        lock::make_dir(&dir.join(backup::FOLDER))?;
+        let recovery::Opened { dir: state, database, log, loaded } =
+            recovery::open(disk.clone(), dir, schema::MIGRATIONS, keep)
+                .map_err(|error| backups::with_way_on(error, disk, dir))?;
         lock::make_private(&database.path())?;
         lock::make_private(&log.path())?;
         let queue = Arc::new(LogQueue::default());
@@ -95,8 +110,8 @@ impl Store {
             queue.stop();
             no_thread(e)
         })?;
-        let thread = Mutex::new(Some(thread));
-        Ok((Store(Arc::new(Inner { requests: Some(sender), log: queue, commits, thread })), loaded))
+        let (thread, backups) = (Mutex::new(Some(thread)), Backups::new(state, keep));
+        Ok((Store(Arc::new(Inner { requests: Some(sender), log: queue, commits, backups, thread })), loaded))
     }
 
     /// Calls `each` with every torrent, in order of id, a few in memory at a time. A torrent whose

@@ -1,18 +1,20 @@
 //! Opening the state: the database, the log that an earlier run left, and what follows from both.
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wgo_core::TorrentId;
 use wgo_proto::PieceIndex;
 
 use super::StoreError;
+use super::backup::{Export, Slots, restore};
 use super::database::Database;
 use super::record::Totals;
 use super::schema::Migration;
 use super::state_dir::StateDir;
 use super::stored_log::{self, Pieces, StoredLog};
 use super::tables;
+use crate::clock::unix_now;
 use crate::files::Disk;
 
 /// What the store holds besides torrents, at open.
@@ -26,6 +28,8 @@ pub struct Loaded {
     pub totals: Totals,
     /// Configuration overrides: key → value.
     pub overrides: BTreeMap<String, serde_json::Value>,
+    /// A backup was restored: this run is the first with it. Where the database is that it replaced.
+    pub restored: Option<PathBuf>,
 }
 
 /// How the last run ended.
@@ -43,15 +47,31 @@ pub struct Recovery {
 /// The open state, before threads are put around it.
 #[derive(Debug)]
 pub(super) struct Opened {
+    pub(super) dir: StateDir,
     pub(super) database: Database,
     pub(super) log: StoredLog,
     pub(super) loaded: Loaded,
 }
 
-/// Opens the state in `dir`, which exists, and begins a run.
-pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, migrations: &[Migration]) -> Result<Opened, StoreError> {
+/// Opens the state in `dir`, which exists, and begins a run. Before a database is migrated, a backup of it
+/// is added to the automatic ones, of which `keep` stay.
+pub(super) fn open(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    migrations: &[Migration],
+    keep: u32,
+) -> Result<Opened, StoreError> {
     let dir = StateDir::open(disk, dir)?;
-    let mut database = Database::open(&dir, migrations)?;
+    // A stored log that belongs to the database before it names nothing in this one: a restored torrent
+    // isn't marked as being written to.
+    let restored = restore::swap(&dir)?.then(|| dir.path_of(restore::BEFORE));
+    let mut database = Database::open(&dir, migrations, |old| {
+        if keep > 0
+            && let Err(error) = back_up_before_migration(&dir, old, keep)
+        {
+            tracing::warn!(%error, "no backup could be made before the database is brought to this release's schema");
+        }
+    })?;
     let header = database.read(tables::header)?;
     let leftover = stored_log::leftover(&dir, header.epoch)?;
     let suspects = suspects(&mut database, leftover.pieces)?;
@@ -62,9 +82,26 @@ pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, migrations: &[Migration]) ->
     let log = StoredLog::begin(&dir, epoch, suspects)?;
     database.commit(|txn| tables::begin_run(txn, epoch))?;
     let recovery = Recovery { clean: header.clean, suspect, damaged_entries: leftover.damaged };
-    let loaded =
-        Loaded { recovery, next_id: header.next_id, totals: header.totals, overrides: header.overrides };
-    Ok(Opened { database, log, loaded })
+    let loaded = Loaded {
+        recovery,
+        next_id: header.next_id,
+        totals: header.totals,
+        overrides: header.overrides,
+        restored,
+    };
+    Ok(Opened { dir, database, log, loaded })
+}
+
+fn back_up_before_migration(dir: &StateDir, database: &mut Database, keep: u32) -> Result<(), StoreError> {
+    let snapshot = database.snapshot()?;
+    let path = database.path();
+    let failed = move |source| StoreError::Database { path: path.clone(), source: Arc::new(source) };
+    let made = Slots::open(dir)?.add(keep, |serial| {
+        let mut export = Export::begin(snapshot, unix_now().max(0) as u64, serial).map_err(&failed)?;
+        Ok(Box::new(move || export.next_page().map_err(&failed)))
+    })?;
+    tracing::info!(backup = %made.display(), "backed up before the database is brought to this release's schema");
+    Ok(())
 }
 
 /// Of `logged`, what the committed state doesn't cover.

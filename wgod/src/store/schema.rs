@@ -42,13 +42,20 @@ pub(super) fn newest(migrations: &[Migration]) -> u64 {
     1 + migrations.len() as u64
 }
 
-/// Makes every table and the first numbers, in a new database.
-pub(super) fn create(txn: &WriteTransaction, migrations: &[Migration]) -> Result<(), redb::Error> {
+/// Makes the tables that there aren't yet.
+fn make_tables(txn: &WriteTransaction) -> Result<(), redb::Error> {
     for table in [TORRENTS, PROGRESS, COUNTERS, METAINFO, PEERS] {
         txn.open_table(table)?;
     }
     txn.open_table(OVERRIDES)?;
     txn.open_table(DHT)?;
+    txn.open_table(META)?;
+    Ok(())
+}
+
+/// Makes every table and the first numbers, in a new database.
+pub(super) fn create(txn: &WriteTransaction, migrations: &[Migration]) -> Result<(), redb::Error> {
+    make_tables(txn)?;
     let mut meta = txn.open_table(META)?;
     meta.insert(META_SCHEMA, newest(migrations))?;
     meta.insert(META_NEXT_ID, 1)?;
@@ -68,6 +75,16 @@ pub(super) fn migrate(
     }
     txn.open_table(META)?.insert(META_SCHEMA, newest(migrations))?;
     Ok(())
+}
+
+/// Brings tables of schema `from`, filled from outside, to that of `migrations`, whatever of them was missing.
+pub(super) fn complete(
+    txn: &WriteTransaction,
+    from: u64,
+    migrations: &[Migration],
+) -> Result<(), redb::Error> {
+    migrate(txn, from, migrations)?;
+    make_tables(txn)
 }
 
 /// A number of the table `meta`; 0 where it isn't set.

@@ -57,6 +57,32 @@ impl StateDir {
         emptied.map_err(|e| self.error("cannot create", name, e))
     }
 
+    /// Opens `name` for reading, if it is there.
+    pub(super) fn open_to_read(&self, name: &str) -> Result<Option<Handle>, StoreError> {
+        let how = OpenHow { mode: OpenMode::Read, follow: false };
+        match self.disk.open(At::inside(&self.handle, name), how) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(self.error("cannot open", name, e)),
+        }
+    }
+
+    /// The directory `name` in this one.
+    pub(super) fn inside(&self, name: &str) -> Result<StateDir, StoreError> {
+        let how = OpenHow { mode: OpenMode::Dir, follow: true };
+        let handle = self.disk.open(At::inside(&self.handle, name), how);
+        let handle = handle.map_err(|e| self.error("cannot open the directory", name, e))?;
+        Ok(StateDir { disk: self.disk.clone(), handle, path: self.path_of(name) })
+    }
+
+    /// Removes a file; one that isn't there is fine.
+    pub(super) fn unlink(&self, name: &str) -> Result<(), StoreError> {
+        match self.disk.run(Op::Unlink(At::inside(&self.handle, name))) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.error("cannot remove", name, e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Renames a file, replacing the one at `to`.
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), StoreError> {
         let (from_at, to_at) = (At::inside(&self.handle, from), At::inside(&self.handle, to));

@@ -28,6 +28,18 @@ pub(super) enum Request {
     Put(Vec<Change>, Reply<()>),
     Metainfo(TorrentId, Reply<Option<Vec<u8>>>),
     Page(TorrentId, Reply<Vec<StoredRows>>),
+    /// Begins a backup → its number.
+    Export {
+        /// It is of use as long as somebody else holds this.
+        wanted: Arc<()>,
+        /// Unix seconds.
+        created_at: u64,
+        /// Number of an automatic one, else 0.
+        serial: u64,
+        reply: Reply<u64>,
+    },
+    /// The next bytes of a backup; `None` after the last.
+    ExportPage(u64, Reply<Option<Vec<u8>>>),
     Close(Reply<()>),
 }
 
@@ -55,6 +67,7 @@ impl Worker {
             for read in reads {
                 self.serve(read);
             }
+            self.database.drop_unwanted_exports();
             if close.is_some() {
                 break close;
             }
@@ -131,6 +144,10 @@ impl Worker {
             Request::Page(from, reply) => {
                 drop(reply.send(self.database.read(|txn| tables::page(txn, from, PAGE_BYTES))));
             }
+            Request::Export { wanted, created_at, serial, reply } => {
+                drop(reply.send(self.database.begin_export(&wanted, created_at, serial)));
+            }
+            Request::ExportPage(number, reply) => drop(reply.send(self.database.next_page(number))),
             // `gather` has taken these.
             Request::Put(..) | Request::Close(_) => {}
         }

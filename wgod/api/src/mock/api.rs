@@ -101,6 +101,17 @@ impl MockApi {
     }
 }
 
+fn backup_of(bytes: &[u8]) -> Backup {
+    let end = &bytes[bytes.len().saturating_sub(32)..];
+    Backup {
+        created_at: 1_790_000_000,
+        release: "0.1.0".to_owned(),
+        torrents: 12,
+        size_bytes: bytes.len() as u64,
+        sha256: end.iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
 #[async_trait]
 impl ApiServer for MockApi {
     async fn add(&self, ext: &Extensions, params: AddParams) -> Result<AddResult, ApiError> {
@@ -273,6 +284,47 @@ impl ApiServer for MockApi {
         self.note("reload", &params);
         let restart = vec!["network.port".to_owned()];
         Ok(ReloadResult { applied: vec!["limits.up".into()], restart, shadowed: Vec::new() })
+    }
+
+    async fn backup(&self, params: BackupParams) -> Result<BackupResult, ApiError> {
+        self.note("backup", &params);
+        Ok(BackupResult { id: "1".into(), backup: backup_of(super::BACKUP) })
+    }
+
+    async fn read_backup(&self, params: ReadBackupParams) -> Result<ReadBackupResult, ApiError> {
+        self.note("read_backup", &params);
+        // Two parts, so that a caller has to go on.
+        let rest = super::BACKUP.get(params.offset as usize..).unwrap_or_default();
+        Ok(ReadBackupResult { data: Part(rest.iter().copied().take(20).collect()) })
+    }
+
+    async fn write_backup(&self, params: WriteBackupParams) -> Result<WriteBackupResult, ApiError> {
+        self.note("write_backup", &params);
+        let mut inner = self.0.lock();
+        if params.id.is_none() {
+            inner.upload.clear();
+        }
+        inner.upload.extend(params.data.0);
+        Ok(WriteBackupResult { id: "2".into(), size_bytes: inner.upload.len() as u64 })
+    }
+
+    async fn restore(&self, params: RestoreParams) -> Result<RestoreResult, ApiError> {
+        self.note("restore", &params);
+        let upload = self.0.lock().upload.clone();
+        if upload != super::BACKUP {
+            return Err(ApiError::new(Kind::BadBackup, "it is no backup of wgod"));
+        }
+        let replaced = (!params.check).then(|| "/state/state.redb.before-restore".to_owned());
+        if !params.check {
+            self.0.stop();
+        }
+        Ok(RestoreResult {
+            backup: backup_of(&upload),
+            replaced,
+            pid: PID,
+            restarts: false,
+            socket_stays: false,
+        })
     }
 
     async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {

@@ -1,4 +1,4 @@
-//! Rounded quantities for tables: three digits and a unit, never wider than nine columns.
+//! Rounded quantities for tables: three digits and a unit, never wider than nine columns; and dates.
 
 const PREFIXES: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
 
@@ -40,4 +40,19 @@ pub fn human_secs(secs: u64) -> String {
         };
     }
     "0s".to_owned()
+}
+
+/// Unix seconds as `2026-11-22 15:04 UTC`.
+pub fn human_date(unix_secs: i64) -> String {
+    let (days, secs) = (unix_secs.div_euclid(86_400), unix_secs.rem_euclid(86_400));
+    // Days since 0000-03-01, so that a leap day ends its year; 400 years have 146097 days.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", secs / 3600, secs % 3600 / 60)
 }

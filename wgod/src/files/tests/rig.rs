@@ -88,7 +88,7 @@ impl Torrent {
 
     pub(super) fn blocks(&self, pool: &BufPool, piece: u32) -> Vec<Option<BlockBuf>> {
         let fill = |bytes: &[u8]| {
-            let mut buf = pool.take();
+            let mut buf = pool.take().unwrap();
             buf.append(bytes);
             Some(buf)
         };

@@ -10,7 +10,10 @@ use wgo_proto::{InfoHashV1, InfoHashes};
 use super::*;
 use crate::files::RealDisk;
 
+mod backup;
+mod backups;
 mod crash;
+mod damage;
 mod faults;
 mod kill;
 pub(super) mod power_disk;
@@ -60,7 +63,7 @@ fn add(id: u64) -> Change {
 }
 
 fn open(dir: &Path) -> (Store, Loaded) {
-    Store::open(Arc::new(RealDisk), dir, Path::new("/run/socket")).unwrap()
+    Store::open(Arc::new(RealDisk), dir, Path::new("/run/socket"), 0).unwrap()
 }
 
 async fn ids(store: &Store) -> Vec<u64> {
@@ -157,7 +160,7 @@ async fn requests_that_wait_share_a_commit() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("state.redb"), "").unwrap();
     std::fs::write(dir.path().join("stored.log"), "").unwrap();
-    let (store, _) = Store::open(Arc::new(disk.clone()), dir.path(), Path::new("s")).unwrap();
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir.path(), Path::new("s"), 0).unwrap();
     const N: u64 = 200;
     let gate = disk.hold_syncs();
     let first = store.put(vec![add(1)]);
@@ -181,7 +184,7 @@ async fn a_store_whose_disk_hangs_is_left_behind() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("state.redb"), "").unwrap();
     std::fs::write(dir.path().join("stored.log"), "").unwrap();
-    let (store, _) = Store::open(Arc::new(disk.clone()), dir.path(), Path::new("s")).unwrap();
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir.path(), Path::new("s"), 0).unwrap();
     let gate = disk.hold_syncs();
     let close = store.close();
     tokio::select! {
@@ -208,7 +211,7 @@ async fn futures(store: &Store, ids: std::ops::RangeInclusive<u64>) -> Vec<Resul
 async fn a_second_store_is_refused_with_the_owners_socket_and_may_follow_it() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
-    match Store::open(Arc::new(RealDisk), dir.path(), Path::new("/other")) {
+    match Store::open(Arc::new(RealDisk), dir.path(), Path::new("/other"), 0) {
         Err(StoreError::Locked { pid, socket, .. }) => {
             assert_eq!(pid, Some(std::process::id()));
             assert_eq!(socket.as_deref(), Some(Path::new("/run/socket")));
@@ -228,11 +231,13 @@ async fn every_file_of_the_state_is_the_owners_alone() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&dir).unwrap() {
         let entry = entry.unwrap();
-        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+        let about = entry.metadata().unwrap();
+        let mode = if about.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(about.permissions().mode() & 0o777, mode, "{entry:?}");
         names.push(entry.file_name());
     }
     names.sort();
-    assert_eq!(names, ["lock", "state.redb", "stored.log"]);
+    assert_eq!(names, ["backups", "lock", "state.redb", "stored.log"]);
 }
 
 #[tokio::test]

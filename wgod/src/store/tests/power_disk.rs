@@ -61,6 +61,7 @@ enum Step {
 enum NameStep {
     Set(PathBuf, usize),
     Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
 }
 
 /// Operations from `from` on, `count` of them, fail with `errno`; a write after half of it.
@@ -142,6 +143,15 @@ impl PowerDisk {
         state.inodes[inode].durable = state.inodes[inode].now.clone();
     }
 
+    /// Renames a file, durably.
+    pub(super) fn rename(&self, from: &str, to: &str) {
+        let mut state = self.state();
+        let step = NameStep::Rename(from.into(), to.into());
+        rename(&mut state.names, &step);
+        state.pending_names.clear();
+        state.durable_names = state.names.clone();
+    }
+
     /// The content of a file, as reads show it.
     pub(in crate::store) fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
@@ -219,6 +229,7 @@ fn rename(names: &mut BTreeMap<PathBuf, usize>, step: &NameStep) {
                 names.insert(to.clone(), inode);
             }
         }
+        NameStep::Remove(name) => drop(names.remove(name)),
     }
 }
 
@@ -322,6 +333,8 @@ impl State {
             Op::SetLen { file, len } => self.change(&file, Step::SetLen(len as usize)),
             Op::SyncData(file) | Op::SyncAll(file) => self.sync(&file),
             Op::Rename { from, to } => self.name(NameStep::Rename(from.path, to.path)),
+            Op::Unlink(at) if !self.names.contains_key(&at.path) => Err(Errno::NOENT.into()),
+            Op::Unlink(at) => self.name(NameStep::Remove(at.path)),
             Op::Open { at, how } => return self.open(&at, how.mode).map(Output::Opened).into(),
             Op::StatHandle(file) => {
                 let len = self.inodes[inode_of(&file)].now.len() as u64;

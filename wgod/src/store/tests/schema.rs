@@ -28,15 +28,20 @@ fn to_bytes(txn: &redb::WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }
 
-const WITH_ONE_MORE: &[Migration] = &[to_bytes];
+pub(super) const WITH_ONE_MORE: &[Migration] = &[to_bytes];
 
 fn open_newer(disk: &PowerDisk) -> Result<Opened, StoreError> {
+    open_newer_keeping(disk, 0)
+}
+
+/// The same with automatic backups.
+pub(super) fn open_newer_keeping(disk: &PowerDisk, keep: u32) -> Result<Opened, StoreError> {
     assert!(MIGRATIONS.is_empty(), "put the fake one behind the real ones");
-    recovery::open(Arc::new(disk.clone()), Path::new("/state"), WITH_ONE_MORE)
+    recovery::open(Arc::new(disk.clone()), Path::new("/state"), WITH_ONE_MORE, keep)
 }
 
 /// A database of schema 1 with one torrent that uploaded 3.
-fn old() -> PowerDisk {
+pub(super) fn old() -> PowerDisk {
     let disk = PowerDisk::new();
     let Opened { mut database, .. } = world::open(&disk).unwrap();
     worker::write(&mut database, requests()[0].iter()).unwrap();
@@ -47,7 +52,7 @@ fn old() -> PowerDisk {
     disk
 }
 
-fn uploaded(opened: &mut Opened) -> u64 {
+pub(super) fn uploaded(opened: &mut Opened) -> u64 {
     let id = TorrentId(1);
     let page = opened.database.read(|txn| tables::page(txn, id, 1)).unwrap();
     page[0].decode().unwrap().counters.uploaded

@@ -60,6 +60,19 @@ impl World {
         worlds
     }
 
+    pub(super) fn progress_of(&mut self, id: TorrentId) -> &mut Progress {
+        &mut self.torrents.get_mut(&id.0).unwrap().progress
+    }
+
+    /// Without what a restore adds to unfinished torrents.
+    pub(super) fn without_checks(&mut self) {
+        self.torrents.values_mut().for_each(|record| record.progress.check = None);
+    }
+
+    pub(super) fn torrent_count(&self) -> usize {
+        self.torrents.len()
+    }
+
     /// What the store shows.
     pub(super) fn read(database: &mut Database) -> Result<World, StoreError> {
         database.read(|txn| {
@@ -83,7 +96,7 @@ impl World {
 }
 
 pub(super) fn open(disk: &PowerDisk) -> Result<Opened, StoreError> {
-    recovery::open(Arc::new(disk.clone()), Path::new("/state"), schema::MIGRATIONS)
+    recovery::open(Arc::new(disk.clone()), Path::new("/state"), schema::MIGRATIONS, 0)
 }
 
 /// Requests that touch every table, small rows and such as fill pages, growth and removal.
