@@ -62,11 +62,14 @@ pub async fn run(
     let socket = inherited.control_path().unwrap_or_else(|| loaded.places.socket.clone());
     let (store, stored) = open_store(&loaded.places.state_dir, &socket)?;
     if !stored.recovery.clean {
-        let suspects: usize = stored.recovery.suspect.values().map(Vec::len).sum();
-        tracing::warn!(
-            pieces = suspects,
-            "the last run did not end in order; what it stored since its last checkpoint is hashed"
-        );
+        // None after a start that failed, say.
+        match stored.recovery.suspect.values().map(Vec::len).sum::<usize>() {
+            0 => tracing::info!("the last run did not end in order; it left nothing to be hashed"),
+            pieces => tracing::warn!(
+                pieces,
+                "the last run did not end in order; what it stored since its last checkpoint is hashed"
+            ),
+        }
     }
     let overrides: Vec<(String, String)> = stored
         .overrides

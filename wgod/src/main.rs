@@ -42,8 +42,16 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Most errors say their cause themselves.
+        if !said.contains(&cause) {
+            said += if said.is_empty() { "" } else { ": " };
+            said += &cause;
+        }
+    }
     // Nobody reads stderr: then nobody can be told.
-    let _ = writeln!(io::stderr(), "wgod: {error:#}");
+    let _ = writeln!(io::stderr(), "wgod: {said}");
     ExitCode::from(code)
 }
 
