@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use wgo_api::ApiClient;
 use wgo_api::params::ReloadParams;
@@ -15,6 +16,7 @@ use wgo_api::{Kind, State};
 use wgo_tests::leecher::Leecher;
 use wgo_tests::maker::Torrent;
 use wgo_tests::payload::files_below;
+use wgo_tests::process::Process;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::tracker::{Over, Tracker};
 use wgo_tests::wait::{SOON, TRANSFER, until};
@@ -369,6 +371,29 @@ fn trackers_by_name_authorities_systemd_and_the_journal_are_still_reached() {
         (told.contains("READY=1") && told.contains("STOPPING=1")).then_some(())
     });
     assert!(!daemon.socket().exists(), "its socket is gone with it");
+}
+
+#[test]
+fn a_configuration_named_relatively_and_linked_to_is_read_again() {
+    let _net = Net::new();
+    let [home, place] = [folder("wgod-home-"), folder("wgod-conf-")];
+    let path = |name: &str| home.path().join(name);
+    let text = format!("[storage]\nfolder = \"{0}\"\nallowed_folders = [\"{0}\"]\n", path("dl").display());
+    fs::create_dir(path("dl")).unwrap();
+    fs::write(place.path().join("real.toml"), &text).unwrap();
+    symlink(place.path().join("real.toml"), path("wgod.toml")).unwrap();
+    let mut wgod = Process::spawn("wgod", &wgo_tests::binaries::wgod(), &path("log"), |command| {
+        command.args(["--config", "wgod.toml", "--state-dir", "state", "--socket", "state/s", "--port", "0"]);
+        command.env("HOME", home.path()).current_dir(home.path());
+    });
+    let told = "configuration read again applied=1";
+    until("it runs", SOON, || wgod.log_tail().contains("wgod is running").then_some(()));
+    // As editors do: a new file in the place of the old one.
+    fs::write(place.path().join("new"), text + "[limits]\nup = 9\n").unwrap();
+    fs::rename(place.path().join("new"), place.path().join("real.toml")).unwrap();
+    wgod.signal(Signal::HUP);
+    until("it has read the file again", SOON, || wgod.log_tail().contains(told).then_some(()));
+    assert!(wgod.terminate(SOON).success(), "{}", wgod.log_tail());
 }
 
 #[test]

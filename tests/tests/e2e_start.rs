@@ -7,7 +7,7 @@ use std::path::Path;
 
 use wgo_tests::process::Process;
 use wgo_tests::wait::SOON;
-use wgo_tests::{Daemon, Maker, Net, Payload, Settings, binaries, ctl};
+use wgo_tests::{Daemon, Maker, Net, Payload, Settings, binaries, ctl, net};
 
 #[test]
 fn a_stale_socket_is_replaced() {
@@ -95,6 +95,43 @@ fn a_state_directory_that_cannot_be_written_is_refused_with_its_path() {
     let mut wgod = run_alone(folder.path(), &args);
     assert!(!wgod.wait(SOON).success());
     assert!(wgod.log_tail().contains(state.to_str().unwrap()), "{}", wgod.log_tail());
+}
+
+#[test]
+fn a_failure_is_said_once_with_what_to_do() {
+    if !rustix::process::geteuid().is_root() {
+        let test = "a_failure_is_said_once_with_what_to_do";
+        return net::skip(test, "only root can run wgod as somebody who may not");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let locked = folder.path().join("locked");
+    std::fs::create_dir(&locked).unwrap();
+    let [config, socket, state] =
+        ["locked/wgod.toml", "locked/sub/s", "locked/state"].map(|p| folder.path().join(p));
+    std::fs::write(&config, "").unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let own = folder.path().join("own");
+    for (args, code, told) in [
+        (vec!["--config".as_ref(), config.as_path()], 2, "needs to be able to read it"),
+        (vec!["--state-dir".as_ref(), state.as_path()], 1, "needs to own it"),
+        (
+            vec!["--state-dir".as_ref(), own.as_path(), "--socket".as_ref(), socket.as_path()],
+            1,
+            "another path",
+        ),
+    ] {
+        let log = folder.path().join("log");
+        let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+        let mut wgod = Process::spawn("wgod", Path::new("setpriv"), &log, |command| {
+            command.args(nobody).arg(binaries::wgod()).args(&args).env("HOME", folder.path());
+        });
+        let (ended, said) = (wgod.wait(SOON).code(), wgod.log_tail());
+        assert_eq!(ended, Some(code), "{args:?}: {said}");
+        let denied = said.matches("Permission denied").count();
+        assert!(denied == 1 && said.contains(told) && said.contains("locked"), "{args:?}: {said}");
+        std::fs::remove_file(&log).unwrap();
+    }
 }
 
 fn run_alone(home: &Path, args: &[&Path]) -> Process {

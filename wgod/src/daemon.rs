@@ -72,11 +72,14 @@ pub async fn run(
     let (store, stored) =
         open_store(&loaded.places.state_dir, &socket, loaded.resolved.config.daemon.backups)?;
     if !stored.recovery.clean {
-        let suspects: usize = stored.recovery.suspect.values().map(Vec::len).sum();
-        tracing::warn!(
-            pieces = suspects,
-            "the last run did not end in order; what it stored since its last checkpoint is hashed"
-        );
+        // None after a start that failed, say.
+        match stored.recovery.suspect.values().map(Vec::len).sum::<usize>() {
+            0 => tracing::info!("the last run did not end in order; it left nothing to be hashed"),
+            pieces => tracing::warn!(
+                pieces,
+                "the last run did not end in order; what it stored since its last checkpoint is hashed"
+            ),
+        }
     }
     if let Some(before) = &stored.restored {
         tracing::info!(

@@ -61,7 +61,15 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    say(&format!("{error:#}"));
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Most errors say their cause themselves.
+        if !said.contains(&cause) {
+            said += if said.is_empty() { "" } else { ": " };
+            said += &cause;
+        }
+    }
+    say(&said);
     ExitCode::from(code)
 }
 

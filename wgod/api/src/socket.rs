@@ -33,7 +33,7 @@ pub enum SocketError {
     #[error("{}: the path of a socket may have at most 107 bytes", .0.display())]
     TooLong(PathBuf),
     /// The operating system refuses.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {source}{}", path.display(), hint(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -79,6 +79,16 @@ pub fn looking_twin(path: &Path) -> Option<PathBuf> {
 
 /// What the names of a read-only socket and its folder end in.
 const LOOKING: &str = "-ro";
+
+/// What to do about a refusal.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the user that runs the daemon needs to own the socket's folder, or give the socket another path"
+        }
+        _ => "",
+    }
+}
 
 /// The socket's place in the file system. Dropping it removes the socket, if it still is this one.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ pub struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file can't be read.
-    #[error("can't read the configuration {}: {error}", path.display())]
+    #[error("can't read the configuration {}: {error}{}", path.display(), hint(error))]
     Read {
         /// Which.
         path: PathBuf,
@@ -49,7 +49,8 @@ impl Loaded {
         named: Option<&Path>,
         around: &Surroundings,
     ) -> Result<Loaded, LoadError> {
-        let path = named.map(Path::to_owned).or_else(|| around.config_file());
+        let named_path = named.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        let path = named_path.or_else(|| around.config_file());
         let file = path.as_deref().map_or(Ok(Layer::default()), |path| read_file(path, named.is_some()))?;
         // A variable that isn't UTF-8 can't be one of ours: our names and values are.
         let variables =
@@ -77,6 +78,15 @@ impl Loaded {
     }
 }
 
+/// What to do about a file that can't be read.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; the user that runs wgod needs to be able to read it",
+        io::ErrorKind::NotFound => "; `wgod --print-config` prints one to begin with",
+        _ => "",
+    }
+}
+
 /// The values of a file; one that nobody named may be missing.
 pub fn read_file(path: &Path, named: bool) -> Result<Layer, LoadError> {
     match std::fs::read_to_string(path) {
@@ -98,6 +108,15 @@ mod tests {
         assert_eq!(read_file(&path, false).unwrap(), Layer::default());
         std::fs::write(&path, "[network]\nport = 1\n").unwrap();
         assert_eq!(read_file(&path, false).unwrap().iter().count(), 1);
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_absolute_path() {
+        let around = Surroundings { user_state: Some("/s".into()), ..Surroundings::default() };
+        let here = std::env::current_dir().unwrap();
+        let loaded = Loaded::read(Layer::default(), Some(Path::new("Cargo.toml")), &around);
+        let said = loaded.unwrap_err().to_string();
+        assert!(said.starts_with(&here.join("Cargo.toml").display().to_string()), "{said}");
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub fn enforce(loaded: &Loaded) -> Confinement {
     }
     let mut confinement = Confinement { no_new_privs: no_new_privs.is_ok(), ..Confinement::default() };
     if let Some(allowed) = &loaded.places.allowed {
-        let grants = plan::plan(&loaded.places, loaded.file.as_deref(), &System::observe());
+        let grants =
+            plan::plan(&loaded.places, loaded.file.as_deref(), &System::observe(loaded.file.as_deref()));
         let folders: Vec<Folder> = allowed.iter().map(|path| find(path, &loaded.places.state_dir)).collect();
         confinement.landlock = match landlock::enforce(&grants, &folders) {
             Ok(abi) => Some(abi),

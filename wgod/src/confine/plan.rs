@@ -47,6 +47,8 @@ const SYSTEM: &[&str] = &[
 /// What of this system isn't where every system has it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct System {
+    /// What the configuration file leads to.
+    pub(super) config: Option<PathBuf>,
     /// What `/etc/resolv.conf` leads to.
     pub(super) resolver: Option<PathBuf>,
     /// $SSL_CERT_FILE and the folders of $SSL_CERT_DIR.
@@ -57,11 +59,12 @@ pub(super) struct System {
 
 impl System {
     /// That of this process.
-    pub(super) fn observe() -> System {
+    pub(super) fn observe(config: Option<&Path>) -> System {
         let file = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
         let dirs = std::env::var_os("SSL_CERT_DIR");
         let dirs = std::env::split_paths(dirs.as_deref().unwrap_or(OsStr::new("")));
         System {
+            config: config.and_then(|path| path.canonicalize().ok()),
             resolver: Path::new("/etc/resolv.conf").canonicalize().ok(),
             certificates: file.into_iter().chain(dirs).filter(|path| path.is_absolute()).collect(),
             program: std::env::current_exe().ok(),
@@ -77,8 +80,8 @@ pub(super) fn plan(places: &Places, config_file: Option<&Path>, system: &System)
     let sockets = [Some(&places.socket), places.socket_ro.as_ref()].into_iter().flatten();
     grants.extend(sockets.filter_map(|socket| folder(socket)).map(grant(Rights::Sockets)));
     // Whole folders, since what changes these files puts new ones in their place.
-    let read = [config_file.and_then(folder), system.resolver.as_deref().and_then(folder)];
-    let read = read.into_iter().flatten().chain(system.certificates.iter().cloned());
+    let files = [config_file, system.config.as_deref(), system.resolver.as_deref()];
+    let read = files.into_iter().flatten().filter_map(folder).chain(system.certificates.iter().cloned());
     let read = read.chain(system.program.clone()).chain(SYSTEM.iter().map(PathBuf::from));
     grants.extend(read.map(grant(Rights::Read)));
     grants.sort();
@@ -120,12 +123,13 @@ mod tests {
     #[test]
     fn what_this_system_has_elsewhere_is_readable() {
         let system = System {
+            config: Some("/opt/settings/wgod.toml".into()),
             resolver: Some("/mnt/wsl/resolv.conf".into()),
             certificates: vec!["/srv/ca.pem".into(), "/srv/authorities".into()],
             program: Some("/opt/wgod/bin/wgod".into()),
         };
         let grants = plan(&places(), None, &system);
-        for path in ["/mnt/wsl", "/srv/ca.pem", "/srv/authorities", "/opt/wgod/bin/wgod"] {
+        for path in ["/opt/settings", "/mnt/wsl", "/srv/ca.pem", "/srv/authorities", "/opt/wgod/bin/wgod"] {
             assert_eq!(rights_of(&grants, path), [Rights::Read], "{path}");
         }
     }
