@@ -22,6 +22,7 @@ use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::given::{self, Given};
 use crate::logging::Logging;
+use crate::metrics;
 use crate::registry::Registry;
 use crate::serving::Sockets;
 use crate::session::{Driver, SessionHandle, Start};
@@ -93,6 +94,7 @@ struct Daemon {
     console: Console,
     logging: Arc<Logging>,
     sockets: Sockets,
+    metrics: Option<metrics::Server>,
     listeners: Vec<Listener>,
     driver: Driver,
     folder: PathBuf,
@@ -142,6 +144,7 @@ impl Daemon {
             announces: TaskTracker::new(),
             connections: Places::new(config.network.max_peers as usize),
             confinement,
+            counters: Default::default(),
         });
         let start = Start {
             engine: engine.clone(),
@@ -158,6 +161,10 @@ impl Daemon {
         let (driver, session, changed) = Driver::load(start).await?;
         let folder = loaded.places.folder.clone();
         let sockets = Sockets::open(&loaded.places, &config, inherited)?;
+        let metrics = match &config.metrics.listen {
+            Some(endpoint) => Some(metrics::Server::bind(endpoint).await?),
+            None => None,
+        };
         let control = Control::new(engine.clone(), session.clone(), logging.clone(), loaded).await;
         let console = Console::new(Parts {
             engine: engine.clone(),
@@ -170,7 +177,19 @@ impl Daemon {
             listen: addrs(&listeners),
             socket_stays: sockets.stays(),
         });
-        Ok(Daemon { engine, session, control, console, logging, sockets, listeners, driver, folder, stop })
+        Ok(Daemon {
+            engine,
+            session,
+            control,
+            console,
+            logging,
+            sockets,
+            metrics,
+            listeners,
+            driver,
+            folder,
+            stop,
+        })
     }
 
     /// Says where things are, for whoever started the daemon by hand.
@@ -200,8 +219,9 @@ impl Daemon {
     }
 
     async fn run(self) -> Result<()> {
-        let Daemon { engine, session, control, console, logging, sockets, listeners, driver, stop, .. } =
-            self;
+        let Daemon {
+            engine, session, control, console, logging, sockets, metrics, listeners, driver, stop, ..
+        } = self;
         let mut parts = JoinSet::new();
         let rest = stop.rest.clone();
         parts.spawn(engine.timers.clone().run(engine.clock, engine.registry.clone(), rest.clone()));
@@ -210,6 +230,9 @@ impl Daemon {
             parts.spawn(listen::run(engine.clone(), listener, rest.clone()));
         }
         parts.spawn(progress::run(session.clone(), rest.clone()));
+        if let Some(metrics) = metrics {
+            parts.spawn(metrics.run(engine.clone(), session.clone(), rest.clone()));
+        }
         let status = StatusLine::new(session, control.clone());
         parts.spawn(chores::run(status.clone(), logging.clone(), rest.clone()));
         let mut server = JoinSet::new();

@@ -1,6 +1,7 @@
 //! The way in: jobs go to the queue of the device that holds the torrent.
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ impl Storage {
             pieces: PieceCache::new(limits.cached_blocks),
             volumes: Volumes::default(),
             allowed,
+            hashed: AtomicU64::default(),
         };
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
     }
@@ -126,6 +128,11 @@ impl Storage {
     /// Blocks in the piece cache.
     pub fn cached_blocks(&self) -> usize {
         self.cx.pieces.blocks()
+    }
+
+    /// Bytes of payload hashed so far: received, or checked.
+    pub fn hashed_bytes(&self) -> u64 {
+        self.cx.hashed.load(Ordering::Relaxed)
     }
 
     /// Files open now.

@@ -36,6 +36,7 @@ impl Driver {
         let previous_rate = std::mem::replace(&mut self.choke.rate, rate);
         let settings = self.choke_settings(rate, previous_rate);
         self.choke.rounds += 1;
+        self.engine.counters.choke_rounds.one_more();
         let decision = rank(&candidates, &settings, self.choke.rounds ^ self.seed);
         self.choke.slots = Some(decision.slots);
         let kept: BTreeSet<ChokeKey> = decision.regular.iter().chain(&decision.optimistic).copied().collect();

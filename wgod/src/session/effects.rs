@@ -154,6 +154,7 @@ impl Driver {
                 ipv6: None,
             };
             let answer = engine.trackers.announce(&announce.url, &query).await;
+            engine.counters.announces.ended(&answer);
             engine.call(&torrent, |swarm, now| match &answer {
                 Ok(reply) => {
                     let outcome = outcome_of(reply);
