@@ -67,6 +67,8 @@ pub enum Verb {
     Config(crate::config::Args),
     /// Make the daemon read its configuration again
     Reload(crate::reload::Args),
+    /// Show or change what the daemon logs
+    Log(crate::log::Args),
     /// Print a script that completes wgoctl's arguments in a shell
     Completions(crate::completions::Args),
 }

@@ -24,6 +24,7 @@ mod config;
 mod context;
 mod limit;
 mod list;
+mod log;
 mod r#move;
 mod progress;
 mod quit;
@@ -110,6 +111,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Limit(args) => limit::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,
         Verb::Config(args) => config::run(args, context).await,
+        Verb::Log(args) => log::run(args, context).await,
         Verb::Reload(args) => reload::run(args, context).await,
         Verb::Quit(args) => quit::run(args, context).await,
         Verb::Completions(args) => completions::run(args, context),

@@ -1,4 +1,6 @@
 //! The settings in force: who may change them and how a change reaches the parts that use it.
+mod log;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};

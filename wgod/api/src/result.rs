@@ -2,9 +2,11 @@
 mod acts;
 mod config;
 mod daemon;
+mod seen;
 mod torrents;
 
 pub use acts::*;
 pub use config::*;
 pub use daemon::*;
+pub use seen::*;
 pub use torrents::*;

@@ -41,7 +41,7 @@ settings! {
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
         /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over
-        /// the control sockets), listen, choke, config.
+        /// the control sockets), listen, choke, config, daemon.
         [Now] log: LogSpec = LogSpec::default();
     }
 

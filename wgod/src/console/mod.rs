@@ -12,12 +12,12 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, ConfigParams, Goal, LimitParams, ListParams, MoveParams, QuitParams, ReloadParams,
+    AddParams, ConfigParams, Goal, LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReloadParams,
     RemoveParams, SelectParams, ShowParams, Source, StatusParams, WaitParams,
 };
 use wgo_api::result::{
-    ActResult, AddResult, Added, ConfigResult, Daemon, Disk, LimitResult, ListResult, PortState, QuitResult,
-    ReloadResult, ShowResult, StatusResult, WaitResult,
+    ActResult, AddResult, Added, ConfigResult, Daemon, Disk, LimitResult, ListResult, LogResult, PortState,
+    QuitResult, ReloadResult, ShowResult, StatusResult, WaitResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -323,6 +323,10 @@ impl ApiServer for Console {
 
     async fn reload(&self, _params: ReloadParams) -> Result<ReloadResult, ApiError> {
         self.inner.control.reload().await
+    }
+
+    async fn log(&self, params: LogParams) -> Result<LogResult, ApiError> {
+        self.inner.control.log(&params).await
     }
 
     async fn quit(&self, _ext: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {

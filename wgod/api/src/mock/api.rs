@@ -7,7 +7,7 @@ use jsonrpsee::core::{SubscriptionResult, async_trait};
 use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionMessage};
 use serde::Serialize;
 
-use super::{BAD_URI, HANGS, Mock, PANICS, PID, files, find, settings, trackers};
+use super::{BAD_URI, HANGS, Mock, PANICS, PID, files, find, seen, settings, trackers};
 use crate::error::{ApiError, Kind};
 use crate::params::*;
 use crate::result::*;
@@ -273,6 +273,11 @@ impl ApiServer for MockApi {
         self.note("reload", &params);
         let restart = vec!["network.port".to_owned()];
         Ok(ReloadResult { applied: vec!["limits.up".into()], restart, shadowed: Vec::new() })
+    }
+
+    async fn log(&self, params: LogParams) -> Result<LogResult, ApiError> {
+        self.note("log", &params);
+        Ok(seen::log(&params))
     }
 
     async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
