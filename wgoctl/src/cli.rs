@@ -69,6 +69,8 @@ pub enum Verb {
     Reload(crate::reload::Args),
     /// Show or change what the daemon logs
     Log(crate::log::Args),
+    /// Look for what is wrong, and say what to do about it
+    Doctor(crate::doctor::Args),
     /// Print a script that completes wgoctl's arguments in a shell
     Completions(crate::completions::Args),
 }

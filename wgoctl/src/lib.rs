@@ -22,6 +22,7 @@ mod announce;
 mod completions;
 mod config;
 mod context;
+mod doctor;
 mod limit;
 mod list;
 mod log;
@@ -112,6 +113,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Wait(args) => wait::run(args, context).await,
         Verb::Config(args) => config::run(args, context).await,
         Verb::Log(args) => log::run(args, context).await,
+        Verb::Doctor(args) => doctor::run(args, context).await,
         Verb::Reload(args) => reload::run(args, context).await,
         Verb::Quit(args) => quit::run(args, context).await,
         Verb::Completions(args) => completions::run(args, context),

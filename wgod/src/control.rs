@@ -125,6 +125,11 @@ impl Control {
         Ok(RateLimits { up: limits.up.0, down: limits.down.0 })
     }
 
+    /// The settings in force.
+    pub async fn config(&self) -> Config {
+        self.state.lock().await.running.config.clone()
+    }
+
     /// The limits in force.
     pub async fn limits(&self) -> RateLimits {
         let state = self.state.lock().await;

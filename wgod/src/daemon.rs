@@ -161,6 +161,7 @@ impl Daemon {
         let (driver, session, changed) = Driver::load(start).await?;
         let folder = loaded.places.folder.clone();
         let sockets = Sockets::open(&loaded.places, &config, inherited)?;
+        let state_dir = loaded.places.state_dir.clone();
         let metrics = match &config.metrics.listen {
             Some(endpoint) => Some(metrics::Server::bind(endpoint).await?),
             None => None,
@@ -174,6 +175,7 @@ impl Daemon {
             quit: stop.quit.clone(),
             quit_now: stop.quit_now.clone(),
             default_folder: folder.clone(),
+            state_dir,
             listen: addrs(&listeners),
             socket_stays: sockets.stays(),
         });

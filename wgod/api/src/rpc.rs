@@ -10,12 +10,12 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::params::{
-    AddParams, ConfigParams, LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReloadParams, RemoveParams,
+    AddParams, ConfigParams, DoctorParams, LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReloadParams, RemoveParams,
     SelectParams, ShowParams, StatusParams, WaitParams,
 };
 use crate::result::{
-    ActResult, AddResult, ConfigResult, LimitResult, ListResult, LogResult, QuitResult, ReloadResult,
-    ShowResult, StatusResult, WaitResult,
+    ActResult, AddResult, ConfigResult, DoctorResult, LimitResult, ListResult, LogResult, QuitResult,
+    ReloadResult, ShowResult, StatusResult, WaitResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -89,6 +89,10 @@ pub trait Api {
     /// What is logged, after a change if one is asked for; it lasts until the daemon restarts.
     #[method(name = "log")]
     async fn log(&self, params: LogParams) -> Result<LogResult, ApiError>;
+
+    /// What the daemon finds of itself and the machine, as its user and in its namespaces.
+    #[method(name = "doctor")]
+    async fn doctor(&self, params: DoctorParams) -> Result<DoctorResult, ApiError>;
 
     /// Begins an orderly shutdown and returns at once; the socket disappears at its end.
     #[method(name = "quit", with_extensions)]

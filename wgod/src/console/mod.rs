@@ -1,5 +1,6 @@
 //! Console: the control API's server side. Each method asks the session's driver or the settings and
 //! answers; what changes something is done by them, whether or not the caller waits.
+mod doctor;
 mod moving;
 mod paths;
 
@@ -12,12 +13,12 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, ConfigParams, Goal, LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReloadParams,
+    AddParams, ConfigParams, DoctorParams, Goal, LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReloadParams,
     RemoveParams, SelectParams, ShowParams, Source, StatusParams, WaitParams,
 };
 use wgo_api::result::{
-    ActResult, AddResult, Added, ConfigResult, Daemon, Disk, LimitResult, ListResult, LogResult, PortState,
-    QuitResult, ReloadResult, ShowResult, StatusResult, WaitResult,
+    ActResult, AddResult, Added, ConfigResult, Daemon, Disk, DoctorResult, LimitResult, ListResult,
+    LogResult, PortState, QuitResult, ReloadResult, ShowResult, StatusResult, WaitResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -54,6 +55,7 @@ struct Inner {
     quit_now: CancellationToken,
     started: Instant,
     default_folder: PathBuf,
+    state_dir: PathBuf,
     listen: Vec<String>,
     socket_stays: bool,
 }
@@ -74,6 +76,8 @@ pub struct Parts {
     pub quit_now: CancellationToken,
     /// Where torrents go that are added without a folder, unless the settings say.
     pub default_folder: PathBuf,
+    /// Where the database is.
+    pub state_dir: PathBuf,
     /// Addresses that we listen on.
     pub listen: Vec<String>,
     /// The control socket is the service manager's, which goes on listening when we have ended.
@@ -83,7 +87,7 @@ pub struct Parts {
 impl Console {
     /// A console of a daemon that starts now.
     pub fn new(parts: Parts) -> Console {
-        let Parts { engine, session, control, changed, quit, quit_now, default_folder, listen, socket_stays } =
+        let Parts { engine, session, control, changed, quit, quit_now, default_folder, state_dir, listen, socket_stays } =
             parts;
         let started = Instant::now();
         let inner = Inner {
@@ -95,6 +99,7 @@ impl Console {
             quit_now,
             started,
             default_folder,
+            state_dir,
             listen,
             socket_stays,
         };
@@ -327,6 +332,10 @@ impl ApiServer for Console {
 
     async fn log(&self, params: LogParams) -> Result<LogResult, ApiError> {
         self.inner.control.log(&params).await
+    }
+
+    async fn doctor(&self, _params: DoctorParams) -> Result<DoctorResult, ApiError> {
+        Console::doctor(self).await
     }
 
     async fn quit(&self, _ext: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {

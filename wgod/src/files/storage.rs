@@ -167,7 +167,10 @@ impl Storage {
         let number = match (job.torrent(), job) {
             (Some(torrent), _) => torrent.device,
             (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
-            (_, Job::FreeSpace { folder, .. } | Job::Locate { folder, .. }) => self.device_of(folder),
+            (
+                _,
+                Job::FreeSpace { folder, .. } | Job::Locate { folder, .. } | Job::Examine { folder, .. },
+            ) => self.device_of(folder),
             (_, Job::Relocate { relocation, .. }) => relocation.device,
             _ => 0,
         };

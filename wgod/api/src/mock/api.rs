@@ -280,6 +280,11 @@ impl ApiServer for MockApi {
         Ok(seen::log(&params))
     }
 
+    async fn doctor(&self, params: DoctorParams) -> Result<DoctorResult, ApiError> {
+        self.note("doctor", &params);
+        Ok(seen::doctor(&self.0.lock().torrents))
+    }
+
     async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
         self.note("quit", &params);
         self.0.stop();

@@ -1,6 +1,11 @@
 //! Parameters of the methods that show the daemon from outside: `log` and `doctor`.
 use serde::{Deserialize, Serialize};
 
+/// Parameters of `doctor`: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoctorParams {}
+
 /// Parameters of `log`. Without any, what is logged is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -2,6 +2,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Origin;
+use crate::doctor::Finding;
+
+/// Result of `doctor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorResult {
+    /// Everything that was looked at, in the order in which a person would.
+    pub findings: Vec<Finding>,
+}
 
 /// Result of `log`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
