@@ -210,3 +210,18 @@ fn what_is_in_the_way_is_named() {
     assert!(log.contains(&wanted), "{log}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
 }
+
+#[test]
+fn a_confined_daemon_serves_on_a_socket_of_its_own_folder_too() {
+    let net = Net::new();
+    let dir = tempfile::tempdir().unwrap();
+    // The folder is made before the daemon confines itself.
+    let path = dir.path().join("new/metrics.sock");
+    let storage = "allowed_folders = [\"/srv/of-tests\"]".to_owned();
+    let mut daemon = Daemon::with(Settings { storage, ..settings(&net, path.to_str().unwrap()) });
+    let stream = UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    assert_eq!(ask(stream, GET.as_bytes()).unwrap().status, 200);
+    assert!(daemon.terminate().success());
+    assert!(!path.exists());
+}

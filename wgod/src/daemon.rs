@@ -38,8 +38,12 @@ use crate::{chores, listen, progress, systemd};
 const OPENING: Duration = Duration::from_secs(600);
 
 /// Makes the state directory and, unless they are `inherited`, the folders of the sockets.
-pub fn make_folders(places: &config::Places, inherited: &Inherited) -> Result<()> {
+pub fn make_folders(loaded: &Loaded, inherited: &Inherited) -> Result<()> {
+    let places = &loaded.places;
     store::make_state_dir(&places.state_dir)?;
+    if let Some(socket) = loaded.resolved.config.metrics.listen.as_ref().and_then(config::Endpoint::socket) {
+        socket::make_folder(socket)?;
+    }
     if inherited.control.is_none() {
         socket::make_folder(&places.socket)?;
     }

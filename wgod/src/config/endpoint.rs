@@ -1,7 +1,7 @@
 //! Where something is served to programs of this machine: an address that only they reach, or a Unix socket.
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::setting::{Raw, Refused, Setting, quoted};
 
@@ -12,6 +12,16 @@ pub enum Endpoint {
     Tcp(SocketAddr),
     /// The absolute path of a Unix socket.
     Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// The path of a Unix socket.
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Endpoint::Tcp(_) => None,
+            Endpoint::Unix(path) => Some(path),
+        }
+    }
 }
 
 impl fmt::Display for Endpoint {

@@ -50,7 +50,7 @@ impl Console {
         for (number, folder) in &glance.folders {
             places.push(match hung(*number) {
                 // It would only gather questions.
-                Some(age) => Place { path: folder.clone(), found: Err(Hung::For(age)) },
+                Some(age) => self.found(folder.clone(), Err(Hung::For(age))),
                 None => self.place(folder.clone()).await,
             });
         }
@@ -58,7 +58,7 @@ impl Console {
         Ok(Facts {
             file: checked.file,
             problems: checked.problems,
-            state: self.place(inner.state_dir.clone()).await,
+            state: Place { outside: false, ..self.place(inner.state_dir.clone()).await },
             downloads: self.place(downloads).await,
             folders: places,
             min_free_space: config.storage.min_free_space.0,
@@ -67,6 +67,7 @@ impl Console {
             max_peers: config.network.max_peers,
             memory: config.storage.memory.0,
             troubled: troubled.len(),
+            confinement: inner.engine.confinement.shown(),
             named: troubled.into_iter().take(NAMED).collect(),
             ..Facts::of_the_machine()
         })
@@ -81,6 +82,11 @@ impl Console {
             Ok(Ok(found)) => found.map_err(|error| Hung::Failed(error.to_string())),
             _ => Err(Hung::For(PATIENCE)),
         };
-        Place { path, found }
+        self.found(path, found)
+    }
+
+    fn found(&self, path: PathBuf, found: Result<Folder, Hung>) -> Place {
+        let outside = !self.inner.engine.confinement.allowed.names(&path);
+        Place { path, outside, found }
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+use wgo_api::result::Confinement;
+
 use crate::clock::unix_now;
 use crate::files::Folder;
 
@@ -11,6 +13,8 @@ use crate::files::Folder;
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
+    /// Whether it is outside of `[storage] allowed_folders`.
+    pub(super) outside: bool,
     pub(super) found: Result<Folder, Hung>,
 }
 
@@ -64,9 +68,10 @@ pub(super) struct Facts {
     pub(super) now: i64,
     /// Whether systemd-timesyncd has set the clock; others can't be asked cheaply.
     pub(super) synchronized: bool,
-    /// The kernel's release, and its security modules if they can be read.
+    /// The kernel's release.
     pub(super) release: String,
-    pub(super) modules: Option<String>,
+    /// What the process may not do.
+    pub(super) confinement: Confinement,
     pub(super) systemd: Systemd,
     /// Torrents in state `error`, and some of them with their errors.
     pub(super) troubled: usize,
@@ -77,7 +82,8 @@ impl Facts {
     /// What needs no other part of the daemon. The files are the kernel's own, which answer at once.
     pub(super) fn of_the_machine() -> Facts {
         let has = |name: &str| std::env::var_os(name).is_some();
-        let nowhere = || Place { path: PathBuf::new(), found: Err(Hung::Failed(String::new())) };
+        let nowhere =
+            || Place { path: PathBuf::new(), outside: false, found: Err(Hung::Failed(String::new())) };
         Facts {
             file: None,
             problems: Vec::new(),
@@ -94,7 +100,7 @@ impl Facts {
             now: unix_now(),
             synchronized: std::path::Path::new("/run/systemd/timesync/synchronized").exists(),
             release: rustix::system::uname().release().to_string_lossy().into_owned(),
-            modules: std::fs::read_to_string("/sys/kernel/security/lsm").ok(),
+            confinement: Confinement::default(),
             systemd: Systemd {
                 unit: has("INVOCATION_ID"),
                 notify: has("NOTIFY_SOCKET"),

@@ -1,5 +1,6 @@
 //! What the facts mean, and what to do about them: a pure function.
 use wgo_api::doctor::{Finding, clock, kernel};
+use wgo_api::result::Confinement;
 use wgo_api::units::{human_bytes, human_secs};
 
 use super::facts::{Facts, Hung, Place, Systemd};
@@ -17,8 +18,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(facts.folders.iter().map(|place| torrents_folder(place, facts)));
     findings.extend([torrents(facts), port(facts), descriptors(facts), memory(facts)]);
     findings.extend([clock(facts.now, facts.synchronized), kernel(&facts.release)]);
-    findings.extend(landlock(facts));
-    findings.push(systemd(facts.systemd));
+    findings.extend([confinement(&facts.confinement), systemd(facts.systemd)]);
     findings
 }
 
@@ -131,6 +131,12 @@ fn downloads(facts: &Facts) -> Finding {
 }
 
 fn no_writing(what: &str, place: &Place, folder: &Folder) -> Option<Finding> {
+    if place.outside {
+        let path = place.path.display();
+        let why = format!("{path}: outside of storage.allowed_folders, so torrents there are refused");
+        let remedy = "add it to storage.allowed_folders and restart wgod, or choose a folder inside";
+        return Some(Finding::bad(what, why, remedy));
+    }
     let error = folder.refused.as_ref()?;
     let why = format!("{}: wgod can't write there: {error}", folder.existing.display());
     let path = place.path.display();
@@ -167,6 +173,11 @@ fn torrents_folder(place: &Place, facts: &Facts) -> Finding {
         let path = place.path.display();
         let why = format!("{path} is not there: its torrents wait for it");
         return Finding::bad(WHAT, why, "mount its disk, or `wgoctl remove` what was in it");
+    }
+    if place.outside
+        && let Some(found) = no_writing(WHAT, place, folder)
+    {
+        return found;
     }
     if let Some(error) = &folder.refused {
         return Finding::warn(
@@ -250,12 +261,24 @@ fn memory(facts: &Facts) -> Finding {
     }
 }
 
-fn landlock(facts: &Facts) -> Option<Finding> {
-    let modules = facts.modules.as_deref()?;
-    let on = modules.trim().split(',').any(|module| module == "landlock");
-    let why =
-        if on { "there, to keep a process to its folders" } else { "not in this kernel, or not switched on" };
-    Some(Finding::ok("landlock", why))
+fn confinement(confinement: &Confinement) -> Finding {
+    const WHAT: &str = "confinement";
+    let all = [
+        (confinement.landlock.is_some(), "Landlock"),
+        (confinement.seccomp, "seccomp"),
+        (confinement.no_new_privs, "no new privileges"),
+    ];
+    let on: Vec<&str> = all.into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect();
+    let on = if on.is_empty() { "none of its own".to_owned() } else { on.join(", ") };
+    match (&confinement.allowed_folders, confinement.landlock) {
+        (Some(_), None) => Finding::warn(
+            WHAT,
+            "only wgod itself keeps to storage.allowed_folders: Linux does not enforce it",
+            "run Linux 5.13 or newer, with `landlock` among the `lsm=` of its command line",
+        ),
+        (Some(_), Some(_)) => Finding::ok(WHAT, on),
+        (None, _) => Finding::ok(WHAT, format!("{on}; torrents may go to any folder")),
+    }
 }
 
 fn systemd(systemd: Systemd) -> Finding {

@@ -16,7 +16,7 @@ fn place(path: &str) -> Place {
         refused: None,
         direct: Some(true),
     };
-    Place { path: path.into(), found: Ok(found) }
+    Place { path: path.into(), outside: false, found: Ok(found) }
 }
 
 fn well() -> Facts {
@@ -36,7 +36,12 @@ fn well() -> Facts {
         now: 1_800_000_000,
         synchronized: true,
         release: "6.12.1".into(),
-        modules: Some("capability,landlock,apparmor\n".into()),
+        confinement: Confinement {
+            landlock: Some(7),
+            seccomp: true,
+            no_new_privs: true,
+            allowed_folders: Some(vec!["/srv".into()]),
+        },
         systemd: Systemd { unit: true, notify: true, watchdog: true, journal: true },
         troubled: 0,
         named: Vec::new(),
@@ -186,6 +191,27 @@ const CASES: &[Case] = &[
         "[storage] memory is 54.5 MB, more than half of the 105 MB",
         "lower it",
     ),
+    (
+        "downloads",
+        |facts| facts.downloads.outside = true,
+        Severity::Bad,
+        "outside of storage.allowed_folders",
+        "restart wgod",
+    ),
+    (
+        "torrents' folder",
+        |facts| facts.folders[0].outside = true,
+        Severity::Bad,
+        "outside of storage",
+        "restart wgod",
+    ),
+    (
+        "confinement",
+        |facts| facts.confinement.landlock = None,
+        Severity::Warn,
+        "Linux does not enforce it",
+        "5.13",
+    ),
     ("clock", |facts| facts.now = 12, Severity::Bad, "years behind", "timedatectl"),
     ("kernel", |facts| facts.release = "4.19.0".into(), Severity::Bad, "Linux 4.19.0 lacks", "5.8"),
     ("systemd", |facts| facts.systemd.notify = false, Severity::Warn, "Type=notify", "daemon-reload"),
@@ -215,7 +241,8 @@ fn what_is_as_an_operator_may_want_it_is_no_trouble() {
         |facts| facts.port = (0, 40_001),
         |facts| facts.descriptors = None,
         |facts| facts.memory_limit = None,
-        |facts| facts.modules = None,
+        |facts| facts.confinement = Confinement::default(),
+        |facts| facts.confinement.allowed_folders = None,
         |facts| facts.systemd = Systemd::default(),
     ];
     for (nth, change) in same.iter().enumerate() {
