@@ -50,6 +50,11 @@ fn request(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
+/// Sends a request as it is, and reads the answer.
+pub fn ask(stream: impl Read + Write, request: &[u8]) -> io::Result<Answer> {
+    exchange(stream, request)
+}
+
 fn exchange(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Answer> {
     // A server may answer and close before it has read everything.
     let sent = stream.write_all(request);

@@ -28,6 +28,7 @@ pub mod payload;
 pub mod peers;
 pub mod process;
 pub mod procfs;
+pub mod prometheus;
 pub mod seeder;
 pub mod tracker;
 pub mod wait;

@@ -71,6 +71,10 @@ pub enum Verb {
     Backup(crate::backup::Args),
     /// Put the session of a backup in place of the present one
     Restore(crate::restore::Args),
+    /// Show or change what the daemon logs
+    Log(crate::log::Args),
+    /// Look for what is wrong, and say what to do about it
+    Doctor(crate::doctor::Args),
     /// Print a script that completes wgoctl's arguments in a shell
     Completions(crate::completions::Args),
 }

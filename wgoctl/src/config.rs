@@ -106,10 +106,21 @@ fn verdict(file: &str, problems: &[String], context: &mut Context<'_, '_>) -> Re
     Ok(if problems.is_empty() { 0 } else { Kind::BadConfig.exit_code() })
 }
 
-/// Asks `wgod --check-config`: only it knows every key.
 fn check_file(file: &Path, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
+    let problems = problems_of(Some(file))?;
+    verdict(&file.display().to_string(), &problems, context)
+}
+
+/// What is wrong with a file, or with the one that wgod would find by itself. Asks `wgod --check-config`: only
+/// it knows every key.
+pub(crate) fn problems_of(file: Option<&Path>) -> Result<Vec<String>, Failure> {
     let wgod = wgod_beside(std::env::current_exe().ok().as_deref());
-    let output = Command::new(&wgod).arg("--check-config").arg("--config").arg(file).output();
+    let mut command = Command::new(&wgod);
+    command.arg("--check-config");
+    if let Some(file) = file {
+        command.arg("--config").arg(file);
+    }
+    let output = command.output();
     let output = output.map_err(|error| {
         Failure::System("cannot run `wgod --check-config`; it should stand beside wgoctl or in PATH", error)
     })?;
@@ -121,7 +132,7 @@ fn check_file(file: &Path, context: &mut Context<'_, '_>) -> Result<u8, Failure>
     } else if problems.is_empty() {
         problems.push(format!("`{} --check-config` ended with {}", wgod.display(), output.status));
     }
-    verdict(&file.display().to_string(), &problems, context)
+    Ok(problems)
 }
 
 /// The `wgod` installed with this `wgoctl`, else whichever is in `PATH`.

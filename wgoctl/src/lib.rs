@@ -23,8 +23,10 @@ mod backup;
 mod completions;
 mod config;
 mod context;
+mod doctor;
 mod limit;
 mod list;
+mod log;
 mod r#move;
 mod progress;
 mod quit;
@@ -112,6 +114,8 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Limit(args) => limit::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,
         Verb::Config(args) => config::run(args, context).await,
+        Verb::Log(args) => log::run(args, context).await,
+        Verb::Doctor(args) => doctor::run(args, context).await,
         Verb::Reload(args) => reload::run(args, context).await,
         Verb::Quit(args) => quit::run(args, context).await,
         Verb::Backup(args) => backup::run(args, context).await,

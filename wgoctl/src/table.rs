@@ -23,6 +23,8 @@ pub enum Tone {
     Good,
     /// Is done.
     Calm,
+    /// Could be better.
+    Warn,
     /// Needs attention.
     Bad,
     /// Does not matter now.
@@ -39,6 +41,7 @@ impl Tone {
             _ if !color || text.is_empty() => return text.to_owned(),
             Tone::Good => "32",
             Tone::Calm => "36",
+            Tone::Warn => "33",
             Tone::Bad => "31",
             Tone::Faint => "2",
             Tone::Strong => "1",

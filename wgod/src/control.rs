@@ -1,4 +1,6 @@
 //! The settings in force: who may change them and how a change reaches the parts that use it.
+mod log;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -133,6 +135,11 @@ impl Control {
         })?;
         self.commit(state, plan).await;
         Ok(())
+    }
+
+    /// The settings in force.
+    pub async fn config(&self) -> Config {
+        self.state.lock().await.running.config.clone()
     }
 
     /// The limits in force.

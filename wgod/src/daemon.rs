@@ -22,6 +22,7 @@ use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::given::{self, Given};
 use crate::logging::Logging;
+use crate::metrics;
 use crate::registry::Registry;
 use crate::serving::Sockets;
 use crate::session::{Driver, SessionHandle, Start};
@@ -46,8 +47,12 @@ pub enum Ended {
 }
 
 /// Makes the state directory and, unless they are `inherited`, the folders of the sockets.
-pub fn make_folders(places: &config::Places, inherited: &Inherited) -> Result<()> {
+pub fn make_folders(loaded: &Loaded, inherited: &Inherited) -> Result<()> {
+    let places = &loaded.places;
     store::make_state_dir(&places.state_dir)?;
+    if let Some(socket) = loaded.resolved.config.metrics.listen.as_ref().and_then(config::Endpoint::socket) {
+        socket::make_folder(socket)?;
+    }
     if inherited.control.is_none() {
         socket::make_folder(&places.socket)?;
     }
@@ -112,6 +117,7 @@ struct Daemon {
     console: Console,
     logging: Arc<Logging>,
     sockets: Sockets,
+    metrics: Option<metrics::Server>,
     listeners: Vec<Listener>,
     driver: Driver,
     folder: PathBuf,
@@ -161,6 +167,7 @@ impl Daemon {
             announces: TaskTracker::new(),
             connections: Places::new(config.network.max_peers as usize),
             confinement,
+            counters: Default::default(),
         });
         let start = Start {
             engine: engine.clone(),
@@ -181,6 +188,11 @@ impl Daemon {
         };
         let folder = loaded.places.folder.clone();
         let sockets = Sockets::open(&loaded.places, &config, inherited)?;
+        let state_dir = loaded.places.state_dir.clone();
+        let metrics = match &config.metrics.listen {
+            Some(endpoint) => Some(metrics::Server::bind(endpoint).await?),
+            None => None,
+        };
         let control = Control::new(engine.clone(), session.clone(), logging.clone(), loaded).await;
         let console = Console::new(Parts {
             engine: engine.clone(),
@@ -191,10 +203,23 @@ impl Daemon {
             quit_now: stop.quit_now.clone(),
             restored: stop.restored.clone(),
             default_folder: folder.clone(),
+            state_dir,
             listen: addrs(&listeners),
             socket_stays: sockets.stays(),
         });
-        Ok(Daemon { engine, session, control, console, logging, sockets, listeners, driver, folder, stop })
+        Ok(Daemon {
+            engine,
+            session,
+            control,
+            console,
+            logging,
+            sockets,
+            metrics,
+            listeners,
+            driver,
+            folder,
+            stop,
+        })
     }
 
     /// Says where things are, for whoever started the daemon by hand.
@@ -224,8 +249,19 @@ impl Daemon {
     }
 
     async fn run(self) -> Result<Ended> {
-        let Daemon { engine, session, control, console, logging, sockets, listeners, driver, stop, .. } =
-            self;
+        let Daemon {
+            engine,
+            session,
+            control,
+            console,
+            logging,
+            sockets,
+            metrics,
+            listeners,
+            driver,
+            stop,
+            ..
+        } = self;
         let mut parts = JoinSet::new();
         let rest = stop.rest.clone();
         parts.spawn(engine.timers.clone().run(engine.clock, engine.registry.clone(), rest.clone()));
@@ -234,6 +270,9 @@ impl Daemon {
             parts.spawn(listen::run(engine.clone(), listener, rest.clone()));
         }
         parts.spawn(progress::run(session.clone(), rest.clone()));
+        if let Some(metrics) = metrics {
+            parts.spawn(metrics.run(engine.clone(), session.clone(), rest.clone()));
+        }
         let status = StatusLine::new(session, control.clone());
         parts.spawn(chores::run(status.clone(), logging.clone(), rest.clone()));
         parts.spawn(backups::run(engine.store.clone(), rest.clone()));

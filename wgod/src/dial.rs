@@ -3,6 +3,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::engine::Engine;
 use crate::peer;
 use crate::torrent::Torrent;
@@ -14,18 +16,20 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Connects to `addr` in a task of the torrent.
 pub fn start(engine: &Arc<Engine>, torrent: &Arc<Torrent>, addr: SocketAddr) {
     let (engine, owner) = (engine.clone(), torrent.clone());
-    torrent.tasks.spawn(async move {
+    let span = peer::span(torrent, addr);
+    let dialling = async move {
         let stopping = owner.stopping.clone();
         tokio::select! {
             () = stopping.cancelled() => {}
             () = run(engine, owner, addr) => {}
         }
-    });
+    };
+    torrent.tasks.spawn(dialling.instrument(span));
 }
 
 async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr) {
     let failed = |why: String| {
-        tracing::debug!(%addr, why, "not connected");
+        tracing::debug!(why, "not connected");
         engine.call(&torrent, |swarm, now| swarm.on_dial_failed(now, addr));
     };
     let Some(place) = engine.take_place() else { return failed("`max_peers` reached".into()) };

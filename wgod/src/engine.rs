@@ -14,9 +14,10 @@ use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
 use crate::clock::Clock;
 use crate::confine::Confinement;
 use crate::files::{
-    BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, Done, Job, ReadOutcome, Storage,
-    StoreOutcome, wire_len,
+    BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, DiskErrorKind, Done, Job,
+    ReadOutcome, Storage, StoreOutcome, wire_len,
 };
+use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::session::Event;
 use crate::shaper::Shaper;
@@ -61,6 +62,8 @@ pub struct Engine {
     pub connections: Places,
     /// What the process may not do.
     pub confinement: Confinement,
+    /// What is counted for `[metrics]`.
+    pub counters: Counters,
 }
 
 impl Engine {
@@ -81,9 +84,11 @@ impl Engine {
             let outcome = match outcome {
                 StoreOutcome::Stored => {
                     engine.store.log_stored(owner.id, piece);
+                    engine.counters.pieces_stored.one_more();
                     PieceOutcome::Stored
                 }
                 StoreOutcome::BadHash => {
+                    engine.counters.hash_failures.one_more();
                     owner.span.in_scope(|| tracing::info!(piece = piece.0, "wrong hash"));
                     PieceOutcome::BadHash(BadBlocks::All)
                 }
@@ -180,6 +185,9 @@ impl Engine {
     }
 
     fn report_disk_error(&self, id: TorrentId, error: DiskError) {
+        if error.kind != DiskErrorKind::Stopped {
+            self.counters.disk_errors.one_more();
+        }
         self.tell(Event::DiskFailed(id, error));
     }
 
@@ -223,6 +231,11 @@ impl Places {
     /// Another limit; connections beyond it are kept.
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Places that there are.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Places taken.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::engine::Engine;
+use crate::logging::peer_span;
 use crate::peer;
 use crate::transport::{Listener, Transport, bind_listener};
 
@@ -80,14 +82,15 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
         match accepted {
             Ok((transport, addr, place)) => {
                 let (engine, stopping, crowded) = (engine.clone(), stopping.clone(), greeting.crowded());
-                tasks.spawn(async move {
+                let greeting = async move {
                     tokio::select! {
                         () = stopping.cancelled() => {}
-                        () = too_long(crowded) => tracing::debug!(%addr, "no handshake in time while every place was taken"),
+                        () = too_long(crowded) => tracing::debug!("no handshake in time while every place was taken"),
                         () = greet(&engine, transport, addr) => {}
                     }
                     drop(place);
-                });
+                };
+                tasks.spawn(greeting.instrument(peer_span(addr)));
             }
             // It ended while it waited for us: the next is no worse for it.
             Err(error) if is_of_one_connection(&error) => {}
@@ -153,10 +156,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn greet(engine: &Arc<Engine>, transport: Transport, addr: SocketAddr) {
     let (torrent, info) = match peer::accept(engine, &transport, addr).await {
         Ok(accepted) => accepted,
-        Err(reason) => return tracing::debug!(%addr, %reason, "no handshake"),
+        Err(reason) => return tracing::debug!(%reason, "no handshake"),
     };
     let Some(place) = engine.take_place() else {
-        return tracing::debug!(%addr, "refused: `max_peers` reached");
+        let span = peer::span(&torrent, addr);
+        return span.in_scope(|| tracing::debug!("refused: `max_peers` reached"));
     };
     torrent.tasks.spawn(peer::run(engine.clone(), torrent.clone(), transport, info, place));
 }

@@ -128,7 +128,7 @@ fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<Ended> {
     // What lies outside of the daemon's own folders is read and made before it confines itself, and that
     // comes before it has a second thread.
     let torrents = given::read_all(cli.torrent);
-    daemon::make_folders(&loaded.places, &inherited)?;
+    daemon::make_folders(&loaded, &inherited)?;
     let confinement = confine::enforce(&loaded);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if loaded.resolved.config.storage.procs > 0 {

@@ -110,6 +110,7 @@ impl Rig {
             announces: TaskTracker::new(),
             connections: Places::new(100),
             confinement: Confinement::default(),
+            counters: Default::default(),
         });
         let (stopping, rest) = (CancellationToken::new(), CancellationToken::new());
         let start = Start {

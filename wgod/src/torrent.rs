@@ -92,7 +92,7 @@ impl Torrent {
         Arc::new(Torrent {
             id,
             hash: parts.hash,
-            span: crate::logging::torrent_span(id, &parts.info.name),
+            span: crate::logging::torrent_span(&parts.hash, &parts.info.name),
             info: parts.info,
             files: parts.files,
             tasks: TaskTracker::new(),

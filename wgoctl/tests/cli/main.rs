@@ -4,4 +4,5 @@
 mod add;
 mod console;
 mod harness;
+mod seen;
 mod verbs;

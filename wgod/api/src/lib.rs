@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+pub mod doctor;
 pub mod error;
 mod group;
 pub mod ids;

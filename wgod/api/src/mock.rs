@@ -17,6 +17,7 @@ use crate::torrent::{RateLimits, State, Torrent};
 use crate::{ids, socket};
 
 mod api;
+mod seen;
 pub use api::MockApi;
 
 /// `show` of this id panics.

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ApiError, Kind};
 use crate::torrent::{Fields, Filter};
 
+mod seen;
+
+pub use seen::*;
+
 /// One torrent to add: `{"torrent": BASE64}` or `{"uri": "magnet:?…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawSource", into = "RawSource")]

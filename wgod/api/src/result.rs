@@ -3,10 +3,12 @@ mod acts;
 mod backup;
 mod config;
 mod daemon;
+mod seen;
 mod torrents;
 
 pub use acts::*;
 pub use backup::*;
 pub use config::*;
 pub use daemon::*;
+pub use seen::*;
 pub use torrents::*;

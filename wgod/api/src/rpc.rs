@@ -10,13 +10,14 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::params::{
-    AddParams, BackupParams, ConfigParams, LimitParams, ListParams, MoveParams, QuitParams, ReadBackupParams,
-    ReloadParams, RemoveParams, RestoreParams, SelectParams, ShowParams, StatusParams, WaitParams,
-    WriteBackupParams,
+    AddParams, BackupParams, ConfigParams, DoctorParams, LimitParams, ListParams, LogParams, MoveParams,
+    QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams, ShowParams,
+    StatusParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
-    ActResult, AddResult, BackupResult, ConfigResult, LimitResult, ListResult, QuitResult, ReadBackupResult,
-    ReloadResult, RestoreResult, ShowResult, StatusResult, WaitResult, WriteBackupResult,
+    ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, LimitResult, ListResult, LogResult,
+    QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult, StatusResult, WaitResult,
+    WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -104,6 +105,14 @@ pub trait Api {
     /// order, and its next start, whenever that is, takes up the restored session.
     #[method(name = "restore")]
     async fn restore(&self, params: RestoreParams) -> Result<RestoreResult, ApiError>;
+
+    /// What is logged, after a change if one is asked for; it lasts until the daemon restarts.
+    #[method(name = "log")]
+    async fn log(&self, params: LogParams) -> Result<LogResult, ApiError>;
+
+    /// What the daemon finds of itself and the machine, as its user and in its namespaces.
+    #[method(name = "doctor")]
+    async fn doctor(&self, params: DoctorParams) -> Result<DoctorResult, ApiError>;
 
     /// Begins an orderly shutdown and returns at once; the socket disappears at its end.
     #[method(name = "quit", with_extensions)]

@@ -111,7 +111,7 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let still_ours = fs::symlink_metadata(&self.path).is_ok_and(|m| (m.dev(), m.ino()) == self.identity);
         if still_ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the control socket");
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket");
         }
     }
 }
@@ -145,17 +145,17 @@ pub fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Socket
         remove_stale(path, &address)?;
         bound = rustix::net::bind(&socket, &address);
     }
-    bound.map_err(|e| failed("bind the control socket")(e.into()))?;
+    bound.map_err(|e| failed("bind the socket")(e.into()))?;
 
-    let found = fs::symlink_metadata(path).map_err(failed("look at the control socket"))?;
+    let found = fs::symlink_metadata(path).map_err(failed("look at the socket"))?;
     let pin = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| failed("look at the control socket")(e.into()))?;
+        .map_err(|e| failed("look at the socket")(e.into()))?;
     let file = SocketFile { path: path.to_owned(), identity: (found.dev(), found.ino()), _pin: pin };
     if found.mode() & 0o777 != mode {
         let permissions = fs::Permissions::from_mode(mode);
         fs::set_permissions(path, permissions).map_err(failed("set the mode of the socket"))?;
     }
-    rustix::net::listen(&socket, BACKLOG).map_err(|e| failed("listen on the control socket")(e.into()))?;
+    rustix::net::listen(&socket, BACKLOG).map_err(|e| failed("listen on the socket")(e.into()))?;
     Ok((UnixListener::from(socket), file))
 }
 

@@ -111,7 +111,8 @@ pub struct Layers {
     pub command_line: Layer,
     /// The environment.
     pub environment: Layer,
-    /// Set through the control socket and kept for the next start; holds every value of `socket`.
+    /// Set through the control socket and kept for the next start; holds every value of `socket` but what
+    /// is logged, which is never kept.
     pub stored: Layer,
     /// The configuration file.
     pub file: Layer,

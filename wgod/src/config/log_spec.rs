@@ -41,19 +41,32 @@ pub struct Component {
     pub targets: &'static [&'static str],
 }
 
-/// Every component. A module that isn't listed is logged at the general level.
+/// Every component. A module that isn't listed is logged at the general level. The engine below the shell
+/// logs nothing: it returns what happened.
 pub static COMPONENTS: &[Component] = &[
-    Component { name: "session", targets: &["wgod::session", "wgo_core::session"] },
-    Component { name: "torrent", targets: &["wgod::torrent", "wgod::swarm", "wgo_core::swarm"] },
-    Component { name: "peer", targets: &["wgod::peer", "wgo_core::peer", "wgo_core::peer_mgr"] },
-    Component { name: "tracker", targets: &["wgod::tracker", "wgo_core::tracker"] },
+    Component { name: "session", targets: &["wgod::session"] },
+    Component { name: "torrent", targets: &["wgod::engine"] },
+    Component { name: "peer", targets: &["wgod::peer"] },
+    Component { name: "tracker", targets: &["wgod::tracker"] },
     Component { name: "files", targets: &["wgod::files"] },
     Component { name: "store", targets: &["wgod::store"] },
-    Component { name: "console", targets: &["wgod::console", "wgo_api", "jsonrpsee", "jsonrpsee-server"] },
+    Component { name: "console", targets: &["wgod::console", "wgo_api", "jsonrpsee"] },
     Component { name: "audit", targets: &["wgo_api::audit"] },
-    Component { name: "listen", targets: &["wgod::listen", "wgod::dial", "wgod::transport"] },
-    Component { name: "choke", targets: &["wgod::choke", "wgo_core::choke_mgr"] },
-    Component { name: "config", targets: &["wgod::config", "wgod::cli"] },
+    Component { name: "listen", targets: &["wgod::listen", "wgod::dial"] },
+    Component { name: "choke", targets: &["wgod::session::choke"] },
+    Component { name: "config", targets: &["wgod::control"] },
+    Component {
+        name: "daemon",
+        targets: &[
+            "wgod::daemon",
+            "wgod::given",
+            "wgod::confine",
+            "wgod::serving",
+            "wgod::metrics",
+            "wgod::systemd",
+            "wgod::ending",
+        ],
+    },
 ];
 
 /// A general level and the components that differ from it.
@@ -71,10 +84,21 @@ impl Default for LogSpec {
     }
 }
 
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(LEVELS.iter().find(|(_, known)| known == self).map_or("off", |(name, _)| name))
+    }
+}
+
 impl LogSpec {
+    /// The level that was set for the component alone.
+    pub fn own(&self, component: &Component) -> Option<LogLevel> {
+        self.components.get(component.name).copied()
+    }
+
     /// The components whose level was set.
     pub fn components(&self) -> impl Iterator<Item = (&'static Component, LogLevel)> {
-        COMPONENTS.iter().filter_map(|component| Some((component, *self.components.get(component.name)?)))
+        COMPONENTS.iter().filter_map(|component| Some((component, self.own(component)?)))
     }
 
     /// This specification changed by another one, as `wgoctl log peer=debug` does: what `change` names
@@ -103,8 +127,8 @@ impl FromStr for LogSpec {
 
 impl fmt::Display for LogSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(level_name(self.level))?;
-        self.components.iter().try_for_each(|(name, level)| write!(f, ",{name}={}", level_name(*level)))
+        write!(f, "{}", self.level)?;
+        self.components.iter().try_for_each(|(name, level)| write!(f, ",{name}={level}"))
     }
 }
 
@@ -129,10 +153,6 @@ pub enum NotALogSpec {
 fn level(word: &str) -> Result<LogLevel, NotALogSpec> {
     let found = LEVELS.iter().find(|(name, _)| *name == word).map(|(_, level)| *level);
     found.ok_or_else(|| NotALogSpec::Level(word.to_owned()))
-}
-
-fn level_name(level: LogLevel) -> &'static str {
-    LEVELS.iter().find(|(_, known)| *known == level).map_or("off", |(name, _)| name)
 }
 
 fn component(word: &str) -> Result<&'static str, NotALogSpec> {
@@ -161,6 +181,8 @@ impl Setting for LogSpec {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     #[test]
@@ -182,6 +204,52 @@ mod tests {
         let err = "info,traker=debug".parse::<LogSpec>().unwrap_err().to_string();
         assert!(err.contains("did you mean tracker?"), "{err}");
         assert!("loud".parse::<LogSpec>().is_err());
+    }
+
+    /// The files of a module and of those below it.
+    fn files_of(module: &str) -> Vec<PathBuf> {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut parts = module.split("::");
+        let src = match parts.next() {
+            Some("wgod") => manifest.join("src"),
+            Some("wgo_api") => manifest.join("api/src"),
+            other => panic!("{other:?} is none of the crates that log"),
+        };
+        let place = parts.fold(src, |place, part| place.join(part));
+        let mut files: Vec<PathBuf> = [place.with_extension("rs")].into();
+        let mut folders = vec![place];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+        files.retain(|file| file.is_file());
+        files
+    }
+
+    #[test]
+    fn every_target_is_a_module_that_logs_or_a_library_that_is_used() {
+        let lock =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock")).unwrap();
+        let mut seen = BTreeMap::new();
+        for (component, target) in COMPONENTS.iter().flat_map(|c| c.targets.iter().map(move |t| (c.name, *t)))
+        {
+            assert_eq!(seen.insert(target, component), None, "{target} is of one component");
+            if lock.contains(&format!("name = \"{target}\"")) {
+                continue;
+            }
+            // A target of its own, which a constant names.
+            let constant = format!(": &str = \"{target}\";");
+            let named = |file: &PathBuf| std::fs::read_to_string(file).unwrap().contains(&constant);
+            if files_of("wgo_api").iter().any(named) {
+                continue;
+            }
+            let files = files_of(target);
+            let logs = |file: &PathBuf| std::fs::read_to_string(file).unwrap().contains("tracing::");
+            assert!(!files.is_empty(), "{component}: there is no module {target}");
+            assert!(files.iter().any(logs), "{component}: {target} logs nothing");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! All of it is pure but [`Loaded`], which reads the file and the environment.
 mod allowed_folders;
 mod choices;
+mod endpoint;
 pub mod environment;
 pub mod file;
 mod key;
@@ -26,6 +27,7 @@ mod values;
 
 pub use allowed_folders::AllowedFolders;
 pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
+pub use endpoint::Endpoint;
 pub use key::{Effect, Key, KeyId};
 pub use layers::{Given, Layer, Layers, Origin, Resolved, resolve};
 pub use load::{LoadError, Loaded, read_file};

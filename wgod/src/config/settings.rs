@@ -3,13 +3,14 @@
 //! `Now` takes effect by `reload`, `Restart` at the next start; `Unbuilt` marks a feature that is not
 //! there yet, whose setting takes nothing but its default or "off". Building the feature replaces
 //! that word.
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use wgo_api::units::{Period, Rate, Size};
 
 use super::allowed_folders::AllowedFolders;
 use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
+use super::endpoint::Endpoint;
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
 use super::setting::Setting;
@@ -44,7 +45,7 @@ settings! {
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
         /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over
-        /// the control sockets), listen, choke, config.
+        /// the control sockets), listen, choke, config, daemon.
         [Now] log: LogSpec = LogSpec::default();
     }
 
@@ -223,7 +224,9 @@ settings! {
 
     /// Figures for a monitoring system.
     metrics: Metrics {
-        /// Where to serve them over HTTP in the text format of Prometheus, as in "127.0.0.1:9868".
-        [Unbuilt] listen: Option<SocketAddr> = None;
+        /// Where to serve them over HTTP in the text format of Prometheus, at /metrics: a loopback
+        /// address as in "127.0.0.1:9868", or a Unix socket as in "/run/wgod/metrics.sock", which the
+        /// daemon's user and group may connect to.
+        [Restart] listen: Option<Endpoint> = None;
     }
 }

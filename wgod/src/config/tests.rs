@@ -110,6 +110,11 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ("[limits]\nup = \"20 miles\"", "limits.up: \"20 miles\" can't be used; allowed is a rate such as"),
         ("[limits]\nup = 1979-05-27", "limits.up: a date can't be used"),
         ("[daemon]\nlog = \"info,per=debug\"", "did you mean peer?"),
+        (
+            "[metrics]\nlisten = \"0.0.0.0:9868\"",
+            ":2: metrics.listen: \"0.0.0.0:9868\" can't be used; allowed is a loopback address with a port, such as",
+        ),
+        ("[metrics]\nlisten = \"[::]:9868\"", "or \"\" for none (:: can be reached from other machines"),
         ("[daemon]\nlog = ", "/etc/wgod/wgod.toml:2: not valid TOML: "),
         ("[network]\nport = 1\nport = 2", "/etc/wgod/wgod.toml:3: not valid TOML: duplicate key"),
         ("network = 1", "network: this is a section, to be written as [network]"),
@@ -137,7 +142,6 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
         ("storage.incomplete_folder", "\"/tmp\""),
         ("watch.folders", "[\"/tmp\"]"),
         ("hooks.on_added", "[\"/bin/true\"]"),
-        ("metrics.listen", "\"127.0.0.1:1\""),
         ("seeding.ratio", "2"),
     ];
     for (name, value) in cases {

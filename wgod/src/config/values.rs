@@ -1,5 +1,5 @@
 //! The plain types that settings have: switches, numbers, paths, addresses, lists.
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::setting::{Raw, Refused, Setting, quoted};
@@ -107,10 +107,7 @@ macro_rules! by_from_str {
     )*};
 }
 
-by_from_str!(
-    IpAddr: "an IPv4 or IPv6 address",
-    SocketAddr: "an address with a port, such as \"127.0.0.1:9090\" or \"[::1]:9090\""
-);
+by_from_str!(IpAddr: "an IPv4 or IPv6 address");
 
 impl Setting for String {
     fn allowed() -> String {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use landlock::Folder;
 use wgo_api::result::Confinement as Shown;
 
-use crate::config::Loaded;
+use crate::config::{Endpoint, Loaded};
 use crate::files::{Allowed, AllowedFolder};
 use plan::System;
 
@@ -64,8 +64,9 @@ pub fn enforce(loaded: &Loaded) -> Confinement {
     }
     let mut confinement = Confinement { no_new_privs: no_new_privs.is_ok(), ..Confinement::default() };
     if let Some(allowed) = &loaded.places.allowed {
-        let grants =
-            plan::plan(&loaded.places, loaded.file.as_deref(), &System::observe(loaded.file.as_deref()));
+        let metrics = loaded.resolved.config.metrics.listen.as_ref().and_then(Endpoint::socket);
+        let file = loaded.file.as_deref();
+        let grants = plan::plan(&loaded.places, metrics, file, &System::observe(file));
         let folders: Vec<Folder> = allowed.iter().map(|path| find(path, &loaded.places.state_dir)).collect();
         confinement.landlock = match landlock::enforce(&grants, &folders) {
             Ok(abi) => Some(abi),

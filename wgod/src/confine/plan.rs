@@ -72,13 +72,18 @@ impl System {
     }
 }
 
-/// All that is granted besides the folders of torrents.
-pub(super) fn plan(places: &Places, config_file: Option<&Path>, system: &System) -> Vec<Grant> {
+/// All that is granted besides the folders of torrents. `metrics` is the socket that figures are served on.
+pub(super) fn plan(
+    places: &Places,
+    metrics: Option<&Path>,
+    config_file: Option<&Path>,
+    system: &System,
+) -> Vec<Grant> {
     let grant = |rights| move |path: PathBuf| Grant { path, rights };
     let folder = |path: &Path| path.parent().map(Path::to_owned);
     let mut grants = vec![Grant { path: places.state_dir.clone(), rights: Rights::Own }];
-    let sockets = [Some(&places.socket), places.socket_ro.as_ref()].into_iter().flatten();
-    grants.extend(sockets.filter_map(|socket| folder(socket)).map(grant(Rights::Sockets)));
+    let sockets = [Some(places.socket.as_path()), places.socket_ro.as_deref(), metrics];
+    grants.extend(sockets.into_iter().flatten().filter_map(folder).map(grant(Rights::Sockets)));
     // Whole folders, since what changes these files puts new ones in their place.
     let files = [config_file, system.config.as_deref(), system.resolver.as_deref()];
     let read = files.into_iter().flatten().filter_map(folder).chain(system.certificates.iter().cloned());
@@ -109,11 +114,17 @@ mod tests {
 
     #[test]
     fn only_what_is_ours_is_writable() {
-        let grants = plan(&places(), Some(Path::new("/etc/wgod/wgod.toml")), &System::default());
+        let grants = plan(
+            &places(),
+            Some(Path::new("/run/figures/s")),
+            Some(Path::new("/etc/wgod/wgod.toml")),
+            &System::default(),
+        );
         let of = |rights| grants.iter().filter(move |grant| grant.rights == rights).collect::<Vec<_>>();
         let paths = |rights| of(rights).iter().map(|grant| grant.path.as_path()).collect::<Vec<_>>();
         assert_eq!(paths(Rights::Own), [Path::new("/var/lib/w")]);
-        assert_eq!(paths(Rights::Sockets), [Path::new("/run/w"), Path::new("/run/w-ro")]);
+        let sockets = ["/run/figures", "/run/w", "/run/w-ro"].map(Path::new);
+        assert_eq!(paths(Rights::Sockets), sockets);
         assert_eq!(rights_of(&grants, "/etc/wgod"), [Rights::Read]);
         for never in ["/", "/home", "/root", "/run", "/tmp", "/var", "/dev", "/srv", "/mnt"] {
             assert_eq!(rights_of(&grants, never), [], "{never}");
@@ -128,7 +139,7 @@ mod tests {
             certificates: vec!["/srv/ca.pem".into(), "/srv/authorities".into()],
             program: Some("/opt/wgod/bin/wgod".into()),
         };
-        let grants = plan(&places(), None, &system);
+        let grants = plan(&places(), None, None, &system);
         for path in ["/opt/settings", "/mnt/wsl", "/srv/ca.pem", "/srv/authorities", "/opt/wgod/bin/wgod"] {
             assert_eq!(rights_of(&grants, path), [Rights::Read], "{path}");
         }
@@ -137,7 +148,7 @@ mod tests {
     #[test]
     fn a_path_that_is_granted_for_two_reasons_has_both_rights() {
         let places = Places { socket: "/var/lib/w/s".into(), ..places() };
-        let grants = plan(&places, Some(Path::new("/var/lib/w/wgod.toml")), &System::default());
+        let grants = plan(&places, None, Some(Path::new("/var/lib/w/wgod.toml")), &System::default());
         assert_eq!(rights_of(&grants, "/var/lib/w"), [Rights::Own, Rights::Sockets, Rights::Read]);
     }
 }

@@ -1,5 +1,6 @@
 //! Console: the control API's server side. Each method asks the session's driver or the settings and
 //! answers; what changes something is done by them, whether or not the caller waits.
+mod doctor;
 mod moving;
 mod paths;
 
@@ -12,14 +13,14 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, BackupParams, ConfigParams, Goal, LimitParams, ListParams, MoveParams, QuitParams,
-    ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams, ShowParams, Source,
-    StatusParams, WaitParams, WriteBackupParams,
+    AddParams, BackupParams, ConfigParams, DoctorParams, Goal, LimitParams, ListParams, LogParams,
+    MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams,
+    ShowParams, Source, StatusParams, WaitParams, WriteBackupParams,
 };
 use wgo_api::result::{
-    ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, LimitResult, ListResult,
-    PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult, StatusResult,
-    WaitResult, WriteBackupResult,
+    ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, LimitResult,
+    ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult,
+    StatusResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -59,6 +60,7 @@ struct Inner {
     restored: CancellationToken,
     started: Instant,
     default_folder: PathBuf,
+    state_dir: PathBuf,
     listen: Vec<String>,
     socket_stays: bool,
 }
@@ -81,6 +83,8 @@ pub struct Parts {
     pub restored: CancellationToken,
     /// Where torrents go that are added without a folder, unless the settings say.
     pub default_folder: PathBuf,
+    /// Where the database is.
+    pub state_dir: PathBuf,
     /// Addresses that we listen on.
     pub listen: Vec<String>,
     /// The control socket is the service manager's, which goes on listening when we have ended.
@@ -99,6 +103,7 @@ impl Console {
             quit_now,
             restored,
             default_folder,
+            state_dir,
             listen,
             socket_stays,
         } = parts;
@@ -113,6 +118,7 @@ impl Console {
             restored,
             started,
             default_folder,
+            state_dir,
             listen,
             socket_stays,
         };
@@ -357,6 +363,14 @@ impl ApiServer for Console {
 
     async fn restore(&self, params: RestoreParams) -> Result<RestoreResult, ApiError> {
         self.put_back(params).await
+    }
+
+    async fn log(&self, params: LogParams) -> Result<LogResult, ApiError> {
+        self.inner.control.log(&params).await
+    }
+
+    async fn doctor(&self, _params: DoctorParams) -> Result<DoctorResult, ApiError> {
+        Console::doctor(self).await
     }
 
     async fn quit(&self, _ext: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {

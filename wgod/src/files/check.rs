@@ -225,6 +225,7 @@ impl Check {
                 checked.extend(self.judge(group, &mut scratches, &mut reading));
             }
             self.slow.store(reading.is_slow(threads), Ordering::Relaxed);
+            self.torrent.cx.hashed.fetch_add(reading.bytes as u64, Ordering::Relaxed);
             if !checked.is_empty() {
                 (self.progress)(&checked);
             }

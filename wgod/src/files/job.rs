@@ -9,6 +9,7 @@ use super::allowed::real_path;
 use super::buf::BlockBuf;
 use super::check::{Check, CheckOutcome};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::examine::{Folder, examine};
 use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
 use super::place::{Space, find_folder, free_space};
 use super::prepare::prepare;
@@ -149,13 +150,19 @@ pub enum Job {
     FreeSpace { folder: PathBuf, done: Done<Result<Space, DiskError>> },
     /// Where a folder really is, symlinks followed. The end of its path need not exist.
     Locate { folder: PathBuf, done: Done<Result<PathBuf, DiskError>> },
+    /// What a folder is like, or what will hold it.
+    Examine { folder: PathBuf, done: Done<Result<Folder, DiskError>> },
 }
 
 impl Job {
     /// The torrent that it is about, if that is open.
     pub(super) fn torrent(&self) -> Option<&Arc<TorrentFiles>> {
         match self {
-            Job::Open { .. } | Job::FreeSpace { .. } | Job::Locate { .. } | Job::Relocate { .. } => None,
+            Job::Open { .. }
+            | Job::FreeSpace { .. }
+            | Job::Locate { .. }
+            | Job::Relocate { .. }
+            | Job::Examine { .. } => None,
             Job::Check(check) => Some(&check.torrent),
             Job::FindFolder { torrent, .. }
             | Job::Prepare { torrent, .. }
@@ -180,6 +187,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         }
         Job::Locate { folder, done } => done.call(real_path(&cx.disk, &folder)),
         Job::Relocate { relocation, work } => relocation.run(work),
+        Job::Examine { folder, done } => done.call(examine(&folder)),
         Job::FindFolder { torrent, done } => {
             done.call(gated(&torrent, || find_folder(&cx.disk, torrent.folder())));
         }

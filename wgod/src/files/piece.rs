@@ -3,6 +3,7 @@
 //! A piece is hashed from memory, then written in runs over its blocks, with its neighbours if they are
 //! there too (`runs`); only blocks that were spilled early are read back.
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 use wgo_proto::layout::Span;
@@ -54,6 +55,10 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
         contain(|| closed.done.call(StoreOutcome::Failed(DiskError::stopped())));
     }
     pieces.sort_by_key(|one| (one.torrent.id, one.piece));
+    for one in &pieces {
+        let len = one.torrent.layout().piece_len(one.piece);
+        one.torrent.cx.hashed.fetch_add(u64::from(len), Ordering::Relaxed);
+    }
     let verdicts: Vec<_> = pieces.chunks(MAX_LANES).flat_map(verify_each).collect();
     let mut good = Vec::with_capacity(pieces.len());
     for (one, verdict) in pieces.into_iter().zip(verdicts) {

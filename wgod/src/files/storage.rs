@@ -1,6 +1,7 @@
 //! The way in: jobs go to the queue of the device that holds the torrent.
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ impl Storage {
             pieces: PieceCache::new(limits.cached_blocks),
             volumes: Volumes::default(),
             allowed,
+            hashed: AtomicU64::default(),
         };
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
     }
@@ -128,6 +130,11 @@ impl Storage {
         self.cx.pieces.blocks()
     }
 
+    /// Bytes of payload hashed so far: received, or checked.
+    pub fn hashed_bytes(&self) -> u64 {
+        self.cx.hashed.load(Ordering::Relaxed)
+    }
+
     /// Files open now.
     pub fn open_files(&self) -> usize {
         self.cx.open.len()
@@ -160,7 +167,9 @@ impl Storage {
         let number = match (job.torrent(), job) {
             (Some(torrent), _) => torrent.device,
             (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
-            (_, Job::FreeSpace { folder, .. } | Job::Locate { folder, .. }) => self.device_of(folder),
+            (_, Job::FreeSpace { folder, .. } | Job::Locate { folder, .. } | Job::Examine { folder, .. }) => {
+                self.device_of(folder)
+            }
             (_, Job::Relocate { relocation, .. }) => relocation.device,
             _ => 0,
         };

@@ -2,7 +2,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use rustix::io::Errno;
@@ -35,6 +35,8 @@ pub(super) struct Context {
     pub(super) volumes: Volumes,
     /// Where torrents may lie.
     pub(super) allowed: Allowed,
+    /// Bytes of payload hashed so far.
+    pub(super) hashed: AtomicU64,
 }
 
 /// How space is reserved when a file is first written to (`[storage] preallocate`).

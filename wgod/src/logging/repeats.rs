@@ -149,7 +149,7 @@ impl Visit for Text {
 #[cfg(test)]
 mod tests {
     use tracing_subscriber::layer::SubscriberExt;
-    use wgo_core::TorrentId;
+    use wgo_proto::WireHash;
 
     use super::*;
     use crate::logging::torrent_span;
@@ -189,7 +189,7 @@ mod tests {
     fn another_torrent_or_message_is_another_fault() {
         let (seen, repeats) = logged(|| {
             for name in ["a", "b", "a"] {
-                let _span = torrent_span(TorrentId(1), name).entered();
+                let _span = torrent_span(&WireHash([1; 20]), name).entered();
                 for disk in ["/x", "/y"] {
                     tracing::error!("can't write {disk}");
                 }

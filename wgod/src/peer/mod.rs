@@ -15,11 +15,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tracing::Span;
 use wgo_core::PeerKey;
 use wgo_core::limiter::Direction;
 use wgo_core::peer::{CloseReason, PeerInfo};
 
 use crate::engine::{Engine, Place};
+use crate::logging::peer_span;
 use crate::torrent::{Broken, Torrent};
 use crate::transport::{Readiness, Transport};
 use receive::Receiver;
@@ -55,6 +57,11 @@ impl From<Broken> for CloseReason {
 
 fn gone(e: &std::io::Error) -> CloseReason {
     CloseReason::Gone(e.to_string())
+}
+
+/// The span of what is said of a connection: made for that, see [`peer_span`].
+pub fn span(torrent: &Torrent, addr: SocketAddr) -> Span {
+    torrent.span.in_scope(|| peer_span(addr))
 }
 
 /// A connection on its way, and what its task holds of it.
@@ -96,17 +103,18 @@ impl Live {
         place: Place,
     ) -> Option<Live> {
         let addr = info.addr;
+        let _said = span(&torrent, addr).entered();
         let key = match torrent.call(|swarm, now| swarm.connect(now, info)) {
             Ok(Ok(key)) => key,
             Ok(Err(reason)) => {
-                tracing::debug!(%addr, %reason, "not connected");
+                tracing::debug!(%reason, "not connected");
                 return None;
             }
             Err(Broken) => return None,
         };
         let waker = Arc::new(Notify::new());
         torrent.set_waker(key, waker.clone());
-        tracing::debug!(%addr, "connected");
+        tracing::debug!("connected");
         let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
         Some(Live {
             receiver: Receiver::new(flow(Direction::Down), torrent.info.layout.piece_count()),
@@ -125,11 +133,12 @@ impl Drop for Live {
         let Live { connection: Connection { torrent, key, .. }, addr, .. } = self;
         let reason = self.reason.take().unwrap_or(CloseReason::Stopped);
         torrent.remove_waker(*key);
+        let _said = span(torrent, *addr).entered();
         let _closed = torrent.call(|swarm, now| {
             let said = swarm.closing(*key).unwrap_or_else(|| reason.clone());
             match &said {
-                CloseReason::Fault(fault) => tracing::info!(%addr, %fault, "closed"),
-                _ => tracing::debug!(%addr, reason = %said, "closed"),
+                CloseReason::Fault(fault) => tracing::info!(%fault, "closed"),
+                _ => tracing::debug!(reason = %said, "closed"),
             }
             swarm.disconnect(now, *key, reason);
         });

@@ -191,7 +191,7 @@ impl Driver {
         }
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
-        tracing::info!(torrent = entry.settings.name, "added");
+        entry.span().in_scope(|| tracing::info!("added"));
         let folder = entry.settings.folder.clone();
         let device = self.device_of(&folder);
         let (check_asked, finished, moving) = (false, false, None);

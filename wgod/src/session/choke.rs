@@ -36,8 +36,18 @@ impl Driver {
         let previous_rate = std::mem::replace(&mut self.choke.rate, rate);
         let settings = self.choke_settings(rate, previous_rate);
         self.choke.rounds += 1;
+        self.engine.counters.choke_rounds.one_more();
         let decision = rank(&candidates, &settings, self.choke.rounds ^ self.seed);
         self.choke.slots = Some(decision.slots);
+        if !candidates.is_empty() {
+            tracing::debug!(
+                candidates = candidates.len(),
+                slots = decision.slots,
+                regular = decision.regular.len(),
+                optimistic = decision.optimistic.len(),
+                "choke round"
+            );
+        }
         let kept: BTreeSet<ChokeKey> = decision.regular.iter().chain(&decision.optimistic).copied().collect();
         for candidate in candidates.iter().filter(|c| !kept.contains(&c.key)) {
             self.apply(&torrents, candidate.key, |torrent| {

@@ -184,7 +184,7 @@ impl Driver {
         if let Some(entry) = self.forget(id) {
             self.totals.downloaded += counters.downloaded;
             self.totals.uploaded += counters.uploaded;
-            tracing::info!(torrent = entry.settings.name, "removed");
+            entry.span().in_scope(|| tracing::info!("removed"));
         }
         drop(reply.send(result));
     }

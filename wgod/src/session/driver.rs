@@ -285,7 +285,7 @@ impl Driver {
                 () = &mut patience => {
                     let hung = self.op_of.values().filter_map(|id| self.entries.get(id));
                     for entry in hung {
-                        tracing::error!(torrent = entry.settings.name, "does not end: does its disk answer?");
+                        entry.span().in_scope(|| tracing::error!("does not end: does its disk answer?"));
                     }
                     break;
                 }

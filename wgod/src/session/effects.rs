@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tracing::Instrument;
 use wgo_core::TorrentId;
 use wgo_core::session::{Effect, Fault, FaultKind, Phase, share_memory};
 use wgo_core::swarm::Action;
@@ -119,7 +120,7 @@ impl Driver {
     /// The torrent finished, durably: the trackers hear of it, and it is no longer written to.
     fn completed(&mut self, id: TorrentId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        tracing::info!(torrent = entry.settings.name, "complete");
+        entry.span().in_scope(|| tracing::info!("complete"));
         if let Some(live) = entry.live.clone() {
             self.engine.call(&live, |swarm, now| swarm.announce_completed(now));
         }
@@ -145,7 +146,8 @@ impl Driver {
     fn announce(&self, torrent: &Arc<Torrent>, announce: Announce) {
         let (engine, torrent) = (self.engine.clone(), torrent.clone());
         let told = self.announcement(&torrent, &announce);
-        self.engine.announces.spawn(async move {
+        let span = torrent.span.clone();
+        let work = async move {
             let query = wire::http::AnnounceQuery {
                 announce: &told,
                 tracker_id: announce.tracker_id.as_deref(),
@@ -154,6 +156,7 @@ impl Driver {
                 ipv6: None,
             };
             let answer = engine.trackers.announce(&announce.url, &query).await;
+            engine.counters.announces.ended(&answer);
             engine.call(&torrent, |swarm, now| match &answer {
                 Ok(reply) => {
                     let outcome = outcome_of(reply);
@@ -163,7 +166,8 @@ impl Driver {
                     swarm.on_announce_failed(now, announce.id, &failure.to_string(), retry_of(failure));
                 }
             });
-        });
+        };
+        self.engine.announces.spawn(work.instrument(span));
     }
 
     /// What a tracker is told.
@@ -199,8 +203,8 @@ impl Driver {
             // Of those that many peers found, the first is enough.
             Event::Doubt(id, piece) if self.session.row(id).is_some_and(|row| row.live) => {
                 if let Some(entry) = self.entries.get(&id) {
+                    let _said = entry.span().entered();
                     tracing::warn!(
-                        torrent = entry.settings.name,
                         piece = piece.0,
                         "a piece that a quick check believed is wrong; hashing everything"
                     );
@@ -227,7 +231,7 @@ impl Driver {
             return;
         }
         if let Some(entry) = self.entries.get(&id) {
-            tracing::warn!(torrent = entry.settings.name, why, "its files are hashed again");
+            entry.span().in_scope(|| tracing::warn!(why, "its files are hashed again"));
         }
         self.waking.remove(&id);
         self.session.on_changed(self.engine.clock.now(), id);
@@ -247,7 +251,7 @@ impl Driver {
         let known =
             self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
         if !known && let Some(entry) = self.entries.get(&id) {
-            tracing::warn!(torrent = entry.settings.name, error = fault.message, "torrent stands");
+            entry.span().in_scope(|| tracing::warn!(error = fault.message, "torrent stands"));
         }
         self.session.on_fault(self.engine.clock.now(), id, fault);
         self.touch();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tracing::Span;
 use wgo_core::TorrentId;
 use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::{Info, Metainfo};
@@ -16,6 +17,7 @@ use super::save::Saving;
 use super::tally::Share;
 use crate::files::disk::Mtime;
 use crate::files::{Stamp, TorrentFiles};
+use crate::logging::torrent_span;
 use crate::store::{Change, CheckKind, Counters, FileStamp, Have, Move, MoveStage, OwedCheck, Settings};
 use crate::torrent::Torrent;
 
@@ -121,6 +123,14 @@ impl Entry {
         match &self.live {
             Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| self.have.clone()),
             None => self.have.clone(),
+        }
+    }
+
+    /// The span of what is said of it.
+    pub(super) fn span(&self) -> Span {
+        match &self.live {
+            Some(live) => live.span.clone(),
+            None => torrent_span(&self.settings.hashes.canonical(), &self.settings.name),
         }
     }
 

@@ -17,12 +17,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 use wgo_api::result::Added;
 use wgo_core::TorrentId;
 use wgo_core::session::Check;
 
-use super::Driver;
 use super::checking::{self, CheckProgress};
+use super::{Driver, Entry};
 use crate::files::{Done, Job, OpenError, SyncOutcome, TorrentFiles, TorrentSpec};
 use crate::store::{Change, CheckKind, OwedCheck, StoreError};
 
@@ -154,7 +155,8 @@ impl Driver {
     }
 
     pub(super) fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {
-        let task = self.ops.spawn(async move { (id, work.await) });
+        let span = self.entries.get(&id).map_or_else(Span::none, Entry::span);
+        let task = self.ops.spawn(async move { (id, work.await) }.instrument(span));
         self.op_of.insert(task.id(), id);
     }
 }

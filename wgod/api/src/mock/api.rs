@@ -7,7 +7,7 @@ use jsonrpsee::core::{SubscriptionResult, async_trait};
 use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionMessage};
 use serde::Serialize;
 
-use super::{BAD_URI, HANGS, Mock, PANICS, PID, files, find, settings, trackers};
+use super::{BAD_URI, HANGS, Mock, PANICS, PID, files, find, seen, settings, trackers};
 use crate::error::{ApiError, Kind};
 use crate::params::*;
 use crate::result::*;
@@ -325,6 +325,16 @@ impl ApiServer for MockApi {
             restarts: false,
             socket_stays: false,
         })
+    }
+
+    async fn log(&self, params: LogParams) -> Result<LogResult, ApiError> {
+        self.note("log", &params);
+        Ok(seen::log(&params))
+    }
+
+    async fn doctor(&self, params: DoctorParams) -> Result<DoctorResult, ApiError> {
+        self.note("doctor", &params);
+        Ok(seen::doctor(&self.0.lock().torrents))
     }
 
     async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Caller;
 use crate::error::{ApiError, Kind};
-use crate::params::LimitParams;
+use crate::params::{LimitParams, LogParams};
 
 /// Target of the audit's records, a component of `[daemon] log`.
 const AUDIT: &str = "wgo_api::audit";
@@ -52,6 +52,8 @@ const DEEDS: &[(&str, Deed)] = &[
     ("announce", Changes),
     ("wait", Looks),
     ("config", Looks),
+    (LOG, Changes),
+    ("doctor", Looks),
     ("reload", Changes),
     ("backup", Changes),
     ("read_backup", Changes),
@@ -62,13 +64,18 @@ const DEEDS: &[(&str, Deed)] = &[
     ("unsubscribe", Looks),
 ];
 
-/// The one method whose parameters decide.
+/// The methods whose parameters decide.
 const LIMIT: &str = "limit";
+const LOG: &str = "log";
 
 /// What `method` does when it is called with `params`, a list of one object.
 pub(super) fn deed(method: &str, params: Option<&str>) -> Deed {
     if method == LIMIT {
         let only_asks = |raw| matches!(serde_json::from_str::<[LimitParams; 1]>(raw), Ok([asked]) if asked.up.is_none() && asked.down.is_none());
+        return if params.is_some_and(only_asks) { Looks } else { Changes };
+    }
+    if method == LOG {
+        let only_asks = |raw| matches!(serde_json::from_str::<[LogParams; 1]>(raw), Ok([asked]) if asked == LogParams::default());
         return if params.is_some_and(only_asks) { Looks } else { Changes };
     }
     DEEDS.iter().find(|(name, _)| *name == method).map_or(Changes, |(_, deed)| *deed)
@@ -240,6 +247,15 @@ mod tests {
             (r#"[{},{"up":1}]"#, Changes),
         ] {
             assert_eq!(deed("limit", Some(params)), expected, "{params}");
+        }
+        for (params, expected) in [
+            (r#"[{"spec":null,"reset":false}]"#, Looks),
+            ("[{}]", Looks),
+            (r#"[{"spec":"debug"}]"#, Changes),
+            (r#"[{"reset":true}]"#, Changes),
+            ("[]", Changes),
+        ] {
+            assert_eq!(deed("log", Some(params)), expected, "{params}");
         }
         assert_eq!(deed("limit", None), Changes, "no caller comes here without parameters");
     }

@@ -212,11 +212,7 @@ impl Checking<'_> {
         if plan.wanted.is_empty() {
             return Some(Found::hashed(plan.base));
         }
-        tracing::info!(
-            torrent = self.cx.info.name,
-            pieces = plan.wanted.count(),
-            "hashing what the last checkpoint does not cover"
-        );
+        tracing::info!(pieces = plan.wanted.count(), "hashing what the last checkpoint does not cover");
         let tried = plan.wanted.clone();
         if !self.hash(plan).await {
             return None;
@@ -263,7 +259,7 @@ impl Checking<'_> {
             CheckOutcome::Cancelled => false,
             CheckOutcome::Finished(error) => {
                 if let Some(error) = error {
-                    tracing::warn!(torrent = cx.info.name, %error, "some pieces could not be read");
+                    tracing::warn!(%error, "some pieces could not be read");
                 }
                 true
             }

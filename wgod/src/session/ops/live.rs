@@ -198,7 +198,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     };
     match in_doubt(&outcome) {
         Some(error) => {
-            tracing::warn!(torrent = cx.info.name, %error, "not everything could be made durable");
+            tracing::warn!(%error, "not everything could be made durable");
             rest.have = cx.durable.clone();
             rest.partials.clear();
         }
@@ -237,7 +237,7 @@ async fn end_tasks(
     }
     live.tasks.close();
     if tokio::time::timeout(TASKS_LIMIT, live.tasks.wait()).await.is_err() {
-        tracing::warn!(torrent = cx.info.name, "some of its work hangs; it is left behind");
+        tracing::warn!("some of its work hangs; it is left behind");
     }
     live.call(|swarm, now| (swarm.have_copy(), swarm.partials(), swarm.view(now).counters)).ok()
 }

@@ -1,0 +1,17 @@
+//! Parameters of the methods that show the daemon from outside: `log` and `doctor`.
+use serde::{Deserialize, Serialize};
+
+/// Parameters of `doctor`: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoctorParams {}
+
+/// Parameters of `log`. Without any, what is logged is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogParams {
+    /// What to change, as in `debug` or `peer=trace,tracker=info`; the rest stays as it is.
+    pub spec: Option<String>,
+    /// First take back what was changed through the socket.
+    pub reset: bool,
+}

@@ -1,0 +1,254 @@
+//! A set-up in which all is well, and what each thing that breaks makes of it.
+use std::time::Duration;
+
+use wgo_api::doctor::Severity;
+
+use super::*;
+use crate::files::Space;
+
+const GIB: u64 = 1 << 30;
+
+fn place(path: &str) -> Place {
+    let found = Folder {
+        existing: path.into(),
+        kind: FsKind::Local("ext4"),
+        space: Space { free: 40 * GIB, total: 100 * GIB },
+        refused: None,
+        direct: Some(true),
+    };
+    Place { path: path.into(), outside: false, found: Ok(found) }
+}
+
+fn well() -> Facts {
+    Facts {
+        file: Some("/etc/wgod/wgod.toml".into()),
+        problems: Vec::new(),
+        state: place("/var/lib/wgod"),
+        downloads: place("/srv/dl"),
+        folders: vec![place("/srv/media")],
+        min_free_space: 100 << 20,
+        listen: vec!["0.0.0.0:6868".into(), "[::]:6868".into()],
+        port: (6868, 6868),
+        descriptors: Some(65_536),
+        max_peers: 1000,
+        memory: 52 << 20,
+        memory_limit: Some(8 * GIB),
+        now: 1_800_000_000,
+        synchronized: true,
+        release: "6.12.1".into(),
+        confinement: Confinement {
+            landlock: Some(7),
+            seccomp: true,
+            no_new_privs: true,
+            allowed_folders: Some(vec!["/srv".into()]),
+        },
+        systemd: Systemd { unit: true, notify: true, watchdog: true, journal: true },
+        troubled: 0,
+        named: Vec::new(),
+    }
+}
+
+#[test]
+fn where_all_is_well_nothing_is_to_do() {
+    for finding in judge(&well()) {
+        assert_eq!((finding.severity, &finding.remedy), (Severity::Ok, &None), "{finding:?}");
+        assert!(!finding.why.is_empty() && !finding.why.ends_with('.'), "{finding:?}");
+    }
+}
+
+/// What breaks, what is then said of it, how bad it is, and what to do.
+type Case = (&'static str, fn(&mut Facts), Severity, &'static str, &'static str);
+
+fn folder(place: &mut Place) -> &mut Folder {
+    place.found.as_mut().unwrap()
+}
+
+const CASES: &[Case] = &[
+    (
+        "configuration",
+        |facts| facts.problems = vec!["/etc/wgod/wgod.toml:3: network.prot: no such setting".into()],
+        Severity::Bad,
+        "wgod.toml:3: network.prot: no such setting; the daemon would not start with it",
+        "wgoctl reload",
+    ),
+    (
+        "state",
+        |facts| folder(&mut facts.state).refused = Some("Read-only file system (os error 30)".into()),
+        Severity::Bad,
+        "/var/lib/wgod: nothing can be written: Read-only",
+        "wgod's user",
+    ),
+    (
+        "state",
+        |facts| folder(&mut facts.state).space.free = 1 << 20,
+        Severity::Bad,
+        "only 1.05 MB free",
+        "state_dir",
+    ),
+    (
+        "state",
+        |facts| folder(&mut facts.state).kind = FsKind::Memory("tmpfs"),
+        Severity::Bad,
+        "the next boot forgets every torrent",
+        "[daemon] state_dir",
+    ),
+    (
+        "state",
+        |facts| folder(&mut facts.state).kind = FsKind::Network("NFS"),
+        Severity::Warn,
+        "on another machine (NFS)",
+        "[daemon] state_dir",
+    ),
+    (
+        "state",
+        |facts| folder(&mut facts.state).kind = FsKind::Fuse,
+        Severity::Warn,
+        "is on FUSE",
+        "state_dir",
+    ),
+    (
+        "downloads",
+        |facts| folder(&mut facts.downloads).refused = Some("Permission denied (os error 13)".into()),
+        Severity::Bad,
+        "/srv/dl: wgod can't write there: Permission denied",
+        "ReadWritePaths=/srv/dl",
+    ),
+    (
+        "downloads",
+        |facts| folder(&mut facts.downloads).space.free = 99 << 20,
+        Severity::Bad,
+        "less than min_free_space, 105 MB: downloads pause",
+        "by themselves",
+    ),
+    (
+        "downloads",
+        |facts| folder(&mut facts.downloads).kind = FsKind::Memory("tmpfs"),
+        Severity::Warn,
+        "gone with the next boot",
+        "[storage] folder",
+    ),
+    (
+        "downloads",
+        |facts| folder(&mut facts.downloads).kind = FsKind::Simple("FAT"),
+        Severity::Warn,
+        "on FAT",
+        "folder",
+    ),
+    (
+        "downloads",
+        |facts| facts.downloads.found = Err(Hung::For(Duration::from_secs(75))),
+        Severity::Bad,
+        "/srv/dl: its disk has not answered for 1m 15s",
+        "dmesg",
+    ),
+    (
+        "torrents' folder",
+        |facts| folder(&mut facts.folders[0]).existing = "/srv".into(),
+        Severity::Bad,
+        "/srv/media is not there: its torrents wait for it",
+        "mount its disk",
+    ),
+    (
+        "torrents' folder",
+        |facts| {
+            facts.folders[0].found = Err(Hung::Failed("cannot examine /srv/media: Stale file handle".into()))
+        },
+        Severity::Bad,
+        "Stale file handle",
+        "/srv/media",
+    ),
+    (
+        "torrents' folder",
+        |facts| folder(&mut facts.folders[0]).refused = Some("Read-only file system (os error 30)".into()),
+        Severity::Warn,
+        "complete torrents seed, others wait",
+        "if that is meant",
+    ),
+    (
+        "torrents",
+        |facts| {
+            facts.troubled = 5;
+            facts.named = vec![("a.iso".into(), Some("disk full".into())), ("b.iso".into(), None)];
+        },
+        Severity::Bad,
+        "5 in trouble. a.iso: disk full; b.iso: no reason is known; and 3 more",
+        "wgoctl list --filter state=error",
+    ),
+    ("port", |facts| facts.listen.clear(), Severity::Warn, "listens nowhere", "[network] tcp"),
+    ("port", |facts| facts.port = (6868, 40_001), Severity::Warn, "6868 was taken", "[network] port"),
+    (
+        "descriptors",
+        |facts| facts.descriptors = Some(1024),
+        Severity::Warn,
+        "1024, too few for max_peers = 1000, ",
+        "LimitNOFILE=2048",
+    ),
+    ("descriptors", |facts| facts.descriptors = Some(256), Severity::Bad, "256, too few", "LimitNOFILE="),
+    (
+        "memory",
+        |facts| facts.memory_limit = Some(100 << 20),
+        Severity::Warn,
+        "[storage] memory is 54.5 MB, more than half of the 105 MB",
+        "lower it",
+    ),
+    (
+        "downloads",
+        |facts| facts.downloads.outside = true,
+        Severity::Bad,
+        "outside of storage.allowed_folders",
+        "restart wgod",
+    ),
+    (
+        "torrents' folder",
+        |facts| facts.folders[0].outside = true,
+        Severity::Bad,
+        "outside of storage",
+        "restart wgod",
+    ),
+    (
+        "confinement",
+        |facts| facts.confinement.landlock = None,
+        Severity::Warn,
+        "Linux does not enforce it",
+        "5.13",
+    ),
+    ("clock", |facts| facts.now = 12, Severity::Bad, "years behind", "timedatectl"),
+    ("kernel", |facts| facts.release = "4.19.0".into(), Severity::Bad, "Linux 4.19.0 lacks", "5.8"),
+    ("systemd", |facts| facts.systemd.notify = false, Severity::Warn, "Type=notify", "daemon-reload"),
+    ("systemd", |facts| facts.systemd.watchdog = false, Severity::Warn, "WatchdogSec=", "daemon-reload"),
+];
+
+#[test]
+fn what_breaks_is_found_and_nothing_else_is_blamed() {
+    for (what, breaks, severity, why, remedy) in CASES {
+        let mut facts = well();
+        breaks(&mut facts);
+        let found: Vec<Finding> = judge(&facts).into_iter().filter(|f| f.severity != Severity::Ok).collect();
+        let [one] = found.as_slice() else { panic!("{what}, {why}: {found:#?}") };
+        assert_eq!((one.what.as_str(), one.severity), (*what, *severity), "{one:?}");
+        assert!(one.why.contains(why), "{one:?}\n  wanted {why}");
+        assert!(one.remedy.as_ref().is_some_and(|text| text.contains(remedy)), "{one:?}\n  wanted {remedy}");
+    }
+}
+
+#[test]
+fn what_is_as_an_operator_may_want_it_is_no_trouble() {
+    let same: &[fn(&mut Facts)] = &[
+        |facts| facts.file = None,
+        |facts| folder(&mut facts.downloads).existing = "/srv".into(),
+        |facts| folder(&mut facts.downloads).direct = Some(false),
+        |facts| folder(&mut facts.folders[0]).kind = FsKind::Network("NFS"),
+        |facts| facts.port = (0, 40_001),
+        |facts| facts.descriptors = None,
+        |facts| facts.memory_limit = None,
+        |facts| facts.confinement = Confinement::default(),
+        |facts| facts.confinement.allowed_folders = None,
+        |facts| facts.systemd = Systemd::default(),
+    ];
+    for (nth, change) in same.iter().enumerate() {
+        let mut facts = well();
+        change(&mut facts);
+        let found: Vec<Finding> = judge(&facts).into_iter().filter(|f| f.severity != Severity::Ok).collect();
+        assert_eq!(found, [], "case {nth}");
+    }
+}
