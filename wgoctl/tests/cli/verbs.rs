@@ -16,7 +16,7 @@ fn status_is_a_page_and_a_document() {
     let ran = ran.says(&["2.50 MB/s", "1h 2m", "1.25", "no space left on device", "0.0.0.0:6868"]);
     ran.says(&["Confined  to /srv/torrents, by Landlock 7, seccomp, no new privileges"]);
     let document = rig.run(&["--json", "status"]).code(0).json();
-    assert_eq!(document["daemon"]["pid"], 4242);
+    assert_eq!(document["daemon"]["pid"], 4_242_424);
     assert_eq!(document["torrents"].as_array().unwrap().len(), 3);
     let one = rig.run(&["status", "0202", "--json"]).code(0).json();
     assert_eq!(

@@ -28,8 +28,8 @@ pub const HANGS: &str = "hangs";
 pub const BAD_URI: &str = "http://bad.example/";
 /// The bytes of the mock's backup, and of all that it restores.
 pub const BACKUP: &[u8] = b"this is what the mock takes for a backup of everything";
-/// The pid that the mock claims to have.
-pub const PID: u32 = 4242;
+/// The pid that the mock claims to have: above what Linux gives to any process.
+pub const PID: u32 = 4_242_424;
 
 /// What the mock knows, shared by its connections and the test.
 #[derive(Debug)]
