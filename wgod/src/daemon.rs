@@ -134,53 +134,15 @@ impl Daemon {
         inherited: Inherited,
     ) -> Result<Daemon> {
         let config = loaded.resolved.config.clone();
-        let clock = Clock::start();
         let listeners = if config.network.tcp {
             let flexible = config.network.port == Config::default().network.port;
             listen::bind(&config.network.ip, config.network.port, flexible)?
         } else {
             Vec::new()
         };
-        let port = listeners.iter().find_map(|l| l.local_addr().ok()).map_or(0, |addr| addr.port());
-        let (actions, actions_rx) = mpsc::unbounded_channel();
-        let (events, events_rx) = mpsc::unbounded_channel();
-        let (broken, broken_rx) = mpsc::unbounded_channel();
         let stop = Stop::default();
-        let storage = storage(&config, &confinement);
-        let engine = Arc::new(Engine {
-            clock,
-            peer_id: wgo_proto::wire::peer_id::generate(random()?),
-            pool: storage.pool().clone(),
-            storage,
-            store,
-            shaper: Shaper::new(clock),
-            registry: Registry::new(broken),
-            timers: Timers::default(),
-            trackers: Trackers::start(TrackerSettings {
-                local: config.network.ip.clone(),
-                ..TrackerSettings::default()
-            })?,
-            local: LocalAddrs::new(&config.network.ip),
-            port,
-            actions,
-            events,
-            announces: TaskTracker::new(),
-            connections: Places::new(config.network.max_peers as usize),
-            confinement,
-            counters: Default::default(),
-        });
-        let start = Start {
-            engine: engine.clone(),
-            tunables: tunables(&config),
-            next_id: stored.next_id,
-            totals: stored.totals,
-            suspects: stored.recovery.suspect,
-            events: events_rx,
-            actions: actions_rx,
-            broken: broken_rx,
-            stopping: stop.session.clone(),
-            seed: u64::from_le_bytes(random()?),
-        };
+        let start = engine(store, stored, &config, &listeners, confinement, &stop)?;
+        let engine = start.engine.clone();
         let store = engine.store.clone();
         let (driver, session, changed) = match Driver::load(start).await {
             Ok(loaded) => loaded,
@@ -300,6 +262,57 @@ impl Daemon {
         logging.finish();
         ended
     }
+}
+
+/// What all tasks share, and what the session begins with.
+fn engine(
+    store: Store,
+    stored: Stored,
+    config: &Config,
+    listeners: &[Listener],
+    confinement: Confinement,
+    stop: &Stop,
+) -> Result<Start> {
+    let clock = Clock::start();
+    let port = listeners.iter().find_map(|l| l.local_addr().ok()).map_or(0, |addr| addr.port());
+    let (actions, actions_rx) = mpsc::unbounded_channel();
+    let (events, events_rx) = mpsc::unbounded_channel();
+    let (broken, broken_rx) = mpsc::unbounded_channel();
+    let storage = storage(config, &confinement);
+    let engine = Arc::new(Engine {
+        clock,
+        peer_id: wgo_proto::wire::peer_id::generate(random()?),
+        pool: storage.pool().clone(),
+        storage,
+        store,
+        shaper: Shaper::new(clock),
+        registry: Registry::new(broken),
+        timers: Timers::default(),
+        trackers: Trackers::start(TrackerSettings {
+            local: config.network.ip.clone(),
+            ..TrackerSettings::default()
+        })?,
+        local: LocalAddrs::new(&config.network.ip),
+        port,
+        actions,
+        events,
+        announces: TaskTracker::new(),
+        connections: Places::new(config.network.max_peers as usize),
+        confinement,
+        counters: Default::default(),
+    });
+    Ok(Start {
+        engine,
+        tunables: tunables(config),
+        next_id: stored.next_id,
+        totals: stored.totals,
+        suspects: stored.recovery.suspect,
+        events: events_rx,
+        actions: actions_rx,
+        broken: broken_rx,
+        stopping: stop.session.clone(),
+        seed: u64::from_le_bytes(random()?),
+    })
 }
 
 fn storage(config: &Config, confinement: &Confinement) -> Arc<Storage> {
