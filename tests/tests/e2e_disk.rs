@@ -134,7 +134,7 @@ fn files_that_vanish_while_seeding_stop_that_torrent_only() {
     assert_eq!(daemon.torrent(&stays_id).error, None);
 
     gone.write(&daemon.downloads());
-    daemon.call(async |client| client.verify(Daemon::select(&gone_id)).await).unwrap();
+    daemon.call(async |client| client.verify(Daemon::check(&gone_id)).await).unwrap();
     daemon.call(async |client| client.start(Daemon::select(&gone_id)).await).unwrap();
     until("it seeds again", SOON, || (daemon.torrent(&gone_id).state == State::Seeding).then_some(()));
 }
@@ -155,7 +155,7 @@ fn changed_files_are_found_at_the_next_start() {
         let named = torrent.error.is_some_and(|error| error.contains("changed/b"));
         (named || torrent.state == State::Downloading).then_some(())
     });
-    daemon.call(async |client| client.verify(Daemon::select(&id)).await).unwrap();
+    daemon.call(async |client| client.verify(Daemon::check(&id)).await).unwrap();
     daemon.wait_state(&id, State::Downloading, SOON);
     let there = payload.pieces_on_disk(&daemon.downloads());
     assert_eq!(daemon.pieces(&id), there, "it has what is there, and nothing else");

@@ -186,7 +186,7 @@ impl World {
         let partials = std::mem::take(&mut entry.partials);
         self.call(node, id, |swarm, _| swarm.restore_partials(&partials));
         let now = self.now;
-        self.nodes[node].session.on_live(now);
+        self.nodes[node].session.on_live(now, id);
         self.touched.insert((node, None));
     }
 
