@@ -1,16 +1,19 @@
 //! File systems that aren't mounted: their torrents wait for them.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
-use wgo_api::State;
 use wgo_api::torrent::Trouble;
+use wgo_api::{ApiClient, State};
+use wgo_proto::wire::message::Message;
+use wgo_proto::{BLOCK_LEN, Block, PieceIndex};
+use wgo_tests::disk::{fill, seen, within};
 use wgo_tests::leecher::Leecher;
+
 use wgo_tests::seeder::Seeder;
 use wgo_tests::wait::{SOON, TRANSFER, throughout, until};
-use wgo_tests::{Daemon, Maker, Net, Payload, Settings};
+use wgo_tests::wire::{Got, Wire};
+use wgo_tests::{Daemon, Maker, Net, Payload, Settings, Torrent};
 
 /// How soon a torrent comes back by itself: the daemon looks again every minute or so.
 const RESUME: Duration = Duration::from_secs(150);
@@ -78,19 +81,6 @@ fn downloads_wait_for_a_mount_that_is_missing_after_a_restart() {
     }
 }
 
-/// Runs a script in the daemon's mount namespace.
-fn within(daemon: &Daemon, script: &str) {
-    let pid = daemon.pid().to_string();
-    let done = Command::new("nsenter").args(["-t", &pid, "-m", "sh", "-ec", script]).status().unwrap();
-    assert!(done.success(), "{script}");
-}
-
-/// Writes until nothing more goes on the file system.
-fn fill(ballast: &Path) {
-    let mut file = std::fs::File::create(ballast).unwrap();
-    while file.write_all(&[7; 1 << 16]).is_ok() {}
-}
-
 fn until_error(daemon: &Daemon, id: &str, kind: Trouble, says: &[&str]) {
     until(&format!("it is {kind}"), RESUME, || {
         let torrent = daemon.torrent(id);
@@ -107,13 +97,36 @@ fn until_downloading(daemon: &Daemon, id: &str) {
     });
 }
 
+/// `status` says of one disk only that it is full: of the one with this folder.
+fn names_the_full_disk(daemon: &Daemon, folder: &Path) {
+    until("status says which disk is full", SOON, || {
+        let disks = daemon.status().disks;
+        let bad = |disk: &&wgo_api::result::Disk| disk.error.as_deref().is_some_and(|e| e.contains("left"));
+        let bad: Vec<_> = disks.iter().filter(bad).collect();
+        assert!(bad.iter().all(|disk| Path::new(&disk.path).starts_with(folder)), "{disks:?}");
+        (bad.len() == 1).then_some(())
+    });
+}
+
+/// A torrent that may not be written to sends what it has.
+fn uploads_a_piece(net: &mut Net, daemon: &Daemon, torrent: &Torrent) {
+    let had = daemon.pieces(&torrent.id()).iter().position(|have| *have).unwrap();
+    let mut wire = Wire::connect(net.ip(), daemon.listens(net.home()), torrent.hash).unwrap();
+    wire.send(&Message::Interested).unwrap();
+    wire.until("a slot on the full disk", SOON, |got| *got == Got::Unchoke);
+    let piece = PieceIndex(had as u32);
+    wire.send(&Message::Request(Block { piece, offset: 0, len: BLOCK_LEN })).unwrap();
+    wire.until("what it has", SOON, |got| matches!(got, Got::Piece(..)));
+}
+
 #[test]
 fn a_disk_that_fills_frees_vanishes_and_comes_back_hurts_only_its_downloads_and_only_so_long() {
     let test = "a_disk_that_fills_frees_vanishes_and_comes_back_hurts_only_its_downloads_and_only_so_long";
     let Some(mut net) = Net::required(test) else { return };
     let home = tempfile::Builder::new().prefix("wgod-nas-").tempdir().unwrap();
     let [disk, point] = ["disk", "point"].map(|name| home.path().join(name));
-    [&disk, &point].map(|folder| std::fs::create_dir(folder).unwrap());
+    std::fs::create_dir(&disk).unwrap();
+    std::fs::create_dir(&point).unwrap();
     let (shown, mounted) = (disk.display(), point.display());
     let mount = format!("mount --bind {shown} {mounted}");
     let daemon = Daemon::with(Settings {
@@ -123,7 +136,7 @@ fn a_disk_that_fills_frees_vanishes_and_comes_back_hurts_only_its_downloads_and_
         ..Settings::default()
     });
     // As this test reaches the disk, whether it is mounted where it belongs or not.
-    let seen = PathBuf::from(format!("/proc/{}/root{shown}", daemon.pid()));
+    let seen = seen(&daemon, &disk);
 
     let downloads = ["one.bin", "two.bin"].map(|name| Payload::single(name, 24 << 20, 1 << 18));
     let kept = Payload::single("kept.bin", 4 << 20, 1 << 18);
@@ -152,17 +165,8 @@ fn a_disk_that_fills_frees_vanishes_and_comes_back_hurts_only_its_downloads_and_
     for id in &ids {
         until_error(&daemon, id, Trouble::DiskFull, &["min_free_space", "full", "No space"]);
     }
-    until("status says which disk is full", SOON, || {
-        let disks = daemon.status().disks;
-        let bad = |disk: &&wgo_api::result::Disk| disk.error.as_deref().is_some_and(|e| e.contains("left"));
-        let bad: Vec<_> = disks.iter().filter(bad).collect();
-        assert!(bad.iter().all(|disk| Path::new(&disk.path).starts_with(&point)), "{disks:?}");
-        (bad.len() == 1).then_some(())
-    });
-    let (ip, to) = (net.ip(), daemon.listens(net.home()));
-    let asks = Leecher::start(ip, to, torrents[0].hash, torrents[0].pieces, downloads[0].piece_len);
-    until("a download on the full disk uploads", TRANSFER, || (asks.bytes() > 0).then_some(()));
-    drop(asks);
+    names_the_full_disk(&daemon, &point);
+    uploads_a_piece(&mut net, &daemon, &torrents[0]);
     seeds_on(&mut net);
 
     std::fs::remove_file(seen.join("ballast")).unwrap();

@@ -87,7 +87,7 @@ impl Driver {
         self.engine.storage.look(&live.files, report);
     }
 
-    fn pause(&mut self, id: TorrentId, requests: bool, uploads: bool) {
+    pub(super) fn pause(&mut self, id: TorrentId, requests: bool, uploads: bool) {
         let Some(live) = self.entries.get(&id).and_then(|entry| entry.live.clone()) else { return };
         self.engine.call(&live, |swarm, now| {
             swarm.set_requests_paused(now, requests);

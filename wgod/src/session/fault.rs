@@ -1,7 +1,7 @@
 //! What a disk error means for its torrent, and what the operator reads.
 use std::path::Path;
 
-use wgo_api::units::Size;
+use wgo_api::units::{Size, human_bytes};
 use wgo_core::session::{Fault, FaultKind, Room};
 
 use crate::files::{DiskError, DiskErrorKind, OpenError, Space};
@@ -26,15 +26,15 @@ pub(super) fn of_disk(error: &DiskError) -> Option<Fault> {
 
 /// What a file system without room for downloads has, and how much they need.
 pub(super) fn room_text(space: Space, room: Room, min_free_space: u64) -> String {
-    let (free, least) = (Size(space.free), Size(min_free_space));
+    let (free, least) = (human_bytes(space.free), Size(min_free_space));
     let why = match space.free < min_free_space {
         true => format!("low: {free} left, less than `min_free_space` ({least})"),
         false if room.resumes_at() > min_free_space.checked_add(min_free_space / 10) => {
-            format!("full: {free} left of {}", Size(space.total))
+            format!("full: {free} left of {}", human_bytes(space.total))
         }
         false => format!("low: {free} left, hardly more than `min_free_space` ({least})"),
     };
-    let enough = Size(room.resumes_at().unwrap_or_default());
+    let enough = human_bytes(room.resumes_at().unwrap_or_default());
     format!("{why}; downloading goes on by itself when {enough} are free")
 }
 

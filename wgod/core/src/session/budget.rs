@@ -96,7 +96,7 @@ mod tests {
             let mut room = Room::default();
             room.update(0, total, 0, true);
             assert!(room.is_low(), "{total}");
-            room.update(total.max(1).min(2 * MAX_GROWTH), total, 0, false);
+            room.update(total.clamp(1, 2 * MAX_GROWTH), total, 0, false);
             assert!(!room.is_low(), "{total}");
         }
     }

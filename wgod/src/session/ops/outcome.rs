@@ -174,25 +174,7 @@ impl Driver {
             Outcome::Unmoved { why } => self.on_unmoved(id, why),
             Outcome::MoveFaulted(fault) => self.on_move_faulted(id, fault),
             Outcome::MoveStopped => self.on_move_stopped(id),
-            Outcome::Live { torrent, files, place, fault } => {
-                entry.files = Some(files);
-                entry.live = Some(torrent.clone());
-                for waiter in self.waking.remove(&id).into_iter().flatten() {
-                    // The connection may be gone.
-                    let _ = waiter.send(Some(torrent.clone()));
-                }
-                if fault.is_none() {
-                    self.session.on_live(now, id);
-                }
-                if let Some(place) = place {
-                    self.begin_writing(id, place);
-                }
-                if let Some(fault) = fault {
-                    self.fault(id, fault);
-                }
-                // It may have failed before it was known here.
-                self.on_broken(id);
-            }
+            Outcome::Live { torrent, files, place, fault } => self.on_live(id, &torrent, files, place, fault),
             Outcome::Down { rest, dormant } => self.on_down(id, *rest, dormant),
             Outcome::Checkpointed { durable, stamps, completed_at } => {
                 entry.writing = !durable.is_full();
@@ -205,15 +187,7 @@ impl Driver {
                 entry.completed_at = completed_at;
                 self.session.on_checkpointed(now, id, true);
             }
-            Outcome::NotCheckpointed { fault } => {
-                let finished =
-                    entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now).finished));
-                if finished.is_some_and(|finished| finished == Ok(false)) {
-                    self.session.on_lost(now, id);
-                }
-                self.session.on_checkpointed(now, id, false);
-                self.fault(id, fault);
-            }
+            Outcome::NotCheckpointed { fault } => self.on_not_checkpointed(id, fault),
             Outcome::NoCheckpoint => self.session.on_checkpointed(now, id, false),
             Outcome::Healed { files, place } => {
                 entry.files = Some(files);
@@ -251,6 +225,51 @@ impl Driver {
             // Only the end of the daemon ends a check that nobody called off.
             Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
         }
+    }
+
+    /// The torrent has a Swarm.
+    fn on_live(
+        &mut self,
+        id: TorrentId,
+        torrent: &Arc<Torrent>,
+        files: Arc<TorrentFiles>,
+        place: Option<Whereabouts>,
+        fault: Option<Fault>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.files = Some(files);
+        entry.live = Some(torrent.clone());
+        for waiter in self.waking.remove(&id).into_iter().flatten() {
+            // The connection may be gone.
+            let _ = waiter.send(Some(torrent.clone()));
+        }
+        if fault.is_none() {
+            self.session.on_live(self.engine.clock.now(), id);
+        }
+        if let Some(place) = place {
+            self.begin_writing(id, place);
+        }
+        if let Some(fault) = fault {
+            self.fault(id, fault);
+        }
+        // What came to stand in its way while it was made, it has not heard of.
+        if let Some(kind) = self.session.row(id).and_then(|row| Some(row.fault.as_ref()?.kind)) {
+            self.pause(id, true, kind == FaultKind::Unreachable);
+        }
+        // It may have failed before it was known here.
+        self.on_broken(id);
+    }
+
+    /// What is stored could not be made durable.
+    fn on_not_checkpointed(&mut self, id: TorrentId, fault: Fault) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let now = self.engine.clock.now();
+        let finished = entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now).finished));
+        if finished.is_some_and(|finished| finished == Ok(false)) {
+            self.session.on_lost(now, id);
+        }
+        self.session.on_checkpointed(now, id, false);
+        self.fault(id, fault);
     }
 
     /// The torrent's files were found.
