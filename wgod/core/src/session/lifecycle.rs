@@ -301,7 +301,8 @@ impl Session {
 
     /// A torrent that went dormant next wants to announce at `at`.
     pub fn sleep_until(&mut self, id: TorrentId, at: Option<Time>) {
-        if self.rows.get(&id).is_some_and(|row| row.dormant) {
+        // With a fault it is the time of the next probe, and what heals wakes it.
+        if self.rows.get(&id).is_some_and(|row| row.dormant && row.fault.is_none()) {
             self.set_deadline(id, at);
         }
     }

@@ -302,6 +302,7 @@ impl Driver {
         }
         entry.have = rest.have;
         entry.partials = rest.partials;
+        let in_doubt = !rest.suspects.is_empty();
         entry.suspects.extend(rest.suspects);
         entry.counters = rest.counters;
         entry.stamps = rest.stamps;
@@ -309,6 +310,9 @@ impl Driver {
             self.session.sleep_until(id, rest.next_announce);
         } else {
             self.session.on_halted(self.engine.clock.now(), id, finished);
+            if in_doubt {
+                self.session.on_doubt(id);
+            }
         }
         // Whoever waits was too early: the torrent wakes again if it may.
         if self.waking.contains_key(&id) {

@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::{self, IoSliceMut};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use wgo_api::params::RemoveParams;
 use wgo_api::torrent::{State, Torrent as Row, Trouble};
 use wgo_proto::wire::message::id;
 
-use super::super::{Tunables, Verb};
+use super::super::{Command, Tunables, Verb};
 use super::{PIECE, hash_of, seed, until_listed};
 use crate::files::disk::{FsStat, OnDone, Output};
 use crate::files::{Disk, Handle, Mount, Mounts, Op, RealDisk};
@@ -20,6 +22,8 @@ use crate::store::TorrentRecord;
 struct Nas {
     mounted: Mutex<Vec<PathBuf>>,
     free: Mutex<Option<u64>>,
+    /// No write succeeds.
+    full: AtomicBool,
 }
 
 impl Nas {
@@ -38,6 +42,9 @@ impl Nas {
 
 impl Disk for Nas {
     fn submit(&self, op: Op, done: OnDone) {
+        if self.full.load(Ordering::Relaxed) && matches!(op, Op::Write { .. } | Op::SetLen { .. }) {
+            return done(Err(io::ErrorKind::StorageFull.into()).into());
+        }
         let asks = matches!(op, Op::StatFs(_));
         let mut completion = RealDisk.perform(op);
         if let (true, Some(free)) = (asks, *self.free.lock().expect("whole")) {
@@ -310,5 +317,30 @@ async fn a_download_without_room_at_the_start_uploads_what_it_has() {
     assert_eq!(body[8..], payload[wgo_proto::BLOCK_LEN as usize..][..wgo_proto::BLOCK_LEN as usize]);
     nas.set_free(5000);
     peer.expect(id::REQUEST).await;
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_removed_while_the_state_cannot_be_saved_is_forgotten_later() {
+    let state = Arc::new(Nas::default());
+    let rig = Rig::on_two(Arc::new(RealDisk), state.clone()).await;
+    let payload = noise(PIECE);
+    fs::write(rig.folder.join("t"), &payload).expect("written");
+    rig.add(&torrent_file("t", &payload, PIECE)).await;
+    rig.until("t", State::Seeding).await;
+    state.full.store(true, Ordering::Relaxed);
+    let params = RemoveParams { all: true, data: true, ..RemoveParams::default() };
+    let acted = rig.session.ask(|reply| Command::Remove(params, reply)).await;
+    let acted = acted.expect("it answers").expect("it is done").torrents;
+    let why = acted[0].error.clone().expect("the store can't forget it");
+    assert!(why.contains("removed, but not from wgod's state") && why.contains("free some space"), "{why}");
+    assert!(!rig.folder.join("t").exists(), "its file is gone all the same");
+    state.full.store(false, Ordering::Relaxed);
+    let mut stored = 1;
+    while stored > 0 {
+        stored = 0;
+        rig.engine.store.load(|_| stored += 1).await.expect("readable");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     rig.quit().await;
 }

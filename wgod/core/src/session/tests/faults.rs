@@ -229,3 +229,24 @@ fn a_check_waits_for_the_device_that_its_files_are_on_now() {
     rig.call(|s, now| s.on_device(now, A, DISK + 1));
     assert_eq!(rig.row(A).device, DISK + 1);
 }
+
+#[test]
+fn what_goes_to_sleep_with_a_fault_is_still_probed() {
+    let mut rig = Rig::dormant();
+    rig.fault(A, FaultKind::Unreachable);
+    // What it heard from the trackers comes late, from behind a disk that hung.
+    rig.call(|s, _| s.sleep_until(A, None));
+    assert_eq!(rig.seconds_until(&Effect::Probe(A)), Some(5));
+}
+
+#[test]
+fn what_was_in_doubt_when_it_stopped_is_hashed_before_it_runs() {
+    let mut rig = Rig::live();
+    rig.call(|s, _| s.on_doubt(A));
+    assert_eq!(rig.row(A).needs, Check::None, "it runs");
+    rig.call(|s, now| s.stop(now, A));
+    rig.call(|s, _| s.on_doubt(A));
+    rig.effects();
+    rig.call(|s, now| s.start(now, A));
+    assert_eq!(rig.effects(), [Effect::Save(A), Effect::Check(A, Check::Suspects)]);
+}
