@@ -178,6 +178,8 @@ fn a_disk_that_fills_frees_vanishes_and_comes_back_hurts_only_its_downloads_and_
     for id in &ids {
         until_error(&daemon, id, Trouble::Unavailable, &["is not mounted"]);
     }
+    let gone = |disk: &wgo_api::result::Disk| disk.error.as_deref().is_some_and(|e| e.starts_with("gone"));
+    assert!(daemon.status().disks.iter().any(gone), "{:?}", daemon.status().disks);
     seeds_on(&mut net);
     daemon.call(async |client| client.verify(Daemon::check(&ids[0])).await).unwrap();
     until_error(&daemon, &ids[0], Trouble::Unavailable, &["is not mounted"]);

@@ -159,7 +159,8 @@ impl Console {
         troubles: &BTreeMap<u64, String>,
     ) -> Vec<Disk> {
         let engine = &self.inner.engine;
-        if folders.is_empty() {
+        let torrents = !folders.is_empty();
+        if !torrents {
             let folder = self.inner.default_folder.clone();
             folders.insert(engine.storage.device_of(&folder), folder);
         }
@@ -171,6 +172,10 @@ impl Console {
             // One that hangs would only gather questions.
             let room = if hung.is_none() { self.free_space(number, &folder).await } else { None };
             let (space, failed) = match room {
+                // Its own is not mounted: these are the figures of another.
+                Some(Ok(space)) if torrents && space.device != number => {
+                    (None, Some("gone: another disk is seen in its place; is it mounted?".to_owned()))
+                }
                 Some(Ok(space)) => (Some(space), None),
                 Some(Err(error)) => (None, Some(format!("failing: {error}"))),
                 None => (None, Some("hung: no answer".to_owned())),

@@ -162,6 +162,8 @@ pub(super) fn find_folder(disk: &BlockingDisk, folder: &Path) -> Result<(), Disk
 /// Room on a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
+    /// The file system's device (`st_dev`).
+    pub device: u64,
     /// What can still be written.
     pub free: u64,
     /// In all.
@@ -171,6 +173,8 @@ pub struct Space {
 /// The room in `folder`, or in what will hold it.
 pub(super) fn free_space(disk: &BlockingDisk, folder: &Path) -> Result<Space, DiskError> {
     let (_, handle) = nearest(disk, folder)?;
-    let stat = disk.stat_fs(&handle).map_err(|e| DiskError::new(DiskOp::Stat, folder, &e))?;
-    Ok(Space { free: stat.free, total: stat.total })
+    let failed = |e| DiskError::new(DiskOp::Stat, folder, &e);
+    let stat = disk.stat_fs(&handle).map_err(failed)?;
+    let device = disk.stat_handle(&handle).map_err(failed)?.device;
+    Ok(Space { device, free: stat.free, total: stat.total })
 }
