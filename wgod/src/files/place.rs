@@ -93,7 +93,15 @@ fn root_name<'a>(base: &Base, info: &'a Info) -> Option<&'a str> {
 /// file system was mounted when it was last known.
 pub(super) fn whereabouts(torrent: &TorrentFiles, recorded: Option<&Path>) -> Result<Whereabouts, DiskError> {
     let (disk, base, info) = (&torrent.cx.disk, &torrent.base, torrent.info());
-    let place = Place::find(disk, base, info)?;
+    let mounts = disk.disk().mounts();
+    let lacks = recorded.is_some_and(|point| mounts.lacks(point));
+    let place = match Place::find(disk, base, info) {
+        // What is below the mount point may be out of bounds for a daemon that confined itself.
+        Err(e) if lacks && e.kind == DiskErrorKind::Permission => {
+            return Ok(Whereabouts { device: torrent.device, mount: None, folder: None, unmounted: true });
+        }
+        place => place?,
+    };
     let folder = match nearest(disk, &base.folder)? {
         (existing, handle) if existing == base.folder => {
             let failed = |e| DiskError::new(DiskOp::Stat, existing, &e);
@@ -101,11 +109,9 @@ pub(super) fn whereabouts(torrent: &TorrentFiles, recorded: Option<&Path>) -> Re
         }
         _ => None,
     };
-    let mounts = disk.disk().mounts();
     let root = place.root.clone().or_else(|| Some(place.folder.join(root_name(base, info)?)));
     let mount = mounts.holding(root.as_ref().unwrap_or(&place.folder)).map(|mount| mount.point.clone());
-    let unmounted =
-        recorded.is_some_and(|point| mounts.lacks(point)) && !has_files(disk, &place, base, info)?;
+    let unmounted = lacks && !has_files(disk, &place, base, info)?;
     Ok(Whereabouts { device: place.device, mount, folder, unmounted })
 }
 
