@@ -138,7 +138,14 @@ impl Checking<'_> {
             };
             report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
         }
-        Outcome::Checked { files: files.clone(), place, have, unverified, stamps, completed_at }
+        Outcome::Checked {
+            files: files.clone(),
+            place: Box::new(place),
+            have,
+            unverified,
+            stamps,
+            completed_at,
+        }
     }
 
     /// Keeps how far it is.

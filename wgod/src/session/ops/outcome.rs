@@ -23,7 +23,7 @@ pub(in crate::session) enum Outcome {
     /// A check found these pieces.
     Checked {
         files: Arc<TorrentFiles>,
-        place: Whereabouts,
+        place: Box<Whereabouts>,
         have: Bitfield,
         unverified: Bitfield,
         stamps: Vec<Option<FileStamp>>,
@@ -167,7 +167,7 @@ impl Driver {
                 entry.owed = None;
                 entry.writing = false;
                 self.session.on_checked(now, id, complete);
-                self.settle(id, place);
+                self.settle(id, *place);
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
             Outcome::Moved { files } => self.on_moved(id, files),
