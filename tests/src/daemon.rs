@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use wgo_api::client::UnixHttpClient;
 use wgo_api::params::{
     AddParams, LimitParams, ListParams, RemoveParams, SelectParams, ShowParams, Source, StatusParams,
+    VerifyParams,
 };
 use wgo_api::result::{AddStatus, Added, Daemon as Status, Pieces, ShowResult};
 use wgo_api::{ApiClient, ApiError, State};
@@ -267,7 +268,12 @@ impl Daemon {
         assert!(result.torrents.iter().all(|acted| acted.error.is_none()), "{result:?}");
     }
 
-    /// What `stop`, `start`, `verify` and `announce` take.
+    /// What `verify` takes.
+    pub fn check(id: &str) -> VerifyParams {
+        VerifyParams { ids: vec![id.to_owned()], ..VerifyParams::default() }
+    }
+
+    /// What `stop`, `start` and `announce` take.
     pub fn select(id: &str) -> SelectParams {
         SelectParams { ids: vec![id.to_owned()], all: false }
     }

@@ -17,6 +17,7 @@
 pub mod binaries;
 pub mod ctl;
 pub mod daemon;
+pub mod disk;
 pub mod exchange;
 pub mod http;
 pub mod leecher;

@@ -1,11 +1,13 @@
 //! Disks that fail people: full, read-only, not writable, files that vanish or change.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use wgo_api::params::RemoveParams;
 use wgo_api::result::AddStatus;
+use wgo_api::torrent::Trouble;
 use wgo_api::{ApiClient, Kind, State};
 use wgo_proto::wire::message::Message;
+use wgo_tests::disk::{fill, seen};
 use wgo_tests::leecher::Leecher;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::wait::{SOON, TRANSFER, try_until, until};
@@ -13,11 +15,6 @@ use wgo_tests::{Daemon, Maker, Net, Payload, Settings};
 
 /// How a torrent whose disk was full comes back by itself: the daemon looks again every minute or so.
 const RESUME: Duration = Duration::from_secs(150);
-
-/// A folder that only the daemon's mount namespace has, as this test reaches it.
-fn seen(daemon: &Daemon, folder: &Path) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), folder.display()))
-}
 
 #[test]
 fn a_full_disk_pauses_its_torrents_which_resume_by_themselves() {
@@ -55,6 +52,65 @@ fn a_full_disk_pauses_its_torrents_which_resume_by_themselves() {
     let resumed = try_until(RESUME, || (daemon.torrent(&id).state == State::Seeding).then_some(()));
     assert!(resumed.is_some(), "it did not resume by itself: {:?}", daemon.torrent(&id));
     big.assert_equals(&seen(&daemon, small.path()));
+}
+
+#[test]
+fn a_full_state_disk_is_told_apart_and_what_is_removed_meanwhile_does_not_come_back() {
+    let test = "a_full_state_disk_is_told_apart_and_what_is_removed_meanwhile_does_not_come_back";
+    let Some(mut net) = Net::required(test) else { return };
+    // Over a restart it is the same file system: the state is copied out of it and back.
+    let mount = r#"mkdir -p "$HOME/state" && mount -t tmpfs -o size=8m none "$HOME/state"
+        if [ -e "$HOME/saved" ]; then cp -a "$HOME/saved/." "$HOME/state"; fi"#;
+    let mut daemon = Daemon::with(Settings {
+        ips: vec![net.home()],
+        mounts: Some(mount.to_owned()),
+        ..Settings::default()
+    });
+    let kept = Payload::single("kept.bin", 1 << 20, 65_536);
+    let fetched = Payload::single("fetched.bin", 8 << 20, 65_536);
+    let (kept_torrent, torrent) = (Maker::new(&kept).make(), Maker::new(&fetched).make());
+    kept.write(&daemon.downloads());
+    let kept_id = daemon.add(&kept_torrent, &daemon.downloads(), &[]);
+    daemon.wait_seeding(&kept_id);
+    daemon.limit(None, None, Some(50_000));
+    let seeder = Seeder::start(net.ip(), &[(&fetched, &torrent)]);
+    let id = daemon.add(&torrent, &daemon.downloads(), &[seeder.addr()]);
+    let ballast = seen(&daemon, &daemon.home().join("state/ballast"));
+    fill(&ballast);
+    until("it says that it is the state's disk that is full", RESUME, || {
+        let torrent = daemon.torrent(&id);
+        let said =
+            torrent.error.is_some_and(|error| error.contains("the disk that holds wgod's state is full"));
+        (torrent.error_kind == Some(Trouble::DiskFull) && said).then_some(())
+    });
+
+    let params = RemoveParams { ids: vec![kept_id.clone()], all: false, data: true };
+    let acted = daemon.call(async |client| client.remove(params).await).unwrap().torrents;
+    // The database may have room of its own to forget it in; else it says so.
+    let why = acted[0].error.clone();
+    let said =
+        |why: &String| why.contains("removed, but not from wgod's state") && why.contains("free some space");
+    assert!(why.as_ref().is_none_or(said), "{why:?}");
+    assert!(!daemon.downloads().join("kept.bin").exists(), "its files are gone");
+    assert_eq!(daemon.list().len(), 1);
+
+    std::fs::remove_file(&ballast).unwrap();
+    until("the removal is made up for", SOON, || {
+        (why.is_none() || daemon.log().contains("forgotten by the store")).then_some(())
+    });
+    daemon.limit(None, None, Some(0));
+    until("the download goes on by itself", RESUME, || {
+        (daemon.torrent(&id).state == State::Seeding).then_some(())
+    });
+    daemon.call(async |client| client.stop(Daemon::select(&id)).await).unwrap();
+    let state = seen(&daemon, &daemon.home().join("state"));
+    let saved = daemon.home().join("saved");
+    let copied = std::process::Command::new("cp").arg("-a").arg(&state).arg(&saved).status().unwrap();
+    assert!(copied.success());
+    daemon.terminate();
+    daemon.run();
+    assert_eq!(daemon.list().iter().map(|torrent| &torrent.info_hash).collect::<Vec<_>>(), [&id]);
+    fetched.assert_equals(&daemon.downloads());
 }
 
 #[test]
@@ -134,7 +190,7 @@ fn files_that_vanish_while_seeding_stop_that_torrent_only() {
     assert_eq!(daemon.torrent(&stays_id).error, None);
 
     gone.write(&daemon.downloads());
-    daemon.call(async |client| client.verify(Daemon::select(&gone_id)).await).unwrap();
+    daemon.call(async |client| client.verify(Daemon::check(&gone_id)).await).unwrap();
     daemon.call(async |client| client.start(Daemon::select(&gone_id)).await).unwrap();
     until("it seeds again", SOON, || (daemon.torrent(&gone_id).state == State::Seeding).then_some(()));
 }
@@ -155,7 +211,7 @@ fn changed_files_are_found_at_the_next_start() {
         let named = torrent.error.is_some_and(|error| error.contains("changed/b"));
         (named || torrent.state == State::Downloading).then_some(())
     });
-    daemon.call(async |client| client.verify(Daemon::select(&id)).await).unwrap();
+    daemon.call(async |client| client.verify(Daemon::check(&id)).await).unwrap();
     daemon.wait_state(&id, State::Downloading, SOON);
     let there = payload.pieces_on_disk(&daemon.downloads());
     assert_eq!(daemon.pieces(&id), there, "it has what is there, and nothing else");

@@ -50,7 +50,7 @@ fn removing_one_of_two_torrents_that_share_a_file_keeps_it() {
     daemon.remove(&plain.id(), true);
     payload.assert_equals(&daemon.downloads());
     daemon
-        .call(async |client| wgo_api::ApiClient::verify(client, Daemon::select(&private.id())).await)
+        .call(async |client| wgo_api::ApiClient::verify(client, Daemon::check(&private.id())).await)
         .unwrap();
     daemon.wait_seeding(&private.id());
     daemon.remove(&private.id(), true);

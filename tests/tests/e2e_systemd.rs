@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Stdio;
 
-use wgo_api::params::{SelectParams, StatusParams};
+use wgo_api::params::{StatusParams, VerifyParams};
 use wgo_api::{ApiClient, State};
 use wgo_tests::ctl;
 use wgo_tests::notify::Notified;
@@ -62,7 +62,7 @@ fn systemd_hears_of_start_state_reload_and_stop() {
     // What is missing is in the line, and goes from it by itself.
     fs::rename(&there, folder.path().join("away")).unwrap();
     daemon
-        .call(async |client| client.verify(SelectParams { all: true, ..Default::default() }).await)
+        .call(async |client| client.verify(VerifyParams { all: true, ..Default::default() }).await)
         .unwrap();
     daemon.wait_state(&id, State::Error, SOON);
     let trouble = systemd.hear("1 in error: ", SOON);

@@ -1,4 +1,4 @@
-//! What `start`, `stop`, `verify`, `announce` and `remove` share: which torrents, and what became of each.
+//! What `start`, `stop`, `announce` and `remove` share: which torrents, and what became of each.
 use wgo_api::params::SelectParams;
 use wgo_api::result::{ActResult, ActStatus};
 
@@ -13,7 +13,7 @@ use crate::units::count;
 Examples:
   wgoctl start debian-13.iso
   wgoctl stop 3fa9 77c2
-  wgoctl verify --all
+  wgoctl start --all
   wgoctl announce 3fa9")]
 pub struct Args {
     /// Info-hashes, unique prefixes of them, or exact names

@@ -56,7 +56,7 @@ pub enum Verb {
     /// Move torrents' files to another folder
     Move(crate::r#move::Args),
     /// Hash what is on disk anew
-    Verify(crate::act::Args),
+    Verify(crate::verify::Args),
     /// Ask the trackers for peers now
     Announce(crate::act::Args),
     /// Show or set rate limits, of the daemon or of one torrent

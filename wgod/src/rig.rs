@@ -64,7 +64,7 @@ pub(crate) struct Rig {
     driver: JoinSet<()>,
     parts: JoinSet<()>,
     dir: Arc<tempfile::TempDir>,
-    disk: Arc<dyn Disk>,
+    disks: [Arc<dyn Disk>; 2],
 }
 
 impl Rig {
@@ -74,13 +74,19 @@ impl Rig {
 
     /// A daemon whose payload files are on `disk`.
     pub(crate) async fn on(disk: Arc<dyn Disk>) -> Rig {
+        Rig::on_two(disk, Arc::new(RealDisk)).await
+    }
+
+    /// The same, whose state is on another one.
+    pub(crate) async fn on_two(disk: Arc<dyn Disk>, state: Arc<dyn Disk>) -> Rig {
         let dir = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(dir.path().join("files")).expect("a folder for files");
-        Rig::at(Arc::new(dir), disk).await
+        Rig::at(Arc::new(dir), [disk, state]).await
     }
 
     /// A daemon over the state and files that another left.
-    async fn at(dir: Arc<tempfile::TempDir>, disk: Arc<dyn Disk>) -> Rig {
+    async fn at(dir: Arc<tempfile::TempDir>, disks: [Arc<dyn Disk>; 2]) -> Rig {
+        let [disk, state] = disks.clone();
         let listener = crate::listen::bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0, false);
         let listener = listener.expect("loopback").pop().expect("one address");
         let addr = listener.local_addr().expect("it is bound");
@@ -88,11 +94,9 @@ impl Rig {
         let (actions, actions_rx) = mpsc::unbounded_channel();
         let (events, events_rx) = mpsc::unbounded_channel();
         let (broken, broken_rx) = mpsc::unbounded_channel();
-        let (store, stored) =
-            Store::open(Arc::new(RealDisk), &dir.path().join("state"), &dir.path().join("socket"), 0)
-                .expect("a state of our own");
-        let storage =
-            Arc::new(Storage::new(disk.clone(), StorageLimits { threads: 2, ..Default::default() }));
+        let (store, stored) = Store::open(state, &dir.path().join("state"), &dir.path().join("socket"), 0)
+            .expect("a state of our own");
+        let storage = Arc::new(Storage::new(disk, StorageLimits { threads: 2, ..Default::default() }));
         let engine = Arc::new(Engine {
             clock,
             peer_id: PeerId([b'w'; 20]),
@@ -132,7 +136,7 @@ impl Rig {
         parts.spawn(engine.shaper.clone().run(rest.clone()));
         parts.spawn(crate::listen::run(engine.clone(), listener, rest.clone()));
         let folder = dir.path().join("files");
-        Rig { engine, session, folder, addr, stopping, rest, driver, parts, dir, disk }
+        Rig { engine, session, folder, addr, stopping, rest, driver, parts, dir, disks }
     }
 
     /// Ends the daemon in order and starts another over what it left.
@@ -142,10 +146,10 @@ impl Rig {
 
     /// The same, with something done while no daemon runs.
     pub(crate) async fn restart_after(self, meanwhile: impl FnOnce()) -> Rig {
-        let (dir, disk) = (self.dir.clone(), self.disk.clone());
+        let (dir, disks) = (self.dir.clone(), self.disks.clone());
         self.quit().await;
         meanwhile();
-        Rig::at(dir, disk).await
+        Rig::at(dir, disks).await
     }
 
     pub(crate) async fn quit(mut self) {

@@ -1,19 +1,20 @@
 //! The simulation's counterpart of the shell's session driver: carries out what a node's Session and
 //! Swarms want.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use wgo_core::TorrentId;
 use wgo_core::peer::CloseReason;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::{Check, Effect, Fault, FaultKind, Newcomer, share_memory};
+use wgo_core::session::{Check, Effect, FaultKind, Newcomer, share_memory};
 use wgo_core::swarm::{Action, Start, Swarm, SwarmConfig};
 use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome, Retry};
 use wgo_proto::Bitfield;
 use wgod::files::disk::{At, OpenHow, OpenMode, Output};
 use wgod::files::{Disk, Handle, Op};
 
+use crate::disk::Condition;
 use crate::jobs::Task;
 use crate::link::{EndId, NodeId};
 use crate::node::{Entry, Payload};
@@ -26,20 +27,30 @@ impl World {
         let (layout, hashes) = (content.layout.clone(), content.info_hashes());
         let pieces = layout.piece_count();
         assert_eq!(have.len(), pieces);
-        let paths: Vec<PathBuf> = (0..layout.file_count()).map(|f| format!("/{}/{f}", id.0).into()).collect();
-        for (file, path) in (0..).zip(&paths) {
+        let paths: Vec<PathBuf> = (0..layout.file_count())
+            .map(|f| format!("/{}/{}/{f}", self.nodes[node].device(id), id.0).into())
+            .collect();
+        let (device, disk) = (self.nodes[node].device(id), self.nodes[node].disk.clone());
+        for (file, path) in (0..).zip(&paths).filter(|(_, path)| !have.is_empty() || !disk.has(path)) {
             let mut bytes = vec![0; self.content(id).file(file).len()];
             let whole = have.is_full();
             if whole {
                 bytes.copy_from_slice(self.content(id).file(file));
             }
-            self.nodes[node].disk.with_file(path, |on_disk| *on_disk = bytes);
+            disk.with_file(path, |on_disk| *on_disk = bytes);
+            disk.settle(path);
         }
-        let files = paths.iter().map(|path| self.open(node, path.clone())).collect();
+        // Those on a disk that can't be reached are opened when they are checked.
+        let reached = matches!(disk.condition(device), Condition::Well | Condition::Full);
+        let (files, pulls) = match reached {
+            true => (paths.iter().map(|path| self.open(node, path.clone())).collect(), disk.pulls(device)),
+            false => (Vec::new(), u32::MAX),
+        };
         if !have.is_full() {
             for piece in have.iter_ones().map(wgo_proto::PieceIndex) {
                 self.plant(node, id, &paths, piece);
             }
+            paths.iter().for_each(|path| disk.settle(path));
         }
         let entry = Entry {
             files,
@@ -47,7 +58,10 @@ impl World {
             live: None,
             ends: Default::default(),
             timer: None,
-            epoch: 0,
+            lane: VecDeque::new(),
+            pulls,
+            // What is late for a torrent that was removed is not for this one.
+            epoch: self.steps as u32,
             durable: have.clone(),
             partials: Vec::new(),
             counters: Default::default(),
@@ -63,7 +77,7 @@ impl World {
         let (finished, now) = (entry.have.is_full(), self.now);
         let one = &mut self.nodes[node];
         one.torrents.insert(id, entry);
-        one.session.add(now, newcomer(id, hashes, check, finished));
+        one.session.add(now, newcomer(id, hashes, check, finished, device));
         self.touched.insert((node, None));
     }
 
@@ -82,7 +96,7 @@ impl World {
         }
     }
 
-    fn open(&mut self, node: NodeId, path: PathBuf) -> Handle {
+    pub(crate) fn open(&mut self, node: NodeId, path: PathBuf) -> Handle {
         let (sender, receiver) = std::sync::mpsc::channel();
         let how = OpenHow { mode: OpenMode::Create { executable: false }, follow: false };
         let disk = self.nodes[node].disk.clone();
@@ -100,45 +114,52 @@ impl World {
         while let Some(effect) = self.nodes[node].session.poll_effect() {
             any = true;
             self.touched.insert((node, None));
-            match effect {
-                Effect::Check(id, _) => {
-                    let (wait, epoch) = (self.millis(20, 200), self.epoch(node, id));
-                    self.after(wait, Event::Checked(node, id, epoch));
-                }
-                // Nobody moves files here.
-                Effect::Move(_) | Effect::CancelMove(_) => {}
-                Effect::CancelCheck(id) => self.next_epoch(node, id),
-                // A check finds the same however often it begins.
-                Effect::ForgetCheck(_) => {}
-                // Nobody else writes to simulated disks.
-                Effect::Look(_) => {}
-                // No simulated daemon starts so many seeds that one of them has to wait.
-                Effect::Listen(id) => unreachable!("{id:?} waits for its turn"),
-                Effect::GoLive(id) => self.go_live(node, id),
-                Effect::GoDormant(id) => self.go_dormant(node, id),
-                Effect::Halt(id) => self.halt(node, id),
-                Effect::Pause { id, requests, uploads } => {
-                    self.call(node, id, |swarm, now| {
-                        swarm.set_requests_paused(now, requests);
-                        swarm.set_uploads_paused(now, uploads);
-                    });
-                }
-                Effect::Probe(id) => {
-                    let wait = self.millis(1, 30);
-                    self.after(wait, Event::Probe(node, id));
-                }
-                Effect::Checkpoint(id) => self.checkpoint(node, id),
-                Effect::Save(_) => {}
-                Effect::ChokeRound => self.choke_round(node),
-                Effect::ChokeFill => self.choke_fill(node),
-                Effect::Housekeep => self.housekeep(node),
-                Effect::Completed(id) => self.completed(node, id),
+            if let Some(effect) = self.queue_up(node, effect) {
+                self.do_effect(node, effect);
             }
         }
         any
     }
 
-    fn next_epoch(&mut self, node: NodeId, id: TorrentId) {
+    /// Carries out one of them.
+    pub(crate) fn do_effect(&mut self, node: NodeId, effect: Effect) {
+        match effect {
+            Effect::Check(id, _) => {
+                let (wait, epoch) = (self.millis(20, 200), self.epoch(node, id));
+                self.after(wait, Event::Checked(node, id, epoch));
+            }
+            Effect::CancelCheck(id) => self.cancel_check(node, id),
+            // A check finds the same however often it begins.
+            Effect::ForgetCheck(_) => {}
+            // Nobody else writes to simulated disks.
+            Effect::Look(_) => {}
+            // Nobody moves files here.
+            Effect::Move(_) | Effect::CancelMove(_) => {}
+            // No simulated daemon starts so many seeds that one of them has to wait.
+            Effect::Listen(id) => unreachable!("{id:?} waits for its turn"),
+            Effect::GoLive(id) => self.go_live(node, id),
+            Effect::GoDormant(id) => self.go_dormant(node, id),
+            Effect::Halt(id) => self.halt(node, id),
+            Effect::Pause { id, requests, uploads } => {
+                self.call(node, id, |swarm, now| {
+                    swarm.set_requests_paused(now, requests);
+                    swarm.set_uploads_paused(now, uploads);
+                });
+            }
+            Effect::Probe(id) => {
+                let wait = self.millis(1, 30);
+                self.after(wait, Event::Probe(node, id));
+            }
+            Effect::Checkpoint(id) => self.checkpoint(node, id),
+            Effect::Save(_) => {}
+            Effect::ChokeRound => self.choke_round(node),
+            Effect::ChokeFill => self.choke_fill(node),
+            Effect::Housekeep => self.housekeep(node),
+            Effect::Completed(id) => self.completed(node, id),
+        }
+    }
+
+    pub(crate) fn next_epoch(&mut self, node: NodeId, id: TorrentId) {
         if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
             entry.epoch += 1;
         }
@@ -146,7 +167,7 @@ impl World {
 
     /// A check ended: what is on the disk is what is had.
     pub(crate) fn checked(&mut self, node: NodeId, id: TorrentId, epoch: u32) {
-        if self.epoch(node, id) != epoch {
+        if self.epoch(node, id) != epoch || !self.reaches_for_check(node, id) {
             return;
         }
         let mut have = Bitfield::new(self.content(id).layout.piece_count());
@@ -166,6 +187,10 @@ impl World {
     }
 
     fn go_live(&mut self, node: NodeId, id: TorrentId) {
+        let hindrance = match self.hindrance(node, id) {
+            Some(fault) if fault.kind == FaultKind::Unreachable => return self.stand(node, id, fault),
+            hindrance => hindrance,
+        };
         let seed = self.rng.u64(..);
         let content = self.content(id);
         let (hash, layout) = (content.hash(), content.layout.clone());
@@ -184,9 +209,15 @@ impl World {
         entry.epoch += 1;
         entry.timer = None;
         let partials = std::mem::take(&mut entry.partials);
-        self.call(node, id, |swarm, _| swarm.restore_partials(&partials));
+        self.call(node, id, |swarm, now| {
+            swarm.restore_partials(&partials);
+            swarm.set_requests_paused(now, hindrance.is_some());
+        });
         let now = self.now;
-        self.nodes[node].session.on_live(now);
+        match hindrance {
+            Some(fault) => self.nodes[node].session.on_fault(now, id, fault),
+            None => self.nodes[node].session.on_live(now, id),
+        }
         self.touched.insert((node, None));
     }
 
@@ -226,9 +257,7 @@ impl World {
         self.finish_jobs(node, id);
         // A piece that a spill completed is left as it lies on the disk: all its blocks are there.
         self.save(node, id);
-        if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
-            entry.durable = entry.have.clone();
-        }
+        self.settle_down(node, id);
     }
 
     /// A node stops all it does, in order, and is not there any more.
@@ -252,6 +281,7 @@ impl World {
             let ends = std::mem::take(&mut entry.ends);
             entry.live = None;
             entry.epoch += 1;
+            entry.lane.clear();
             entry.have = entry.durable.clone();
             entry.sent = 0;
             entry.received = 0;
@@ -282,20 +312,9 @@ impl World {
         let rows: Vec<_> =
             self.nodes[node].torrents.iter().map(|(id, entry)| (*id, entry.have.is_full())).collect();
         for (id, finished) in rows {
-            let (now, hashes) = (self.now, self.content(id).info_hashes());
-            self.nodes[node].session.add(now, newcomer(id, hashes, check, finished));
-        }
-        self.touched.insert((node, None));
-    }
-
-    pub(crate) fn probed(&mut self, node: NodeId, id: TorrentId) {
-        let now = self.now;
-        let full = self.nodes[node].disk.is_full();
-        let session = &mut self.nodes[node].session;
-        if full {
-            session.on_fault(now, id, Fault { kind: FaultKind::DiskFull, message: "still full".into() });
-        } else {
-            session.on_healed(now, id);
+            let (now, hashes, device) =
+                (self.now, self.content(id).info_hashes(), self.nodes[node].device(id));
+            self.nodes[node].session.add(now, newcomer(id, hashes, check, finished, device));
         }
         self.touched.insert((node, None));
     }
@@ -314,10 +333,11 @@ impl World {
         if self.epoch(node, id) != epoch {
             return;
         }
-        if let Some(entry) = self.nodes[node].torrents.get_mut(&id).filter(|_| ok) {
-            entry.durable = have;
-        }
         let now = self.now;
+        match self.nodes[node].torrents.get_mut(&id) {
+            Some(entry) if ok => entry.durable = have,
+            _ => self.lose_doubtful(node, id, &have),
+        }
         self.nodes[node].session.on_checkpointed(now, id, ok);
         self.touched.insert((node, None));
     }
@@ -410,7 +430,12 @@ impl World {
     }
 }
 
-fn newcomer(id: TorrentId, hashes: wgo_proto::InfoHashes, needs: Check, finished: bool) -> Newcomer {
-    let (check_asked, device, moving) = (false, 0, None);
-    Newcomer { id, hashes, started: true, needs, check_asked, finished, device, moving }
+fn newcomer(
+    id: TorrentId,
+    hashes: wgo_proto::InfoHashes,
+    needs: Check,
+    finished: bool,
+    device: u64,
+) -> Newcomer {
+    Newcomer { id, hashes, started: true, needs, check_asked: false, finished, device, moving: None }
 }

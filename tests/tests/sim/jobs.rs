@@ -13,6 +13,7 @@ use wgo_proto::{BLOCK_LEN, Bitfield, Block, PieceIndex};
 use wgod::files::disk::{Completion, Output};
 use wgod::files::{Bufs, Disk, Op};
 
+use crate::disk::NO_SPACE;
 use crate::link::{EndId, NodeId};
 use crate::node::Payload;
 use crate::world::{Event, World};
@@ -226,10 +227,9 @@ impl World {
     }
 
     fn disk_failed(&mut self, node: NodeId, torrent: TorrentId, error: &io::Error) {
-        let fault = Fault { kind: FaultKind::DiskFull, message: error.to_string() };
-        let now = self.now;
-        self.nodes[node].session.on_fault(now, torrent, fault);
-        self.touched.insert((node, None));
+        let full = error.raw_os_error() == Some(NO_SPACE);
+        let kind = if full { FaultKind::DiskFull } else { FaultKind::Unreachable };
+        self.stand(node, torrent, Fault { kind, message: error.to_string() });
     }
 
     /// Whether a piece is being hashed or written.

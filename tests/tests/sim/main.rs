@@ -14,6 +14,7 @@ mod daemon;
 mod dialling;
 mod disk;
 mod jobs;
+mod lanes;
 mod link;
 mod node;
 mod scenarios;

@@ -18,6 +18,7 @@ use wgod::files::disk::Completion;
 
 use crate::disk::SimDisk;
 use crate::jobs::Job;
+use crate::lanes::LaneOp;
 use crate::link::EndId;
 
 /// A block's payload.
@@ -47,6 +48,8 @@ pub(crate) struct Habits {
     pub(crate) socket: usize,
     /// Payload that it pulls and reads at once.
     pub(crate) batch: u64,
+    /// Disks over which its torrents are spread, by number.
+    pub(crate) disks: u64,
     /// The longest that its disk takes for a read or a write, in milliseconds.
     pub(crate) disk_millis: u64,
 }
@@ -66,6 +69,7 @@ impl Default for Habits {
             distance: None,
             socket: 128 * 1024,
             batch: 64 * 1024,
+            disks: 1,
             disk_millis: 12,
         }
     }
@@ -79,6 +83,10 @@ pub(crate) struct Entry {
     /// Connections of the live Swarm.
     pub(crate) ends: BTreeMap<PeerKey, EndId>,
     pub(crate) timer: Option<Time>,
+    /// What waits for its disk, which hangs, in order.
+    pub(crate) lane: VecDeque<LaneOp>,
+    /// Times that its disk had been pulled out when its files were opened.
+    pub(crate) pulls: u32,
     /// Counts Swarms, checks and other things that a late answer might confuse.
     pub(crate) epoch: u32,
     // Kept while it is not live.
@@ -173,6 +181,11 @@ impl Node {
     /// Time in which its line takes `bytes`.
     pub(crate) fn line_time(&self, bytes: usize) -> Duration {
         Duration::from_nanos(bytes as u64 * 1_000_000_000 / self.habits.line)
+    }
+
+    /// The disk of a torrent.
+    pub(crate) fn device(&self, id: TorrentId) -> u64 {
+        id.0 % self.habits.disks
     }
 
     /// Whether everything of a torrent is stored.

@@ -52,7 +52,8 @@ impl Facts {
         facts.add("Name", &t.name);
         facts.add("Info-hash", &t.info_hash);
         facts.maybe("Info-hash v2", t.info_hash_v2.as_ref());
-        facts.add("State", t.state.as_str());
+        let kind = t.error_kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
+        facts.add("State", format!("{}{kind}", t.state));
         facts.maybe("Error", t.error.as_ref());
         let size = known(t.size_bytes, human_bytes);
         let done = format!("{} of {size}", human_bytes(t.done_bytes));

@@ -102,6 +102,9 @@ fn start_stop_and_verify_act_on_ids_or_all() {
     assert_eq!(rig.states(), [State::Downloading; 3]);
     rig.run(&["verify", "torrent 3"]).code(0).says(&["Verifying torrent 3"]);
     assert_eq!(rig.states()[2], State::Checking);
+    assert_eq!(rig.last_call().1["start_over"], false);
+    rig.run(&["verify", "--start-over", "torrent 3"]).code(0).says(&["Verifying torrent 3"]);
+    assert_eq!(rig.last_call().1["start_over"], true);
     rig.run(&["announce", "0202"]).code(0);
     assert_eq!(rig.last_call().0, "announce");
     for verb in ["start", "stop", "verify", "announce"] {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::result::{File, Setting, Tracker};
 use crate::rpc::ApiServer;
 use crate::server::{Access, Caller, Limits, serve};
-use crate::torrent::{RateLimits, State, Torrent};
+use crate::torrent::{RateLimits, State, Torrent, Trouble};
 use crate::{ids, socket};
 
 mod api;
@@ -96,6 +96,7 @@ pub fn torrent(number: u8, state: State) -> Torrent {
         name: format!("torrent {number}"),
         state,
         error: (state == State::Error).then(|| "no space left on device".to_owned()),
+        error_kind: (state == State::Error).then_some(Trouble::DiskFull),
         size_bytes: (state != State::Metadata).then_some(size),
         done_bytes: if complete { size } else { size / 2 },
         progress: if complete { 1.0 } else { 0.5 },

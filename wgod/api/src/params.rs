@@ -116,7 +116,7 @@ pub struct AddParams {
     pub sequential: bool,
 }
 
-/// Which torrents: `start`, `stop`, `verify`, `announce`. Either `ids` or `all`.
+/// Which torrents: `start`, `stop`, `announce`. Either `ids` or `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectParams {
@@ -124,6 +124,19 @@ pub struct SelectParams {
     pub ids: Vec<String>,
     /// Every torrent. Not together with `ids`.
     pub all: bool,
+}
+
+/// Parameters of `verify`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VerifyParams {
+    /// Info-hashes, unique prefixes of them, or exact names.
+    pub ids: Vec<String>,
+    /// Every torrent. Not together with `ids`.
+    pub all: bool,
+    /// Forget what was on disk, and take what is there for all that there is. Without it files, folders and
+    /// mounts that are missing are waited for.
+    pub start_over: bool,
 }
 
 /// Parameters of `remove`.

@@ -12,7 +12,7 @@ use crate::error::ApiError;
 use crate::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, LimitParams, ListParams, LogParams, MoveParams,
     QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams, ShowParams,
-    StatusParams, WaitParams, WriteBackupParams,
+    StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, LimitResult, ListResult, LogResult,
@@ -66,9 +66,10 @@ pub trait Api {
     #[method(name = "move")]
     async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError>;
 
-    /// Hashes what is on disk anew. Returns when the checks are scheduled.
+    /// Hashes what is on disk anew. Returns when the checks are scheduled. A torrent whose mount, folder or
+    /// files are missing is not hashed but waits for them, unless it is to start over.
     #[method(name = "verify")]
-    async fn verify(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+    async fn verify(&self, params: VerifyParams) -> Result<ActResult, ApiError>;
 
     /// Asks the trackers for peers now, as far as their minimum intervals allow.
     #[method(name = "announce")]

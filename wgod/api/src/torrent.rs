@@ -74,6 +74,38 @@ impl FromStr for State {
     }
 }
 
+/// What kind of thing stands in a torrent's way, for programs; `error` says it for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// No room for what it downloads, or for its state: it uploads what it has, and goes on by itself.
+    DiskFull,
+    /// Its files or its state can't be written: it uploads what it has.
+    NotWritable,
+    /// Its files can't be reached: a mount is missing, a disk fails. They are waited for.
+    Unavailable,
+    /// The engine failed it: it stays down until it is started.
+    Broken,
+}
+
+impl Trouble {
+    /// The word that stands for it in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trouble::DiskFull => "disk_full",
+            Trouble::NotWritable => "not_writable",
+            Trouble::Unavailable => "unavailable",
+            Trouble::Broken => "broken",
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// Which torrent goes first when there are more than may run at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -134,8 +166,11 @@ torrent! {
     name: String,
     /// What it is doing.
     state: State,
-    /// Why it stands in state `error`, or what troubles it otherwise.
+    /// Why it stands in state `error`, or what troubles it otherwise; after a start of the daemon what did
+    /// before, until it is known whether it still does.
     error: Option<String>,
+    /// What kind of thing `error` is about: `disk_full`, `not_writable`, `unavailable` or `broken`.
+    error_kind: Option<Trouble>,
     /// Bytes of all wanted files; `null` before the metadata is known.
     size_bytes: Option<u64>,
     /// Bytes of these that are stored and verified; while a check runs or is paused, those that it found.

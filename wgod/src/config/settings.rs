@@ -76,7 +76,8 @@ settings! {
         /// sent.
         [Restart] memory: Size = Size(52 * MIB), within Size(4 * MIB)..=Size(TIB);
 
-        /// Downloads to a file system stop while it has less than this left.
+        /// Downloads to a file system wait while it has less than this left, and go on by themselves when a
+        /// tenth more is free. What is complete there is seeded on.
         [Now] min_free_space: Size = Size(100 * MIB);
 
         /// Processors to use at most for network and hashing; 0 is all there are.

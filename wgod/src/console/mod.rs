@@ -15,7 +15,7 @@ use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, Goal, LimitParams, ListParams, LogParams,
     MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams,
-    ShowParams, Source, StatusParams, WaitParams, WriteBackupParams,
+    ShowParams, Source, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, LimitResult,
@@ -151,41 +151,54 @@ impl Console {
         self.inner.session.ask(|reply| Command::Act(verb, params, reply)).await.ok_or_else(stopping)?
     }
 
-    /// The file systems that hold torrents. One that does not answer is
-    /// shown without figures.
-    async fn disks(&self, mut folders: BTreeMap<u64, PathBuf>) -> Vec<Disk> {
-        if folders.is_empty() {
-            folders.insert(0, self.inner.default_folder.clone());
-        }
+    /// The file systems that hold torrents, with what is wrong with each. One that does not answer is shown
+    /// without figures.
+    async fn disks(
+        &self,
+        mut folders: BTreeMap<u64, PathBuf>,
+        troubles: &BTreeMap<u64, String>,
+    ) -> Vec<Disk> {
         let engine = &self.inner.engine;
+        let torrents = !folders.is_empty();
+        if !torrents {
+            let folder = self.inner.default_folder.clone();
+            folders.insert(engine.storage.device_of(&folder), folder);
+        }
         let devices = engine.storage.status();
         let mut disks = Vec::new();
         for (number, folder) in folders {
             let device = devices.iter().find(|device| device.device == number);
             let hung = device.and_then(|d| d.oldest).filter(|age| *age >= HUNG_AFTER);
             // One that hangs would only gather questions.
-            let room = if hung.is_none() { self.free_space(&folder).await } else { None };
+            let room = if hung.is_none() { self.free_space(number, &folder).await } else { None };
             let (space, failed) = match room {
+                // Its own is not mounted: these are the figures of another.
+                Some(Ok(space)) if torrents && space.device != number => {
+                    (None, Some("gone: another disk is seen in its place; is it mounted?".to_owned()))
+                }
                 Some(Ok(space)) => (Some(space), None),
-                Some(Err(error)) => (None, Some(error.to_string())),
-                None => (None, Some("no answer".to_owned())),
+                Some(Err(error)) => (None, Some(format!("failing: {error}"))),
+                None => (None, Some("hung: no answer".to_owned())),
             };
             disks.push(Disk {
                 path: folder.display().to_string(),
                 free_bytes: space.map(|space| space.free),
                 size_bytes: space.map(|space| space.total),
                 queue: device.map_or(0, |d| d.waiting as u32),
-                error: hung.map(|age| format!("no answer for {} s", age.as_secs())).or(failed),
+                error: hung
+                    .map(|age| format!("hung: no answer for {} s", age.as_secs()))
+                    .or(failed)
+                    .or_else(|| troubles.get(&number).cloned()),
             });
         }
         disks
     }
 
     /// `None` when the disk does not answer.
-    async fn free_space(&self, folder: &std::path::Path) -> Option<Result<Space, DiskError>> {
+    async fn free_space(&self, device: u64, folder: &std::path::Path) -> Option<Result<Space, DiskError>> {
         let (sender, answer) = oneshot::channel();
         let done = Done::new(move |room: Result<Space, DiskError>| drop(sender.send(room)));
-        self.inner.engine.storage.submit_now(Job::FreeSpace { folder: folder.to_owned(), done });
+        self.inner.engine.storage.submit_now(Job::FreeSpace { device, folder: folder.to_owned(), done });
         tokio::time::timeout(DISK_PATIENCE, answer).await.ok()?.ok()
     }
 }
@@ -287,7 +300,7 @@ impl ApiServer for Console {
             limits: self.inner.control.limits().await,
             torrents: glance.states,
             peers: self.inner.engine.connections.taken() as u32,
-            disks: self.disks(glance.folders).await,
+            disks: self.disks(glance.folders, &glance.troubles).await,
             listen: self.inner.listen.clone(),
             port_state: PortState::Unknown,
             confinement: self.inner.engine.confinement.shown(),
@@ -322,8 +335,10 @@ impl ApiServer for Console {
         self.move_torrents(params).await
     }
 
-    async fn verify(&self, params: SelectParams) -> Result<ActResult, ApiError> {
-        self.act(Verb::Verify, params).await
+    async fn verify(&self, params: VerifyParams) -> Result<ActResult, ApiError> {
+        let VerifyParams { ids, all, start_over } = params;
+        let verb = if start_over { Verb::StartOver } else { Verb::Verify };
+        self.act(verb, SelectParams { ids, all }).await
     }
 
     async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError> {

@@ -13,6 +13,7 @@ use wgo_proto::path::SafePath;
 use super::blocking_disk::BlockingDisk;
 use super::disk::{At, Handle, Op, OpenHow, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::place::FolderId;
 
 /// Folders that are kept open for the jobs under way.
 const RECENT: usize = 4;
@@ -24,6 +25,9 @@ pub(super) struct Base {
     pub(super) folder: PathBuf,
     /// The first component of each path is the torrent's root folder, not its only file.
     pub(super) has_root: bool,
+    /// The folder that a download was prepared in. Another one at its path is not taken for it: the file
+    /// system may be unmounted by now, and what is below its mount point is another disk. A leaf lock.
+    settled: Mutex<Option<FolderId>>,
     /// A leaf lock.
     recent: Mutex<Recent>,
 }
@@ -69,7 +73,7 @@ pub(super) struct File {
 impl Base {
     /// Names beneath `folder`.
     pub(super) fn new(folder: PathBuf, has_root: bool) -> Base {
-        Base { folder, has_root, recent: Mutex::default() }
+        Base { folder, has_root, settled: Mutex::default(), recent: Mutex::default() }
     }
 
     /// The absolute path of `path`, for people.
@@ -77,10 +81,44 @@ impl Base {
         self.folder.join(path.as_path())
     }
 
+    /// Takes the folder that is there now for the torrent's.
+    pub(super) fn settle(&self, disk: &BlockingDisk) -> Result<(), DiskError> {
+        let handle = self.open_any(disk)?;
+        *self.settled() = Some(self.id_of(disk, &handle)?);
+        Ok(())
+    }
+
+    /// It is not written to any more: whatever folder is there may be read, and its files are compared.
+    pub(super) fn unsettle(&self) {
+        *self.settled() = None;
+    }
+
+    /// Whether the torrent was prepared in another folder than this one.
+    pub(super) fn is_settled_elsewhere(&self, folder: FolderId) -> bool {
+        self.settled().is_some_and(|settled| settled != folder)
+    }
+
     /// Opens the operator's folder.
     pub(super) fn open(&self, disk: &BlockingDisk) -> Result<Handle, DiskError> {
+        let handle = self.open_any(disk)?;
+        let settled = *self.settled();
+        if settled.is_some() && settled != Some(self.id_of(disk, &handle)?) {
+            return Err(DiskError::of_kind(DiskOp::Open, &self.folder, DiskErrorKind::Missing));
+        }
+        Ok(handle)
+    }
+
+    fn open_any(&self, disk: &BlockingDisk) -> Result<Handle, DiskError> {
         let how = OpenHow { mode: OpenMode::Dir, follow: true };
         disk.open(At::path(&self.folder), how).map_err(|e| DiskError::new(DiskOp::Open, &self.folder, &e))
+    }
+
+    fn id_of(&self, disk: &BlockingDisk, folder: &Handle) -> Result<FolderId, DiskError> {
+        FolderId::of(disk, folder).map_err(|e| DiskError::new(DiskOp::Stat, &self.folder, &e))
+    }
+
+    fn settled(&self) -> MutexGuard<'_, Option<FolderId>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the folder of `components` beneath the base; of none, the base itself.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 
 use super::bufs::Bufs;
+use super::mounts::Mounts;
 
 /// What finishes an operation. Called exactly once, on any thread, possibly before `submit` returns.
 pub type OnDone = Box<dyn FnOnce(Completion) + Send>;
@@ -39,6 +40,12 @@ pub trait Disk: Send + Sync + 'static {
     /// The device that probably holds `path`, found without touching that device, so that a hung
     /// mount can't hang the caller. Numbered as [`Stat::device`].
     fn device_hint(&self, path: &Path) -> u64;
+
+    /// The file systems that are mounted, without a look at any of them; none where the disk has no such
+    /// table.
+    fn mounts(&self) -> Mounts {
+        Mounts::default()
+    }
 
     /// Whether reads from the device are slow unless each begins where the last one ended, as on disks that
     /// turn. Without a look at the device.

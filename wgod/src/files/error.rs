@@ -113,6 +113,7 @@ impl fmt::Display for DiskError {
             None => f.write_str(match self.kind {
                 DiskErrorKind::Short => "the file is shorter than the torrent says",
                 DiskErrorKind::Changed => "somebody changed the file",
+                DiskErrorKind::Missing => "it is not there, or another folder has its place",
                 DiskErrorKind::ReadOnly => "the torrent is complete and its files are not altered",
                 DiskErrorKind::Obstructed => "it is not a regular file",
                 DiskErrorKind::Outside => "it lies in none of the folders of `storage.allowed_folders`",

@@ -11,7 +11,7 @@ use super::check::{Check, CheckOutcome};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::examine::{Folder, examine};
 use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
-use super::place::{Space, find_folder, free_space};
+use super::place::{Space, Whereabouts, free_space, whereabouts};
 use super::prepare::prepare;
 use super::relocate::{RelocateWork, Relocation};
 use super::remove::{RemoveOutcome, remove};
@@ -110,10 +110,15 @@ pub struct ReadOutcome {
 pub enum Job {
     /// Finds a torrent's folder and takes hold of its paths. Makes nothing on disk.
     Open { spec: TorrentSpec, done: Done<Result<Arc<TorrentFiles>, OpenError>> },
-    /// Sees whether the torrent's folder is there; `Missing` if not.
-    FindFolder { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
-    /// At the start of a download: makes the folder, empty files and symlinks.
-    Prepare { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
+    /// Sees where the torrent's files are now; `mount` is where their file system was mounted.
+    FindFolder {
+        torrent: Arc<TorrentFiles>,
+        mount: Option<PathBuf>,
+        done: Done<Result<Whereabouts, DiskError>>,
+    },
+    /// At the start of a download: makes the folder, empty files and symlinks. From then on nothing is
+    /// made in another folder that takes its place.
+    Prepare { torrent: Arc<TorrentFiles>, done: Done<Result<Space, DiskError>> },
     /// Hashes a complete piece and writes it; `None` is a block that was spilled before.
     Store {
         torrent: Arc<TorrentFiles>,
@@ -146,8 +151,8 @@ pub enum Job {
     Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
     /// A part of a move, on threads for moves.
     Relocate { relocation: Arc<Relocation>, work: RelocateWork },
-    /// The room in a folder, or in what will hold it.
-    FreeSpace { folder: PathBuf, done: Done<Result<Space, DiskError>> },
+    /// The room in a folder of the device, or in what will hold it.
+    FreeSpace { device: u64, folder: PathBuf, done: Done<Result<Space, DiskError>> },
     /// Where a folder really is, symlinks followed. The end of its path need not exist.
     Locate { folder: PathBuf, done: Done<Result<PathBuf, DiskError>> },
     /// What a folder is like, or what will hold it.
@@ -182,14 +187,14 @@ impl Job {
 pub(super) fn run(cx: &Arc<Context>, job: Job) {
     match job {
         Job::Open { spec, done } => done.call(TorrentFiles::open(cx, spec)),
-        Job::FreeSpace { folder, done } => {
+        Job::FreeSpace { folder, done, .. } => {
             done.call(free_space(&cx.disk, &folder).map_err(|e| cx.allowed.explain(&cx.disk, e)));
         }
         Job::Locate { folder, done } => done.call(real_path(&cx.disk, &folder)),
         Job::Relocate { relocation, work } => relocation.run(work),
         Job::Examine { folder, done } => done.call(examine(&folder)),
-        Job::FindFolder { torrent, done } => {
-            done.call(gated(&torrent, || find_folder(&cx.disk, torrent.folder())));
+        Job::FindFolder { torrent, mount, done } => {
+            done.call(gated(&torrent, || whereabouts(&torrent, mount.as_deref())));
         }
         Job::Prepare { torrent, done } => done.call(gated(&torrent, || prepare(&torrent))),
         Job::Store { torrent, piece, blocks, done } => {

@@ -1,4 +1,5 @@
-//! Where a torrent's paths really are: without symlinks, so that two ways to one file have one name.
+//! Where a torrent's paths really are: without symlinks, so that two ways to one file have one name; on
+//! which file system, and whether that is mounted.
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use super::beneath::Base;
 use super::blocking_disk::BlockingDisk;
 use super::disk::{At, FileKind, Handle, OpenHow, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::torrent::TorrentFiles;
 
 /// The real place of a torrent's folder.
 #[derive(Debug)]
@@ -21,15 +23,43 @@ pub(super) struct Place {
     pub(super) device: u64,
 }
 
+/// Where a torrent's files are at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The device that holds the folder, or would if it existed.
+    pub device: u64,
+    /// Where the file system that holds the files is mounted; `None` where no mounts are known.
+    pub mount: Option<PathBuf>,
+    /// The folder, if it exists.
+    pub(super) folder: Option<FolderId>,
+    /// What was said to be mounted isn't, and none of the torrent's files are there without it.
+    pub unmounted: bool,
+}
+
+/// What tells a folder from another one at the same path: the numbers of its device and its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FolderId(u64, u64);
+
+impl FolderId {
+    /// Of an open folder.
+    pub(super) fn of(disk: &BlockingDisk, folder: &Handle) -> io::Result<FolderId> {
+        disk.stat_handle(folder).map(|stat| FolderId(stat.device, stat.inode))
+    }
+}
+
+impl Whereabouts {
+    /// Whether the torrent's folder exists.
+    pub fn exists(&self) -> bool {
+        self.folder.is_some()
+    }
+}
+
 impl Place {
     /// Finds the place. The folder, or the end of its path, need not exist yet.
     pub(super) fn find(disk: &BlockingDisk, base: &Base, info: &Info) -> Result<Place, DiskError> {
         let (folder, mut device) = locate(disk, &base.folder)?;
-        let name = info.files.first().and_then(|file| file.path.components().next());
         let mut root = None;
-        if base.has_root
-            && let Some(name) = name
-        {
+        if let Some(name) = root_name(base, info) {
             let path = base.folder.join(name);
             if disk.stat(At::path(&path)).is_ok_and(|stat| stat.kind == FileKind::Symlink) {
                 let (real, holder) = locate(disk, &path)?;
@@ -52,6 +82,54 @@ impl Place {
             Some(root) => path.components().skip(1).fold(root.clone(), |path, name| path.join(name)),
         }
     }
+}
+
+/// The name of the torrent's root folder, if it has one.
+fn root_name<'a>(base: &Base, info: &'a Info) -> Option<&'a str> {
+    info.files.first().filter(|_| base.has_root)?.path.components().next()
+}
+
+/// Where the files of a torrent are now, whatever it was when they were opened. `recorded` is where their
+/// file system was mounted when it was last known.
+pub(super) fn whereabouts(torrent: &TorrentFiles, recorded: Option<&Path>) -> Result<Whereabouts, DiskError> {
+    let (disk, base, info) = (&torrent.cx.disk, &torrent.base, torrent.info());
+    let mounts = disk.disk().mounts();
+    let lacks = recorded.is_some_and(|point| mounts.lacks(point));
+    let place = match Place::find(disk, base, info) {
+        // What is below the mount point may be out of bounds for a daemon that confined itself.
+        Err(e) if lacks && e.kind == DiskErrorKind::Permission => {
+            return Ok(Whereabouts { device: torrent.device, mount: None, folder: None, unmounted: true });
+        }
+        place => place?,
+    };
+    let folder = match nearest(disk, &base.folder)? {
+        (existing, handle) if existing == base.folder => {
+            let failed = |e| DiskError::new(DiskOp::Stat, existing, &e);
+            Some(FolderId::of(disk, &handle).map_err(failed)?)
+        }
+        _ => None,
+    };
+    let root = place.root.clone().or_else(|| Some(place.folder.join(root_name(base, info)?)));
+    let mount = mounts.holding(root.as_ref().unwrap_or(&place.folder)).map(|mount| mount.point.clone());
+    let unmounted = lacks && !has_files(disk, &place, base, info)?;
+    Ok(Whereabouts { device: place.device, mount, folder, unmounted })
+}
+
+/// Whether any of the torrent's files is there, of those that take space.
+fn has_files(disk: &BlockingDisk, place: &Place, base: &Base, info: &Info) -> Result<bool, DiskError> {
+    let stored = |file: &&wgo_proto::metainfo::FileEntry| !file.pad && file.len > 0 && file.symlink.is_none();
+    for file in info.files.iter().filter(stored) {
+        match disk.stat(At::path(place.path(&file.path))) {
+            Ok(stat) if stat.kind == FileKind::File => return Ok(true),
+            Err(e) if !is_absent(&e) => return Err(DiskError::new(DiskOp::Stat, base.full(&file.path), &e)),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The path without symlinks and its device, from the deepest part of it that exists.
@@ -90,6 +168,8 @@ pub(super) fn find_folder(disk: &BlockingDisk, folder: &Path) -> Result<(), Disk
 /// Room on a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
+    /// The file system's device (`st_dev`).
+    pub device: u64,
     /// What can still be written.
     pub free: u64,
     /// In all.
@@ -99,6 +179,8 @@ pub struct Space {
 /// The room in `folder`, or in what will hold it.
 pub(super) fn free_space(disk: &BlockingDisk, folder: &Path) -> Result<Space, DiskError> {
     let (_, handle) = nearest(disk, folder)?;
-    let stat = disk.stat_fs(&handle).map_err(|e| DiskError::new(DiskOp::Stat, folder, &e))?;
-    Ok(Space { free: stat.free, total: stat.total })
+    let failed = |e| DiskError::new(DiskOp::Stat, folder, &e);
+    let stat = disk.stat_fs(&handle).map_err(failed)?;
+    let device = disk.stat_handle(&handle).map_err(failed)?.device;
+    Ok(Space { device, free: stat.free, total: stat.total })
 }

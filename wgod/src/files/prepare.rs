@@ -10,13 +10,14 @@ use super::beneath::{Expected, Parents};
 use super::blocking_disk::BlockingDisk;
 use super::disk::{At, Op};
 use super::error::{DiskError, DiskOp};
-use super::place::nearest;
+use super::place::{Space, free_space, nearest};
 use super::torrent::TorrentFiles;
 
 /// Makes the folder, then the empty files and symlinks that are missing. Files with payload are made
-/// when they are first written to; pad files never.
-pub(super) fn prepare(torrent: &TorrentFiles) -> Result<(), DiskError> {
+/// when they are first written to; pad files never. Returns the room that there is.
+pub(super) fn prepare(torrent: &TorrentFiles) -> Result<Space, DiskError> {
     make_folder(&torrent.cx.disk, torrent.folder())?;
+    torrent.base.settle(&torrent.cx.disk)?;
     for (index, entry) in torrent.info.files.iter().enumerate() {
         if entry.pad {
             continue;
@@ -37,7 +38,7 @@ pub(super) fn prepare(torrent: &TorrentFiles) -> Result<(), DiskError> {
             }
         }
     }
-    Ok(())
+    free_space(&torrent.cx.disk, torrent.folder())
 }
 
 /// Makes a folder and those above it, each durable in the one that it lies in.

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +19,7 @@ use super::disk::{
     At, Completion, Disk, FileKind, FsStat, Handle, Mtime, OnDone, Op, OpenHow, OpenMode, Output, Stat,
     os_error,
 };
+use super::mounts::Mounts;
 
 mod cachestat;
 mod copy;
@@ -100,9 +101,12 @@ impl Disk for RealDisk {
     }
 
     fn device_hint(&self, path: &Path) -> u64 {
+        self.mounts().holding(path).map_or(0, |mount| mount.device)
+    }
+
+    fn mounts(&self) -> Mounts {
         // procfs never waits for another file system.
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        device_of(&mounts, path)
+        Mounts::parse(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
     }
 
     fn is_rotational(&self, device: u64) -> bool {
@@ -325,48 +329,6 @@ fn next_data(fd: BorrowedFd<'_>, offset: u64) -> io::Result<Option<u64>> {
         Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset)),
         Err(e) => Err(e.into()),
     }
-}
-
-/// The device of the mount point that is the longest prefix of `path`, from `/proc/self/mountinfo`
-/// (proc_pid_mountinfo(5): field 3 is `major:minor`, field 5 the mount point). Symlinks on the way
-/// aren't followed: this is a hint.
-fn device_of(mountinfo: &str, path: &Path) -> u64 {
-    let mut best = (0, 0);
-    for line in mountinfo.lines() {
-        let mut fields = line.split(' ').skip(2);
-        let (Some(device), Some(point)) = (fields.next(), fields.nth(1)) else { continue };
-        let Some((major, minor)) = device.split_once(':') else { continue };
-        let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else { continue };
-        let point = unescape(point);
-        let depth = point.components().count();
-        // A later mount on the same point hides the earlier one.
-        if path.starts_with(&point) && depth >= best.0 {
-            best = (depth, fs::makedev(major, minor));
-        }
-    }
-    best.1
-}
-
-/// Undoes the kernel's `\040` for a space, and the like.
-fn unescape(text: &str) -> PathBuf {
-    use std::os::unix::ffi::OsStringExt;
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (first, code) {
-            (b'\\', Some(code)) => {
-                out.push(code);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            _ => {
-                out.push(first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(out))
 }
 
 #[cfg(test)]

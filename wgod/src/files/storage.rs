@@ -12,6 +12,7 @@ use super::cache::{DEFAULT_OPEN_FILES, OpenFiles};
 use super::device::{Device, DeviceStatus};
 use super::disk::Disk;
 use super::job::{self, Job};
+use super::mounts::Mounts;
 use super::piece_cache::PieceCache;
 use super::refs::PathRefs;
 use super::relocate::{Relocation, RelocationSpec};
@@ -112,6 +113,11 @@ impl Storage {
         self.cx.disk.disk().device_hint(folder)
     }
 
+    /// The file systems that are mounted, found without waiting for any of them.
+    pub fn mounts(&self) -> Mounts {
+        self.cx.disk.disk().mounts()
+    }
+
     /// What each device is busy with, moves excepted.
     pub fn status(&self) -> Vec<DeviceStatus> {
         let devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,9 +173,8 @@ impl Storage {
         let number = match (job.torrent(), job) {
             (Some(torrent), _) => torrent.device,
             (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
-            (_, Job::FreeSpace { folder, .. } | Job::Locate { folder, .. } | Job::Examine { folder, .. }) => {
-                self.device_of(folder)
-            }
+            (_, Job::Locate { folder, .. } | Job::Examine { folder, .. }) => self.device_of(folder),
+            (_, Job::FreeSpace { device, .. }) => *device,
             (_, Job::Relocate { relocation, .. }) => relocation.device,
             _ => 0,
         };

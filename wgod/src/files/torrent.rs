@@ -19,7 +19,7 @@ use super::cache::OpenFiles;
 use super::disk::{Handle, Mtime, Op, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::piece_cache::PieceCache;
-use super::place::Place;
+use super::place::{Place, Whereabouts};
 use super::refs::{PathRefs, SecondWriter};
 use super::upload::UploadState;
 use super::volumes::{Volume, Volumes};
@@ -190,6 +190,12 @@ impl TorrentFiles {
         self.device
     }
 
+    /// Whether its files are in another place now than when they were opened: to reach them they are to be
+    /// opened again.
+    pub fn is_elsewhere(&self, now: &Whereabouts) -> bool {
+        now.device != self.device || now.folder.is_some_and(|folder| self.base.is_settled_elsewhere(folder))
+    }
+
     /// Its metainfo.
     pub fn info(&self) -> &Info {
         &self.info
@@ -212,6 +218,7 @@ impl TorrentFiles {
     /// The torrent is complete and synced: only reads from now on. Called on a storage thread.
     pub(super) fn end_writing(&self) {
         self.writes.store(false, Ordering::Release);
+        self.base.unsettle();
         self.cx.open.remove_torrent(self.id, true);
         let volumes = std::mem::take(&mut self.state().volumes);
         drop(volumes);

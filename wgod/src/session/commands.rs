@@ -90,6 +90,12 @@ impl Driver {
                 Verb::Start => self.session.start(now, id),
                 Verb::Stop => self.session.stop(now, id),
                 Verb::Verify => self.session.verify(now, id),
+                Verb::StartOver => {
+                    if let Some(entry) = self.entries.get_mut(&id) {
+                        entry.starts_over = true;
+                    }
+                    self.session.verify(now, id);
+                }
                 Verb::Announce => self.announce_now(id),
             }
             let at = acted.len();
@@ -228,6 +234,7 @@ impl Driver {
 
     fn apply_settings(&mut self, tunables: Tunables) {
         self.tunables = tunables;
+        self.ask_all_rooms();
         let max_peers = self.tunables.max_peers_per_torrent;
         for entry in self.entries.values() {
             if let Some(live) = &entry.live {

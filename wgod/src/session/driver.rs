@@ -21,8 +21,9 @@ use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored};
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
+use super::space::{Disks, WATCH_INTERVAL};
 use super::tally::{Share, Tally};
-use super::{Command, Event, SessionHandle, Tunables};
+use super::{Command, Event, SessionHandle, Tunables, fault};
 use crate::ending::{TORRENTS_END, TRACKERS_END};
 use crate::engine::Engine;
 use crate::files::BlockBuf;
@@ -49,6 +50,7 @@ pub struct Driver {
     pub(super) last_device: Option<(PathBuf, u64, Time)>,
     pub(super) tunables: Tunables,
     pub(super) choke: ChokeState,
+    pub(super) disks: Disks,
     pub(super) seed: u64,
     pub(super) next_id: u64,
     pub(super) ops: JoinSet<(TorrentId, Outcome)>,
@@ -62,6 +64,8 @@ pub struct Driver {
     pub(super) saves: JoinSet<TorrentId>,
     /// Who waits for a torrent to wake.
     pub(super) waking: HashMap<TorrentId, Vec<oneshot::Sender<Option<Arc<Torrent>>>>>,
+    /// Torrents that were removed and that the store could not forget, as on a full disk.
+    pub(super) remembered: Vec<TorrentId>,
     /// Number of the last visible change.
     pub(super) version: u64,
     pub(super) changed: watch::Sender<u64>,
@@ -114,6 +118,7 @@ impl Driver {
             by_hash: HashMap::new(),
             tunables: start.tunables,
             choke: ChokeState::default(),
+            disks: Disks::default(),
             seed: start.seed,
             last_device: None,
             next_id: start.next_id.0,
@@ -123,6 +128,7 @@ impl Driver {
             replies: JoinSet::new(),
             saves: JoinSet::new(),
             waking: HashMap::new(),
+            remembered: Vec::new(),
             version: 0,
             changed,
             removed: VecDeque::new(),
@@ -205,11 +211,15 @@ impl Driver {
             moving: underway(&entry.settings, |folder| self.engine.storage.device_of(folder)),
         };
         let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
+        let error = entry.settings.error.as_ref().map(fault::from_stored);
         self.insert(entry);
         if undo {
             self.push_op(id, Op::Move);
         }
         self.session.add(self.engine.clock.now(), newcomer);
+        if let Some(error) = error {
+            self.session.recall_fault(id, error);
+        }
         Ok(())
     }
 
@@ -231,6 +241,8 @@ impl Driver {
     pub async fn run(mut self) {
         self.carry_out();
         let mut trim = tokio::time::interval(TRIM_INTERVAL);
+        let mut watch = tokio::time::interval(WATCH_INTERVAL);
+        watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let stopping = self.stopping.clone();
         loop {
             let due = self.session.poll_timeout();
@@ -253,6 +265,7 @@ impl Driver {
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
                 _ = trim.tick() => self.engine.storage.trim(),
+                _ = watch.tick() => self.watch_disks(),
             }
             self.carry_out();
         }
@@ -298,6 +311,15 @@ impl Driver {
         if timeout_at(begun + TRACKERS_END, self.save_totals()).await.is_err() {
             tracing::error!("totals not saved: does the disk of the state directory answer?");
         }
+        if !self.remembered.is_empty() {
+            let forgotten = self.engine.store.put(super::save::removals(&self.remembered));
+            match timeout_at(begun + TRACKERS_END, forgotten).await {
+                Ok(result) => super::save::report(result),
+                Err(_) => {
+                    tracing::error!("removed torrents may come back: does the disk of the state answer?")
+                }
+            }
+        }
         self.engine.announces.close();
         if timeout_at(begun + TRACKERS_END, self.engine.announces.wait()).await.is_err() {
             tracing::info!("some trackers did not answer `stopped` in time");
@@ -311,6 +333,11 @@ impl Driver {
         }
     }
 
+    /// Whether the daemon is ending.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
     /// Something visible changed.
     pub(super) fn touch(&mut self) {
         self.version += 1;
@@ -321,7 +348,7 @@ impl Driver {
 /// An entry made of a stored record.
 fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::PieceIndex>) -> Entry {
     let TorrentRecord { id, settings, progress, counters } = record;
-    let Progress { have, partials, writing, completed_at, check, files, .. } = progress;
+    let Progress { have, partials, writing, completed_at, check, files, mount, .. } = progress;
     let about = About::of(&metainfo);
     let layout = &metainfo.info.layout;
     let have = from_stored(&have, layout.piece_count());
@@ -346,10 +373,12 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         partials,
         stamps: files,
         suspects,
+        mount,
         writing,
         completed_at,
         counters,
         trackers: None,
+        starts_over: false,
         owed: check,
         check: None,
         moving: None,

@@ -35,7 +35,7 @@ impl Driver {
                 Effect::GoDormant(id) => self.push_op(id, Op::GoDormant),
                 Effect::Halt(id) => self.push_op(id, Op::Halt),
                 Effect::Pause { id, requests, uploads } => self.pause(id, requests, uploads),
-                Effect::Probe(id) => self.push_op(id, Op::Probe),
+                Effect::Probe(id) => self.probe(id),
                 Effect::Checkpoint(id) => self.push_op(id, Op::Checkpoint),
                 Effect::Look(id) => self.look(id),
                 Effect::Save(id) => self.save(id),
@@ -54,6 +54,13 @@ impl Driver {
         }
     }
 
+    /// One that waits already, as for a disk that hangs, is enough.
+    fn probe(&mut self, id: TorrentId) {
+        if self.entries.get(&id).is_some_and(|entry| !entry.lane.iter().any(|op| matches!(op, Op::Probe))) {
+            self.push_op(id, Op::Probe);
+        }
+    }
+
     fn cancel_check(&mut self, id: TorrentId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.lane.retain(|op| !matches!(op, Op::Check(_)));
@@ -68,8 +75,9 @@ impl Driver {
         if let Some(check) = &entry.check {
             check.forget();
         }
+        let op = if std::mem::take(&mut entry.starts_over) { Op::StartOver } else { Op::ForgetCheck };
         // Behind the check that is ending, which may still keep what it found.
-        self.push_op(id, Op::ForgetCheck);
+        self.push_op(id, op);
     }
 
     fn look(&mut self, id: TorrentId) {
@@ -79,7 +87,7 @@ impl Driver {
         self.engine.storage.look(&live.files, report);
     }
 
-    fn pause(&mut self, id: TorrentId, requests: bool, uploads: bool) {
+    pub(super) fn pause(&mut self, id: TorrentId, requests: bool, uploads: bool) {
         let Some(live) = self.entries.get(&id).and_then(|entry| entry.live.clone()) else { return };
         self.engine.call(&live, |swarm, now| {
             swarm.set_requests_paused(now, requests);
@@ -198,8 +206,10 @@ impl Driver {
             }
             Event::DiskFailed(id, error) => {
                 let Some(fault) = fault::of_disk(&error) else { return };
-                self.fault(id, fault);
+                self.disk_failed(id, &error, fault);
             }
+            Event::Forgot(ids, done) => self.on_forgot(ids, done),
+            Event::Room(device, answer) => self.on_room(device, answer),
             // Of those that many peers found, the first is enough.
             Event::Doubt(id, piece) if self.session.row(id).is_some_and(|row| row.live) => {
                 if let Some(entry) = self.entries.get(&id) {
@@ -248,6 +258,10 @@ impl Driver {
 
     /// Something stands in the torrent's way: the log says so once, the session decides what goes on.
     pub(super) fn fault(&mut self, id: TorrentId, fault: Fault) {
+        // What is left undone then says nothing about the torrent.
+        if self.is_stopping() {
+            return;
+        }
         let known =
             self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
         if !known && let Some(entry) = self.entries.get(&id) {

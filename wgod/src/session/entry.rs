@@ -1,6 +1,6 @@
 //! What the driver keeps of each torrent, live or not.
 use std::collections::{BTreeSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -50,6 +50,8 @@ pub struct Entry {
     pub stamps: Vec<Option<FileStamp>>,
     /// Pieces to be hashed because the last run ended uncleanly.
     pub suspects: Vec<PieceIndex>,
+    /// Where the file system that holds its files was mounted when it was last known.
+    pub mount: Option<PathBuf>,
     /// Files were being written to when the last run ended, or are now.
     pub writing: bool,
     /// When the last wanted piece became durable.
@@ -58,6 +60,8 @@ pub struct Entry {
     pub counters: Counters,
     /// What the trackers know, while it sleeps.
     pub(super) trackers: Option<Box<TrackerMemory>>,
+    /// The operator wants it checked without what was known of it, which is about to be forgotten.
+    pub(super) starts_over: bool,
     /// The check that must end before `have` counts, as far as it is: not of the one under way.
     pub owed: Option<Box<OwedCheck>>,
     /// The check under way.
@@ -158,6 +162,20 @@ impl Entry {
             Some(moving) => moving.share(),
             None => f64::from(u8::from(self.settings.moving.as_ref().is_some_and(switched))),
         }
+    }
+
+    /// What was known of its files counts no longer: what is there is all that there is.
+    pub(super) fn start_over(&mut self) {
+        let none = Bitfield::new(self.have.len());
+        self.have = none.clone();
+        self.durable = none.clone();
+        self.unverified = none;
+        self.partials.clear();
+        self.stamps.clear();
+        self.suspects.clear();
+        self.writing = false;
+        self.mount = None;
+        self.files = None;
     }
 
     /// Whether a check must end before `have` counts.

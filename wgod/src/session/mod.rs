@@ -17,6 +17,7 @@ mod moving;
 mod ops;
 mod render;
 mod save;
+mod space;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
 use wgo_proto::metainfo::Metainfo;
 
-use crate::files::{DiskError, Preallocate};
+use crate::files::{DiskError, Preallocate, Space};
 use crate::torrent::Torrent;
 
 pub use driver::{Driver, Start};
@@ -45,6 +46,10 @@ pub use entry::Entry;
 pub enum Event {
     /// A file of the torrent could not be read or written.
     DiskFailed(TorrentId, DiskError),
+    /// The store was asked again to forget torrents that were removed; whether it did.
+    Forgot(Vec<TorrentId>, bool),
+    /// A device has this room, or can't say.
+    Room(u64, Result<Space, DiskError>),
     /// A piece that a quick check believed is wrong.
     Doubt(TorrentId, wgo_proto::PieceIndex),
     /// Someone needs the torrent awake; answered when it is, with `None` if it can't be.
@@ -82,6 +87,8 @@ pub enum Verb {
     Stop,
     /// Hash everything anew.
     Verify,
+    /// The same, and forget what was known to be there: what is missing is given up.
+    StartOver,
     /// Ask the trackers now.
     Announce,
 }
@@ -121,6 +128,8 @@ pub struct Glance {
     pub totals: (u64, u64),
     /// A folder on each device that holds torrents.
     pub folders: BTreeMap<u64, PathBuf>,
+    /// What is wrong with a device.
+    pub troubles: BTreeMap<u64, String>,
     /// The torrents asked for.
     pub torrents: Option<Vec<TorrentRow>>,
 }

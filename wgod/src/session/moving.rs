@@ -351,6 +351,8 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         tracing::info!(torrent = entry.settings.name, to = %entry.settings.folder.display(), "moved");
         entry.files = Some(files);
+        // That of the old place; the next look at the new one finds its own.
+        entry.mount = None;
         entry.watch_files();
         self.entries.relocate(&id, |settings| settings.moving = None);
         self.session.on_moved(self.engine.clock.now(), id);

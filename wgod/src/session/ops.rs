@@ -3,6 +3,7 @@
 mod check;
 mod checkpoint;
 mod cx;
+mod hindrance;
 mod live;
 mod missing;
 mod outcome;
@@ -23,9 +24,10 @@ use wgo_core::TorrentId;
 use wgo_core::session::Check;
 
 use super::checking::{self, CheckProgress};
+use super::save::report;
 use super::{Driver, Entry};
 use crate::files::{Done, Job, OpenError, SyncOutcome, TorrentFiles, TorrentSpec};
-use crate::store::{Change, CheckKind, OwedCheck, StoreError};
+use crate::store::{Change, CheckKind, OwedCheck, Progress};
 
 /// What can be asked of a torrent's lane.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(super) enum Op {
     ForgetCheck,
     /// Do what is due of a move: its first half, its second, or undo it.
     Move,
+    /// Forget what was known to be on disk; a full check is owed.
+    StartOver,
     /// Make a Swarm.
     GoLive,
     /// Drop the Swarm of a torrent without work.
@@ -121,6 +125,15 @@ impl Driver {
                 });
             }
             Op::Move => self.begin_relocation(id, cx),
+            Op::StartOver => {
+                let store = self.engine.store.clone();
+                let check = Some(Box::new(OwedCheck::anew(CheckKind::Full)));
+                let nothing = Progress { check, completed_at: cx.completed_at, ..Progress::default() };
+                self.spawn(id, async move {
+                    report(store.put(vec![Change::Progress(id, nothing)]).await);
+                    Outcome::StartedOver
+                });
+            }
             Op::GoLive => self.spawn(id, live::go_live(cx)),
             Op::GoDormant => self.spawn(id, live::go_dormant(cx)),
             Op::Halt => self.spawn(id, live::halt(cx)),
@@ -158,12 +171,5 @@ impl Driver {
         let span = self.entries.get(&id).map_or_else(Span::none, Entry::span);
         let task = self.ops.spawn(async move { (id, work.await) }.instrument(span));
         self.op_of.insert(task.id(), id);
-    }
-}
-
-/// A store that does not take what is not vital: the log says so, the next time tries again.
-fn report(result: Result<(), StoreError>) {
-    if let Err(error) = result {
-        tracing::error!(%error, "not saved; it is tried again with the next change");
     }
 }

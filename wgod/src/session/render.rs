@@ -5,10 +5,10 @@ use std::io;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{File, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
-use wgo_api::torrent::{Priority, RateLimits, Row, State, Torrent as TorrentRow};
+use wgo_api::torrent::{Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble};
 use wgo_core::TorrentId;
 use wgo_core::piece_mgr::Priority as PiecePriority;
-use wgo_core::session::State as CoreState;
+use wgo_core::session::{FaultKind, State as CoreState};
 use wgo_core::swarm::TrackerMemory;
 use wgo_core::swarm::{PeerView, SwarmView};
 use wgo_core::tracker::TrackerStatus;
@@ -106,9 +106,10 @@ impl Driver {
             name: entry.settings.name.clone(),
             state: api_state(state),
             error: row
-                .and_then(|row| row.fault.as_ref())
-                .map(|f| f.message.clone())
+                .and_then(|row| row.trouble())
+                .map(|fault| fault.message.clone())
                 .or(entry.move_error.clone()),
+            error_kind: row.and_then(|row| row.trouble()).map(|fault| api_trouble(fault.kind)),
             size_bytes: Some(size),
             done_bytes: done,
             downloaded_bytes: counters.0,
@@ -200,6 +201,7 @@ impl Driver {
             trouble: self.trouble(),
             rates: self.tally.rates(),
             folders: self.tally.folders(),
+            troubles: self.disks.troubles(self.tunables.min_free_space),
             totals: (totals.downloaded, totals.uploaded),
             torrents: chosen.map(|ids| ids.into_iter().filter_map(|id| self.row(id)).collect()),
         })
@@ -235,6 +237,15 @@ pub(super) fn api_state(state: CoreState) -> State {
         CoreState::Stopped => State::Stopped,
         CoreState::Moving => State::Moving,
         CoreState::Error => State::Error,
+    }
+}
+
+fn api_trouble(kind: FaultKind) -> Trouble {
+    match kind {
+        FaultKind::DiskFull => Trouble::DiskFull,
+        FaultKind::NotWritable => Trouble::NotWritable,
+        FaultKind::Unreachable => Trouble::Unavailable,
+        FaultKind::Broken => Trouble::Broken,
     }
 }
 

@@ -6,8 +6,8 @@
 use tokio::sync::oneshot;
 use wgo_core::TorrentId;
 
-use super::Driver;
-use crate::store::{Change, Settings, Wanted};
+use super::{Driver, Event, fault};
+use crate::store::{Change, Settings, StoreError, Wanted};
 
 /// Whether a torrent's settings are on their way to the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,14 +67,49 @@ impl Driver {
         }
     }
 
-    /// The settings with what the session knows of the operator's wishes; `None` for a torrent that is
+    /// Asks the store again to forget torrents that were removed when it couldn't.
+    pub(super) fn forget_again(&mut self) {
+        if self.remembered.is_empty() {
+            return;
+        }
+        let ids = std::mem::take(&mut self.remembered);
+        let engine = self.engine.clone();
+        self.replies.spawn(async move {
+            let done = engine.store.put(removals(&ids)).await.is_ok();
+            engine.tell(Event::Forgot(ids, done));
+        });
+    }
+
+    /// The store forgot them, or is asked another time.
+    pub(super) fn on_forgot(&mut self, ids: Vec<TorrentId>, done: bool) {
+        match done {
+            true => tracing::info!(torrents = ids.len(), "removed torrents are forgotten by the store, too"),
+            false => self.remembered.extend(ids),
+        }
+    }
+
+    /// The settings with what the session knows of the operator's wishes and of what stands in the way; `None` for a torrent that is
     /// being added or removed.
     fn wishes(&mut self, id: TorrentId) -> Option<Settings> {
         let row = self.session.row(id)?;
         let (started, check_asked) = (row.started, row.check_asked);
+        let error = row.trouble().map(fault::to_stored);
         let entry = self.entries.get_mut(&id)?;
         entry.settings.wanted = if started { Wanted::Started } else { Wanted::Stopped };
         entry.settings.check_asked = check_asked;
+        entry.settings.error = error;
         Some(entry.settings.clone())
+    }
+}
+
+/// What makes the store forget torrents.
+pub(super) fn removals(ids: &[TorrentId]) -> Vec<Change> {
+    ids.iter().map(|id| Change::Remove(*id)).collect()
+}
+
+/// A store that does not take what is not vital: the log says so, the next time tries again.
+pub(super) fn report(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "not saved; it is tried again with the next change");
     }
 }

@@ -2,6 +2,7 @@
 mod checks;
 mod many;
 mod missing;
+mod mounts;
 mod moves;
 
 use std::time::Duration;

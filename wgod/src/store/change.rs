@@ -1,4 +1,6 @@
 //! What a request changes in the database.
+use std::path::PathBuf;
+
 use wgo_core::TorrentId;
 
 use super::record::{Counters, FileStamp, OwedCheck, Progress, Settings, TorrentRecord, Totals};
@@ -16,9 +18,9 @@ pub enum Change {
     /// A checkpoint: replaces what is durably on disk. Entries of the stored log that it covers are
     /// dropped after the commit; without `writing`, all of the torrent's.
     Progress(TorrentId, Progress),
-    /// Sets the `writing` mark and leaves the rest of the progress as it is. To be durable before
-    /// the first write to the torrent's files.
-    Writing(TorrentId),
+    /// Sets the `writing` mark and where the file system is mounted, and leaves the rest of the progress
+    /// as it is. To be durable before the first write to the torrent's files.
+    Writing(TorrentId, Option<PathBuf>),
     /// A check is owed, or further: leaves the rest of the progress as it is. The next
     /// [`Change::Progress`] ends it.
     Check(TorrentId, Box<OwedCheck>),

@@ -119,6 +119,8 @@ pub struct Progress {
     pub check: Option<Box<OwedCheck>>,
     /// Size and time of each file of the torrent at this checkpoint, or empty: not recorded.
     pub files: Vec<Option<FileStamp>>,
+    /// Where the file system that holds them was mounted.
+    pub mount: Option<PathBuf>,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
 }
@@ -129,7 +131,8 @@ impl Progress {
         let have = self.have.weight();
         let partials: usize = self.partials.iter().map(|p| p.blocks.len() + 8).sum();
         let check = self.check.as_ref().map_or(0, |check| check.weight());
-        64 + have + partials + self.files.len() * 16 + check
+        let mount = self.mount.as_ref().map_or(0, |mount| mount.as_os_str().len());
+        64 + have + partials + self.files.len() * 16 + check + mount
     }
 }
 

@@ -162,6 +162,7 @@ mod progress {
     pub(super) const COMPLETED_AT: u64 = 5;
     pub(super) const FILES: u64 = 6;
     pub(super) const CHECK: u64 = 7;
+    pub(super) const MOUNT: u64 = 8;
 }
 
 pub(super) fn encode_progress(p: &Progress) -> Vec<u8> {
@@ -191,6 +192,9 @@ pub(super) fn encode_progress(p: &Progress) -> Vec<u8> {
     }
     if let Some(check) = &p.check {
         row.field(CHECK, |f| put_check(f, check));
+    }
+    if let Some(mount) = &p.mount {
+        row.field(MOUNT, |f| f.rest(mount.as_os_str().as_bytes()));
     }
     row.finish(&p.newer)
 }
@@ -227,6 +231,7 @@ pub(super) fn decode_progress(row: &[u8]) -> Result<Progress, RowError> {
                 }
             }
             CHECK => p.check = Some(Box::new(check(&mut f)?)),
+            MOUNT => p.mount = Some(f.path()),
             _ => {
                 row.keep(&f);
                 f.rest();

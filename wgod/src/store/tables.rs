@@ -91,7 +91,10 @@ impl<'t> Tables<'t> {
             Change::Progress(id, progress) if self.knows(*id)? => {
                 self.progress.insert(id.0, rows::encode_progress(progress).as_slice())?;
             }
-            Change::Writing(id) if self.knows(*id)? => self.amend(*id, |progress| progress.writing = true)?,
+            Change::Writing(id, mount) if self.knows(*id)? => self.amend(*id, |progress| {
+                progress.writing = true;
+                progress.mount.clone_from(mount);
+            })?,
             Change::Check(id, check) if self.knows(*id)? => {
                 self.amend(*id, |progress| progress.check = Some(check.clone()))?;
             }
@@ -106,7 +109,7 @@ impl<'t> Tables<'t> {
             }
             Change::Settings(id, _)
             | Change::Progress(id, _)
-            | Change::Writing(id)
+            | Change::Writing(id, _)
             | Change::Check(id, _)
             | Change::Stamps(id, _)
             | Change::Counters(id, _)

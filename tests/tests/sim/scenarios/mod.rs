@@ -5,6 +5,7 @@ mod disks;
 mod distance;
 mod limits;
 mod lives;
+mod nas;
 mod trouble;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

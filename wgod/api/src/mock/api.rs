@@ -229,7 +229,7 @@ impl ApiServer for MockApi {
         })
     }
 
-    async fn verify(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+    async fn verify(&self, params: VerifyParams) -> Result<ActResult, ApiError> {
         self.note("verify", &params);
         self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Checking)
     }

@@ -10,13 +10,13 @@ use crate::torrent::{RateLimits, State, Torrent};
 pub struct Disk {
     /// A folder on it that torrents use.
     pub path: String,
-    /// Free bytes; `null` when it does not answer.
+    /// Free bytes; `null` when it does not answer or is not there.
     pub free_bytes: Option<u64>,
     /// Size in bytes.
     pub size_bytes: Option<u64>,
     /// Requests that wait for it.
     pub queue: u32,
-    /// What is wrong with it: full, hung, failing.
+    /// What is wrong with it: full, low, hung, failing, gone.
     pub error: Option<String>,
 }
 

@@ -15,6 +15,7 @@ impl Session {
         row.needs = Check::Full;
         row.check_asked = true;
         row.fault = None;
+        row.past_fault = None;
         self.effects.push_back(Effect::ForgetCheck(id));
         self.effects.push_back(Effect::Save(id));
         self.proceed(now, id);
@@ -45,9 +46,9 @@ impl Session {
         let sealed = row.finished && !row.completing;
         self.leave(now, id);
         self.set_deadline(id, None);
+        self.set_fault(id, None);
         if let Some(row) = self.rows.get_mut(&id) {
             row.needs = if sealed { Check::Suspects } else { Check::Full };
-            row.fault = None;
             row.probes = 0;
         }
         if !sealed {

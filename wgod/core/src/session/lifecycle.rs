@@ -70,6 +70,7 @@ impl Session {
             finished_late: false,
             checkpointing: false,
             fault: None,
+            past_fault: None,
             probes: 0,
             queue_position,
             deadline: None,
@@ -91,6 +92,7 @@ impl Session {
     pub fn start(&mut self, now: Time, id: TorrentId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.started = true;
+        row.past_fault = None;
         let broken = row.fault.take().is_some();
         row.probes = 0;
         self.effects.push_back(Effect::Save(id));
@@ -105,6 +107,7 @@ impl Session {
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.started = false;
         row.fault = None;
+        row.past_fault = None;
         row.check_asked = false;
         let moves = row.phase == Phase::Moving;
         self.effects.push_back(Effect::Save(id));
@@ -233,8 +236,8 @@ impl Session {
     fn take_down(&mut self, now: Time, id: TorrentId, fault: Fault) {
         self.leave(now, id);
         self.set_deadline(id, None);
+        self.set_fault(id, Some(fault));
         if let Some(row) = self.rows.get_mut(&id) {
-            row.fault = Some(Box::new(fault));
             row.needs = Check::Full;
             row.check_asked = false;
         }
@@ -244,13 +247,14 @@ impl Session {
     /// Pauses what the fault keeps from going on, and sets the time of the next probe. One cause makes
     /// many faults; those that come before the probe neither put it off nor lengthen the wait.
     pub(super) fn impede(&mut self, now: Time, id: TorrentId, fault: Fault) {
-        let Some(row) = self.rows.get_mut(&id) else { return };
+        let Some(row) = self.rows.get(&id) else { return };
         let kind = fault.kind;
         let probe_is_set = row.fault.is_some() && row.deadline.is_some();
         if probe_is_set && row.fault.as_ref().is_some_and(|known| known.kind >= kind) {
             return;
         }
-        row.fault = Some(Box::new(fault));
+        self.set_fault(id, Some(fault));
+        let Some(row) = self.rows.get_mut(&id) else { return };
         if row.live {
             let uploads = kind == FaultKind::Unreachable;
             self.effects.push_back(Effect::Pause { id, requests: true, uploads });
@@ -265,8 +269,8 @@ impl Session {
 
     /// What stood in the torrent's way is gone.
     pub fn on_healed(&mut self, now: Time, id: TorrentId) {
+        self.set_fault(id, None);
         let Some(row) = self.rows.get_mut(&id) else { return };
-        row.fault = None;
         row.probes = 0;
         if row.live {
             // Perhaps the fault kept the Swarm from being made at all.
@@ -297,7 +301,8 @@ impl Session {
 
     /// A torrent that went dormant next wants to announce at `at`.
     pub fn sleep_until(&mut self, id: TorrentId, at: Option<Time>) {
-        if self.rows.get(&id).is_some_and(|row| row.dormant) {
+        // With a fault it is the time of the next probe, and what heals wakes it.
+        if self.rows.get(&id).is_some_and(|row| row.dormant && row.fault.is_none()) {
             self.set_deadline(id, at);
         }
     }
@@ -316,9 +321,7 @@ impl Session {
             match row.phase {
                 Phase::Active => self.effects.push_back(Effect::Probe(id)),
                 _ => {
-                    if let Some(row) = self.rows.get_mut(&id) {
-                        row.fault = None;
-                    }
+                    self.set_fault(id, None);
                     self.proceed(now, id);
                 }
             }

@@ -6,6 +6,7 @@
 mod budget;
 mod checks;
 mod devices;
+mod disks;
 mod lifecycle;
 mod moves;
 mod row;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use crate::time::Time;
 use crate::units::TorrentId;
 
-pub use budget::share_memory;
+pub use budget::{Room, share_memory};
 pub use lifecycle::{Newcomer, Underway};
 use row::Rows;
 pub use row::{Device, Fault, FaultKind, Phase, Row, State};
@@ -211,8 +212,11 @@ impl Session {
     }
 
     /// A Swarm that [`Effect::GoLive`] asked for was made: it has no memory to speak of before the next
-    /// [`Effect::Housekeep`], which is due soon.
-    pub fn on_live(&mut self, now: Time) {
+    /// [`Effect::Housekeep`], which is due soon. What stood in its way before the daemon started is over.
+    pub fn on_live(&mut self, now: Time, id: TorrentId) {
+        if self.rows.get(&id).is_some_and(|row| row.fault.is_none()) {
+            self.set_fault(id, None);
+        }
         let soon = self.housekept_at.map_or(now, |at| (at + HOUSEKEEPING_FLOOR).max(now));
         self.housekeep_at = Some(self.housekeep_at.map_or(soon, |at| at.min(soon)));
     }

@@ -77,6 +77,22 @@ pub enum FaultKind {
     Broken,
 }
 
+impl FaultKind {
+    /// All of them.
+    pub const ALL: [FaultKind; 4] =
+        [FaultKind::DiskFull, FaultKind::NotWritable, FaultKind::Unreachable, FaultKind::Broken];
+
+    /// The word for programs, of the control API and the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FaultKind::DiskFull => "disk_full",
+            FaultKind::NotWritable => "not_writable",
+            FaultKind::Unreachable => "unavailable",
+            FaultKind::Broken => "broken",
+        }
+    }
+}
+
 /// What stands in a torrent's way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -133,6 +149,8 @@ pub struct Row {
     pub checkpointing: bool,
     /// What stands in its way.
     pub fault: Option<Box<Fault>>,
+    /// What stood in its way when the daemon ended, until it is known whether it still does.
+    pub past_fault: Option<Box<Fault>>,
     /// Failures in a row of what the fault is about; sets how long until the next probe.
     pub probes: u32,
     /// Its place in the queue, from 0.
@@ -154,6 +172,11 @@ impl Row {
         self.completing = false;
         self.finished_late = false;
         self.checkpointing = false;
+    }
+
+    /// What people read of what stands in its way, or last did.
+    pub fn trouble(&self) -> Option<&Fault> {
+        self.fault.as_deref().or(self.past_fault.as_deref())
     }
 
     /// What people see.

@@ -101,19 +101,6 @@ fn nowait_reads_what_is_cached_on_disk_and_in_memory() {
 }
 
 #[test]
-fn the_deepest_mount_point_names_the_device() {
-    let mounts = "22 1 8:1 / / rw - ext4 /dev/a rw\n\
-                  30 22 0:40 / /mnt/my\\040disk rw - nfs x rw\n\
-                  31 22 0:41 / /mnt rw - tmpfs x rw\n";
-    for (path, major, minor) in
-        [("/home/x", 8, 1), ("/mnt/my disk/y", 0, 40), ("/mnt/my", 0, 41), ("/mntx", 8, 1)]
-    {
-        assert_eq!(device_of(mounts, Path::new(path)), fs::makedev(major, minor), "{path}");
-    }
-    assert_eq!(device_of("garbage\n\n1 2 x:y z", Path::new("/a")), 0);
-}
-
-#[test]
 fn the_hint_agrees_with_the_device_of_an_ordinary_folder() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().canonicalize().unwrap();

@@ -115,5 +115,5 @@ fn a_folder_that_is_gone_is_not_made_again_by_a_write() {
     let refused = rig.ask(|done| Job::Open { spec, done }).unwrap_err();
     assert!(matches!(&refused, OpenError::Disk(e) if e.kind == DiskErrorKind::Obstructed), "{refused}");
     let folder = rig.path().join("not/yet");
-    assert!(rig.ask(|done| Job::FreeSpace { folder, done }).unwrap().free > 0);
+    assert!(rig.ask(|done| Job::FreeSpace { device: 0, folder, done }).unwrap().free > 0);
 }

@@ -11,10 +11,13 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::super::checking::{CheckProgress, Plan};
 use super::super::entry::{to_file_stamp, to_stored};
-use super::super::fault;
+use super::hindrance::Hindrance;
 use super::{Cx, Outcome, close, missing, open_files, run_job};
 use crate::clock::unix_now;
-use crate::files::{Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles};
+use crate::files::{
+    Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles, Whereabouts,
+};
+use crate::session::save::report;
 use crate::store::{Change, CheckKind, FileStamp, Progress};
 
 /// Pieces that a quick check hashes (DESIGN).
@@ -29,9 +32,7 @@ pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress
     }
     let files = match open_files(&cx).await {
         Ok(files) => files,
-        Err(error) => {
-            return fault::of_open(&error).map_or(Outcome::Cancelled, Outcome::Faulted);
-        }
+        Err(error) => return Hindrance::from(error).outcome(Outcome::Cancelled),
     };
     let outcome = look(&cx, &files, kind, &progress).await;
     if !matches!(outcome, Outcome::Checked { .. }) {
@@ -41,14 +42,12 @@ pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress
 }
 
 async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Arc<CheckProgress>) -> Outcome {
-    let stamps = match stat_all(cx, files).await {
-        Ok(stamps) => stamps,
-        Err(error) => return fault::of_disk(&error).map_or(Outcome::Cancelled, Outcome::Faulted),
+    let begun = async { Ok::<_, Hindrance>((missing::place(cx, files).await?, stat_all(cx, files).await?)) };
+    let (place, stamps) = match begun.await {
+        Ok(begun) => begun,
+        Err(hindrance) => return hindrance.outcome(Outcome::Cancelled),
     };
-    if let Some(fault) = missing::folder(cx, files).await {
-        return Outcome::Faulted(fault);
-    }
-    let check = Checking { cx, files, stamps, progress };
+    let check = Checking { cx, files, place, stamps, progress };
     let found = match kind {
         CheckKind::Full => check.full().await,
         CheckKind::Quick => check.quick().await,
@@ -104,6 +103,8 @@ pub(super) fn on_disk(cx: &Cx, file: FileIndex) -> bool {
 struct Checking<'a> {
     cx: &'a Cx,
     files: &'a Arc<TorrentFiles>,
+    /// Where they are.
+    place: Whereabouts,
     /// Length and time of each file now.
     stamps: Vec<Option<FileStamp>>,
     progress: &'a Arc<CheckProgress>,
@@ -112,7 +113,11 @@ struct Checking<'a> {
 impl Checking<'_> {
     /// Commits what was found: no check is owed any more.
     async fn end(self, found: Found) -> Outcome {
-        let Checking { cx, files, stamps, progress } = self;
+        let Checking { cx, files, mut place, stamps, progress } = self;
+        if !place.exists() {
+            // Where it would be made says nothing yet.
+            place.mount = None;
+        }
         let Found { have, unverified } = found;
         let mut hashed = have.clone();
         hashed.subtract(&unverified);
@@ -121,18 +126,26 @@ impl Checking<'_> {
             None => Some(unix_now().max(0) as u64),
             known => known,
         };
-        let news = hashed != cx.durable || cx.writing || stamps != cx.stamps;
+        let news = hashed != cx.durable || cx.writing || stamps != cx.stamps || place.mount != cx.mount;
         if news || cx.owed.is_some() || progress.has_hashed() {
             let change = Progress {
                 have: to_stored(&hashed),
                 writing: false,
                 completed_at,
                 files: stamps.clone(),
+                mount: place.mount.clone(),
                 ..Progress::default()
             };
-            super::report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
+            report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
         }
-        Outcome::Checked { files: files.clone(), have, unverified, stamps, completed_at }
+        Outcome::Checked {
+            files: files.clone(),
+            place: Box::new(place),
+            have,
+            unverified,
+            stamps,
+            completed_at,
+        }
     }
 
     /// Keeps how far it is.
@@ -145,7 +158,7 @@ impl Checking<'_> {
 
     async fn keep(&self) {
         let change = Change::Check(self.cx.id, Box::new(self.progress.owed()));
-        super::report(self.cx.engine.store.put(vec![change]).await);
+        report(self.cx.engine.store.put(vec![change]).await);
     }
 
     async fn full(&self) -> Option<Found> {

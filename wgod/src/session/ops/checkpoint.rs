@@ -28,7 +28,7 @@ pub(super) async fn run(cx: Cx) -> Outcome {
     }
     let stamps = merge_stamps(&cx, &outcome);
     let completed_at = cx.completed_at.or_else(|| complete.then(|| unix_now().max(0) as u64));
-    let progress = progress(&have, &partials, !complete, completed_at, &stamps);
+    let progress = progress(&cx, &have, &partials, !complete, completed_at, &stamps);
     let changes = vec![
         Change::Progress(cx.id, progress),
         Change::Counters(cx.id, add_counters(&cx.counters, counters)),
@@ -36,12 +36,12 @@ pub(super) async fn run(cx: Cx) -> Outcome {
     if let Err(error) = cx.engine.store.put(changes).await {
         return Outcome::NotCheckpointed { fault: store_fault(&error) };
     }
-    let low_space = if complete { None } else { low_space(&cx).await };
-    Outcome::Checkpointed { durable: have, stamps, completed_at, low_space }
+    Outcome::Checkpointed { durable: have, stamps, completed_at }
 }
 
 /// The state that a checkpoint commits.
 pub(super) fn progress(
+    cx: &Cx,
     have: &Bitfield,
     partials: &[(PieceIndex, Bitfield)],
     writing: bool,
@@ -55,6 +55,7 @@ pub(super) fn progress(
         writing,
         completed_at,
         files: stamps.to_vec(),
+        mount: cx.mount.clone(),
         ..Progress::default()
     }
 }
@@ -91,21 +92,18 @@ fn failed(cx: &Cx, live: &std::sync::Arc<Torrent>, have: &Bitfield, error: DiskE
     Outcome::NotCheckpointed { fault: fault::of_disk(&error).unwrap_or_else(unknown) }
 }
 
+/// The fault of a torrent whose state the store doesn't take. That has nothing to do with the disk that its
+/// files are on.
 pub(super) fn store_fault(error: &StoreError) -> Fault {
-    let message = format!("its state could not be saved: {error}; it is tried again by itself");
-    Fault { kind: FaultKind::DiskFull, message }
+    let full = error.is_disk_full();
+    let kind = if full { FaultKind::DiskFull } else { FaultKind::NotWritable };
+    let what = if full { "the disk that holds wgod's state is full" } else { "its state could not be saved" };
+    Fault { kind, message: format!("{what}: {error}; downloading goes on by itself when it can be saved") }
 }
 
-/// The fault of a file system that has less than `min_free_space` left.
-pub(super) async fn low_space(cx: &Cx) -> Option<Fault> {
-    let folder = cx.folder.clone();
-    let room: Result<Space, DiskError> = run_job(&cx.engine, |done| Job::FreeSpace { folder, done }).await;
-    let free = room.ok().map(|room| room.free).filter(|free| *free < cx.min_free_space)?;
-    let message = format!(
-        "{} has {} left, less than `min_free_space` ({}); downloading goes on by itself when there is more",
-        cx.folder.display(),
-        wgo_api::units::Size(free),
-        wgo_api::units::Size(cx.min_free_space),
-    );
-    Some(Fault { kind: FaultKind::DiskFull, message })
+/// The fault of a file system that has too little room for downloads, given what of it is free now.
+pub(super) fn low_space(cx: &Cx, space: Space) -> Option<Fault> {
+    let mut room = cx.room;
+    room.update(space.free, space.total, cx.min_free_space, false);
+    room.is_low().then(|| fault::of_room(&cx.folder, space, room, cx.min_free_space))
 }

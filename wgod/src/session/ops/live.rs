@@ -6,13 +6,14 @@ use wgo_core::peer_mgr::Source;
 use wgo_core::piece_mgr::Order;
 use wgo_core::session::{Fault, FaultKind};
 use wgo_core::swarm::{Start, Swarm, SwarmConfig};
-use wgo_proto::{Bitfield, FileIndex};
+use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
-use super::super::fault;
 use super::checkpoint::{add_counters, in_doubt, low_space, merge_stamps, progress, store_fault};
+use super::hindrance::Hindrance;
 use super::{Cx, Outcome, Rest, check, missing, open_files, run_job};
 use crate::clock::unix_now;
-use crate::files::{DiskError, DiskErrorKind, Job, SyncOutcome, TorrentFiles};
+use crate::files::{DiskError, DiskErrorKind, Job, Space, SyncOutcome, TorrentFiles, Whereabouts};
+use crate::session::save::report;
 use crate::store::{Change, Counters};
 use crate::torrent::{Parts, Torrent};
 
@@ -23,53 +24,70 @@ const TASKS_LIMIT: Duration = Duration::from_secs(2);
 pub(super) async fn go_live(mut cx: Cx) -> Outcome {
     if let Some(live) = &cx.live {
         let files = live.files.clone();
-        return Outcome::Live { torrent: live.clone(), files, writing: cx.writing };
+        return Outcome::Live { torrent: live.clone(), files, place: None, fault: None };
     }
     let files = match open_files(&cx).await {
         Ok(files) => files,
-        Err(error) => return fault::of_open(&error).map_or(Outcome::Done, Outcome::Faulted),
+        Err(error) => return Hindrance::from(error).outcome(Outcome::Done),
     };
-    if cx.writes
-        && let Err(fault) = prepare(&cx, &files).await
-    {
-        return Outcome::Faulted(fault);
-    }
-    if !cx.writes && look(&cx, &files).await.is_err() {
-        return Outcome::Changed;
-    }
-    if !cx.writes && files.writes() {
-        let _sealed: SyncOutcome =
-            run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: true, done }).await;
-    }
+    let ready = if cx.writes { prepare(&cx, &files).await.map(Some) } else { seal(&cx, &files).await };
+    let (place, fault) = match ready {
+        Ok(place) => (place, None),
+        // What can't be written to may still be read from.
+        Err(Hindrance::Fault(fault)) if fault.kind < FaultKind::Unreachable => (None, Some(fault)),
+        Err(hindrance) => return hindrance.outcome(Outcome::Done),
+    };
     let torrent = make(&mut cx, &files);
+    if fault.is_some() {
+        cx.engine.call(&torrent, |swarm, now| swarm.set_requests_paused(now, true));
+    }
     cx.engine.registry.listen(cx.id, &cx.hashes);
     cx.engine.registry.set_live(torrent.clone());
     torrent.arm();
-    Outcome::Live { torrent, files, writing: cx.writes }
+    Outcome::Live { torrent, files, place, fault }
 }
 
-/// Files that stayed open while the torrent slept may have been changed.
-async fn look(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<(), DiskError> {
+/// Before a complete torrent is read from. Its files are all known, and compared whenever they are opened;
+/// those that stayed open while it slept may have been changed.
+async fn seal(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Option<Whereabouts>, Hindrance> {
     let looked = run_job(&cx.engine, |done| Job::Look { torrent: files.clone(), done }).await;
-    looked.or_else(|error: DiskError| if error.kind == DiskErrorKind::Changed { Err(error) } else { Ok(()) })
+    if looked.is_err_and(|error: DiskError| error.kind == DiskErrorKind::Changed) {
+        return Err(Hindrance::Changed);
+    }
+    if files.writes() {
+        let _sealed: SyncOutcome =
+            run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: true, done }).await;
+    }
+    Ok(None)
 }
 
 /// Before the first write: the folder, space, and the mark that says what a crash would put in doubt.
-async fn prepare(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<(), Fault> {
-    if let Some(fault) = missing::folder(cx, files).await {
-        return Err(fault);
-    }
-    let unknown = |error: DiskError| Fault { kind: FaultKind::Unreachable, message: error.to_string() };
+/// Returns where the files are.
+async fn prepare(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Whereabouts, Hindrance> {
+    let before = locate(cx, files).await?;
     files
         .begin_writing()
         .map_err(|other| Fault { kind: FaultKind::NotWritable, message: other.to_string() })?;
-    let prepared: Result<(), DiskError> =
+    let prepared: Result<Space, DiskError> =
         run_job(&cx.engine, |done| Job::Prepare { torrent: files.clone(), done }).await;
-    prepared.map_err(|error| fault::of_disk(&error).unwrap_or_else(|| unknown(error)))?;
-    if let Some(fault) = low_space(cx).await {
-        return Err(fault);
+    let space = prepared?;
+    // The folder is held to now. It is the right one if nothing was mounted or unmounted meanwhile.
+    let now = locate(cx, files).await?;
+    if now.mount != before.mount {
+        return Err(Hindrance::Elsewhere(now));
     }
-    cx.engine.store.put(vec![Change::Writing(cx.id)]).await.map_err(|error| store_fault(&error))
+    if let Some(fault) = low_space(cx, space) {
+        return Err(fault.into());
+    }
+    let mark = Change::Writing(cx.id, now.mount.clone());
+    cx.engine.store.put(vec![mark]).await.map_err(|error| store_fault(&error))?;
+    Ok(now)
+}
+
+/// Where the files are, if that is where they were opened.
+async fn locate(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Whereabouts, Hindrance> {
+    let now = missing::place(cx, files).await?;
+    if files.is_elsewhere(&now) { Err(Hindrance::Elsewhere(now)) } else { Ok(now) }
 }
 
 fn make(cx: &mut Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
@@ -126,7 +144,7 @@ pub(super) async fn go_dormant(cx: Cx) -> Outcome {
     live.tasks.close();
     let counters = add_counters(&cx.counters, counters);
     if counters != cx.counters {
-        super::report(cx.engine.store.put(vec![Change::Counters(cx.id, counters.clone())]).await);
+        report(cx.engine.store.put(vec![Change::Counters(cx.id, counters.clone())]).await);
     }
     let rest = Rest { trackers, ..rest_of(&cx, counters, next_announce) };
     Outcome::Down { rest: Box::new(rest), dormant: true }
@@ -142,6 +160,7 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         have,
         unverified,
         partials: Vec::new(),
+        suspects: Vec::new(),
         counters,
         stamps: cx.stamps.clone(),
         durable: false,
@@ -169,6 +188,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             have: cx.durable.clone(),
             unverified: cx.unverified.clone(),
             partials: Vec::new(),
+            suspects: Vec::new(),
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
             durable: false,
@@ -189,6 +209,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         have,
         unverified,
         partials,
+        suspects: Vec::new(),
         counters,
         stamps,
         durable: false,
@@ -199,6 +220,8 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(%error, "not everything could be made durable");
+            // Of what was stored since the last checkpoint, the next check says what is there.
+            rest.suspects = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
             rest.have = cx.durable.clone();
             rest.partials.clear();
         }
@@ -207,12 +230,12 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             rest.completed_at = cx.completed_at.or_else(|| complete.then(|| unix_now().max(0) as u64));
             let mut hashed = rest.have.clone();
             hashed.subtract(&rest.unverified);
-            let progress = progress(&hashed, &rest.partials, false, rest.completed_at, &rest.stamps);
+            let progress = progress(&cx, &hashed, &rest.partials, false, rest.completed_at, &rest.stamps);
             let changes =
                 vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
             let put = cx.engine.store.put(changes).await;
             rest.durable = put.is_ok();
-            super::report(put);
+            report(put);
         }
     }
     Outcome::Down { rest: Box::new(rest), dormant: false }
@@ -223,7 +246,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
 async fn end_tasks(
     cx: &Cx,
     live: &Arc<Torrent>,
-) -> Option<(Bitfield, Vec<(wgo_proto::PieceIndex, Bitfield)>, wgo_core::status::Counters)> {
+) -> Option<(Bitfield, Vec<(PieceIndex, Bitfield)>, wgo_core::status::Counters)> {
     let spills = live
         .call(|swarm, now| {
             swarm.announce_stopped(now);
@@ -244,32 +267,30 @@ async fn end_tasks(
 
 /// Sees whether what stood in the torrent's way is gone.
 pub(super) async fn probe(cx: Cx) -> Outcome {
-    let files = match open_files(&cx).await {
-        Ok(files) => files,
-        Err(error) => return fault::of_open(&error).map_or(Outcome::Done, Outcome::Faulted),
-    };
+    match reach(&cx).await {
+        Ok((files, place)) => Outcome::Healed { files, place },
+        Err(hindrance) => hindrance.outcome(Outcome::Done),
+    }
+}
+
+/// Whether the files are there, whole, and can be written to if that is wanted.
+async fn reach(cx: &Cx) -> Result<(Arc<TorrentFiles>, Whereabouts), Hindrance> {
+    let files = open_files(cx).await?;
+    let place = locate(cx, &files).await?;
     let have = match &cx.live {
         Some(live) => live.call(|swarm, _| swarm.have_copy()).unwrap_or_else(|_| cx.have.clone()),
         None => cx.have.clone(),
     };
-    match check::stat_all(&cx, &files).await {
-        Err(error) => return fault::of_disk(&error).map_or(Outcome::Done, Outcome::Faulted),
-        Ok(stamps) => {
-            let missing = missing::files(&cx, &have, &stamps);
-            if let Some(fault) = missing.or_else(|| damaged(&cx, &have, &stamps)) {
-                return Outcome::Faulted(fault);
-            }
-            if !cx.writes && check::differ(&cx.stamps, &stamps) {
-                return Outcome::Changed;
-            }
-        }
+    let stamps = check::stat_all(cx, &files).await?;
+    let missing = missing::files(cx, &have, &stamps);
+    if let Some(fault) = missing.or_else(|| damaged(cx, &have, &stamps)) {
+        return Err(fault.into());
     }
-    if cx.writes
-        && let Err(fault) = prepare(&cx, &files).await
-    {
-        return Outcome::Faulted(fault);
+    if !cx.writes && check::differ(&cx.stamps, &stamps) {
+        return Err(Hindrance::Changed);
     }
-    Outcome::Healed { files }
+    let place = if cx.writes { prepare(cx, &files).await? } else { place };
+    Ok((files, place))
 }
 
 /// A file that is too short for the pieces that we have of it.
@@ -284,9 +305,10 @@ fn damaged(cx: &Cx, have: &Bitfield, stamps: &[Option<crate::store::FileStamp>])
         let found = stamps.get(index).copied().flatten().map(|stamp| stamp.len);
         if let Some(len) = found.filter(|len| all && *len != file.len) {
             let message = format!(
-                "{} has {len} bytes instead of {}; put it back and it goes on by itself, or run `wgoctl verify` to start from what is there",
+                "{} has {len} bytes instead of {}; put it back and it goes on by itself, or run `wgoctl verify {}` to start from what is there",
                 cx.folder.join(file.path.as_path()).display(),
                 file.len,
+                cx.hashes.canonical(),
             );
             return Some(Fault { kind: FaultKind::Unreachable, message });
         }

@@ -7,10 +7,11 @@ use wgo_api::result::Added;
 use wgo_core::TorrentId;
 use wgo_core::session::{Check, Fault, FaultKind};
 use wgo_core::swarm::TrackerMemory;
+use wgo_proto::metainfo::Info;
 use wgo_proto::{Bitfield, PieceIndex};
 
 use super::Placed;
-use crate::files::TorrentFiles;
+use crate::files::{TorrentFiles, Whereabouts};
 use crate::session::Driver;
 use crate::session::checking::CheckProgress;
 use crate::store::{Counters, FileStamp, OwedCheck};
@@ -22,6 +23,7 @@ pub(in crate::session) enum Outcome {
     /// A check found these pieces.
     Checked {
         files: Arc<TorrentFiles>,
+        place: Box<Whereabouts>,
         have: Bitfield,
         unverified: Bitfield,
         stamps: Vec<Option<FileStamp>>,
@@ -41,25 +43,25 @@ pub(in crate::session) enum Outcome {
     MoveFaulted(Fault),
     /// A move was ended early.
     MoveStopped,
-    /// The torrent is live.
-    Live { torrent: Arc<Torrent>, files: Arc<TorrentFiles>, writing: bool },
+    /// The torrent is live; it may be written to from now on if its place is known. `fault`: it may only be
+    /// read from.
+    Live { torrent: Arc<Torrent>, files: Arc<TorrentFiles>, place: Option<Whereabouts>, fault: Option<Fault> },
     /// The torrent has no Swarm any more; this is where it stood.
     Down { rest: Box<Rest>, dormant: bool },
     /// It was to sleep, but has work again.
     NotIdle,
     /// A checkpoint succeeded.
-    Checkpointed {
-        durable: Bitfield,
-        stamps: Vec<Option<FileStamp>>,
-        completed_at: Option<u64>,
-        low_space: Option<Fault>,
-    },
+    Checkpointed { durable: Bitfield, stamps: Vec<Option<FileStamp>>, completed_at: Option<u64> },
     /// A checkpoint failed.
     NotCheckpointed { fault: Fault },
     /// There was no Swarm to checkpoint.
     NoCheckpoint,
     /// What stood in the way is gone.
-    Healed { files: Arc<TorrentFiles> },
+    Healed { files: Arc<TorrentFiles>, place: Whereabouts },
+    /// Its files are elsewhere than they were opened, on this device.
+    Remounted { device: u64 },
+    /// What was known of its files is forgotten.
+    StartedOver,
     /// What stood in the way is gone, and the files are not what they were.
     Changed,
     /// Something stands in the way.
@@ -67,7 +69,13 @@ pub(in crate::session) enum Outcome {
     /// A new torrent is durable, or could not be made so.
     Added { check: Check, result: Result<(), String>, reply: oneshot::Sender<Added> },
     /// It is gone.
-    Removed { result: Result<(), String>, counters: Counters, reply: oneshot::Sender<Result<(), String>> },
+    /// `forgotten`: also from the store.
+    Removed {
+        result: Result<(), String>,
+        forgotten: bool,
+        counters: Counters,
+        reply: oneshot::Sender<Result<(), String>>,
+    },
     /// Nothing to report.
     Done,
 }
@@ -78,6 +86,8 @@ pub(in crate::session) struct Rest {
     pub have: Bitfield,
     pub unverified: Bitfield,
     pub partials: Vec<(PieceIndex, Bitfield)>,
+    /// Pieces of which nobody knows whether they are on disk.
+    pub suspects: Vec<PieceIndex>,
     pub counters: Counters,
     pub stamps: Vec<Option<FileStamp>>,
     pub durable: bool,
@@ -142,10 +152,11 @@ impl Driver {
         let now = self.engine.clock.now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match outcome {
-            Outcome::Checked { files, have, unverified, stamps, completed_at } => {
+            Outcome::Checked { files, place, have, unverified, stamps, completed_at } => {
                 entry.unverified = unverified;
                 entry.completed_at = completed_at;
-                entry.partials.retain(|(piece, _)| !have.get(piece.0));
+                let info = &entry.info;
+                entry.partials.retain(|(piece, _)| !have.get(piece.0) && is_there(info, *piece, &stamps));
                 let complete = have.is_full();
                 entry.files = Some(files);
                 entry.durable = have.clone();
@@ -156,26 +167,16 @@ impl Driver {
                 entry.owed = None;
                 entry.writing = false;
                 self.session.on_checked(now, id, complete);
+                self.settle(id, *place);
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
             Outcome::Moved { files } => self.on_moved(id, files),
             Outcome::Unmoved { why } => self.on_unmoved(id, why),
             Outcome::MoveFaulted(fault) => self.on_move_faulted(id, fault),
             Outcome::MoveStopped => self.on_move_stopped(id),
-            Outcome::Live { torrent, files, writing } => {
-                entry.files = Some(files);
-                entry.writing = writing;
-                entry.live = Some(torrent.clone());
-                for waiter in self.waking.remove(&id).into_iter().flatten() {
-                    // The connection may be gone.
-                    let _ = waiter.send(Some(torrent.clone()));
-                }
-                self.session.on_live(now);
-                // It may have failed before it was known here.
-                self.on_broken(id);
-            }
+            Outcome::Live { torrent, files, place, fault } => self.on_live(id, &torrent, files, place, fault),
             Outcome::Down { rest, dormant } => self.on_down(id, *rest, dormant),
-            Outcome::Checkpointed { durable, stamps, completed_at, low_space } => {
+            Outcome::Checkpointed { durable, stamps, completed_at } => {
                 entry.writing = !durable.is_full();
                 if durable.is_full() {
                     entry.have = durable.clone();
@@ -185,24 +186,29 @@ impl Driver {
                 entry.watch_files();
                 entry.completed_at = completed_at;
                 self.session.on_checkpointed(now, id, true);
-                if let Some(fault) = low_space {
-                    self.fault(id, fault);
-                }
             }
-            Outcome::NotCheckpointed { fault } => {
-                let finished =
-                    entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now).finished));
-                if finished.is_some_and(|finished| finished == Ok(false)) {
-                    self.session.on_lost(now, id);
-                }
-                self.session.on_checkpointed(now, id, false);
-                self.fault(id, fault);
-            }
+            Outcome::NotCheckpointed { fault } => self.on_not_checkpointed(id, fault),
             Outcome::NoCheckpoint => self.session.on_checkpointed(now, id, false),
-            Outcome::Healed { files } => {
+            Outcome::Healed { files, place } => {
                 entry.files = Some(files);
+                match entry.is_complete() {
+                    true => self.settle(id, place),
+                    false => self.begin_writing(id, place),
+                }
                 self.session.on_healed(now, id);
+                if let Some(row) = self.session.row(id) {
+                    self.disk_works(row.device);
+                }
             }
+            Outcome::Remounted { device } => {
+                tracing::info!(
+                    torrent = entry.settings.name,
+                    "its disk came back as another; its files are opened anew"
+                );
+                self.waking.remove(&id);
+                self.session.on_remounted(now, id, device);
+            }
+            Outcome::StartedOver => entry.start_over(),
             Outcome::Changed => self.changed(id, "they were changed while they could not be read"),
             Outcome::Faulted(fault) => {
                 self.waking.remove(&id);
@@ -210,9 +216,75 @@ impl Driver {
             }
             Outcome::Added { check, result, reply } => self.on_added(id, check, result, reply),
             Outcome::NotIdle => self.session.wake(now, id),
-            Outcome::Removed { result, counters, reply } => self.on_removed(id, result, &counters, reply),
+            Outcome::Removed { result, forgotten, counters, reply } => {
+                if !forgotten {
+                    self.remembered.push(id);
+                }
+                self.on_removed(id, result, &counters, reply);
+            }
             // Only the end of the daemon ends a check that nobody called off.
             Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
+        }
+    }
+
+    /// The torrent has a Swarm.
+    fn on_live(
+        &mut self,
+        id: TorrentId,
+        torrent: &Arc<Torrent>,
+        files: Arc<TorrentFiles>,
+        place: Option<Whereabouts>,
+        fault: Option<Fault>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.files = Some(files);
+        entry.live = Some(torrent.clone());
+        for waiter in self.waking.remove(&id).into_iter().flatten() {
+            // The connection may be gone.
+            let _ = waiter.send(Some(torrent.clone()));
+        }
+        if fault.is_none() {
+            self.session.on_live(self.engine.clock.now(), id);
+        }
+        if let Some(place) = place {
+            self.begin_writing(id, place);
+        }
+        if let Some(fault) = fault {
+            self.fault(id, fault);
+        }
+        // What came to stand in its way while it was made, it has not heard of.
+        if let Some(kind) = self.session.row(id).and_then(|row| Some(row.fault.as_ref()?.kind)) {
+            self.pause(id, true, kind == FaultKind::Unreachable);
+        }
+        // It may have failed before it was known here.
+        self.on_broken(id);
+    }
+
+    /// What is stored could not be made durable.
+    fn on_not_checkpointed(&mut self, id: TorrentId, fault: Fault) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let now = self.engine.clock.now();
+        let finished = entry.live.as_ref().map(|live| live.call(|swarm, now| swarm.view(now).finished));
+        if finished.is_some_and(|finished| finished == Ok(false)) {
+            self.session.on_lost(now, id);
+        }
+        self.session.on_checkpointed(now, id, false);
+        self.fault(id, fault);
+    }
+
+    /// The torrent's files were found.
+    fn settle(&mut self, id: TorrentId, place: Whereabouts) {
+        self.session.on_device(self.engine.clock.now(), id, place.device);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.mount = place.mount;
+        }
+    }
+
+    /// The store has the mark that the torrent is written to.
+    fn begin_writing(&mut self, id: TorrentId, place: Whereabouts) {
+        self.settle(id, place);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.writing = true;
         }
     }
 
@@ -230,16 +302,30 @@ impl Driver {
         }
         entry.have = rest.have;
         entry.partials = rest.partials;
+        let in_doubt = !rest.suspects.is_empty();
+        entry.suspects.extend(rest.suspects);
         entry.counters = rest.counters;
         entry.stamps = rest.stamps;
         if dormant {
             self.session.sleep_until(id, rest.next_announce);
         } else {
             self.session.on_halted(self.engine.clock.now(), id, finished);
+            if in_doubt {
+                self.session.on_doubt(id);
+            }
         }
         // Whoever waits was too early: the torrent wakes again if it may.
         if self.waking.contains_key(&id) {
             self.wake(id);
         }
     }
+}
+
+/// Whether every file that the piece is in exists.
+fn is_there(info: &Info, piece: PieceIndex, stamps: &[Option<FileStamp>]) -> bool {
+    let spans = info.layout.spans(piece, 0, info.layout.piece_len(piece));
+    let mut files = spans.map(|span| span.file.0 as usize);
+    files.all(|file| {
+        info.files.get(file).is_some_and(|file| file.pad) || matches!(stamps.get(file), Some(Some(_)))
+    })
 }

@@ -11,10 +11,11 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 use super::super::entry::{from_file_stamp, to_file_stamp};
 use super::super::fault;
 use super::super::moving::MoveProgress;
+use super::hindrance::Hindrance;
 use super::{Cx, Outcome, check, close, missing, open_files, run_job};
 use crate::files::{
     Check as CheckJob, CheckOutcome, CheckPieces, Checked, DiskError, DiskErrorKind, Done, Job, MoveError,
-    MoveWatch, Placed as PlacedFiles, RelocateWork, Relocation, RelocationSpec, Settled, SyncOutcome,
+    MoveWatch, Placed as PlacedFiles, RelocateWork, Relocation, RelocationSpec, Settled, Space, SyncOutcome,
     TorrentFiles,
 };
 use crate::store::{FileStamp, Move, MoveStage};
@@ -115,8 +116,10 @@ pub(in crate::session) async fn place(
 async fn all_there(cx: &Cx) -> Result<(), Outcome> {
     let stands = |fault: Option<Fault>| fault.map_or(Outcome::MoveStopped, Outcome::MoveFaulted);
     let files = open_files(cx).await.map_err(|error| stands(fault::of_open(&error)))?;
-    if let Some(fault) = missing::folder(cx, &files).await {
-        return Err(Outcome::MoveFaulted(fault));
+    match missing::place(cx, &files).await {
+        Ok(_) => {}
+        Err(Hindrance::Fault(fault)) => return Err(Outcome::MoveFaulted(fault)),
+        Err(_) => return Err(Outcome::MoveStopped),
     }
     let stamps = check::stat_all(cx, &files).await.map_err(|error| stands(fault::of_disk(&error)))?;
     missing::files(cx, &cx.have, &stamps).map_or(Ok(()), |fault| Err(Outcome::MoveFaulted(fault)))
@@ -223,7 +226,7 @@ async fn finish(
     let of_disk = |error: DiskError| fault::of_disk(&error);
     let files = open_files(cx).await.map_err(|error| fault::of_open(&error))?;
     // Empty files and symlinks, which are not worth moving.
-    let prepared: Result<(), DiskError> =
+    let prepared: Result<Space, DiskError> =
         run_job(&cx.engine, |done| Job::Prepare { torrent: files.clone(), done }).await;
     prepared.map_err(of_disk)?;
     let relocation = relocation(cx, (from.clone(), cx.folder.clone()), kept, MoveWatch::default());

@@ -41,8 +41,13 @@ pub(super) async fn run(
             Ok(())
         }
     };
-    if let Err(error) = engine.store.put(vec![Change::Remove(id)]).await {
-        result = Err(format!("it may come back with the next start: {error}"));
+    let stored = engine.store.put(vec![Change::Remove(id)]).await;
+    let forgotten = stored.is_ok();
+    if let Err(error) = stored {
+        let failed = result.err().map(|error| format!("{error}; and ")).unwrap_or_default();
+        result = Err(format!(
+            "{failed}it is removed, but not from wgod's state: {error}; that is tried again while wgod runs, and if it ends before, the torrent comes back"
+        ));
     }
-    Outcome::Removed { result, counters, reply }
+    Outcome::Removed { result, forgotten, counters, reply }
 }

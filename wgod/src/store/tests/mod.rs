@@ -131,7 +131,7 @@ async fn a_part_is_replaced_without_touching_the_others() {
     store.put(vec![Change::Settings(want.id, Box::new(want.settings.clone()))]).await.unwrap();
     store.put(vec![Change::Counters(want.id, want.counters.clone())]).await.unwrap();
     let synced = Progress { writing: false, ..want.progress.clone() };
-    store.put(vec![Change::Progress(want.id, synced), Change::Writing(want.id)]).await.unwrap();
+    store.put(vec![Change::Progress(want.id, synced), Change::Writing(want.id, None)]).await.unwrap();
     assert_eq!(store.torrent(want.id).await.unwrap(), Some(want));
 }
 
@@ -143,7 +143,7 @@ async fn changes_to_a_torrent_that_is_gone_are_dropped() {
     store
         .put(vec![
             Change::Progress(TorrentId(1), writing(8, &[1])),
-            Change::Writing(TorrentId(1)),
+            Change::Writing(TorrentId(1), None),
             Change::Counters(TorrentId(1), Counters::default()),
             Change::Settings(TorrentId(1), Box::new(record(1).settings)),
             Change::Metainfo(TorrentId(1), vec![1]),
@@ -268,7 +268,7 @@ async fn a_record_that_cannot_be_read_is_reported_and_kept_and_the_others_load()
         assert_eq!((bad[1].id.0, bad[1].part, bad[1].name.as_deref()), (3, "progress", Some("torrent 3")));
         assert!(bad[1].to_string().contains("torrent 3"), "{}", bad[1]);
         // The mark must not turn what can't be read into an empty record.
-        store.put(vec![Change::Writing(TorrentId(3))]).await.unwrap();
+        store.put(vec![Change::Writing(TorrentId(3), None)]).await.unwrap();
     }
     assert!(matches!(store.torrent(TorrentId(1)).await, Err(StoreError::Quarantined(_))));
     store.put(vec![Change::Remove(TorrentId(1)), add(3)]).await.unwrap();

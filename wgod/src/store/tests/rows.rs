@@ -100,10 +100,11 @@ prop_compose! {
         completed_at in option::of(any::<u64>()),
         files in files(),
         check in option::of(check()),
+        mount in option::of(path()),
     ) -> Progress {
         let partial = |(piece, blocks)| Partial { piece: PieceIndex(piece), blocks };
         Progress {
-            have, writing, completed_at, check, files,
+            have, writing, completed_at, check, files, mount,
             partials: partials.into_iter().map(partial).collect(),
             newer: NewerFields::default(),
         }

@@ -32,7 +32,10 @@ impl World {
             Change::Torrent(record) => drop(self.torrents.insert(record.id.0, (**record).clone())),
             Change::Settings(id, settings) => with(id, &|r| r.settings = (**settings).clone()),
             Change::Progress(id, progress) => with(id, &|r| r.progress = progress.clone()),
-            Change::Writing(id) => with(id, &|r| r.progress.writing = true),
+            Change::Writing(id, mount) => with(id, &|r| {
+                r.progress.writing = true;
+                r.progress.mount.clone_from(mount);
+            }),
             Change::Check(id, check) => with(id, &|r| r.progress.check = Some(check.clone())),
             Change::Stamps(id, files) => with(id, &|r| r.progress.files.clone_from(files)),
             Change::Counters(id, counters) => with(id, &|r| r.counters = counters.clone()),
@@ -107,7 +110,7 @@ pub(super) fn requests() -> Vec<Vec<Change>> {
     vec![
         vec![add(1), Change::Metainfo(one, vec![7; 30_000])],
         vec![add(2), add(3), Change::Metainfo(TorrentId(3), vec![9; 300])],
-        vec![Change::Writing(one)],
+        vec![Change::Writing(one, Some("/mnt/disk".into()))],
         vec![
             Change::Progress(one, writing(4000, &[0, 5])),
             Change::Totals(Totals { downloaded: 1, uploaded: 2 }),

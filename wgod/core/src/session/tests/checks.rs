@@ -171,6 +171,6 @@ fn a_change_while_a_fault_stands_is_looked_into_at_once() {
     rig.fault(A, FaultKind::Unreachable);
     rig.effects();
     rig.call(|s, now| s.on_changed(now, A));
-    assert_eq!(rig.effects(), [Effect::Halt(A), Effect::Check(A, Check::Suspects)]);
+    assert_eq!(rig.effects(), [Effect::Halt(A), Effect::Save(A), Effect::Check(A, Check::Suspects)]);
     assert_eq!(rig.state(A), State::Checking);
 }

@@ -42,9 +42,9 @@ fn interest_fills_free_slots_at_once_and_ranks_anew_once_a_second() {
 #[test]
 fn a_swarm_that_was_made_gets_its_lease_at_once_and_many_together_share_one_round() {
     let mut rig = Rig::live();
-    rig.session.on_live(rig.now);
+    rig.session.on_live(rig.now, A);
     assert_eq!(times(&mut rig, &Effect::Housekeep, 100), [100]);
-    (0..100).for_each(|_| rig.session.on_live(rig.now));
+    (0..100).for_each(|_| rig.session.on_live(rig.now, A));
     assert_eq!(times(&mut rig, &Effect::Housekeep, 500).len(), 1);
 }
 

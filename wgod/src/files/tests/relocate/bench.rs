@@ -198,7 +198,7 @@ impl Bench {
             self.switched = Some(placed.stamps);
         }
         let files = self.try_open("new").map_err(|e| e.to_string())?;
-        let prepared: Result<(), DiskError> =
+        let prepared: Result<crate::files::Space, DiskError> =
             self.rig.ask(|done| Job::Prepare { torrent: files.clone(), done });
         prepared.map_err(|e| e.to_string())?;
         self.work(RelocateWork::Settle).map_err(|e| e.to_string())
