@@ -217,8 +217,11 @@ fn a_confined_daemon_serves_on_a_socket_of_its_own_folder_too() {
     let dir = tempfile::tempdir().unwrap();
     // The folder is made before the daemon confines itself.
     let path = dir.path().join("new/metrics.sock");
-    let storage = "allowed_folders = [\"/srv/of-tests\"]".to_owned();
-    let mut daemon = Daemon::with(Settings { storage, ..settings(&net, path.to_str().unwrap()) });
+    let allowed = tempfile::tempdir().unwrap();
+    let allowed = allowed.path().to_str().unwrap();
+    let storage = format!("allowed_folders = [\"{allowed}\"]");
+    let args = vec!["--folder".to_owned(), allowed.to_owned()];
+    let mut daemon = Daemon::with(Settings { storage, args, ..settings(&net, path.to_str().unwrap()) });
     let stream = UnixStream::connect(&path).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     assert_eq!(ask(stream, GET.as_bytes()).unwrap().status, 200);

@@ -50,7 +50,7 @@ pub static COMPONENTS: &[Component] = &[
     Component { name: "tracker", targets: &["wgod::tracker"] },
     Component { name: "files", targets: &["wgod::files"] },
     Component { name: "store", targets: &["wgod::store"] },
-    Component { name: "console", targets: &["wgod::console", "wgo_api", "jsonrpsee"] },
+    Component { name: "console", targets: &["wgo_api", "jsonrpsee"] },
     Component { name: "audit", targets: &["wgo_api::audit"] },
     Component { name: "listen", targets: &["wgod::listen", "wgod::dial"] },
     Component { name: "choke", targets: &["wgod::session::choke"] },
