@@ -23,7 +23,7 @@ use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
 use super::tally::{Share, Tally};
 use super::{Command, Event, SessionHandle, Tunables};
-use crate::ending::{TORRENTS_END, TRACKERS_END};
+use crate::ending::Patience;
 use crate::engine::Engine;
 use crate::files::BlockBuf;
 use crate::store::{Progress, StoreError, TorrentRecord, Totals, Wanted};
@@ -73,6 +73,7 @@ pub struct Driver {
     actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
     broken: mpsc::UnboundedReceiver<TorrentId>,
     stopping: CancellationToken,
+    patience: Patience,
 }
 
 /// What a driver is made of.
@@ -95,6 +96,8 @@ pub struct Start {
     pub broken: mpsc::UnboundedReceiver<TorrentId>,
     /// Ends the driver, in order.
     pub stopping: CancellationToken,
+    /// How long that may take.
+    pub patience: Patience,
     /// Seed of random decisions.
     pub seed: u64,
 }
@@ -132,6 +135,7 @@ impl Driver {
             actions: start.actions,
             broken: start.broken,
             stopping: start.stopping,
+            patience: start.patience,
         };
         let mut records = Vec::new();
         let store = driver.engine.store.clone();
@@ -262,6 +266,7 @@ impl Driver {
     /// Ends every torrent: connections, `stopped`, a last checkpoint.
     async fn shut_down(&mut self) {
         let begun = Instant::now();
+        let (torrents_end, trackers_end) = (begun + self.patience.torrents, begun + self.patience.trackers);
         let ids = self.entries.ids();
         for id in &ids {
             if let Some(entry) = self.entries.get_mut(id) {
@@ -275,7 +280,7 @@ impl Driver {
             }
             self.push_op(*id, Op::Halt);
         }
-        let patience = tokio::time::sleep_until(begun + TORRENTS_END);
+        let patience = tokio::time::sleep_until(torrents_end);
         tokio::pin!(patience);
         while !self.op_of.is_empty() || !self.saves.is_empty() {
             tokio::select! {
@@ -295,11 +300,11 @@ impl Driver {
         while let Ok((torrent, action)) = self.actions.try_recv() {
             self.on_action(&torrent, action);
         }
-        if timeout_at(begun + TRACKERS_END, self.save_totals()).await.is_err() {
+        if timeout_at(trackers_end, self.save_totals()).await.is_err() {
             tracing::error!("totals not saved: does the disk of the state directory answer?");
         }
         self.engine.announces.close();
-        if timeout_at(begun + TRACKERS_END, self.engine.announces.wait()).await.is_err() {
+        if timeout_at(trackers_end, self.engine.announces.wait()).await.is_err() {
             tracing::info!("some trackers did not answer `stopped` in time");
         }
     }
