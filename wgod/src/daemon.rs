@@ -17,7 +17,7 @@ use crate::config::{self, Config, Loaded, Surroundings};
 use crate::confine::Confinement;
 use crate::console::{Console, Parts};
 use crate::control::{Control, tunables};
-use crate::ending::{Ending, Stop};
+use crate::ending::{Ending, Patience, Stop};
 use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::given::{self, Given};
@@ -311,6 +311,7 @@ fn engine(
         actions: actions_rx,
         broken: broken_rx,
         stopping: stop.session.clone(),
+        patience: Patience::default(),
         seed: u64::from_le_bytes(random()?),
     })
 }

@@ -17,9 +17,9 @@ use crate::systemd;
 // Counted from the moment at which the daemon is told to end. Together they keep it below 5 s.
 
 /// Connections have ended and last checkpoints are made.
-pub const TORRENTS_END: Duration = Duration::from_millis(3000);
+const TORRENTS_END: Duration = Duration::from_millis(3000);
 /// Trackers have heard `stopped`, which they are told from the beginning on.
-pub const TRACKERS_END: Duration = Duration::from_millis(3500);
+const TRACKERS_END: Duration = Duration::from_millis(3500);
 /// Storage threads have finished.
 const DISKS_END: Duration = Duration::from_millis(3900);
 /// The database is closed.
@@ -29,6 +29,22 @@ const TASKS_END: Duration = Duration::from_millis(4500);
 
 /// What the service manager hears that it takes, with time to spare for a machine that is busy.
 const ANNOUNCED: Duration = Duration::from_secs(10);
+
+/// How long the end of the session may take, from its beginning on.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Torrents end within this time, or are left behind.
+    pub torrents: Duration,
+    /// Trackers hear of it within this time, or don't.
+    pub trackers: Duration,
+}
+
+impl Default for Patience {
+    /// That of a daemon.
+    fn default() -> Self {
+        Patience { torrents: TORRENTS_END, trackers: TRACKERS_END }
+    }
+}
 
 /// What ends the daemon's parts, in this order.
 #[derive(Clone, Default)]
@@ -85,7 +101,7 @@ impl Ending {
             // Late or not, they are told nothing more.
             let _ = timeout_at(begun + TRACKERS_END, engine.trackers.stop()).await;
         }
-        // The driver keeps to `TRACKERS_END` by itself, unless it is stuck.
+        // The driver keeps to its `Patience` by itself, unless it is stuck.
         wait("the session", begun + DISKS_END, &mut session).await;
         stop.rest.cancel();
         if timeout_at(begun + DISKS_END, engine.trackers.stop()).await.is_err() {

@@ -24,7 +24,7 @@ use super::ops::{Op, Outcome};
 use super::space::{Disks, WATCH_INTERVAL};
 use super::tally::{Share, Tally};
 use super::{Command, Event, SessionHandle, Tunables, fault};
-use crate::ending::{TORRENTS_END, TRACKERS_END};
+use crate::ending::Patience;
 use crate::engine::Engine;
 use crate::files::BlockBuf;
 use crate::store::{Progress, StoreError, TorrentRecord, Totals, Wanted};
@@ -77,6 +77,7 @@ pub struct Driver {
     actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
     broken: mpsc::UnboundedReceiver<TorrentId>,
     stopping: CancellationToken,
+    patience: Patience,
 }
 
 /// What a driver is made of.
@@ -99,6 +100,8 @@ pub struct Start {
     pub broken: mpsc::UnboundedReceiver<TorrentId>,
     /// Ends the driver, in order.
     pub stopping: CancellationToken,
+    /// How long that may take.
+    pub patience: Patience,
     /// Seed of random decisions.
     pub seed: u64,
 }
@@ -138,6 +141,7 @@ impl Driver {
             actions: start.actions,
             broken: start.broken,
             stopping: start.stopping,
+            patience: start.patience,
         };
         let mut records = Vec::new();
         let store = driver.engine.store.clone();
@@ -275,6 +279,7 @@ impl Driver {
     /// Ends every torrent: connections, `stopped`, a last checkpoint.
     async fn shut_down(&mut self) {
         let begun = Instant::now();
+        let (torrents_end, trackers_end) = (begun + self.patience.torrents, begun + self.patience.trackers);
         let ids = self.entries.ids();
         for id in &ids {
             if let Some(entry) = self.entries.get_mut(id) {
@@ -288,7 +293,7 @@ impl Driver {
             }
             self.push_op(*id, Op::Halt);
         }
-        let patience = tokio::time::sleep_until(begun + TORRENTS_END);
+        let patience = tokio::time::sleep_until(torrents_end);
         tokio::pin!(patience);
         while !self.op_of.is_empty() || !self.saves.is_empty() {
             tokio::select! {
@@ -308,12 +313,12 @@ impl Driver {
         while let Ok((torrent, action)) = self.actions.try_recv() {
             self.on_action(&torrent, action);
         }
-        if timeout_at(begun + TRACKERS_END, self.save_totals()).await.is_err() {
+        if timeout_at(trackers_end, self.save_totals()).await.is_err() {
             tracing::error!("totals not saved: does the disk of the state directory answer?");
         }
         if !self.remembered.is_empty() {
             let forgotten = self.engine.store.put(super::save::removals(&self.remembered));
-            match timeout_at(begun + TRACKERS_END, forgotten).await {
+            match timeout_at(trackers_end, forgotten).await {
                 Ok(result) => super::save::report(result),
                 Err(_) => {
                     tracing::error!("removed torrents may come back: does the disk of the state answer?")
@@ -321,7 +326,7 @@ impl Driver {
             }
         }
         self.engine.announces.close();
-        if timeout_at(begun + TRACKERS_END, self.engine.announces.wait()).await.is_err() {
+        if timeout_at(trackers_end, self.engine.announces.wait()).await.is_err() {
             tracing::info!("some trackers did not answer `stopped` in time");
         }
     }
