@@ -94,8 +94,11 @@ pub(super) fn examine(folder: &Path) -> Result<Folder, DiskError> {
             Err(error) => return Err(failed(existing, error)),
         };
         let unit = u64::try_from(stat.f_bsize).unwrap_or(0);
-        let space =
-            Space { free: stat.f_bavail.saturating_mul(unit), total: stat.f_blocks.saturating_mul(unit) };
+        let space = Space {
+            device: rustix::fs::stat(existing).map_err(|error| failed(existing, error))?.st_dev,
+            free: stat.f_bavail.saturating_mul(unit),
+            total: stat.f_blocks.saturating_mul(unit),
+        };
         let (refused, direct) = try_to_write(existing);
         // The field is 32 bits wide or sign-extended, by architecture.
         let kind = FsKind::of(u64::from(stat.f_type as u32));

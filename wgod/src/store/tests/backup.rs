@@ -402,7 +402,8 @@ fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         (1..6_u64).prop_map(add),
         (id(), bytes()).prop_map(|(id, bytes)| Change::Metainfo(id, bytes)),
-        id().prop_map(Change::Writing),
+        (id(), proptest::option::of(any::<String>()))
+            .prop_map(|(id, mount)| Change::Writing(id, mount.map(Into::into))),
         id().prop_map(Change::Remove),
         (id(), any::<u64>())
             .prop_map(|(id, uploaded)| Change::Counters(id, Counters { uploaded, ..Counters::default() })),

@@ -12,7 +12,7 @@ fn place(path: &str) -> Place {
     let found = Folder {
         existing: path.into(),
         kind: FsKind::Local("ext4"),
-        space: Space { free: 40 * GIB, total: 100 * GIB },
+        space: Space { device: 1, free: 40 * GIB, total: 100 * GIB },
         refused: None,
         direct: Some(true),
     };
