@@ -304,7 +304,7 @@ impl Driver {
                     // Those of the old place.
                     entry.files = None;
                     let stamps = entry.stamps.clone();
-                    entry.unsaved.push(Change::Stamps(id, stamps));
+                    entry.unsaved.push(Change::Moved(id, stamps));
                 }
                 let saved = self.saved(id);
                 self.spawn(id, relocate::settle(cx, other, kept, saved));
@@ -332,6 +332,8 @@ impl Driver {
             moving.stage = MoveStage::Switched;
             std::mem::swap(&mut moving.other, &mut entry.settings.folder);
             entry.stamps = placed.stamps;
+            // That of the old place; the next look at the new one finds its own.
+            entry.mount = None;
             self.session.on_switched(id);
         }
         // Else it was called off in the last moment.
@@ -351,8 +353,6 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         tracing::info!(torrent = entry.settings.name, to = %entry.settings.folder.display(), "moved");
         entry.files = Some(files);
-        // That of the old place; the next look at the new one finds its own.
-        entry.mount = None;
         entry.watch_files();
         self.entries.relocate(&id, |settings| settings.moving = None);
         self.session.on_moved(self.engine.clock.now(), id);

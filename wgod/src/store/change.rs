@@ -24,8 +24,9 @@ pub enum Change {
     /// A check is owed, or further: leaves the rest of the progress as it is. The next
     /// [`Change::Progress`] ends it.
     Check(TorrentId, Box<OwedCheck>),
-    /// The files are others with the same content: leaves the rest of the progress as it is.
-    Stamps(TorrentId, Vec<Option<FileStamp>>),
+    /// The files are others with the same content in another place: what is known of them and of where their
+    /// file system was mounted, the rest of the progress stays as it is.
+    Moved(TorrentId, Vec<Option<FileStamp>>),
     /// Replaces the totals of a torrent.
     Counters(TorrentId, Counters),
     /// Stores the raw `.torrent`.
@@ -50,7 +51,7 @@ impl Change {
             Change::Metainfo(_, bytes) => bytes.len(),
             Change::Torrent(record) => 1024 + record.progress.weight(),
             Change::Progress(_, progress) => progress.weight(),
-            Change::Stamps(_, files) => 256 + files.len() * 16,
+            Change::Moved(_, files) => 256 + files.len() * 16,
             Change::Check(_, check) => 256 + check.weight(),
             _ => 256,
         }

@@ -98,9 +98,10 @@ impl<'t> Tables<'t> {
             Change::Check(id, check) if self.knows(*id)? => {
                 self.amend(*id, |progress| progress.check = Some(check.clone()))?;
             }
-            Change::Stamps(id, files) if self.knows(*id)? => {
-                self.amend(*id, |progress| progress.files.clone_from(files))?;
-            }
+            Change::Moved(id, files) if self.knows(*id)? => self.amend(*id, |progress| {
+                progress.files.clone_from(files);
+                progress.mount = None;
+            })?,
             Change::Counters(id, counters) if self.knows(*id)? => {
                 self.counters.insert(id.0, rows::encode_counters(counters).as_slice())?;
             }
@@ -111,7 +112,7 @@ impl<'t> Tables<'t> {
             | Change::Progress(id, _)
             | Change::Writing(id, _)
             | Change::Check(id, _)
-            | Change::Stamps(id, _)
+            | Change::Moved(id, _)
             | Change::Counters(id, _)
             | Change::Metainfo(id, _) => {
                 tracing::debug!(torrent = id.0, "a change to a torrent that is gone, dropped");

@@ -44,7 +44,8 @@ impl Session {
     /// A torrent that was halted has pieces of which nobody knows whether they are on disk: that is found
     /// out before it runs again.
     pub fn on_doubt(&mut self, id: TorrentId) {
-        let still = |row: &&mut Row| row.phase == Phase::Stopped && row.needs == Check::None;
+        let is_still = |phase| matches!(phase, Phase::Stopped | Phase::Moving);
+        let still = |row: &&mut Row| is_still(row.phase) && row.needs == Check::None;
         if let Some(row) = self.rows.get_mut(&id).filter(still) {
             row.needs = Check::Suspects;
         }

@@ -112,6 +112,13 @@ async fn a_seed_is_served_from_its_new_place() {
     let row = rig.until_row("t", moved).await;
     assert_eq!((row.done_bytes, row.error), (LEN as u64, None));
     assert_only_in(&to, &rig.folder, &payload);
+    let mut mount = None;
+    rig.engine
+        .store
+        .load(|record| mount = Some(record.expect("readable").progress.mount))
+        .await
+        .expect("loads");
+    assert_eq!(mount, Some(None), "where the old disk was mounted says nothing of the new one");
     assert_eq!(ask(&rig, Some(to.clone())).await.error, None, "it is there already");
     let refused = ask(&rig, None).await;
     assert_eq!(

@@ -37,7 +37,10 @@ impl World {
                 r.progress.mount.clone_from(mount);
             }),
             Change::Check(id, check) => with(id, &|r| r.progress.check = Some(check.clone())),
-            Change::Stamps(id, files) => with(id, &|r| r.progress.files.clone_from(files)),
+            Change::Moved(id, files) => with(id, &|r| {
+                r.progress.files.clone_from(files);
+                r.progress.mount = None;
+            }),
             Change::Counters(id, counters) => with(id, &|r| r.counters = counters.clone()),
             Change::Metainfo(id, bytes) => drop(self.metainfo.insert(id.0, bytes.clone())),
             Change::Remove(id) => {
@@ -119,7 +122,7 @@ pub(super) fn requests() -> Vec<Vec<Change>> {
         vec![Change::Override { key: "limits.up".into(), value: Some(serde_json::json!(5)) }],
         vec![Change::Progress(one, writing(4000, &[0, 5, 6])), Change::Remove(TorrentId(2))],
         vec![Change::Check(one, Box::new(OwedCheck::anew(CheckKind::Full)))],
-        vec![Change::Stamps(one, vec![None, Some(FileStamp { len: 5, mtime_nanos: -7 })])],
+        vec![Change::Moved(one, vec![None, Some(FileStamp { len: 5, mtime_nanos: -7 })])],
         vec![Change::Counters(one, Counters { uploaded: 1 << 40, ..Counters::default() })],
         vec![Change::Progress(one, Progress { have: Have::All, ..Progress::default() })],
     ]
