@@ -344,3 +344,25 @@ async fn what_is_removed_while_the_state_cannot_be_saved_is_forgotten_later() {
     }
     rig.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_of_the_state_is_told_from_that_of_the_files() {
+    let state = Arc::new(Nas::default());
+    let rig = Rig::on_two(Arc::new(RealDisk), state.clone()).await;
+    rig.add(&torrent_file("t", &noise(PIECE), PIECE)).await;
+    rig.until("t", State::Downloading).await;
+    rig.act(Verb::Stop).await;
+    rig.until("t", State::Stopped).await;
+    state.full.store(true, Ordering::Relaxed);
+    rig.act(Verb::Start).await;
+    let row = rig.until("t", State::Error).await;
+    let error = row.error.unwrap_or_default();
+    assert!(
+        error.contains("holds wgod's state is full") && error.contains("free some space there"),
+        "{error}"
+    );
+    assert_eq!(row.error_kind, Some(Trouble::DiskFull));
+    state.full.store(false, Ordering::Relaxed);
+    assert_eq!(rig.until("t", State::Downloading).await.error, None);
+    rig.quit().await;
+}
