@@ -17,9 +17,24 @@ use wgo_api::{ApiClient, ApiError, Kind};
 /// Longer than anything here takes on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The methods that a looker is refused; of `limit` the calls that set one.
-const CHANGING: &[&str] =
-    &["add", "announce", "limit", "move", "quit", "reload", "remove", "start", "stop", "verify"];
+/// The methods that a looker is refused; of `limit` the calls that set one. A backup changes nothing, but
+/// holds what lookers don't see.
+const CHANGING: &[&str] = &[
+    "add",
+    "announce",
+    "backup",
+    "limit",
+    "move",
+    "quit",
+    "read_backup",
+    "reload",
+    "remove",
+    "restore",
+    "start",
+    "stop",
+    "verify",
+    "write_backup",
+];
 
 fn daemon(access: Access) -> MockDaemon {
     let torrents = vec![torrent(1, State::Downloading), torrent(2, State::Seeding)];
