@@ -6,8 +6,8 @@
 //! was forked before it.
 //!
 //! - `no_new_privs` always: nothing that it executed would gain rights.
-//! - [`seccomp`] always: system calls that a BitTorrent daemon never needs fail with `EPERM`.
-//! - [`landlock`] where the folders of torrents are bounded (`[storage] allowed_folders`): everything else is out
+//! - `seccomp` always: system calls that a BitTorrent daemon never needs fail with `EPERM`.
+//! - `landlock` where the folders of torrents are bounded (`[storage] allowed_folders`): everything else is out
 //!   of reach, but for what the system's libraries read.
 //!
 //! Each is best effort. What is in force is logged, and shown by `status`.

@@ -139,7 +139,7 @@ impl Trouble {
     }
 }
 
-/// How late the event loop is: a histogram of the samples that [`probe`](super::serve) takes.
+/// How late the event loop is: a histogram of the samples that `serve` takes.
 #[derive(Debug, Default)]
 pub struct Lag {
     within: [Count; Lag::BOUNDS.len()],
