@@ -37,10 +37,14 @@ fn four_slots_serve_twelve_peers_of_three_torrents_in_turn() {
     let begun = Instant::now();
     let mut most = 0;
     while begun.elapsed() < EACH_HAS_HAD_A_TURN && peers.iter().any(|peer| peer.bytes() == 0) {
-        let shown: Vec<_> = ids.iter().flat_map(|id| daemon.show(id).peers.unwrap()).collect();
-        let unchoked = shown.iter().filter(|peer| !peer.peer_choked).count();
-        most = most.max(unchoked);
-        assert!(unchoked <= SLOTS + OPTIMISTIC, "{unchoked} unchoked: {shown:#?}");
+        // The torrents are looked at one after the other, and a slot may go from one to the next meanwhile:
+        // too many are too many only if they are so at every look.
+        let unchoked = (0..5).map(|_| {
+            let shown = ids.iter().flat_map(|id| daemon.show(id).peers.unwrap());
+            shown.filter(|peer| !peer.peer_choked).count()
+        });
+        let unchoked = unchoked.into_iter().find(|count| *count <= SLOTS + OPTIMISTIC);
+        most = most.max(unchoked.expect("more are unchoked than there are slots"));
         assert!(peers.iter().all(|peer| !peer.is_over()), "a peer was thrown out");
         pause(Duration::from_millis(200));
     }
