@@ -26,3 +26,12 @@ pub fn fill(ballast: &Path) {
     let mut file = std::fs::File::create(ballast).unwrap();
     while file.write_all(&[7; 4096]).is_ok() {}
 }
+
+/// Shell commands that mount a file system at `folder` which never answers: the daemon that is started from
+/// them holds its only end.
+pub fn mount_hung(folder: &Path) -> String {
+    format!(
+        "exec 9<>/dev/fuse\nmount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 none {}",
+        folder.display()
+    )
+}

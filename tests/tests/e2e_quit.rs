@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use wgo_api::State;
+use wgo_tests::disk::mount_hung;
 use wgo_tests::net::skip;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::wait::{SOON, TRANSFER, until};
@@ -97,14 +98,8 @@ fn a_disk_that_does_not_answer_keeps_the_end_no_longer_and_costs_the_others_noth
     }
     let hung = tempfile::Builder::new().prefix("wgod-hung-").tempdir().unwrap();
     let flag = hung.path().join("gone");
-    // Nobody answers for this file system: the daemon holds its only end.
-    let mount = format!(
-        "if [ -e {flag} ]; then exit 0; fi\nexec 9<>/dev/fuse\n\
-         mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 none {dir}",
-        flag = flag.display(),
-        dir = hung.path().display(),
-    );
-    let mounts = Some(mount.replace("exit 0", "exec \"$0\" \"$@\""));
+    let mount = mount_hung(hung.path());
+    let mounts = Some(format!("if [ ! -e {} ]; then\n{mount}\nfi", flag.display()));
     let mut daemon = Daemon::with(Settings { ips: vec![net.home()], mounts, ..Settings::default() });
     let payloads = ["stuck.bin", "fine.bin"].map(|name| Payload::single(name, 1 << 20, PIECE));
     let torrents = payloads.each_ref().map(|payload| Maker::new(payload).make());

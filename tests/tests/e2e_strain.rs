@@ -8,6 +8,7 @@ use wgo_api::State;
 use wgo_proto::units::{Block, PieceIndex};
 use wgo_proto::wire::message::Message;
 use wgo_tests::ctl;
+use wgo_tests::disk::mount_hung;
 use wgo_tests::leecher::Leecher;
 use wgo_tests::net::skip;
 use wgo_tests::seeder::Seeder;
@@ -120,12 +121,8 @@ fn a_disk_that_does_not_answer_keeps_no_command_waiting() {
         return skip(test, "no /dev/fuse to make a file system of that never answers");
     }
     let hung = tempfile::Builder::new().prefix("wgod-hung-").tempdir().unwrap();
-    // Nobody answers for this file system: the daemon holds its only end.
-    let mount = format!(
-        "exec 9<>/dev/fuse\nmount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 none {}",
-        hung.path().display()
-    );
-    let daemon = Daemon::with(Settings { ips: vec![net.home()], mounts: Some(mount), ..Settings::default() });
+    let mounts = Some(mount_hung(hung.path()));
+    let daemon = Daemon::with(Settings { ips: vec![net.home()], mounts, ..Settings::default() });
     let payloads = ["stuck.bin", "fine.bin"].map(|name| Payload::single(name, 1 << 20, PIECE));
     let torrents = payloads.each_ref().map(|payload| Maker::new(payload).make());
     let [stuck, fine] = torrents.each_ref().map(|torrent| torrent.id());

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use wgo_api::doctor::{Finding, clock, kernel};
 use wgo_api::result::Daemon;
 use wgo_api::units::human_secs;
-use wgo_api::{ApiError, Kind};
+use wgo_api::{ApiError, Kind, group};
 
 use crate::config::problems_of;
 
@@ -23,15 +23,14 @@ const PORT: u16 = 6868;
 
 /// The daemon's socket, and whether it let us in.
 pub(super) fn socket(path: &Path, reached: Result<(), &ApiError>) -> Finding {
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
     let place = match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => Place::Other,
-        Ok(found) => Place::Socket { mode: found.mode() & 0o777, group: group_name(&groups, found.gid()) },
+        Ok(found) => Place::Socket { mode: found.mode() & 0o777, group: group::name(found.gid()) },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Place::Missing,
         // A folder on the way is closed to us; its group is the one to be in.
         Err(_) => {
             let folder = path.ancestors().skip(1).find_map(|folder| fs::metadata(folder).ok());
-            Place::Hidden { group: folder.map(|folder| group_name(&groups, folder.gid())) }
+            Place::Hidden { group: folder.map(|folder| group::name(folder.gid())) }
         }
     };
     judge_socket(path, &place, reached)
@@ -97,17 +96,6 @@ fn start() -> String {
         true => "`systemctl start wgod`; if it ends at once, `journalctl -u wgod -e` says why".to_owned(),
         false => "start `wgod`; it says why if it can't".to_owned(),
     }
-}
-
-/// The name of a group in the text of /etc/group; its number where it has none there.
-fn group_name(groups: &str, gid: u32) -> String {
-    let number = gid.to_string();
-    let of = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == number).then(|| name.to_owned())
-    };
-    groups.lines().find_map(of).unwrap_or(number)
 }
 
 /// The daemon, which answered.
@@ -224,14 +212,6 @@ mod tests {
             assert!(found.why.contains(why), "{place:?}: {found:?}");
             assert!(found.remedy.unwrap_or_default().contains(remedy), "{place:?}");
         }
-    }
-
-    #[test]
-    fn groups_have_names_or_numbers() {
-        let groups = "root:x:0:\nwgod:x:991:ann,ben\nbroken\n";
-        assert_eq!(group_name(groups, 991), "wgod");
-        assert_eq!(group_name(groups, 0), "root");
-        assert_eq!(group_name(groups, 5), "5");
     }
 
     #[test]

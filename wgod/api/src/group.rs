@@ -90,6 +90,11 @@ fn line_of(text: &str, id: u32) -> Option<Vec<&str>> {
         .find(|fields| fields.get(2) == Some(&id.as_str()))
 }
 
+/// A group by name, or by number where `/etc/group` has no name for it.
+pub fn name(gid: u32) -> String {
+    Accounts::read().group(gid)
+}
+
 /// For whom the socket at `path` is, and what this user can do about it: whole sentences, to stand
 /// behind a colon.
 pub(crate) fn advice(path: &Path) -> String {

@@ -16,7 +16,7 @@
 pub mod client;
 pub mod doctor;
 pub mod error;
-mod group;
+pub mod group;
 pub mod ids;
 #[cfg(feature = "mock")]
 pub mod mock;

@@ -220,6 +220,7 @@ impl Driver {
     pub(super) fn forget(&mut self, id: TorrentId) -> Option<Box<Entry>> {
         let entry = self.entries.remove(&id)?;
         self.tally.remove(id, &entry.share);
+        self.unseen.remove(&id);
         for hash in entry.settings.hashes.wire() {
             self.by_hash.remove(&hash);
         }

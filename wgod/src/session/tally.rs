@@ -101,7 +101,9 @@ impl Driver {
     pub(super) fn reckon(&mut self) {
         let mut ids = self.entries.take_touched();
         ids.append(&mut self.session.take_touched());
-        // Whether readers have to be told of them is found when they ask.
+        // Those that are gone are told of by `removed`.
+        ids.retain(|id| self.entries.get(id).is_some());
+        // Whether readers have to be told of these is found when they ask.
         self.unseen.extend(ids.iter().copied());
         ids.extend(self.session.live());
         for id in ids {

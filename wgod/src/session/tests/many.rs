@@ -97,3 +97,17 @@ async fn sums_and_changes_follow_whatever_happens_to_torrents() {
     assert_eq!(glance(&rig).await.folders, BTreeMap::new(), "no torrent is on any disk");
     rig.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_that_is_gone_is_told_of_once_and_leaves_nothing_behind() {
+    let rig = Rig::new().await;
+    let added = rig.session.ask(|reply| Command::Add(request(&rig, "a", true), reply)).await;
+    let hash = added.and_then(|added| added.info_hash).expect("it is added");
+    let before = list(&rig, None).await.version;
+    remove(&rig, false).await;
+    let news = list(&rig, Some(before)).await;
+    assert_eq!((news.removed, news.torrents.len()), (vec![hash], 0));
+    let news = list(&rig, Some(news.version)).await;
+    assert_eq!((news.removed.len(), news.torrents.len()), (0, 0));
+    rig.quit().await;
+}
