@@ -150,5 +150,8 @@ fn told(result: &RestoreResult, back: Option<u32>) -> String {
         (false, _) => "wgod has stopped: start it again, and it takes it up.".to_owned(),
     };
     let kept = result.replaced.as_deref().map(clean).unwrap_or_default();
-    format!("Restored: {}. {next}\nThe database before it is kept: {kept}\n", described(&result.backup))
+    format!(
+        "Restored: {}. {next}\nThe database before it will be kept as {kept}\n",
+        described(&result.backup)
+    )
 }

@@ -157,8 +157,11 @@ fn running() -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
     let numbers = processes.flatten().filter_map(number);
-    let is_wgod =
-        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "wgod\n");
+    let is_wgod = |pid: &u32| {
+        let of = |file| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        // One that has ended and that nobody asked after yet has no command line any more.
+        of("comm") == b"wgod\n" && !of("cmdline").is_empty()
+    };
     let mut found: Vec<u32> = numbers.filter(is_wgod).collect();
     found.sort_unstable();
     found
