@@ -45,6 +45,7 @@ impl Rig {
             hash: WireHash([7; 20]),
             layout,
             have,
+            selection: None,
             counters: Counters::default(),
             tiers: vec![vec!["http://tracker.invalid/announce".to_owned()]],
             seed: 3,

@@ -200,7 +200,7 @@ impl World {
         let config = SwarmConfig { peer_id, listen_port: one.addr.port(), max_peers, private };
         let Some(entry) = one.torrents.get_mut(&id) else { return };
         let (have, counters) = (entry.have.clone(), entry.counters);
-        let start = Start { id, hash, layout, have, counters, tiers, seed };
+        let start = Start { id, hash, layout, have, selection: None, counters, tiers, seed };
         if entry.live.is_some() {
             // After a fault the session can't know whether it kept the Swarm from being made.
             return;

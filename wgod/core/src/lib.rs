@@ -9,6 +9,7 @@ pub mod limiter;
 pub mod peer;
 pub mod peer_mgr;
 pub mod piece_mgr;
+pub mod selection;
 pub mod session;
 pub mod status;
 pub mod swarm;
@@ -17,5 +18,6 @@ pub mod timer;
 pub mod tracker;
 pub mod units;
 
+pub use selection::Selection;
 pub use time::Time;
 pub use units::{ByteRate, PeerKey, TorrentId};

@@ -37,6 +37,7 @@ use open_pieces::OpenPieces;
 use partial::Phase;
 
 use crate::Time;
+use crate::selection::Selection;
 
 /// How much a piece is wanted. Pieces of a higher priority are opened first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,6 +182,13 @@ impl<B> PieceMgr<B> {
             self.wanted.set(piece.0);
         }
         self.insert_candidate(piece);
+    }
+
+    /// Changes how much every piece is wanted; `None`: all alike. O(pieces).
+    pub fn select(&mut self, selection: Option<&Selection>) {
+        for piece in (0..self.layout.piece_count()).map(PieceIndex) {
+            self.set_priority(piece, selection.map_or(Priority::Normal, |s| s.piece(piece)));
+        }
     }
 
     /// How pieces of equal priority are ordered.

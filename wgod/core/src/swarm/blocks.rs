@@ -102,17 +102,26 @@ impl<B> Swarm<B> {
         }
         useless.into_iter().for_each(|key| self.update_interest(now, key));
         if done {
-            for key in self.peers.keys() {
-                self.wake(key);
-                self.close_if_both_complete(key);
-            }
-        }
-        if done {
-            self.peer_mgr.set_seeding(true);
-            self.tell_upload_only();
-            self.act(Action::Finished);
+            self.finish();
         }
         self.fill_starved(now);
+    }
+
+    /// Every wanted piece is stored.
+    pub(super) fn finish(&mut self) {
+        for key in self.peers.keys() {
+            self.wake(key);
+            self.close_if_both_complete(key);
+        }
+        self.peer_mgr.set_seeding(true);
+        self.tell_upload_only();
+        self.act(Action::Finished);
+    }
+
+    /// Pieces are wanted again.
+    pub(super) fn unfinish(&mut self) {
+        self.peer_mgr.set_seeding(false);
+        self.tell_upload_only();
     }
 
     /// Peers that got fewer requests than they could take because memory was short get more.
@@ -194,8 +203,7 @@ impl<B> Swarm<B> {
             }
         }
         if was_finished && !self.pieces.is_finished() {
-            self.peer_mgr.set_seeding(false);
-            self.tell_upload_only();
+            self.unfinish();
         }
         self.recount_interest(now);
     }

@@ -22,6 +22,7 @@ mod view;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use wgo_proto::bitfield::Bitfield;
 use wgo_proto::layout::Layout;
@@ -29,6 +30,7 @@ use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
 
 use crate::peer_mgr::PeerMgr;
 use crate::piece_mgr::{Complete, PieceMgr, Spill};
+use crate::selection::Selection;
 use crate::status::{Counters, Traffic};
 use crate::time::Time;
 use crate::tracker::{Announce, Policy, TrackerList};
@@ -72,6 +74,8 @@ pub struct Start {
     pub layout: Layout,
     /// The pieces that are stored.
     pub have: Bitfield,
+    /// What is wanted, unless it is all alike.
+    pub selection: Option<Arc<Selection>>,
     /// Totals of earlier sessions.
     pub counters: Counters,
     /// Its trackers, by tier (BEP 12).
@@ -156,7 +160,10 @@ pub struct Swarm<B> {
 impl<B> Swarm<B> {
     /// A live torrent without connections.
     pub fn new(now: Time, config: SwarmConfig, start: Start) -> Swarm<B> {
-        let pieces = PieceMgr::new(start.layout.clone(), start.have, start.seed);
+        let mut pieces = PieceMgr::new(start.layout.clone(), start.have, start.seed);
+        if let Some(selection) = &start.selection {
+            pieces.select(Some(selection));
+        }
         let mut peer_mgr = PeerMgr::new(connect::limits(config.max_peers), config.peer_id, start.seed);
         peer_mgr.set_seeding(pieces.is_finished());
         Swarm {

@@ -4,8 +4,9 @@ use std::time::Duration;
 use wgo_proto::wire::message::Message;
 use wgo_proto::{Block, PieceIndex};
 
-use super::Swarm;
-use crate::piece_mgr::{Ask, Pace};
+use super::{Swarm, bytes_of};
+use crate::piece_mgr::{Ask, Pace, Priority};
+use crate::selection::Selection;
 use crate::time::Time;
 use crate::units::PeerKey;
 
@@ -40,6 +41,30 @@ impl<B> Swarm<B> {
         peer.send(if interested { &Message::Interested } else { &Message::NotInterested });
         peer.pipeline.excuse(now);
         self.wake(key);
+    }
+
+    /// What is wanted changes; `None`: everything alike. Requests for what is skipped now are taken back;
+    /// what came of it is kept. What becomes of a torrent that is finished by it, or isn't any more, is as
+    /// after its last piece, or as after [`lose`](Self::lose).
+    pub fn select(&mut self, now: Time, selection: Option<&Selection>) {
+        let was_finished = self.pieces.is_finished();
+        self.pieces.select(selection);
+        self.left_bytes = bytes_of(&self.layout, self.pieces.wanted());
+        for key in self.peers.keys() {
+            let Some(peer) = self.peers.peer(key) else { continue };
+            let skipped = |block: &Block| self.pieces.priority(block.piece) == Priority::Skip;
+            let off: Vec<Block> = peer.pipeline.iter().map(|request| request.block).filter(skipped).collect();
+            for block in off {
+                self.cancel(key, block);
+                self.pieces.release(key, block);
+            }
+        }
+        match (was_finished, self.pieces.is_finished()) {
+            (false, true) => self.finish(),
+            (true, false) => self.unfinish(),
+            _ => {}
+        }
+        self.recount_interest(now);
     }
 
     /// Recounts what every peer has of use, after priorities or pieces changed at large.

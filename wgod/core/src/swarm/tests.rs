@@ -10,4 +10,5 @@ mod memory;
 mod random;
 mod rig;
 mod seeding;
+mod selecting;
 mod simulated;

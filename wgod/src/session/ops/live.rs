@@ -104,6 +104,7 @@ fn make(cx: &mut Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
         hash,
         layout: cx.info.layout.clone(),
         have: cx.have.clone(),
+        selection: None,
         counters: wgo_core::status::Counters {
             downloaded: cx.counters.downloaded,
             uploaded: cx.counters.uploaded,

@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::rig::*;
+use crate::piece_mgr::Priority::{High, Low, Normal, Skip};
 use crate::piece_mgr::{BadBlocks, Complete, Spill};
 use crate::swarm::{Action, PieceOutcome};
 use crate::units::PeerKey;
@@ -100,6 +101,12 @@ impl World {
             1 => self.rig.swarm.set_uploads_paused(now, piece.is_multiple_of(2)),
             2 => self.rig.swarm.lose(now, [PieceIndex(piece % PIECES)]),
             3 => self.rig.swarm.set_memory(now, piece as usize),
+            6 => {
+                let files =
+                    [0, 1, 2, 3, 4].map(|file| [Skip, Low, Normal, High][((piece + file) % 4) as usize]);
+                super::selecting::select(&mut self.rig, PIECES, &files);
+            }
+            7 => super::selecting::select(&mut self.rig, PIECES, &[]),
             _ => self.rig.swarm.announce_now(now),
         }
         if let Some(key) = self.peers.first() {
@@ -119,7 +126,7 @@ impl World {
             (1..=4, Some(at)) => self.message(at, kind, piece, number),
             (5..=7, Some(at)) => self.serve(at, kind as usize),
             (8, _) => self.disk(kind),
-            (9, _) => self.operator(kind % 8, piece),
+            (9, _) => self.operator(kind % 9, piece),
             (10, _) => self.rig.wait(Duration::from_millis(u64::from(kind) * 700)),
             (11, Some(at)) => _ = self.rig.pulled(self.peers[at], u64::from(number) * 16_384),
             _ => {}
@@ -149,6 +156,7 @@ impl World {
         }
         self.rig.swarm.set_requests_paused(self.rig.now, false);
         self.rig.swarm.set_memory(self.rig.now, 100);
+        super::selecting::select(&mut self.rig, PIECES, &[]);
         let seed = self.rig.seed(99);
         self.peers.push(seed);
         for _ in 0..200 {

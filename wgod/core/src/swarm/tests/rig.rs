@@ -83,6 +83,7 @@ impl Rig {
             hash: WireHash([7; 20]),
             layout: Layout::v1(BLOCKS * BLOCK_LEN, &[len]).expect("a plain layout"),
             have: bits(pieces, have),
+            selection: None,
             counters: Counters::default(),
             tiers: trackers.iter().map(|url| vec![(*url).to_owned()]).collect(),
             seed: 3,

@@ -20,7 +20,11 @@ fn swarm(have: &[u32]) -> Swarm<Vec<u8>> {
     let config = SwarmConfig { peer_id: PeerId([99; 20]), listen_port: 0, max_peers: 10, private: false };
     let (counters, tiers) = (Counters::default(), Vec::new());
     let (id, hash) = (TorrentId(1), WireHash([2; 20]));
-    let mut swarm = Swarm::new(NOW, config, Start { id, hash, layout, have: bits, counters, tiers, seed: 3 });
+    let mut swarm = Swarm::new(
+        NOW,
+        config,
+        Start { id, hash, layout, have: bits, selection: None, counters, tiers, seed: 3 },
+    );
     swarm.set_memory(NOW, 100);
     swarm
 }
