@@ -53,7 +53,7 @@ impl Selection {
                 continue;
             }
             let range = layout.pieces_of(file);
-            let ends = ends_first.then(|| end_pieces(layout, file)).unwrap_or_default();
+            let ends = if ends_first { end_pieces(layout, file) } else { 0 };
             for piece in range.clone() {
                 let at_end = piece - range.start < ends || range.end - piece <= ends;
                 raise(piece, if at_end { higher(priority) } else { priority });
