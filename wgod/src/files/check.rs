@@ -181,7 +181,7 @@ impl Check {
     /// Looks at the files.
     pub(super) fn prepare(&self) {
         let Some(_gate) = self.torrent.enter() else { return self.end() };
-        let files = self.torrent.layout().file_count();
+        let files = self.torrent.info.files.len() as u32;
         let lens = (0..files).map(|file| self.len_on_disk(FileIndex(file))).collect();
         let first = self.lens.set(lens).is_ok();
         if first && self.pieces.len() == 0 {
@@ -190,7 +190,7 @@ impl Check {
     }
 
     fn len_on_disk(&self, file: FileIndex) -> Option<u64> {
-        if self.torrent.is_pad(file) || self.torrent.layout().file_len(file) == 0 || self.is_over() {
+        if self.torrent.entry(file).is_none_or(|entry| entry.pad || entry.len == 0) || self.is_over() {
             return None;
         }
         match stat(&self.torrent, file) {
@@ -239,7 +239,8 @@ impl Check {
     /// Brings what is to be read of the pieces into memory, if that is a good way to read it.
     fn pull(&self, pieces: &[PieceIndex], time: &mut Reading) -> Pulled<'_> {
         let layout = self.torrent.layout();
-        let spans = pieces.iter().flat_map(|piece| layout.spans(*piece, 0, layout.piece_len(*piece)));
+        let spans =
+            pieces.iter().flat_map(|piece| self.torrent.info.spans(*piece, 0, layout.piece_len(*piece)));
         let spans = spans.filter(|span| self.is_on_disk(*span));
         let _turn = self.pulling.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
@@ -350,7 +351,7 @@ impl Check {
     fn known_unread(&self, piece: PieceIndex) -> Verdict {
         let layout = self.torrent.layout();
         let want = wanted(&self.torrent.info, piece);
-        let mut whole = layout.spans(piece, 0, layout.piece_len(piece));
+        let mut whole = self.torrent.info.spans(piece, 0, layout.piece_len(piece));
         if want.is_none() || !whole.all(|span| self.is_on_disk(span)) {
             return Ok(Some(false));
         }
@@ -366,7 +367,7 @@ impl Check {
     /// Whether all of the piece lies in holes of its files.
     fn is_hole(&self, piece: PieceIndex) -> Result<bool, DiskError> {
         let layout = self.torrent.layout();
-        for span in layout.spans(piece, 0, layout.piece_len(piece)) {
+        for span in self.torrent.info.spans(piece, 0, layout.piece_len(piece)) {
             if self.torrent.is_pad(span.file) {
                 continue;
             }

@@ -10,6 +10,7 @@ use super::buf::BlockBuf;
 use super::check::{Check, CheckOutcome};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::examine::{Folder, examine};
+use super::parts::{drop_parts, take_out};
 use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
 use super::place::{Space, Whereabouts, free_space, whereabouts};
 use super::prepare::prepare;
@@ -145,6 +146,10 @@ pub enum Job {
     Stat { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<Result<Vec<Stamp>, DiskError>> },
     /// Sees whether somebody else changed the files that are open.
     Look { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
+    /// Copies what the part file holds of these files into them, to be made durable by a sync.
+    TakeOut { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<Result<(), DiskError>> },
+    /// Removes the part file, of which nothing is needed any more.
+    DropParts { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
     /// Deletes the torrent's files and closes it.
     Remove { torrent: Arc<TorrentFiles>, done: Done<RemoveOutcome> },
     /// Makes durable what was stored, closes the files and lets go of the paths.
@@ -177,6 +182,8 @@ impl Job {
             | Job::Sync { torrent, .. }
             | Job::Stat { torrent, .. }
             | Job::Look { torrent, .. }
+            | Job::TakeOut { torrent, .. }
+            | Job::DropParts { torrent, .. }
             | Job::Remove { torrent, .. }
             | Job::Close { torrent, .. } => Some(torrent),
         }
@@ -226,6 +233,10 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             files.iter().filter_map(|file| stat(&torrent, *file).transpose()).collect()
         })),
         Job::Look { torrent, done } => done.call(gated(&torrent, || torrent.look())),
+        Job::TakeOut { torrent, files, done } => {
+            done.call(gated(&torrent, || take_out(&torrent, &files)));
+        }
+        Job::DropParts { torrent, done } => done.call(gated(&torrent, || drop_parts(&torrent))),
         Job::Remove { torrent, done } => {
             torrent.shut();
             cx.open.remove_torrent(torrent.id, false);

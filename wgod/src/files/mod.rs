@@ -31,6 +31,7 @@ mod gather;
 pub mod hash;
 mod job;
 mod mounts;
+mod parts;
 mod piece;
 mod piece_cache;
 mod piece_reader;

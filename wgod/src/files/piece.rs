@@ -174,7 +174,7 @@ fn write_run(
     let bufs = Bufs::new(run);
     // A run lies inside one piece, whose offsets are 32 bits.
     let len = bufs.window().len() as u32;
-    write_spans(torrent, torrent.layout().spans(piece, start as u32 * BLOCK_LEN, len), bufs)
+    write_spans(torrent, torrent.info.spans(piece, start as u32 * BLOCK_LEN, len), bufs)
 }
 
 /// Writes buffers to where their bytes lie.
@@ -232,7 +232,7 @@ pub(super) fn read_blocks(
     };
     let mut bufs = Bufs::new(bufs);
     let mut at = 0;
-    for span in layout.spans(piece, first * BLOCK_LEN, len) {
+    for span in torrent.info.spans(piece, first * BLOCK_LEN, len) {
         let end = at + span.len as usize;
         bufs.set_window(at..end);
         bufs = read_window(torrent, span, bufs)?;

@@ -28,7 +28,7 @@ pub(super) fn read_piece<'a>(
     scratch: &'a mut Scratch,
 ) -> PieceReader<'a, impl Iterator<Item = Span> + 'a> {
     let layout = torrent.layout();
-    let mut spans = layout.spans(piece, 0, layout.piece_len(piece));
+    let mut spans = torrent.info.spans(piece, 0, layout.piece_len(piece));
     let span = spans.next();
     PieceReader { torrent, scratch, spans, span, done: 0 }
 }

@@ -108,6 +108,12 @@ fn remove_entry(
     Ok(Removed::Yes)
 }
 
+/// Removes one file of the torrent if it is there and a file.
+pub(super) fn remove_file(torrent: &TorrentFiles, entry: &FileEntry) -> Result<(), DiskError> {
+    let parent = entry.path.as_path().parent().unwrap_or(Path::new(""));
+    remove_entry(torrent, entry, parent, &mut None).map(drop)
+}
+
 /// Removes a folder beneath a base if it is empty.
 pub(super) fn remove_folder(disk: &BlockingDisk, base: &Base, relative: &Path) -> Result<(), DiskError> {
     let mut names: Vec<&str> = relative.iter().filter_map(|name| name.to_str()).collect();

@@ -61,7 +61,7 @@ fn write_together(mut run: Vec<Storing>) {
 fn joined_spans(torrent: &TorrentFiles, run: &[Storing]) -> SmallVec<[Span; 2]> {
     let layout = torrent.layout();
     let mut joined: SmallVec<[Span; 2]> = SmallVec::new();
-    for span in run.iter().flat_map(|one| layout.spans(one.piece, 0, layout.piece_len(one.piece))) {
+    for span in run.iter().flat_map(|one| torrent.info.spans(one.piece, 0, layout.piece_len(one.piece))) {
         match joined.last_mut() {
             // A run is no longer than a write, so its length fits.
             Some(last) if ends_at(last, &span) => last.len += span.len,
@@ -83,7 +83,12 @@ impl Storing {
         let layout = self.torrent.layout();
         let is_whole = |one: &Storing| one.blocks.iter().all(Option::is_some);
         let last = layout.piece_len(before.piece).saturating_sub(1);
-        let ends = layout.spans(before.piece, last, 1).next().zip(layout.spans(self.piece, 0, 1).next());
+        let ends = self
+            .torrent
+            .info
+            .spans(before.piece, last, 1)
+            .next()
+            .zip(self.torrent.info.spans(self.piece, 0, 1).next());
         std::ptr::eq(&*self.torrent, &*before.torrent)
             && before.piece.0.checked_add(1) == Some(self.piece.0)
             && ends.is_some_and(|(before, after)| ends_at(&before, &after))

@@ -348,7 +348,7 @@ impl TorrentFiles {
         let handle = self.cx.open.insert(self.key(file), self.device, opened.handle, true);
         if expected == Expected::Missing {
             let failed = |e| DiskError::new(DiskOp::Allocate, self.path(file), &e);
-            self.reserve(&handle, entry).map_err(failed)?;
+            self.reserve(&handle, file, entry).map_err(failed)?;
         }
         Ok(handle)
     }
@@ -370,9 +370,10 @@ impl TorrentFiles {
     }
 
     /// Reserves the file's space as configured. Never shortens it, and leaves a file that another
-    /// torrent uses as it is.
-    fn reserve(&self, handle: &Handle, entry: &FileEntry) -> io::Result<()> {
-        if self.preallocate == Preallocate::None || entry.len == 0 || self.is_shared(entry) {
+    /// torrent uses as it is. Most of the part file is never used.
+    fn reserve(&self, handle: &Handle, file: FileIndex, entry: &FileEntry) -> io::Result<()> {
+        let is_part_file = self.info.part_file() == Some(file);
+        if self.preallocate == Preallocate::None || entry.len == 0 || is_part_file || self.is_shared(entry) {
             return Ok(());
         }
         let disk = &self.cx.disk;

@@ -115,7 +115,7 @@ impl TorrentFiles {
         if ready > 0 {
             return Ok(ready);
         }
-        for span in self.layout().spans(run.piece, run.offset, run.len) {
+        for span in self.info.spans(run.piece, run.offset, run.len) {
             let len = span.len as usize;
             let n = if self.is_pad(span.file) {
                 cut(out, ready, len).iter_mut().for_each(|slice| slice.fill(0));
@@ -184,8 +184,8 @@ fn stretch(torrent: &TorrentFiles, run: Block, first: u32) -> u32 {
     let start = first * BLOCK_LEN;
     let rest = layout.piece_len(run.piece) - start;
     let most = ((STRETCH - first % STRETCH) * BLOCK_LEN).min(rest);
-    let last = layout.spans(run.piece, run.offset, run.len).map(|span| span.file).last();
-    let near = layout.spans(run.piece, start, most).take_while(|span| Some(span.file) <= last);
+    let last = torrent.info.spans(run.piece, run.offset, run.len).map(|span| span.file).last();
+    let near = torrent.info.spans(run.piece, start, most).take_while(|span| Some(span.file) <= last);
     let len: u32 = near.map(|span| span.len).sum();
     if len == rest { len.div_ceil(BLOCK_LEN) } else { len / BLOCK_LEN }
 }
@@ -194,7 +194,7 @@ fn stretch(torrent: &TorrentFiles, run: Block, first: u32) -> u32 {
 fn read_ahead(torrent: &TorrentFiles, run: Block, stretch: u32) -> bool {
     let start = run.offset / BLOCK_LEN * BLOCK_LEN;
     let len = (stretch * BLOCK_LEN).min(torrent.layout().piece_len(run.piece) - start);
-    torrent.layout().spans(run.piece, start, len).filter(|span| !torrent.is_pad(span.file)).all(|span| {
+    torrent.info.spans(run.piece, start, len).filter(|span| !torrent.is_pad(span.file)).all(|span| {
         // A file that can't be opened is reported by the read itself, if that needs it.
         let Ok(file) = torrent.handle_to_read(span.file) else { return true };
         torrent.cx.disk.run(Op::ReadAhead { file, offset: span.offset, len: span.len.into() }).is_ok()

@@ -1,6 +1,7 @@
 //! The `info` dictionary: what the info-hash covers and what is downloaded (BEP 3, BEP 27, BEP 52).
 use super::entry::{FileEntry, string};
 use super::hashes::PieceHashes;
+use super::parts::Parts;
 use super::{MetainfoError, tree, v1};
 use crate::bencode::{Dict, Value};
 use crate::layout::{Layout, LayoutError, MAX_PIECE_LEN};
@@ -8,6 +9,7 @@ use crate::path::{dedupe, safe_component};
 use crate::units::{BLOCK_LEN, FileIndex, InfoHashV1, InfoHashV2, InfoHashes};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
+use std::sync::Arc;
 
 /// What a torrent's pieces are, and the files they make up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Info {
     pub hashes: PieceHashes,
     /// Sets the info-hashes of one content on several sites apart.
     pub source: Option<String>,
+    /// The part file, which then is the last of `files`; see [`Info::with_parts`].
+    pub(super) parts: Option<Arc<Parts>>,
 }
 
 /// The keys that say what kind of torrent it is.
@@ -82,7 +86,7 @@ pub(super) fn read(info: Dict<'_>, layers: Option<Dict<'_>>) -> Result<(InfoHash
     let private = keys.private.and_then(|value| value.as_int()).is_some_and(|private| private != 0);
     let source = keys.source.and_then(|value| value.as_bytes()).map(String::from_utf8_lossy);
     let source = source.map(|source| source.into_owned());
-    Ok((hashes, Info { name: safe_name, private, files, layout, hashes: piece_hashes, source }))
+    Ok((hashes, Info { name: safe_name, private, files, layout, hashes: piece_hashes, source, parts: None }))
 }
 
 type Content = (Vec<FileEntry>, Layout, PieceHashes);
