@@ -134,7 +134,7 @@ impl World {
             // Nobody else writes to simulated disks.
             Effect::Look(_) => {}
             // Nobody moves files here.
-            Effect::Move(_) | Effect::CancelMove(_) => {}
+            Effect::Move(_) | Effect::CancelMove(_) | Effect::Select(_) => {}
             // No simulated daemon starts so many seeds that one of them has to wait.
             Effect::Listen(id) => unreachable!("{id:?} waits for its turn"),
             Effect::GoLive(id) => self.go_live(node, id),

@@ -119,6 +119,33 @@ pub enum Priority {
     High,
 }
 
+/// How much a file of a torrent is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilePriority {
+    /// Not at all: what of it comes along with its neighbours' pieces is kept aside.
+    Skip,
+    /// After the others.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}
+
+impl FilePriority {
+    /// The word that stands for it in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FilePriority::Skip => "skip",
+            FilePriority::Low => "low",
+            FilePriority::Normal => "normal",
+            FilePriority::High => "high",
+        }
+    }
+}
+
 /// Rate limits in bytes per second; 0 is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimits {

@@ -23,6 +23,8 @@ pub struct Selection {
     pieces: Box<[Priority]>,
     /// The pieces that aren't skipped.
     wanted: Bitfield,
+    /// Bytes of the files that aren't skipped.
+    wanted_len: u64,
 }
 
 impl Selection {
@@ -45,6 +47,7 @@ impl Selection {
                 *priority = to.max(*priority);
             }
         };
+        let mut wanted_len = 0;
         let mut all = Vec::with_capacity(layout.file_count() as usize);
         for file in (0..layout.file_count()).map(FileIndex) {
             let priority = files.get(file.0 as usize).copied().unwrap_or_default();
@@ -52,6 +55,7 @@ impl Selection {
             if is_pad(file) || priority == Priority::Skip {
                 continue;
             }
+            wanted_len += layout.file_len(file);
             let range = layout.pieces_of(file);
             let ends = if ends_first { end_pieces(layout, file) } else { 0 };
             for piece in range.clone() {
@@ -63,7 +67,7 @@ impl Selection {
         for (piece, _) in (0..).zip(&pieces).filter(|(_, priority)| **priority != Priority::Skip) {
             wanted.set(piece);
         }
-        Some(Selection { files: all.into(), pieces: pieces.into(), wanted })
+        Some(Selection { files: all.into(), pieces: pieces.into(), wanted, wanted_len })
     }
 
     /// How much a file is wanted; `Skip` for one that doesn't exist.
@@ -79,6 +83,11 @@ impl Selection {
     /// The pieces that aren't skipped.
     pub fn wanted(&self) -> &Bitfield {
         &self.wanted
+    }
+
+    /// Bytes of the files that aren't skipped, without padding.
+    pub fn wanted_len(&self) -> u64 {
+        self.wanted_len
     }
 
     /// Whether `have` holds all that is wanted.

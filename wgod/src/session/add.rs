@@ -14,7 +14,7 @@ use wgo_core::session::{Check, Newcomer};
 use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
-use super::entry::{About, Entry, Shown};
+use super::entry::{About, Entry, Shown, selection_of, with_parts};
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
@@ -80,7 +80,7 @@ impl Driver {
         let info = &request.metainfo.info;
         let others = self.entries.neighbours(&request.folder, info);
         let mut others = others.filter(|entry| entry.has_paths_of(info, &request.folder));
-        let other = others.find(|entry| !entry.is_complete() || entry.settings.moving.is_some())?;
+        let other = others.find(|entry| !entry.is_finished() || entry.settings.moving.is_some())?;
         if other.settings.moving.is_some() {
             return Some(format!(
                 "{:?} would write to the same files as {:?} ({}), which is being moved; choose another folder, or wait",
@@ -118,6 +118,8 @@ impl Driver {
             down_limit: None,
             priority: Priority::Normal,
             file_priorities: Vec::new(),
+            ends_first: false,
+            parted: None,
             trackers: None,
             user_peers: peers,
             moving: None,
@@ -140,10 +142,11 @@ impl Driver {
         let about = About::of(&metainfo);
         let entry = Entry {
             id,
-            settings,
             tiers: metainfo.tiers,
-            info: Arc::new(metainfo.info),
+            selection: selection_of(&metainfo.info, &settings),
+            info: Arc::new(with_parts(metainfo.info, &settings)),
             about,
+            settings,
             files: None,
             live: None,
             durable: have.clone(),

@@ -18,7 +18,7 @@ use wgo_proto::metainfo::Metainfo;
 use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
-use super::entry::{About, Entry, Shown, from_stored};
+use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
 use super::space::{Disks, WATCH_INTERVAL};
@@ -196,7 +196,7 @@ impl Driver {
             }
         };
         let entry = entry_of(record, metainfo, suspects);
-        let finished = entry.is_complete();
+        let finished = entry.is_finished();
         // Complete, but not all of it was ever hashed: what a quick check left behind.
         let believed = entry.completed_at.is_some() && !finished && !entry.writing;
         let needs = match &entry.owed {
@@ -367,7 +367,8 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
     Entry {
         id,
         tiers: settings.trackers.clone().unwrap_or(metainfo.tiers),
-        info: Arc::new(metainfo.info),
+        selection: selection_of(&metainfo.info, &settings),
+        info: Arc::new(with_parts(metainfo.info, &settings)),
         about,
         settings,
         files: None,

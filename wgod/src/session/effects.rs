@@ -130,7 +130,12 @@ impl Driver {
         let Some(entry) = self.entries.get(&id) else { return };
         entry.span().in_scope(|| tracing::info!("complete"));
         if let Some(live) = entry.live.clone() {
-            self.engine.call(&live, |swarm, now| swarm.announce_completed(now));
+            self.engine.call(&live, |swarm, now| {
+                // `completed` is for the whole torrent (BEP 21).
+                if swarm.view(now).complete {
+                    swarm.announce_completed(now);
+                }
+            });
         }
     }
 

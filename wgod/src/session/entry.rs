@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tracing::Span;
-use wgo_core::TorrentId;
+use wgo_core::{Selection, TorrentId};
 use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
@@ -29,6 +29,8 @@ pub struct Entry {
     pub settings: Settings,
     /// What it consists of.
     pub info: Arc<Info>,
+    /// What is wanted of it, unless it is all alike.
+    pub selection: Option<Arc<Selection>>,
     /// What else its metainfo says that people want to see.
     pub about: Option<Box<About>>,
     /// Its trackers by tier.
@@ -194,14 +196,33 @@ impl Entry {
         }
     }
 
-    /// Whether every piece is stored, as far as is known without its Swarm.
-    pub fn is_complete(&self) -> bool {
-        self.have.is_full()
+    /// Whether every wanted piece is stored, as far as is known without its Swarm.
+    pub fn is_finished(&self) -> bool {
+        is_met(self.selection.as_deref(), &self.have)
     }
 
     /// The name and the canonical hash.
     pub fn hash_text(&self) -> String {
         self.settings.hashes.canonical().to_string()
+    }
+}
+
+/// Whether `have` holds all that is wanted.
+pub(super) fn is_met(selection: Option<&Selection>, have: &Bitfield) -> bool {
+    selection.map_or_else(|| have.is_full(), |selection| selection.is_met(have))
+}
+
+/// What is wanted of a torrent, as its settings say by file.
+pub(super) fn selection_of(info: &Info, settings: &Settings) -> Option<Arc<Selection>> {
+    let is_pad = |file: FileIndex| info.files.get(file.0 as usize).is_none_or(|file| file.pad);
+    Selection::new(&info.layout, &settings.file_priorities, is_pad, settings.ends_first).map(Arc::new)
+}
+
+/// The torrent's files as they lie on disk: with its part file, if it has one.
+pub(super) fn with_parts(info: Info, settings: &Settings) -> Info {
+    match &settings.parted {
+        Some(parted) => info.with_parts(&settings.hashes.canonical().to_string(), parted.iter().copied()),
+        None => info,
     }
 }
 

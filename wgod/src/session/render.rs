@@ -5,8 +5,8 @@ use std::io;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{File, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
-use wgo_api::torrent::{Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble};
-use wgo_core::TorrentId;
+use wgo_api::torrent::{FilePriority, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble};
+use wgo_core::{Selection, TorrentId};
 use wgo_core::piece_mgr::Priority as PiecePriority;
 use wgo_core::session::{FaultKind, State as CoreState};
 use wgo_core::swarm::TrackerMemory;
@@ -75,10 +75,14 @@ impl Driver {
         let view = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now)).ok());
         let state = row.map_or(CoreState::Stopped, |row| row.state());
         let size = wanted_bytes(entry);
-        let held = view.as_ref().map_or_else(|| stored_bytes(entry, &entry.have), |v| done_of(v, size));
-        let done = match entry.owes_check() {
-            true => stored_bytes(entry, &entry.have_shown()),
-            false => held,
+        let total = entry.info.layout.total_len();
+        let held = view.as_ref().map_or_else(|| stored_bytes(entry, &entry.have), |v| done_of(v, total));
+        let done = match (entry.owes_check(), &entry.selection, &view) {
+            (true, None, _) => stored_bytes(entry, &entry.have_shown()),
+            (false, None, _) => held,
+            (true, Some(selection), _) => size - left_bytes(entry, selection, &entry.have_shown()).min(size),
+            (false, Some(_), Some(view)) => size - view.left_bytes.min(size),
+            (false, Some(selection), None) => size - left_bytes(entry, selection, &entry.have).min(size),
         };
         let counters = view
             .as_ref()
@@ -257,14 +261,31 @@ fn api_priority(priority: PiecePriority) -> Priority {
     }
 }
 
+fn api_file_priority(entry: &Entry, file: FileIndex) -> FilePriority {
+    match entry.settings.file_priorities.get(file.0 as usize) {
+        Some(PiecePriority::Skip) => FilePriority::Skip,
+        Some(PiecePriority::Low) => FilePriority::Low,
+        Some(PiecePriority::High) => FilePriority::High,
+        Some(PiecePriority::Normal) | None => FilePriority::Normal,
+    }
+}
+
 fn sorted(labels: &[String]) -> Vec<String> {
     let mut labels = labels.to_vec();
     labels.sort();
     labels
 }
 
+/// Bytes of the files that are wanted.
 fn wanted_bytes(entry: &Entry) -> u64 {
-    entry.info.layout.total_len()
+    entry.selection.as_ref().map_or_else(|| entry.info.layout.total_len(), |wanted| wanted.wanted_len())
+}
+
+/// Bytes of the pieces that are wanted and missing. They may hold some of unwanted files.
+fn left_bytes(entry: &Entry, selection: &Selection, have: &Bitfield) -> u64 {
+    let layout = &entry.info.layout;
+    let missing = selection.wanted().iter_and_not(have).map(PieceIndex);
+    missing.map(|piece| u64::from(layout.piece_len(piece))).sum()
 }
 
 fn done_of(view: &SwarmView, size: u64) -> u64 {
@@ -302,12 +323,14 @@ fn files(entry: &Entry, have: &Bitfield) -> Vec<File> {
         }
         done.min(len)
     };
-    let each = entry.info.files.iter().enumerate();
+    // The part file is no file of the torrent.
+    let each = entry.info.files.iter().take(layout.file_count() as usize).enumerate();
     each.map(|(index, file)| File {
         path: file.path.as_str().to_owned(),
         size_bytes: file.len,
         done_bytes: Some(done(index, file.len)),
         pad: file.pad,
+        priority: Some(api_file_priority(entry, FileIndex(index as u32))),
     })
     .collect()
 }

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use wgo_core::piece_mgr::Priority;
+use wgo_proto::FileIndex;
 
 use super::codec::{Field, Payload, RowError};
 use super::record::{CheckKind, FileStamp, Have, Move, MoveStage, OwedCheck, TorrentFault};
@@ -105,6 +106,28 @@ pub(super) fn runs(f: &mut Field<'_>) -> Result<Vec<Priority>, RowError> {
         let len = usize::try_from(len).ok().filter(|&len| len > 0 && out.len() + len <= MAX_FILES);
         let len = len.ok_or_else(|| f.malformed("a run of files is empty or too long"))?;
         out.resize(out.len() + len, priority);
+    }
+    Ok(out)
+}
+
+/// Files by number, ascending: each as the distance from the one before.
+pub(super) fn put_files(p: &mut Payload, files: &[FileIndex]) {
+    let mut next = 0;
+    for file in files {
+        p.varint(u64::from(file.0.saturating_sub(next)));
+        next = file.0.saturating_add(1);
+    }
+}
+
+pub(super) fn files(f: &mut Field<'_>) -> Result<Vec<FileIndex>, RowError> {
+    let mut out = Vec::new();
+    let mut next = 0u32;
+    while !f.is_empty() {
+        let file = u32::try_from(f.varint()?).ok().and_then(|gap| next.checked_add(gap));
+        let file = file.filter(|file| (*file as usize) < MAX_FILES);
+        let file = file.ok_or_else(|| f.malformed("no torrent has so many files"))?;
+        out.push(FileIndex(file));
+        next = file + 1;
     }
     Ok(out)
 }

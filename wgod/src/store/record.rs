@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use wgo_core::piece_mgr::Priority;
 use wgo_core::{ByteRate, TorrentId};
-use wgo_proto::{InfoHashes, PieceIndex};
+use wgo_proto::{FileIndex, InfoHashes, PieceIndex};
 
 /// A torrent as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,11 @@ pub struct Settings {
     pub priority: Priority,
     /// One per file of the torrent, or empty: all `Normal`.
     pub file_priorities: Vec<Priority>,
+    /// The ends of each file come before its middle.
+    pub ends_first: bool,
+    /// Files of which the bytes that they share pieces with others are in the part file. `None`: there is no
+    /// part file; an empty list: one that is to be removed.
+    pub parted: Option<Vec<FileIndex>>,
     /// Tiers that replace those of the metainfo.
     pub trackers: Option<Vec<Vec<String>>>,
     /// Peers that the operator named.

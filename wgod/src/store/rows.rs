@@ -11,7 +11,7 @@ use wgo_core::piece_mgr::Priority;
 
 use super::codec::{RowError, RowReader, RowWriter};
 use super::fields::{
-    addr, check, fault, have_some, mark, moving, priority, priority_byte, put_addr, put_check, put_fault,
+    addr, check, fault, files, have_some, mark, moving, priority, priority_byte, put_addr, put_check, put_fault, put_files,
     put_move, put_runs, put_stamp, put_tiers, runs, stamp, texts, tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
@@ -34,6 +34,8 @@ mod settings {
     pub(super) const USER_PEERS: u64 = 15;
     pub(super) const CHECK_ASKED: u64 = 16;
     pub(super) const MOVE: u64 = 17;
+    pub(super) const PARTED: u64 = 30;
+    pub(super) const ENDS_FIRST: u64 = 31;
 }
 
 pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
@@ -77,6 +79,10 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if let Some(moving) = &s.moving {
         row.field(MOVE, |p| put_move(p, moving));
     }
+    if let Some(parted) = &s.parted {
+        row.field(PARTED, |p| put_files(p, parted));
+    }
+    row.mark(ENDS_FIRST, s.ends_first);
     row.finish(&s.newer)
 }
 
@@ -98,6 +104,8 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         down_limit: None,
         priority: Priority::Normal,
         file_priorities: Vec::new(),
+        ends_first: false,
+        parted: None,
         trackers: None,
         user_peers: Vec::new(),
         moving: None,
@@ -138,6 +146,11 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 s.check_asked = true;
             }
             MOVE => s.moving = Some(moving(&mut f)?),
+            PARTED => s.parted = Some(files(&mut f)?),
+            ENDS_FIRST => {
+                mark(&mut f)?;
+                s.ends_first = true;
+            }
             _ => {
                 row.keep(&f);
                 f.rest();

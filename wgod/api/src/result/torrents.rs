@@ -1,7 +1,7 @@
 //! Results of `list` and `show`: torrents, their files, peers, trackers and pieces.
 use serde::{Deserialize, Serialize};
 
-use crate::torrent::{Row, Torrent};
+use crate::torrent::{FilePriority, Row, Torrent};
 
 /// Result of `list` and item of `subscribe`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct File {
     pub done_bytes: Option<u64>,
     /// Padding (BEP 47), not on disk.
     pub pad: bool,
+    /// How much it is wanted; `null` without a daemon.
+    #[serde(default)]
+    pub priority: Option<FilePriority>,
 }
 
 /// One connected peer.

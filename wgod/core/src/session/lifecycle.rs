@@ -194,7 +194,7 @@ impl Session {
         }
     }
 
-    fn settle(&mut self, now: Time, id: TorrentId, finished: bool) {
+    pub(super) fn settle(&mut self, now: Time, id: TorrentId, finished: bool) {
         self.change(id, |row| {
             row.finished = finished;
             row.completing = false;

@@ -10,6 +10,7 @@ mod disks;
 mod lifecycle;
 mod moves;
 mod row;
+mod selecting;
 #[cfg(test)]
 mod tests;
 
@@ -86,6 +87,8 @@ pub enum Effect {
     Move(TorrentId),
     /// Undo what was done of a move that has not switched. If it is under way, report with `on_unmoved`.
     CancelMove(TorrentId),
+    /// Other files of the torrent are wanted; it has no Swarm. Report with `on_selected` or `on_fault`.
+    Select(TorrentId),
     /// Make a Swarm, announce, take connections. Nothing to do if there is one.
     GoLive(TorrentId),
     /// Drop the Swarm of a torrent without work; report its next announce with `sleep_until`.

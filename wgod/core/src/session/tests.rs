@@ -8,4 +8,5 @@ mod moves;
 mod queue;
 mod random;
 mod rig;
+mod selecting;
 mod simulated;

@@ -122,7 +122,7 @@ impl Checking<'_> {
         let mut hashed = have.clone();
         hashed.subtract(&unverified);
         let completed_at = match cx.completed_at {
-            _ if !have.is_full() => None,
+            _ if !cx.is_met(&have) => None,
             None => Some(unix_now().max(0) as u64),
             known => known,
         };
@@ -175,7 +175,8 @@ impl Checking<'_> {
             !on_disk(cx, FileIndex(index as u32)) || stamp.is_some_and(|stamp| stamp.len == file.len)
         };
         let count = cx.info.layout.piece_count();
-        if self.stamps.iter().enumerate().all(whole) && count > 0 {
+        // Where not everything is wanted, what is there has to be found out.
+        if cx.selection.is_none() && self.stamps.iter().enumerate().all(whole) && count > 0 {
             let mut sample = Bitfield::new(count);
             for n in 0..SAMPLE {
                 sample.set(sampled(n, count, cx.seed));
@@ -213,9 +214,9 @@ impl Checking<'_> {
             if !on_disk(cx, file) || is_unchanged(known, *found, cx.writing) {
                 continue;
             }
-            for piece in layout.pieces_of(file).filter(|piece| cx.have.get(*piece)) {
-                wanted.set(piece);
-                base.clear(piece);
+            for piece in cx.info.pieces_in(file).filter(|piece| cx.have.get(piece.0)) {
+                wanted.set(piece.0);
+                base.clear(piece.0);
             }
         }
         Ok(self.plan(CheckKind::Suspects, base, wanted))

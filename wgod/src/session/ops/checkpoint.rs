@@ -19,16 +19,16 @@ pub(super) async fn run(cx: Cx) -> Outcome {
     }) else {
         return Outcome::NoCheckpoint;
     };
-    let complete = have.is_full();
+    let finished = cx.is_met(&have);
     let files = live.files.clone();
     let outcome: SyncOutcome =
-        run_job(&cx.engine, |done| Job::Sync { torrent: files, seal: complete, done }).await;
+        run_job(&cx.engine, |done| Job::Sync { torrent: files, seal: finished, done }).await;
     if let Some(error) = in_doubt(&outcome) {
         return failed(&cx, &live, &have, error);
     }
     let stamps = merge_stamps(&cx, &outcome);
-    let completed_at = cx.completed_at.or_else(|| complete.then(|| unix_now().max(0) as u64));
-    let progress = progress(&cx, &have, &partials, !complete, completed_at, &stamps);
+    let completed_at = cx.completed_at.or_else(|| finished.then(|| unix_now().max(0) as u64));
+    let progress = progress(&cx, &have, &partials, !finished, completed_at, &stamps);
     let changes = vec![
         Change::Progress(cx.id, progress),
         Change::Counters(cx.id, add_counters(&cx.counters, counters)),

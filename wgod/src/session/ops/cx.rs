@@ -1,12 +1,14 @@
 //! What an operation takes along: a copy of what it needs of its torrent's entry.
 use std::sync::Arc;
 
-use wgo_core::TorrentId;
+use wgo_core::piece_mgr::Priority;
 use wgo_core::swarm::TrackerMemory;
-use wgo_proto::{Bitfield, PieceIndex};
+use wgo_core::{Selection, TorrentId};
+use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use crate::files::{Preallocate, TorrentFiles};
 use crate::session::Driver;
+use crate::session::entry::is_met;
 use crate::store::{Counters, FileStamp, Move, OwedCheck};
 use crate::torrent::Torrent;
 
@@ -17,6 +19,7 @@ pub(in crate::session) struct Cx {
     pub(super) info: Arc<wgo_proto::metainfo::Info>,
     pub(in crate::session) folder: std::path::PathBuf,
     pub(in crate::session) moving: Option<Move>,
+    pub(super) selection: Option<Arc<Selection>>,
     pub(super) files: Option<Arc<TorrentFiles>>,
     pub(super) live: Option<Arc<Torrent>>,
     pub(super) have: Bitfield,
@@ -45,6 +48,19 @@ pub(in crate::session) struct Cx {
     pub(super) trackers: Option<TrackerMemory>,
 }
 
+impl Cx {
+    /// Whether `have` holds all that is wanted.
+    pub(super) fn is_met(&self, have: &Bitfield) -> bool {
+        is_met(self.selection.as_deref(), have)
+    }
+
+    /// Whether the file is of no interest: it may be missing.
+    pub(super) fn is_skipped(&self, file: FileIndex) -> bool {
+        let selection = self.selection.as_ref().filter(|_| self.info.part_file() != Some(file));
+        selection.is_some_and(|selection| selection.file(file) == Priority::Skip)
+    }
+}
+
 impl Driver {
     pub(in crate::session) fn cx(&self, id: TorrentId) -> Option<Cx> {
         let entry = self.entries.get(&id)?;
@@ -54,6 +70,7 @@ impl Driver {
             info: entry.info.clone(),
             folder: entry.settings.folder.clone(),
             moving: entry.settings.moving.clone(),
+            selection: entry.selection.clone(),
             files: entry.files.clone(),
             live: entry.live.clone(),
             have: entry.have.clone(),
@@ -65,7 +82,7 @@ impl Driver {
             owed: entry.owed.as_deref().cloned(),
             mount: entry.mount.clone(),
             writing: entry.writing,
-            writes: !entry.is_complete(),
+            writes: !entry.is_finished(),
             completed_at: entry.completed_at,
             counters: entry.counters.clone(),
             preallocate: self.tunables.preallocate,

@@ -104,7 +104,7 @@ fn make(cx: &mut Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
         hash,
         layout: cx.info.layout.clone(),
         have: cx.have.clone(),
-        selection: None,
+        selection: cx.selection.clone(),
         counters: wgo_core::status::Counters {
             downloaded: cx.counters.downloaded,
             uploaded: cx.counters.uploaded,
@@ -199,8 +199,8 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         };
         return Outcome::Down { rest: Box::new(rest), dormant: false };
     };
-    let complete = have.is_full();
-    let job = |done| Job::Sync { torrent: live.files.clone(), seal: complete, done };
+    let finished = cx.is_met(&have);
+    let job = |done| Job::Sync { torrent: live.files.clone(), seal: finished, done };
     let outcome: SyncOutcome = run_job(&cx.engine, job).await;
     let stamps = merge_stamps(&cx, &outcome);
     let counters = add_counters(&cx.counters, counters);
@@ -228,7 +228,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         }
         None => {
             // The last piece may have come after the last checkpoint.
-            rest.completed_at = cx.completed_at.or_else(|| complete.then(|| unix_now().max(0) as u64));
+            rest.completed_at = cx.completed_at.or_else(|| finished.then(|| unix_now().max(0) as u64));
             let mut hashed = rest.have.clone();
             hashed.subtract(&rest.unverified);
             let progress = progress(&cx, &hashed, &rest.partials, false, rest.completed_at, &rest.stamps);
@@ -298,10 +298,11 @@ async fn reach(cx: &Cx) -> Result<(Arc<TorrentFiles>, Whereabouts), Hindrance> {
 fn damaged(cx: &Cx, have: &Bitfield, stamps: &[Option<crate::store::FileStamp>]) -> Option<Fault> {
     let layout = &cx.info.layout;
     for (index, file) in cx.info.files.iter().enumerate() {
-        if file.pad || file.len == 0 || file.symlink.is_some() {
+        let index_of = FileIndex(index as u32);
+        if !check::on_disk(cx, index_of) || cx.info.is_parted(index_of) {
             continue;
         }
-        let pieces = layout.pieces_of(FileIndex(index as u32));
+        let pieces = layout.pieces_of(index_of);
         let all = !pieces.is_empty() && pieces.clone().all(|piece| have.get(piece));
         let found = stamps.get(index).copied().flatten().map(|stamp| stamp.len);
         if let Some(len) = found.filter(|len| all && *len != file.len) {

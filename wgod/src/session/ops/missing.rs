@@ -24,14 +24,16 @@ fn way_out(cx: &Cx) -> String {
     format!("to start from what is there run `wgoctl verify --start-over {}`", cx.hashes.canonical())
 }
 
-/// Files that were there at the last checkpoint, or have pieces of ours in them, and are missing.
+/// Files that were there at the last checkpoint, or have pieces of ours in them, and are missing. Those that
+/// nobody wants may be: their owner needed the room.
 pub(super) fn files(cx: &Cx, have: &Bitfield, stamps: &[Option<FileStamp>]) -> Option<Fault> {
-    let layout = &cx.info.layout;
     let all = (0..cx.info.files.len()).map(|index| (index, FileIndex(index as u32)));
     let mut missing = all.filter(|(index, file)| {
         let known = cx.stamps.get(*index).is_some_and(Option::is_some);
-        let had = || layout.pieces_of(*file).any(|piece| have.get(piece));
-        on_disk(cx, *file) && stamps.get(*index).is_none_or(Option::is_none) && (known || had())
+        let had = || cx.info.pieces_in(*file).any(|piece| have.get(piece.0));
+        on_disk(cx, *file)
+            && !cx.is_skipped(*file)
+             && stamps.get(*index).is_none_or(Option::is_none) && (known || had())
     });
     let (first, _) = missing.next()?;
     let path = cx.info.files.get(first)?.path.as_path();

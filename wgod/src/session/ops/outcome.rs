@@ -14,6 +14,7 @@ use super::Placed;
 use crate::files::{TorrentFiles, Whereabouts};
 use crate::session::Driver;
 use crate::session::checking::CheckProgress;
+use crate::session::entry::is_met;
 use crate::store::{Counters, FileStamp, OwedCheck};
 use crate::torrent::{Broken, Torrent};
 
@@ -157,7 +158,7 @@ impl Driver {
                 entry.completed_at = completed_at;
                 let info = &entry.info;
                 entry.partials.retain(|(piece, _)| !have.get(piece.0) && is_there(info, *piece, &stamps));
-                let complete = have.is_full();
+                let finished = is_met(entry.selection.as_deref(), &have);
                 entry.files = Some(files);
                 entry.durable = have.clone();
                 entry.have = have;
@@ -166,7 +167,7 @@ impl Driver {
                 entry.suspects.clear();
                 entry.owed = None;
                 entry.writing = false;
-                self.session.on_checked(now, id, complete);
+                self.session.on_checked(now, id, finished);
                 self.settle(id, *place);
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
@@ -177,8 +178,9 @@ impl Driver {
             Outcome::Live { torrent, files, place, fault } => self.on_live(id, &torrent, files, place, fault),
             Outcome::Down { rest, dormant } => self.on_down(id, *rest, dormant),
             Outcome::Checkpointed { durable, stamps, completed_at } => {
-                entry.writing = !durable.is_full();
-                if durable.is_full() {
+                let finished = is_met(entry.selection.as_deref(), &durable);
+                entry.writing = !finished;
+                if finished {
                     entry.have = durable.clone();
                 }
                 entry.durable = durable;
@@ -191,7 +193,7 @@ impl Driver {
             Outcome::NoCheckpoint => self.session.on_checkpointed(now, id, false),
             Outcome::Healed { files, place } => {
                 entry.files = Some(files);
-                match entry.is_complete() {
+                match entry.is_finished() {
                     true => self.settle(id, place),
                     false => self.begin_writing(id, place),
                 }
@@ -291,7 +293,7 @@ impl Driver {
     /// The torrent has no Swarm any more.
     fn on_down(&mut self, id: TorrentId, rest: Rest, dormant: bool) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        let finished = rest.have.is_full();
+        let finished = is_met(entry.selection.as_deref(), &rest.have);
         entry.live = None;
         entry.completed_at = rest.completed_at;
         entry.unverified = rest.unverified;
@@ -323,7 +325,7 @@ impl Driver {
 
 /// Whether every file that the piece is in exists.
 fn is_there(info: &Info, piece: PieceIndex, stamps: &[Option<FileStamp>]) -> bool {
-    let spans = info.layout.spans(piece, 0, info.layout.piece_len(piece));
+    let spans = info.spans(piece, 0, info.layout.piece_len(piece));
     let mut files = spans.map(|span| span.file.0 as usize);
     files.all(|file| {
         info.files.get(file).is_some_and(|file| file.pad) || matches!(stamps.get(file), Some(Some(_)))

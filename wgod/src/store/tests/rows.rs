@@ -10,7 +10,7 @@ use proptest::option;
 use proptest::prelude::*;
 use wgo_core::ByteRate;
 use wgo_core::piece_mgr::Priority;
-use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
+use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use super::record;
 use crate::store::codec::{RowReader, RowWriter};
@@ -56,11 +56,14 @@ prop_compose! {
         trackers in option::of(vec(vec(any::<String>(), 0..3), 0..4)),
         check_asked in any::<bool>(),
         moving in option::of(moving()),
+        parted in option::of(proptest::collection::btree_set(0u32..300, 0..9)),
+        ends_first in any::<bool>(),
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
             hashes, name, folder, added_at, error, labels, sequential, priority, file_priorities,
-            check_asked,
+            check_asked, ends_first,
+            parted: parted.map(|files| files.into_iter().map(FileIndex).collect()),
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
             up_limit: limits.0.map(ByteRate),
             down_limit: limits.1.map(ByteRate),

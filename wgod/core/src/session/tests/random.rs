@@ -37,6 +37,7 @@ impl World {
             let id = match &effect {
                 Effect::Check(id, _)
                 | Effect::Move(id)
+                | Effect::Select(id)
                 | Effect::GoLive(id)
                 | Effect::GoDormant(id)
                 | Effect::Halt(id)
@@ -96,6 +97,7 @@ impl World {
                 assert!(!swarm, "files are moved under a Swarm");
                 self.end_move(id, bad);
             }
+            (Effect::Select(_), bad) => self.end_selection(id, bad),
             (Effect::CancelMove(_), _) => report(self, &|s, now| s.on_unmoved(now, id)),
             (Effect::Probe(_), Some(kind)) => self.rig.fault(id, kind),
             (Effect::Probe(_), None) => report(self, &|s, now| s.on_healed(now, id)),
@@ -119,6 +121,20 @@ impl World {
                 }
             }
             (None, false) => {}
+        }
+    }
+
+    /// Other files are wanted, so it has all of them or not; or it has to be found out, or can't be done.
+    fn end_selection(&mut self, id: TorrentId, bad: Option<FaultKind>) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        assert!(!lane.swarm, "files are chosen under a Swarm");
+        match bad {
+            Some(kind @ (FaultKind::Unreachable | FaultKind::Broken)) => self.rig.fault(id, kind),
+            bad => {
+                lane.complete = !lane.complete;
+                let complete = lane.complete;
+                self.rig.call(|s, now| s.on_selected(now, id, complete, bad.is_some()));
+            }
         }
     }
 
@@ -166,6 +182,7 @@ impl World {
             17 => self.rig.call(|s, now| s.on_remounted(now, id, DISK + kind as u64)),
             18 => self.rig.call(|s, now| s.try_again(now, id)),
             19 => self.rig.call(|s, now| s.on_device(now, id, DISK + kind as u64)),
+            20 if known => drop(self.rig.call(|s, now| s.select(now, id))),
             _ => self.end_op(id, (what == 9).then_some(KINDS[kind])),
         }
         self.carry_out();
@@ -222,7 +239,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
     fn any_sequence_keeps_the_invariants_and_everything_heals(
-        steps in prop::collection::vec((0u8..20, 1u64..4, 0usize..4), 1..120)
+        steps in prop::collection::vec((0u8..21, 1u64..4, 0usize..4), 1..120)
     ) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.step(step));
