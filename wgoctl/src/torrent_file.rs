@@ -53,7 +53,13 @@ pub(crate) struct FileTracker {
 
 impl From<&FileEntry> for File {
     fn from(file: &FileEntry) -> File {
-        File { path: file.path.clone(), size_bytes: file.size_bytes, done_bytes: None, pad: file.pad }
+        File {
+            path: file.path.clone(),
+            size_bytes: file.size_bytes,
+            done_bytes: None,
+            pad: file.pad,
+            priority: None,
+        }
     }
 }
 

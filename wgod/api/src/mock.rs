@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::result::{File, Setting, Tracker};
 use crate::rpc::ApiServer;
 use crate::server::{Access, Caller, Limits, serve};
-use crate::torrent::{RateLimits, State, Torrent, Trouble};
+use crate::torrent::{FilePriority, RateLimits, State, Torrent, Trouble};
 use crate::{ids, socket};
 
 mod api;
@@ -136,7 +136,8 @@ fn settings() -> Vec<Setting> {
 fn files(torrent: &Torrent) -> Vec<File> {
     let size_bytes = torrent.size_bytes.unwrap_or(0);
     let done_bytes = Some(torrent.done_bytes);
-    vec![File { path: format!("{}/a.iso", torrent.name), size_bytes, done_bytes, pad: false }]
+    let priority = Some(FilePriority::Normal);
+    vec![File { path: format!("{}/a.iso", torrent.name), size_bytes, done_bytes, pad: false, priority }]
 }
 
 fn trackers() -> Vec<Tracker> {

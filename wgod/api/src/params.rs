@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ApiError, Kind};
 use crate::torrent::{Fields, Filter};
 
+mod files;
 mod seen;
 
+pub use files::*;
 pub use seen::*;
 
 /// One torrent to add: `{"torrent": BASE64}` or `{"uri": "magnet:?…"}`.
@@ -114,6 +116,12 @@ pub struct AddParams {
     /// Fetch pieces in order.
     #[serde(default)]
     pub sequential: bool,
+    /// Which files are wanted; default: all.
+    #[serde(default)]
+    pub choose: Choice,
+    /// Fetch the first and last pieces of each file before its others.
+    #[serde(default)]
+    pub first_last: bool,
 }
 
 /// Which torrents: `start`, `stop`, `announce`. Either `ids` or `all`.

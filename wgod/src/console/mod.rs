@@ -13,14 +13,14 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, BackupParams, ConfigParams, DoctorParams, Goal, LimitParams, ListParams, LogParams,
-    MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams,
-    ShowParams, Source, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LimitParams, ListParams,
+    LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams,
+    SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use wgo_api::result::{
-    ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, LimitResult,
-    ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult,
-    StatusResult, WaitResult, WriteBackupResult,
+    ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, FilesResult,
+    LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult,
+    ShowResult, StatusResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -230,6 +230,8 @@ fn request(
         peers: params.peers.clone(),
         fail_if_exists: params.fail_if_exists,
         sequential: params.sequential,
+        choose: params.choose.clone(),
+        first_last: params.first_last,
     }))
 }
 
@@ -321,6 +323,10 @@ impl ApiServer for Console {
                 Ok(LimitResult { limits, ..LimitResult::default() })
             }
         }
+    }
+
+    async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Files(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {

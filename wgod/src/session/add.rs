@@ -15,6 +15,7 @@ use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
 use super::entry::{About, Entry, Shown, selection_of, with_parts};
+use super::selecting::choose;
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
@@ -47,9 +48,17 @@ impl Driver {
             drop(reply.send(refuse(Kind::Conflict, other)));
             return;
         }
+        let files = match choose(&request.metainfo.info, &[], &request.choose) {
+            Ok(files) => files,
+            Err(error) => {
+                let hash = Some(hash.to_string());
+                drop(reply.send(Added::failed(hash, Some(name), error)));
+                return;
+            }
+        };
         let id = TorrentId(self.next_id);
         self.next_id += 1;
-        let (entry, check) = self.new_entry(id, request, reply);
+        let (entry, check) = self.new_entry(id, request, files, reply);
         self.insert(entry);
         self.push_op(id, check);
     }
@@ -101,9 +110,12 @@ impl Driver {
         &self,
         id: TorrentId,
         request: AddRequest,
+        file_priorities: Vec<Priority>,
         reply: oneshot::Sender<Added>,
     ) -> (Entry, super::ops::Op) {
-        let AddRequest { metainfo, raw, folder, paused, labels, check, peers, sequential, .. } = request;
+        let AddRequest {
+            metainfo, raw, folder, paused, labels, check, peers, sequential, first_last, ..
+        } = request;
         let settings = Settings {
             hashes: metainfo.hashes,
             name: metainfo.info.name.clone(),
@@ -117,8 +129,8 @@ impl Driver {
             up_limit: None,
             down_limit: None,
             priority: Priority::Normal,
-            file_priorities: Vec::new(),
-            ends_first: false,
+            file_priorities,
+            ends_first: first_last,
             parted: None,
             trackers: None,
             user_peers: peers,
@@ -165,6 +177,7 @@ impl Driver {
             check: None,
             moving: None,
             move_error: None,
+            wish: None,
             lane: VecDeque::new(),
             busy: false,
             leaving: true,
@@ -201,6 +214,7 @@ impl Driver {
         let device = self.device_of(&folder);
         let (check_asked, finished, moving) = (false, false, None);
         let newcomer = Newcomer { id, hashes, started, needs: check, check_asked, finished, device, moving };
+        self.begin_selection(id);
         self.session.add(self.engine.clock.now(), newcomer);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
     }

@@ -30,6 +30,7 @@ impl Driver {
             Command::Remove(params, reply) => self.remove(&params, reply),
             Command::Act(verb, params, reply) => self.act(verb, &params, reply),
             Command::Move(params, reply) => self.relocate(&params, reply),
+            Command::Files(params, reply) => self.files(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),

@@ -389,6 +389,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         check: None,
         moving: None,
         move_error: None,
+        wish: None,
         lane: VecDeque::new(),
         busy: false,
         leaving: false,

@@ -27,6 +27,7 @@ impl Driver {
                 Effect::CancelCheck(id) => self.cancel_check(id),
                 Effect::ForgetCheck(id) => self.forget_check(id),
                 Effect::Listen(id) => self.listen(id),
+                Effect::Select(id) => self.push_op(id, Op::Select),
                 Effect::GoLive(id) => {
                     // Whoever comes before the Swarm is made waits for it.
                     self.listen(id);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tracing::Span;
-use wgo_core::{Selection, TorrentId};
 use wgo_core::swarm::TrackerMemory;
+use wgo_core::{Selection, TorrentId};
 use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
@@ -14,6 +14,7 @@ use super::checking::CheckProgress;
 use super::moving::MoveProgress;
 use super::ops::Op;
 use super::save::Saving;
+use super::selecting::Wish;
 use super::tally::Share;
 use crate::files::disk::Mtime;
 use crate::files::{Stamp, TorrentFiles};
@@ -72,6 +73,8 @@ pub struct Entry {
     pub(super) moving: Option<Arc<MoveProgress>>,
     /// Why the last move was given up.
     pub(super) move_error: Option<String>,
+    /// What is to be wanted of it, once its turn comes.
+    pub(super) wish: Option<Box<Wish>>,
     /// Operations that wait for the one under way.
     pub(super) lane: VecDeque<Op>,
     /// An operation is under way.

@@ -15,8 +15,10 @@ mod entry;
 mod fault;
 mod moving;
 mod ops;
+mod patterns;
 mod render;
 mod save;
+mod selecting;
 mod space;
 mod tally;
 #[cfg(test)]
@@ -29,8 +31,10 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
-use wgo_api::params::{Check, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams};
-use wgo_api::result::{ActResult, Added, LimitResult, ListResult, ShowResult};
+use wgo_api::params::{
+    Check, Choice, FilesParams, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams,
+};
+use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, ShowResult};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
@@ -66,6 +70,8 @@ pub enum Command {
     Act(Verb, SelectParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Moves torrents, or calls that off.
     Move(MoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Shows or changes which files of a torrent are wanted.
+    Files(FilesParams, oneshot::Sender<Result<FilesResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.
@@ -113,6 +119,10 @@ pub struct AddRequest {
     pub fail_if_exists: bool,
     /// In order.
     pub sequential: bool,
+    /// Which files are wanted.
+    pub choose: Choice,
+    /// The ends of each file first.
+    pub first_last: bool,
 }
 
 /// The daemon's figures that the driver knows.

@@ -383,7 +383,7 @@ impl Driver {
 }
 
 /// Why a torrent on its way can't be sent on another.
-fn busy(moving: &Move, folder: &Path) -> ApiError {
+pub(super) fn busy(moving: &Move, folder: &Path) -> ApiError {
     let message = match moving.stage {
         MoveStage::Placing => format!(
             "it is being moved to {}; call that off first, with `wgoctl move ID --cancel`",

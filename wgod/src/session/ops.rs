@@ -9,6 +9,7 @@ mod missing;
 mod outcome;
 pub(super) mod relocate;
 mod remove;
+mod select;
 
 pub(super) use cx::Cx;
 pub(super) use outcome::{Outcome, Rest};
@@ -40,6 +41,10 @@ pub(super) enum Op {
     ForgetCheck,
     /// Do what is due of a move: its first half, its second, or undo it.
     Move,
+    /// Get the files ready for other ones to be wanted.
+    Select,
+    /// Remove the part file, once it is saved that nothing in it is needed.
+    DropParts { saved: oneshot::Receiver<Result<(), String>> },
     /// Forget what was known to be on disk; a full check is owed.
     StartOver,
     /// Make a Swarm.
@@ -125,6 +130,15 @@ impl Driver {
                 });
             }
             Op::Move => self.begin_relocation(id, cx),
+            Op::Select => {
+                let wish = self.entries.get(&id).and_then(|entry| Some(entry.wish.as_ref()?.files.clone()));
+                match wish {
+                    Some(wish) => self.spawn(id, select::run(cx, wish)),
+                    // An earlier one did it.
+                    None => self.spawn(id, async { Outcome::Done }),
+                }
+            }
+            Op::DropParts { saved } => self.spawn(id, select::drop_parts(cx, saved)),
             Op::StartOver => {
                 let store = self.engine.store.clone();
                 let check = Some(Box::new(OwedCheck::anew(CheckKind::Full)));

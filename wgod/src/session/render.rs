@@ -4,14 +4,14 @@ use std::io;
 
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{ListParams, ShowParams};
-use wgo_api::result::{File, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
+use wgo_api::result::{File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
 use wgo_api::torrent::{FilePriority, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble};
-use wgo_core::{Selection, TorrentId};
 use wgo_core::piece_mgr::Priority as PiecePriority;
 use wgo_core::session::{FaultKind, State as CoreState};
 use wgo_core::swarm::TrackerMemory;
 use wgo_core::swarm::{PeerView, SwarmView};
 use wgo_core::tracker::TrackerStatus;
+use wgo_core::{Selection, TorrentId};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::entry::{Entry, Shown};
@@ -308,6 +308,16 @@ fn copies(availability: &[u32]) -> f64 {
     let rarest = availability.iter().copied().min().unwrap_or(0);
     let more = availability.iter().filter(|copies| **copies > rarest).count();
     f64::from(rarest) + more as f64 / availability.len().max(1) as f64
+}
+
+/// What is wanted of a torrent.
+pub(super) fn files_result(entry: &Entry) -> FilesResult {
+    FilesResult {
+        info_hash: entry.hash_text(),
+        name: entry.settings.name.clone(),
+        first_last: entry.settings.ends_first,
+        files: files(entry, &entry.have_shown()),
+    }
 }
 
 fn files(entry: &Entry, have: &Bitfield) -> Vec<File> {

@@ -11,8 +11,8 @@ use wgo_core::piece_mgr::Priority;
 
 use super::codec::{RowError, RowReader, RowWriter};
 use super::fields::{
-    addr, check, fault, files, have_some, mark, moving, priority, priority_byte, put_addr, put_check, put_fault, put_files,
-    put_move, put_runs, put_stamp, put_tiers, runs, stamp, texts, tiers,
+    addr, check, fault, files, have_some, mark, moving, priority, priority_byte, put_addr, put_check,
+    put_fault, put_files, put_move, put_runs, put_stamp, put_tiers, runs, stamp, texts, tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
 

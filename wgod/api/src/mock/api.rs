@@ -208,6 +208,15 @@ impl ApiServer for MockApi {
         Ok(LimitResult { info_hash, name, limits })
     }
 
+    async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {
+        self.note("files", &params);
+        let inner = self.0.lock();
+        let torrent = &inner.torrents[find(&inner.torrents, &params.id)?];
+        let (info_hash, name) = (torrent.info_hash.clone(), torrent.name.clone());
+        let first_last = params.first_last.unwrap_or_default();
+        Ok(FilesResult { info_hash, name, first_last, files: super::files(torrent) })
+    }
+
     async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
         self.note("start", &params);
         self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Downloading)

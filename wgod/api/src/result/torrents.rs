@@ -66,6 +66,19 @@ pub struct File {
     pub priority: Option<FilePriority>,
 }
 
+/// Result of `files`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FilesResult {
+    /// The torrent.
+    pub info_hash: String,
+    /// Its name.
+    pub name: String,
+    /// The first and last pieces of each file come before its others.
+    pub first_last: bool,
+    /// Its files, in order.
+    pub files: Vec<File>,
+}
+
 /// One connected peer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peer {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Caller;
 use crate::error::{ApiError, Kind};
-use crate::params::{LimitParams, LogParams};
+use crate::params::{FilesParams, LimitParams, LogParams};
 
 /// Target of the audit's records, a component of `[daemon] log`.
 const AUDIT: &str = "wgo_api::audit";
@@ -45,6 +45,8 @@ const DEEDS: &[(&str, Deed)] = &[
     ("status", Looks),
     // Without a limit to set it reports: see `deed`.
     (LIMIT, Changes),
+    // Without a choice it reports.
+    (FILES, Changes),
     ("start", Changes),
     ("stop", Changes),
     ("move", Changes),
@@ -67,11 +69,16 @@ const DEEDS: &[(&str, Deed)] = &[
 /// The methods whose parameters decide.
 const LIMIT: &str = "limit";
 const LOG: &str = "log";
+const FILES: &str = "files";
 
 /// What `method` does when it is called with `params`, a list of one object.
 pub(super) fn deed(method: &str, params: Option<&str>) -> Deed {
     if method == LIMIT {
         let only_asks = |raw| matches!(serde_json::from_str::<[LimitParams; 1]>(raw), Ok([asked]) if asked.up.is_none() && asked.down.is_none());
+        return if params.is_some_and(only_asks) { Looks } else { Changes };
+    }
+    if method == FILES {
+        let only_asks = |raw| matches!(serde_json::from_str::<[FilesParams; 1]>(raw), Ok([asked]) if asked.choose.is_empty() && asked.first_last.is_none());
         return if params.is_some_and(only_asks) { Looks } else { Changes };
     }
     if method == LOG {

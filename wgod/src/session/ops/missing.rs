@@ -33,7 +33,8 @@ pub(super) fn files(cx: &Cx, have: &Bitfield, stamps: &[Option<FileStamp>]) -> O
         let had = || cx.info.pieces_in(*file).any(|piece| have.get(piece.0));
         on_disk(cx, *file)
             && !cx.is_skipped(*file)
-             && stamps.get(*index).is_none_or(Option::is_none) && (known || had())
+            && stamps.get(*index).is_none_or(Option::is_none)
+            && (known || had())
     });
     let (first, _) = missing.next()?;
     let path = cx.info.files.get(first)?.path.as_path();

@@ -15,6 +15,7 @@ use crate::files::{TorrentFiles, Whereabouts};
 use crate::session::Driver;
 use crate::session::checking::CheckProgress;
 use crate::session::entry::is_met;
+use crate::session::selecting::Selected;
 use crate::store::{Counters, FileStamp, OwedCheck};
 use crate::torrent::{Broken, Torrent};
 
@@ -61,6 +62,12 @@ pub(in crate::session) enum Outcome {
     Healed { files: Arc<TorrentFiles>, place: Whereabouts },
     /// Its files are elsewhere than they were opened, on this device.
     Remounted { device: u64 },
+    /// The files are ready for others to be wanted.
+    Selected(Selected),
+    /// They can't be made ready.
+    NotSelected(Fault),
+    /// The part file is gone.
+    PartsDropped,
     /// What was known of its files is forgotten.
     StartedOver,
     /// What stood in the way is gone, and the files are not what they were.
@@ -210,6 +217,9 @@ impl Driver {
                 self.waking.remove(&id);
                 self.session.on_remounted(now, id, device);
             }
+            Outcome::Selected(selected) => self.on_selected(id, selected),
+            Outcome::NotSelected(fault) => self.on_not_selected(id, &fault),
+            Outcome::PartsDropped => self.on_parts_dropped(id),
             Outcome::StartedOver => entry.start_over(),
             Outcome::Changed => self.changed(id, "they were changed while they could not be read"),
             Outcome::Faulted(fault) => {
