@@ -16,9 +16,13 @@ use crate::sources::{self, Given};
 /// Torrents to add, and how.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+A PATTERN is a path of a file or folder of the torrent, in which * and ? stand for any characters; without a
+/ in it also the name of a file or folder anywhere; or the number of a file, or FIRST-LAST.
+
 Examples:
   wgoctl add debian.torrent
   wgoctl add --folder /srv/media --label tv ~/Downloads/*.torrent
+  wgoctl add --only '*.mkv' --skip Sample show.torrent
   wgoctl add --wait done 'magnet:?xt=urn:btih:…'
   curl -s https://example.org/a.torrent | wgoctl add -
   wgoctl add --check quick --folder /srv/media finished.torrent")]
@@ -47,6 +51,11 @@ pub struct Args {
     /// Fetch pieces in order
     #[arg(long)]
     sequential: bool,
+    #[command(flatten)]
+    chosen: crate::files::Chosen,
+    /// Fetch the first and last pieces of each file before its others
+    #[arg(long)]
+    first_last: bool,
     /// Return only when this is reached; --timeout limits the wait
     #[arg(long, value_enum, value_name = "WHAT")]
     wait: Option<GoalArg>,
@@ -97,6 +106,8 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         peers: args.peer,
         fail_if_exists: args.fail_if_exists,
         sequential: args.sequential,
+        choose: args.chosen.into(),
+        first_last: args.first_last,
     };
     let given = sources::gather(&args.sources, context.console);
     let labels: Vec<String> = given.iter().map(|given| given.label.clone()).collect();

@@ -49,6 +49,8 @@ pub enum Verb {
     List(crate::list::Args),
     /// Show one torrent, or what is in a .torrent file
     Show(crate::show::Args),
+    /// Show or choose which files of a torrent are wanted
+    Files(crate::files::Args),
     /// Start torrents
     Start(crate::act::Args),
     /// Stop torrents

@@ -24,6 +24,7 @@ mod completions;
 mod config;
 mod context;
 mod doctor;
+mod files;
 mod limit;
 mod list;
 mod log;
@@ -106,6 +107,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::List(args) => list::run(args, context).await,
         Verb::Show(args) => show::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
+        Verb::Files(args) => files::run(args, context).await,
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
         Verb::Move(args) => r#move::run(args, context).await,

@@ -168,17 +168,7 @@ impl Rig {
     }
 
     pub(crate) async fn add(&self, file: &[u8]) -> Added {
-        let request = AddRequest {
-            metainfo: Metainfo::parse(file).expect("a torrent of ours"),
-            raw: file.to_vec(),
-            folder: self.folder.clone(),
-            paused: false,
-            labels: Vec::new(),
-            check: Check::Full,
-            peers: Vec::new(),
-            fail_if_exists: false,
-            sequential: false,
-        };
+        let request = request(self, Metainfo::parse(file).expect("a torrent of ours"), file);
         self.session.ask(|reply| Command::Add(Box::new(request), reply)).await.expect("it answers")
     }
 
@@ -220,6 +210,23 @@ impl Rig {
         transport.read_exact(&mut theirs, SOON).await.expect("it answers");
         assert_eq!(Handshake::decode(&theirs).expect("a handshake").hash, hash);
         Peer(transport)
+    }
+}
+
+/// What adds a torrent to the rig's folder.
+pub(crate) fn request(rig: &Rig, metainfo: Metainfo, raw: &[u8]) -> AddRequest {
+    AddRequest {
+        metainfo,
+        raw: raw.to_vec(),
+        folder: rig.folder.clone(),
+        paused: false,
+        labels: Vec::new(),
+        check: Check::Full,
+        peers: Vec::new(),
+        fail_if_exists: false,
+        sequential: false,
+        choose: Default::default(),
+        first_last: false,
     }
 }
 

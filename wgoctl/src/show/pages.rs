@@ -116,15 +116,27 @@ impl Facts {
     }
 }
 
-pub(super) fn files_table(files: &[File]) -> Table {
-    let mut table = Table::new()
-        .column("SIZE", Align::Right, false)
-        .column("DONE", Align::Right, false)
-        .column("PATH", Align::Left, true);
-    for file in files.iter().filter(|file| !file.pad) {
+/// Files with their numbers, from 1; how much each is wanted, if that is known.
+pub(crate) fn files_table(files: &[File]) -> Table {
+    let known_wish = files.iter().any(|file| file.priority.is_some());
+    let mut table = Table::new().column("#", Align::Right, false);
+    if known_wish {
+        table = table.column("WANTED", Align::Left, false);
+    }
+    table = table.column("SIZE", Align::Right, false).column("DONE", Align::Right, false).column(
+        "PATH",
+        Align::Left,
+        true,
+    );
+    for (number, file) in (1..).zip(files).filter(|(_, file)| !file.pad) {
         let share = |done: u64| if file.size_bytes == 0 { 1.0 } else { done as f64 / file.size_bytes as f64 };
         let done = known(file.done_bytes, |done| percent(share(done)));
-        table.row(vec![human_bytes(file.size_bytes).into(), done.into(), Cell::from(&file.path)]);
+        let mut row = vec![Cell::from(&format!("{number}"))];
+        if known_wish {
+            row.push(file.priority.map_or("", |priority| priority.as_str()).to_owned().into());
+        }
+        row.extend([human_bytes(file.size_bytes).into(), done.into(), Cell::from(&file.path)]);
+        table.row(row);
     }
     table
 }

@@ -174,6 +174,11 @@ impl Driver {
         entry.stamps = stamps;
         entry.stamps.resize(entry.info.files.len(), None);
         let doubt = !doubtful.is_empty();
+        for piece in &doubtful {
+            for pieces in [&mut entry.have, &mut entry.durable, &mut entry.unverified] {
+                pieces.clear(piece.0);
+            }
+        }
         entry.suspects.extend(doubtful);
         let finished = entry.is_finished();
         if !finished {

@@ -54,10 +54,10 @@ impl Cx {
         is_met(self.selection.as_deref(), have)
     }
 
-    /// Whether the file is of no interest: it may be missing.
-    pub(super) fn is_skipped(&self, file: FileIndex) -> bool {
-        let selection = self.selection.as_ref().filter(|_| self.info.part_file() != Some(file));
-        selection.is_some_and(|selection| selection.file(file) == Priority::Skip)
+    /// Whether the file may be missing: nobody wants it, or it is the part file, of which little is lost.
+    pub(super) fn may_miss(&self, file: FileIndex) -> bool {
+        let skips = |selection: &Arc<Selection>| selection.file(file) == Priority::Skip;
+        self.info.part_file() == Some(file) || self.selection.as_ref().is_some_and(skips)
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn files(cx: &Cx, have: &Bitfield, stamps: &[Option<FileStamp>]) -> O
         let known = cx.stamps.get(*index).is_some_and(Option::is_some);
         let had = || cx.info.pieces_in(*file).any(|piece| have.get(piece.0));
         on_disk(cx, *file)
-            && !cx.is_skipped(*file)
+            && !cx.may_miss(*file)
             && stamps.get(*index).is_none_or(Option::is_none)
             && (known || had())
     });
