@@ -11,7 +11,8 @@ use crate::failure::Failure;
 use crate::torrent_file::{self, FileDocument};
 
 mod pages;
-use pages::{Facts, files_table, peers_table, pieces_map, trackers_table};
+pub(crate) use pages::Facts;
+use pages::{files_table, peers_table, pieces_map, trackers_table};
 
 /// Which torrent, and what of it.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use crate::units::{count, date, human_bytes, human_rate, human_secs, known, limi
 
 /// Names and values, one a line.
 #[derive(Default)]
-pub(super) struct Facts(Vec<(&'static str, String)>);
+pub(crate) struct Facts(Vec<(&'static str, String)>);
 
 /// Columns of the names.
 const NAMES: usize = 13;
@@ -28,7 +28,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn render(&self, terminal: Terminal) -> String {
+    pub(crate) fn render(&self, terminal: Terminal) -> String {
         let mut text = String::new();
         for (name, value) in &self.0 {
             let value = match terminal.columns {
@@ -93,7 +93,7 @@ impl Facts {
         facts
     }
 
-    pub(super) fn of_file(document: &FileDocument) -> Facts {
+    pub(crate) fn of_file(document: &FileDocument) -> Facts {
         let t = &document.torrent;
         let mut facts = Facts::default();
         facts.add("Name", &t.name);
