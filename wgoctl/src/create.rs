@@ -29,6 +29,8 @@ use crate::units::{human_bytes, human_rate, human_secs, percent};
 mod exclude;
 mod hash;
 mod read;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use exclude::{Exclude, Excludes};
@@ -146,6 +148,11 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     let name = name(&args)?;
     let output = output(&args, &name, context)?;
     if args.add {
+        if args.v2 {
+            // To go when the daemon transfers them; a folder of one file is then added as that file.
+            let why = "--add: wgod does not transfer v2-only torrents yet; without --v2 it is a hybrid";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         // What would fail then should fail before an hour of hashing.
         absolute(root)?;
         context.client.status(StatusParams { ids: Vec::new(), torrents: false }).await?;
@@ -164,8 +171,17 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         context.console.note(&format!("note: left out {}: {what}", clean(&path.display().to_string())));
     }
     let (bytes, meta) = make(&args, name, is_folder, &listing, &outer, context)?;
-    let save_folder = save_folder(root, &meta);
     let skipped = listing.skipped.into_iter().map(|(path, why)| Skipped { path, why }).collect();
+    if args.v2
+        && is_folder
+        && meta.info.files.len() == 1
+        && !meta.info.files.iter().any(|file| file.path.as_str().contains('/'))
+    {
+        let file = meta.info.files.first().map(|file| clean(file.path.as_str())).unwrap_or_default();
+        context
+            .console
+            .note(&format!("note: a v2 torrent of one file has no folder: clients look for {file} itself"));
+    }
     let document = document(meta);
     let file = match output {
         Output::Stdout => {
@@ -180,7 +196,7 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     let mut created = Created { file, document, skipped, added: None };
     let mut failure = None;
     if args.add {
-        match add(&bytes, &save_folder, context).await {
+        match add(&bytes, &save_folder(root), context).await {
             Ok(added) => created.added = Some(added),
             Err(error) => failure = Some(error),
         }
@@ -379,17 +395,12 @@ fn outer_keys(args: &Args) -> Result<OuterKeys, Failure> {
     })
 }
 
-/// The folder in which a client finds the content: that which holds `root`; or `root` itself, where the
-/// torrent leaves its name out, as v2 has it for a folder of one file.
-fn save_folder(root: &Path, meta: &Metainfo) -> PathBuf {
-    let top = meta.info.files.first().and_then(|file| file.path.components().next().map(str::to_owned));
-    match top {
-        Some(top) if root.is_dir() && top != meta.info.name => root.to_owned(),
-        _ => match root.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-            Some(parent) if !root.ends_with("..") => parent.to_owned(),
-            _ => root.join(".."),
-        },
+/// The folder in which a client finds the content: that which holds `root`.
+fn save_folder(root: &Path) -> PathBuf {
+    match root.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) if !root.ends_with("..") => parent.to_owned(),
+        _ => root.join(".."),
     }
 }
 

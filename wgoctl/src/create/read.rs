@@ -19,8 +19,9 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 use super::walk::{Found, Stamp};
 use crate::failure::Failure;
 
-/// Bytes of one read through the cache.
-const CACHED: usize = 128 * 1024;
+/// Bytes of one read through the cache. With those of other pieces that are hashed together they must fit into
+/// the processor's caches.
+const CACHED: usize = 64 * 1024;
 /// Bytes of one read from the device.
 const DIRECT: usize = 1024 * 1024;
 /// What direct reads are aligned to: no device asks for more.
