@@ -12,7 +12,7 @@ FLAGS = {"v1": CREATE.v1_only, "aligned": CREATE.v1_only | CREATE.canonical_file
 for line in sys.stdin:
     wanted = json.loads(line)
     flags = CREATE.no_attributes if wanted["no_attributes"] else 0
-    files = lt.list_files(wanted["path"], flags)
+    files = lt.list_files(wanted["path"], lambda _: True, flags)
     # For v1 it takes them in the order of the directories, which is another on every disk.
     files.sort(key=lambda file: file.filename.encode())
     torrent = CREATE(files, wanted["piece_length"], FLAGS[wanted["version"]])
