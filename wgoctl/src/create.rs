@@ -46,13 +46,13 @@ pub struct Args {
     /// The torrent file to write; - for standard output [default: NAME.torrent in this folder]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// For every client: a v1 torrent, without Merkle trees
+    /// For every client: a v1 torrent, which is the default
     #[arg(long, group = "version")]
     v1: bool,
     /// For clients of BitTorrent v2 only: a Merkle tree for each file, no pad files
     #[arg(long, group = "version")]
     v2: bool,
-    /// Both in one torrent, which is the default
+    /// Both in one torrent
     #[arg(long, group = "version")]
     hybrid: bool,
     /// Announce to this tracker; several in one, with commas, are a tier, each --tracker is the next tier
@@ -100,19 +100,22 @@ pub struct Args {
 }
 
 const AFTER: &str = "\
-Every file counts, hidden ones too, and links are followed; what is no regular file is left out, and
-told of. Files keep their order on every machine, so the same content and options give the same info-hash,
-that of libtorrent. Without --v1 or --v2 the torrent is a hybrid, as libtorrent and qBittorrent make
-it: every client can take part, and new ones find files again that other torrents have. Some private
-trackers want --v1.
+Every file counts, hidden ones too, and links are followed; what is no regular file is left out,
+and told of. Files keep their order on every machine, so the same content and options give the
+same info-hash: that of libtorrent.
+
+Without --v2 and --hybrid it is a v1 torrent, which every client and tracker takes. A hybrid has
+a tree of hashes for each file beside it, by which v2 clients find files again that other torrents
+have; but some clients (Transmission 3.00) cannot read it, others (aria2) download its pad files,
+and many private trackers refuse it.
 
 A piece has 16 KiB in torrents of up to 2.6 MB, and twice as much with each fourfold size:
 256 KiB up to 687 MB, 1 MiB up to 11 GB, 4 MiB up to 176 GB, 16 MiB from 704 GB on.
 
 Examples:
   wgoctl create 'Album (2026)' --tracker https://tracker.example/announce
-  wgoctl create ~/Videos/talk.mkv --v1 --private --source SITE -t https://tracker.example/KEY/announce
-  wgoctl create debian --exclude '*.tmp' --exclude .git -o debian.torrent --add
+  wgoctl create talk.mkv --private --source SITE -t https://site.example/KEY/announce
+  wgoctl create debian --hybrid --exclude '*.tmp' --exclude .git -o debian.torrent --add
   wgoctl create data --piece-length '4 MiB' -o - | ssh nas 'wgoctl add -'";
 
 /// What `create` prints as JSON.
@@ -150,7 +153,7 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     if args.add {
         if args.v2 {
             // To go when the daemon transfers them; a folder of one file is then added as that file.
-            let why = "--add: wgod does not transfer v2-only torrents yet; without --v2 it is a hybrid";
+            let why = "--add: wgod does not transfer v2-only torrents yet; --hybrid has both";
             return Err(Failure::Usage(why.to_owned()));
         }
         // What would fail then should fail before an hour of hashing.
@@ -165,7 +168,7 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     let walk = Walk { exclude: &excludes, attributes: !args.no_attributes, output: previous };
     let listing = walk.list(root, &name)?;
     for text in excludes.idle() {
-        context.console.note(&format!("note: --exclude {} is for nothing here", clean(text)));
+        context.console.note(&format!("note: --exclude {} matches nothing here", clean(text)));
     }
     for (path, what) in &listing.skipped {
         context.console.note(&format!("note: left out {}: {what}", clean(&path.display().to_string())));
@@ -233,10 +236,10 @@ fn make(
     }
     let shown = name.clone();
     let shape = Shape {
-        version: match (args.v1, args.v2) {
-            (true, _) => Version::V1,
-            (_, true) => Version::V2,
-            _ => Version::Hybrid,
+        version: match (args.v1, args.v2, args.hybrid) {
+            (_, true, _) => Version::V2,
+            (_, _, true) => Version::Hybrid,
+            _ => Version::V1,
         },
         name,
         folder: is_folder,
@@ -426,14 +429,13 @@ async fn add(bytes: &[u8], folder: &Path, context: &Context<'_, '_>) -> Result<A
 
 fn report(created: &Created, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     context.answer(created, |created, terminal| {
-        let facts = Facts::of_file(&created.document).render(terminal);
-        let mut text =
-            format!("{:<13} {}\n{facts}", "Torrent file", clean(&created.file.display().to_string()));
+        let file = created.file.display().to_string();
+        let mut facts = Facts::of_file(&created.document).after("Torrent file", file);
         match created.added.as_ref().map(|added| added.status) {
-            Some(AddStatus::Added) => text.push_str(&format!("{:<13} to the daemon\n", "Added")),
-            Some(AddStatus::Present) => text.push_str(&format!("{:<13} in the daemon already\n", "Present")),
+            Some(AddStatus::Added) => facts.add("Added", "to the daemon"),
+            Some(AddStatus::Present) => facts.add("Present", "in the daemon already"),
             _ => {}
         }
-        text
+        facts.render(terminal)
     })
 }

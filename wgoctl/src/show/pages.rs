@@ -18,7 +18,13 @@ const NAMES: usize = 13;
 const MAP_COLUMNS: usize = 64;
 
 impl Facts {
-    fn add(&mut self, name: &'static str, value: impl AsRef<str>) {
+    /// The same, after another fact.
+    pub(crate) fn after(mut self, name: &'static str, value: impl AsRef<str>) -> Facts {
+        self.0.insert(0, (name, clean(value.as_ref())));
+        self
+    }
+
+    pub(crate) fn add(&mut self, name: &'static str, value: impl AsRef<str>) {
         self.0.push((name, clean(value.as_ref())));
     }
 
