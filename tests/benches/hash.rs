@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use wgod::files::hash::{Algorithm, MAX_LANES, Sha1, Sha256, Stream, update};
+use wgo_hash::{Algorithm, MAX_LANES, Sha1, Sha256, Stream, update};
 
 const PIECE: usize = 1 << 20;
 /// What a piece lies in.

@@ -9,6 +9,7 @@ use crate::wait::{TRANSFER, until};
 
 mod aria2;
 mod libtorrent;
+pub mod libtorrent_creates;
 mod rtorrent;
 mod transmission;
 

@@ -1,8 +1,6 @@
 //! `wgoctl backup`: fetches a backup of the whole session and writes it where the caller says, as the caller.
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use wgo_api::ApiClient;
 use wgo_api::params::{BackupParams, ReadBackupParams};
@@ -11,6 +9,7 @@ use wgo_api::result::Backup;
 use crate::clean::clean;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::new_file::NewFile;
 use crate::units::{count, human_bytes};
 
 /// Where to write it.
@@ -32,6 +31,8 @@ pub struct Args {
 
 /// Bytes at the end of a backup that tell it apart from every other.
 const SUM: usize = 32;
+/// It names trackers and their keys.
+const OWNER_ONLY: u32 = 0o600;
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
     if args.file.as_os_str() == "-" {
@@ -43,8 +44,8 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         return Ok(0);
     }
     // Before anything is asked of the daemon: most mistakes are in the name.
-    let target = Target::create(&args.file)?;
-    let mut file = &target.file;
+    let target = NewFile::create(&args.file, OWNER_ONLY)?;
+    let mut file = target.file();
     let failed = |source| Failure::Write { path: args.file.clone(), source };
     let backup = fetch(context, &mut |part, _| file.write_all(part).map_err(failed)).await?;
     target.publish().map_err(failed)?;
@@ -74,53 +75,4 @@ async fn fetch(context: &mut Context<'_, '_>, put: &mut Put<'_>) -> Result<Backu
     }
     made.backup.check_end(offset, &end)?;
     Ok(made.backup)
-}
-
-/// A file that takes its name when it is complete.
-struct Target {
-    file: File,
-    /// Its name until then; removed if it never gets the other.
-    unborn: PathBuf,
-    path: PathBuf,
-}
-
-impl Target {
-    fn create(path: &Path) -> Result<Target, Failure> {
-        let failed = |source| Failure::Write { path: path.to_owned(), source };
-        let path = match fs::canonicalize(path) {
-            Ok(found) if fs::metadata(&found).map_err(failed)?.is_file() => found,
-            Ok(_) => {
-                let shown = path.display();
-                return Err(Failure::Usage(format!(
-                    "{shown} is not a regular file; - writes to standard output"
-                )));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-            Err(error) => return Err(failed(error)),
-        };
-        let Some(name) = path.file_name() else {
-            return Err(Failure::Usage(format!("{} names no file", path.display())));
-        };
-        let mut unborn = std::ffi::OsString::from(".");
-        unborn.push(name);
-        unborn.push(format!(".{}.part", std::process::id()));
-        let unborn = path.with_file_name(unborn);
-        let how = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unborn);
-        Ok(Target { file: how.map_err(failed)?, unborn, path })
-    }
-
-    /// Makes it durable, then gives it its name, then makes that durable.
-    fn publish(self) -> io::Result<()> {
-        self.file.sync_all()?;
-        fs::rename(&self.unborn, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        // After `publish` there is none.
-        let _ = fs::remove_file(&self.unborn);
-    }
 }

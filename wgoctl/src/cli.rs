@@ -77,6 +77,8 @@ pub enum Verb {
     Log(crate::log::Args),
     /// Look for what is wrong, and say what to do about it
     Doctor(crate::doctor::Args),
+    /// Make a .torrent file of a file or a folder
+    Create(crate::create::Args),
     /// Print a script that completes wgoctl's arguments in a shell
     Completions(crate::completions::Args),
 }

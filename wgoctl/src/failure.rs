@@ -1,6 +1,6 @@
 //! Why a run failed, and its exit code.
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wgo_api::error::EXIT_PARTLY;
 use wgo_api::{ApiError, ClientError, Kind};
@@ -38,6 +38,14 @@ pub enum Failure {
         /// What is wrong with it.
         why: String,
     },
+    /// A file or folder cannot become a torrent, or part of one.
+    #[error("{}: {why}", escaped(path))]
+    Unfit {
+        /// The file or folder.
+        path: PathBuf,
+        /// What stands in the way, and what to do about it.
+        why: String,
+    },
     /// Something of the operating system did not work.
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
@@ -65,6 +73,7 @@ impl Failure {
             }
             Failure::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::DiskFull,
             Failure::BadTorrent { .. } => Kind::BadTorrent,
+            Failure::Unfit { .. } => Kind::Other,
             Failure::File { .. } | Failure::Write { .. } | Failure::Output(_) => Kind::Disk,
             Failure::System(..) => Kind::Internal,
         }
@@ -82,11 +91,20 @@ impl Failure {
             Failure::File { path, .. } | Failure::Write { path, .. } | Failure::BadTorrent { path, .. } => {
                 (None, Some(path.display().to_string()))
             }
+            Failure::Unfit { path, .. } => (None, Some(escaped(path))),
             _ => (None, None),
         };
         serde_json::json!({
             "kind": self.kind(), "message": self.to_string(), "torrent": torrent, "path": path,
         })
+    }
+}
+
+/// The path; one that isn't UTF-8 with its odd bytes as `\xff`, so that it can be told which file is meant.
+fn escaped(path: &Path) -> String {
+    match path.to_str() {
+        Some(path) => path.to_owned(),
+        None => path.as_os_str().as_encoded_bytes().escape_ascii().to_string(),
     }
 }
 

@@ -23,12 +23,14 @@ mod backup;
 mod completions;
 mod config;
 mod context;
+mod create;
 mod doctor;
 mod files;
 mod limit;
 mod list;
 mod log;
 mod r#move;
+mod new_file;
 mod progress;
 mod quit;
 mod reload;
@@ -122,6 +124,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Quit(args) => quit::run(args, context).await,
         Verb::Backup(args) => backup::run(args, context).await,
         Verb::Restore(args) => restore::run(args, context).await,
+        Verb::Create(args) => create::run(args, context).await,
         Verb::Completions(args) => completions::run(args, context),
     }
 }

@@ -1,4 +1,5 @@
 //! Waiting for a torrent, with a line of progress where someone can see it.
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use wgo_api::params::{Goal, StatusParams, WaitParams};
@@ -11,11 +12,11 @@ use crate::table::cut;
 use crate::units::{human_bytes, human_rate, human_secs, known, percent};
 
 /// How often the line is redrawn.
-const PERIOD: Duration = Duration::from_millis(500);
+pub(crate) const PERIOD: Duration = Duration::from_millis(500);
 /// Columns of the bar.
 const BAR: usize = 20;
 /// Columns of the line where standard output, whose width is known, is not the terminal.
-const USUAL_COLUMNS: usize = 80;
+pub(crate) const USUAL_COLUMNS: usize = 80;
 
 /// Waits until the torrent reaches the goal; `None` waits for ever.
 ///
@@ -54,27 +55,27 @@ pub(crate) async fn wait_for(
 }
 
 /// Replaces the line on standard error (ECMA-48 EL).
-fn redraw(context: &mut Context<'_, '_>, text: &str) {
+pub(crate) fn redraw(context: &mut Context<'_, '_>, text: &str) {
     // A progress line that cannot be shown is no failure.
     let _ = write!(context.console.err, "\r\u{1b}[K{text}").and_then(|()| context.console.err.flush());
 }
 
+/// `=====>   `, for a share of 0 to 1.
+pub(crate) fn bar(share: f64) -> String {
+    let filled = (share.clamp(0.0, 1.0) * BAR as f64) as usize;
+    let place = |i| match filled.cmp(&i) {
+        Ordering::Greater => '=',
+        Ordering::Equal => '>',
+        Ordering::Less => ' ',
+    };
+    (0..BAR).map(place).collect()
+}
+
 /// `[=====>   ] 42.0%  1.2 GB of 2.9 GB  3.4 MB/s  8m 20s left  name`
 fn line(torrent: &Torrent) -> String {
-    let filled = (torrent.progress.clamp(0.0, 1.0) * BAR as f64) as usize;
-    let bar: String = (0..BAR)
-        .map(|i| {
-            if i < filled {
-                '='
-            } else if i == filled {
-                '>'
-            } else {
-                ' '
-            }
-        })
-        .collect();
     format!(
-        "[{bar}] {}  {}  {} of {}  {}  {} left  {}",
+        "[{}] {}  {}  {} of {}  {}  {} left  {}",
+        bar(torrent.progress),
         percent(torrent.progress),
         torrent.state,
         human_bytes(torrent.done_bytes),

@@ -74,6 +74,11 @@ pub(crate) fn read(path: &Path) -> Result<FileDocument, Failure> {
     let bytes = std::fs::read(path).map_err(|source| Failure::File { path: path.to_owned(), source })?;
     let meta = Metainfo::parse(&bytes)
         .map_err(|error| Failure::BadTorrent { path: path.to_owned(), why: error.to_string() })?;
+    Ok(document(meta))
+}
+
+/// What there is to say of a torrent.
+pub(crate) fn document(meta: Metainfo) -> FileDocument {
     let mut magnet = Magnet::new(meta.hashes);
     magnet.name = Some(meta.info.name.clone());
     magnet.trackers = meta.tiers.iter().flatten().cloned().collect();
@@ -85,7 +90,7 @@ pub(crate) fn read(path: &Path) -> Result<FileDocument, Failure> {
     let size_bytes = meta.info.files.iter().filter(|file| !file.pad).map(|file| file.len).sum();
     let tiers = meta.tiers.iter().enumerate();
     let trackers = tiers.flat_map(|(tier, urls)| urls.iter().map(move |url| (tier as u32, url)));
-    Ok(FileDocument {
+    FileDocument {
         files: files.collect(),
         trackers: trackers.map(|(tier, url)| FileTracker { url: url.clone(), tier }).collect(),
         torrent: FileTorrent {
@@ -103,5 +108,5 @@ pub(crate) fn read(path: &Path) -> Result<FileDocument, Failure> {
             web_seeds: meta.web_seeds,
             magnet: magnet.to_string(),
         },
-    })
+    }
 }

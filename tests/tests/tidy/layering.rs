@@ -8,11 +8,12 @@ use crate::{assert_none, root};
 /// The packages and the packages of the workspace that each may use.
 const EDGES: &[(&str, &[&str])] = &[
     ("wgo-proto", &[]),
+    ("wgo-hash", &["wgo-proto"]),
     ("wgo-core", &["wgo-proto"]),
     ("wgo-api", &["wgo-proto"]),
-    ("wgod", &["wgo-proto", "wgo-core", "wgo-api"]),
-    ("wgoctl", &["wgo-api", "wgo-proto"]),
-    ("wgo-tests", &["wgo-proto", "wgo-core", "wgo-api", "wgod", "wgoctl"]),
+    ("wgod", &["wgo-proto", "wgo-hash", "wgo-core", "wgo-api"]),
+    ("wgoctl", &["wgo-api", "wgo-proto", "wgo-hash"]),
+    ("wgo-tests", &["wgo-proto", "wgo-hash", "wgo-core", "wgo-api", "wgod", "wgoctl"]),
 ];
 
 fn packages() -> Vec<Value> {

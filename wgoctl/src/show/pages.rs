@@ -10,7 +10,7 @@ use crate::units::{count, date, human_bytes, human_rate, human_secs, known, limi
 
 /// Names and values, one a line.
 #[derive(Default)]
-pub(super) struct Facts(Vec<(&'static str, String)>);
+pub(crate) struct Facts(Vec<(&'static str, String)>);
 
 /// Columns of the names.
 const NAMES: usize = 13;
@@ -18,7 +18,13 @@ const NAMES: usize = 13;
 const MAP_COLUMNS: usize = 64;
 
 impl Facts {
-    fn add(&mut self, name: &'static str, value: impl AsRef<str>) {
+    /// The same, after another fact.
+    pub(crate) fn after(mut self, name: &'static str, value: impl AsRef<str>) -> Facts {
+        self.0.insert(0, (name, clean(value.as_ref())));
+        self
+    }
+
+    pub(crate) fn add(&mut self, name: &'static str, value: impl AsRef<str>) {
         self.0.push((name, clean(value.as_ref())));
     }
 
@@ -28,7 +34,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn render(&self, terminal: Terminal) -> String {
+    pub(crate) fn render(&self, terminal: Terminal) -> String {
         let mut text = String::new();
         for (name, value) in &self.0 {
             let value = match terminal.columns {
@@ -93,7 +99,7 @@ impl Facts {
         facts
     }
 
-    pub(super) fn of_file(document: &FileDocument) -> Facts {
+    pub(crate) fn of_file(document: &FileDocument) -> Facts {
         let t = &document.torrent;
         let mut facts = Facts::default();
         facts.add("Name", &t.name);

@@ -3,6 +3,7 @@
 
 mod add;
 mod console;
+mod create;
 mod harness;
 mod seen;
 mod verbs;

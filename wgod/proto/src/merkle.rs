@@ -7,6 +7,15 @@ use sha2::{Digest, Sha256};
 /// A node of the tree.
 pub type Hash = [u8; 32];
 
+/// The part of a file's tree that is over one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subtree {
+    /// Leaves, a power of two; those beyond the data are zero.
+    pub width: u32,
+    /// Bytes of data, from the start of the piece; a hybrid's pad files are not part of it.
+    pub len: u32,
+}
+
 /// The leaf of one block: its SHA-256, however short the block is.
 pub fn leaf(block: &[u8]) -> Hash {
     Sha256::digest(block).into()

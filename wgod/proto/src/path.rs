@@ -230,7 +230,7 @@ fn renames(paths: &[&SafePath]) -> Vec<(usize, SafePath)> {
 
 /// Byte order with `/` first, so that a folder's files stand together. No component has a byte below `/`
 /// that could be mistaken for it: control characters are refused.
-fn by_component(a: &str, b: &str) -> Ordering {
+pub(crate) fn by_component(a: &str, b: &str) -> Ordering {
     if a == b {
         return Ordering::Equal;
     }

@@ -10,18 +10,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
+use wgo_hash::piece::{Digests, PieceHasher, update_all, wanted};
+use wgo_hash::{MAX_LANES, lanes};
 use wgo_proto::layout::Span;
 use wgo_proto::{FileIndex, PieceIndex};
 
 use super::error::{DiskError, DiskOp};
-use super::hash::{MAX_LANES, lanes};
 use super::job::Done;
 use super::piece_reader::{READ_LEN, read_piece};
 use super::pulled::{Pulled, pull};
 use super::scratch::Scratch;
 use super::sync::stat;
 use super::torrent::TorrentFiles;
-use super::verify::{Digests, Verifier, update_all, wanted};
 
 /// Bytes that a thread checks before it looks for other work: long enough to read in sequence, short
 /// enough that a store waits a few tens of milliseconds.
@@ -316,12 +316,12 @@ impl Check {
         for (((lane, piece), scratch), verdict) in (0..).zip(pieces).zip(scratches).zip(&verdicts) {
             if matches!(verdict, Ok(None)) {
                 let reader = read_piece(&self.torrent, *piece, scratch);
-                reading.push((lane, reader, Verifier::new(info, *piece)));
+                reading.push((lane, reader, PieceHasher::of(info, *piece)));
             }
         }
         while !reading.is_empty() {
             {
-                let (mut verifiers, mut inputs): (Lanes<&mut Verifier>, Lanes<&[u8]>) = Default::default();
+                let (mut verifiers, mut inputs): (Lanes<&mut PieceHasher>, Lanes<&[u8]>) = Default::default();
                 let begun = Instant::now();
                 for (lane, reader, verifier) in &mut reading {
                     inputs.push(reader.next_portion().unwrap_or_else(|e| {
@@ -386,7 +386,7 @@ impl Check {
         let layout = self.torrent.layout();
         let len = layout.piece_len(piece);
         let compute = || {
-            let mut verifier = Verifier::new(&self.torrent.info, piece);
+            let mut verifier = PieceHasher::of(&self.torrent.info, piece);
             verifier.update_zeros(len as usize);
             verifier.finish()
         };

@@ -10,7 +10,6 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::check::{Check, Claim};
 use super::gather::{Gather, go_together};
-use super::hash;
 use super::job::{self, Job};
 use super::piece::{Storing, store_each};
 use super::torrent::Context;
@@ -287,7 +286,7 @@ impl State {
             Ok(piece) => piece,
             Err(job) => return Some(Work::Job(job)),
         };
-        let lanes = hash::lanes();
+        let lanes = wgo_hash::lanes();
         let mut held = first.blocks.len();
         let mut pieces = vec![first];
         while let Some((Job::Store { blocks, .. }, _)) = self.jobs.front()

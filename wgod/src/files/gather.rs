@@ -5,8 +5,6 @@
 //! time is small against the 200 ms in which HAVEs are gathered.
 use std::time::{Duration, Instant};
 
-use super::hash;
-
 /// A piece waits this long at most, and at all only if the last one came within it.
 const PATIENCE: Duration = Duration::from_millis(40);
 /// Blocks that wait at most: large pieces hold too much memory meanwhile. 16 MiB.
@@ -45,7 +43,7 @@ pub(super) struct Gather<T> {
 
 impl<T> Default for Gather<T> {
     fn default() -> Gather<T> {
-        Gather::new(hash::lanes())
+        Gather::new(wgo_hash::lanes())
     }
 }
 

@@ -28,7 +28,6 @@ pub mod disk;
 mod error;
 mod examine;
 mod gather;
-pub mod hash;
 mod job;
 mod mounts;
 mod parts;
@@ -51,7 +50,6 @@ mod sync;
 mod tests;
 mod torrent;
 mod upload;
-mod verify;
 mod volumes;
 mod watch;
 

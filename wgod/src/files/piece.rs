@@ -6,17 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
+use wgo_hash::MAX_LANES;
+use wgo_hash::piece::{PieceHasher, update_all, wanted};
 use wgo_proto::layout::Span;
 use wgo_proto::{BLOCK_LEN, PieceIndex};
 
 use super::buf::BlockBuf;
 use super::bufs::{Buf, Bufs};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
-use super::hash::MAX_LANES;
 use super::job::{Done, contain};
 use super::runs::write_each;
 use super::torrent::TorrentFiles;
-use super::verify::{Verifier, update_all, wanted};
 
 /// Longest write: as long as pays when it is direct. What isn't, the disk cuts shorter.
 pub(super) const MAX_WRITE: usize = 4 * 1024 * 1024;
@@ -79,8 +79,8 @@ type Pieces<T> = SmallVec<[T; MAX_LANES]>;
 
 /// Whether each piece matches its hash.
 fn verify_each(pieces: &[Storing]) -> Pieces<Result<bool, DiskError>> {
-    let verifier = |one: &Storing| Verifier::new(&one.torrent.info, one.piece);
-    let mut verifiers: Pieces<Verifier> = pieces.iter().map(verifier).collect();
+    let verifier = |one: &Storing| PieceHasher::of(&one.torrent.info, one.piece);
+    let mut verifiers: Pieces<PieceHasher> = pieces.iter().map(verifier).collect();
     let mut verdicts: Pieces<Result<bool, DiskError>> =
         pieces.iter().map(|one| Ok(one.is_of_its_length())).collect();
     let numbers = pieces.iter().map(|one| one.torrent.layout().blocks_in(one.piece)).max().unwrap_or(0);

@@ -1,11 +1,11 @@
 //! The bytes of a piece on disk, portion by portion, for a check to hash.
+use wgo_hash::piece::ZEROS;
 use wgo_proto::PieceIndex;
 use wgo_proto::layout::Span;
 
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::scratch::Scratch;
 use super::torrent::TorrentFiles;
-use super::verify::ZEROS;
 
 /// Bytes of one read at most: what is read directly is read best in such stretches.
 pub(super) const READ_LEN: usize = 1024 * 1024;

@@ -4,7 +4,9 @@
 //! [`Metainfo::parse`] reads a whole torrent file, [`Metainfo::from_info`] the `info` dictionary that
 //! peers send for a magnet link (BEP 9). What they return is consistent: lengths add up, every piece has
 //! its hash, paths are safe and distinct, piece layers are verified against the files' roots, and the two
-//! halves of a hybrid agree. Unknown keys are passed over.
+//! halves of a hybrid agree. Unknown keys are passed over. The other way, from files to a torrent, goes
+//! through a [`draft`].
+pub mod draft;
 mod entry;
 mod error;
 mod hashes;

@@ -1,4 +1,4 @@
 //! Tests of torrent parsing.
-mod build;
+pub(super) mod build;
 mod hostile;
-mod round_trip;
+pub(super) mod round_trip;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Which kinds of hashes the torrent has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in super::super) enum Kind {
     V1,
     V2,
     Hybrid,
@@ -14,21 +14,21 @@ pub(super) enum Kind {
 
 /// A file to put into a torrent.
 #[derive(Clone, Debug)]
-pub(super) struct Content {
-    pub(super) path: Vec<Vec<u8>>,
-    pub(super) bytes: Vec<u8>,
+pub(in super::super) struct Content {
+    pub(in super::super) path: Vec<Vec<u8>>,
+    pub(in super::super) bytes: Vec<u8>,
 }
 
 /// A torrent to be encoded.
 #[derive(Clone, Debug)]
-pub(super) struct Recipe {
-    pub(super) kind: Kind,
-    pub(super) name: Vec<u8>,
-    pub(super) piece_len: usize,
+pub(in super::super) struct Recipe {
+    pub(in super::super) kind: Kind,
+    pub(in super::super) name: Vec<u8>,
+    pub(in super::super) piece_len: usize,
     /// In byte order of their paths where the kind is not v1.
-    pub(super) files: Vec<Content>,
+    pub(in super::super) files: Vec<Content>,
     /// A pad file after the last file, in a hybrid.
-    pub(super) tail_pad: bool,
+    pub(in super::super) tail_pad: bool,
 }
 
 const BLOCK: usize = 16384;
@@ -60,11 +60,11 @@ impl Recipe {
     }
 
     /// The bytes of the files in their order, as the pieces of a v1 torrent see them.
-    pub(super) fn stream(&self) -> Vec<u8> {
+    pub(in super::super) fn stream(&self) -> Vec<u8> {
         self.listed().into_iter().flat_map(|(_, bytes, _)| bytes).collect()
     }
 
-    pub(super) fn info(&self) -> Vec<u8> {
+    pub(in super::super) fn info(&self) -> Vec<u8> {
         let mut info = Vec::new();
         Encoder::new(&mut info).dict(|dict| {
             if self.kind != Kind::V1 {
@@ -119,7 +119,7 @@ impl Recipe {
     }
 
     /// The whole torrent file.
-    pub(super) fn torrent(&self) -> Vec<u8> {
+    pub(in super::super) fn torrent(&self) -> Vec<u8> {
         let mut torrent = Vec::new();
         Encoder::new(&mut torrent).dict(|dict| {
             dict.entry("announce").bytes("http://t.example/announce");

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sha1::{Digest, Sha1};
 
-fn any_recipe() -> impl Strategy<Value = Recipe> {
+pub(in super::super) fn any_recipe() -> impl Strategy<Value = Recipe> {
     let kind = prop::sample::select(&[Kind::V1, Kind::V2, Kind::Hybrid][..]);
     let len = prop_oneof![Just(0usize), 1usize..100, Just(16384), Just(32768), 16385usize..150_000];
     let folders = vec("[a-c]{1,2}", 0..3);

@@ -1,24 +1,29 @@
-//! Whether a piece's bytes are the ones that the torrent promises (BEP 3, BEP 52).
+//! What a piece's bytes hash to: SHA-1 (BEP 3) and the root of its Merkle tree (BEP 52).
+//!
+//! The daemon compares it with what a torrent promises, `wgoctl create` makes the promise.
 use smallvec::SmallVec;
-use wgo_proto::metainfo::{Info, PieceCheck, SubtreeCheck};
+use wgo_proto::merkle::Subtree;
+use wgo_proto::metainfo::{Info, PieceCheck};
 use wgo_proto::{BLOCK_LEN, PieceIndex, merkle};
 
-use super::hash::{self, MAX_LANES, Sha1, Sha256, Stream};
+use crate::{MAX_LANES, Sha1, Sha256, Stream};
 
 /// Zeros to hash in place of pad files.
-pub(super) static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+pub static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Takes a piece's bytes in order.
-pub(super) struct Verifier {
+pub struct PieceHasher {
     sha1: Option<Stream<Sha1>>,
     tree: Option<Tree>,
 }
 
 /// What a piece hashes to: SHA-1 of all of it, root of its subtree; whichever the torrent has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Digests {
-    v1: Option<[u8; 20]>,
-    v2: Option<merkle::Hash>,
+pub struct Digests {
+    /// SHA-1.
+    pub v1: Option<[u8; 20]>,
+    /// The root.
+    pub v2: Option<merkle::Hash>,
 }
 
 /// The Merkle tree over a piece, one leaf for each block.
@@ -34,7 +39,7 @@ struct Tree {
 }
 
 /// What the piece must hash to; `None` while nothing can verify it (its v2 layer isn't known).
-pub(super) fn wanted(info: &Info, piece: PieceIndex) -> Option<Digests> {
+pub fn wanted(info: &Info, piece: PieceIndex) -> Option<Digests> {
     Some(match info.hashes.check(piece)? {
         PieceCheck::V1(v1) => Digests { v1: Some(v1), v2: None },
         PieceCheck::V2(v2) => Digests { v1: None, v2: Some(v2.root) },
@@ -43,7 +48,7 @@ pub(super) fn wanted(info: &Info, piece: PieceIndex) -> Option<Digests> {
 }
 
 /// Gives each piece its next bytes; hashed together, which is faster than one after the other.
-pub(super) fn update_all(pieces: &mut [&mut Verifier], inputs: &[&[u8]]) {
+pub fn update_all(pieces: &mut [&mut PieceHasher], inputs: &[&[u8]]) {
     let mut streams: SmallVec<[&mut Stream<Sha1>; MAX_LANES]> = SmallVec::new();
     let mut of_streams: SmallVec<[&[u8]; MAX_LANES]> = SmallVec::new();
     let mut trees: SmallVec<[(&mut Tree, &[u8]); MAX_LANES]> = SmallVec::new();
@@ -56,23 +61,29 @@ pub(super) fn update_all(pieces: &mut [&mut Verifier], inputs: &[&[u8]]) {
             trees.push((tree, input));
         }
     }
-    hash::update(&mut streams, &of_streams);
+    crate::update(&mut streams, &of_streams);
     grow(&mut trees);
 }
 
-impl Verifier {
-    pub(super) fn new(info: &Info, piece: PieceIndex) -> Verifier {
-        let tree = info.hashes.v2(piece).map(Tree::new);
-        Verifier { sha1: info.hashes.v1(piece).map(|_| Stream::new()), tree }
+impl PieceHasher {
+    /// Takes SHA-1, a Merkle tree, or both.
+    pub fn new(v1: bool, v2: Option<Subtree>) -> PieceHasher {
+        PieceHasher { sha1: v1.then(Stream::new), tree: v2.map(Tree::new) }
+    }
+
+    /// Takes what the torrent has of the piece.
+    pub fn of(info: &Info, piece: PieceIndex) -> PieceHasher {
+        let tree = info.hashes.v2(piece).map(|check| Subtree { width: check.width, len: check.len });
+        PieceHasher::new(info.hashes.v1(piece).is_some(), tree)
     }
 
     /// The next bytes.
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub fn update(&mut self, bytes: &[u8]) {
         update_all(&mut [self], &[bytes]);
     }
 
     /// The next `len` bytes, which are zeros: padding, or a hole.
-    pub(super) fn update_zeros(&mut self, mut len: usize) {
+    pub fn update_zeros(&mut self, mut len: usize) {
         while len > 0 {
             let n = len.min(ZEROS.len());
             self.update(&ZEROS[..n]);
@@ -81,7 +92,7 @@ impl Verifier {
     }
 
     /// What that hashes to: to be compared with [`wanted`].
-    pub(super) fn finish(self) -> Digests {
+    pub fn finish(self) -> Digests {
         Digests { v1: self.sha1.map(Stream::finish), v2: self.tree.map(Tree::root) }
     }
 }
@@ -99,7 +110,7 @@ fn grow(trees: &mut [(&mut Tree, &[u8])]) {
         *input = tail;
     }
     let mut owners = counts.iter().enumerate().flat_map(|(n, &count)| std::iter::repeat_n(n, count));
-    hash::digests::<Sha256>(&blocks, |leaf| {
+    crate::digests::<Sha256>(&blocks, |leaf| {
         if let Some((tree, _)) = owners.next().and_then(|owner| trees.get_mut(owner)) {
             tree.leaves.push(leaf);
         }
@@ -110,8 +121,7 @@ fn grow(trees: &mut [(&mut Tree, &[u8])]) {
 }
 
 impl Tree {
-    fn new(check: SubtreeCheck) -> Tree {
-        let SubtreeCheck { width, len, .. } = check;
+    fn new(Subtree { width, len }: Subtree) -> Tree {
         let leaves = Vec::with_capacity(len.div_ceil(BLOCK_LEN) as usize);
         Tree { width: width as usize, left: len as usize, leaves, block: Stream::new(), filled: 0 }
     }
@@ -134,7 +144,7 @@ impl Tree {
     /// Adds bytes to a block that they don't complete.
     fn begin_block(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            hash::update(&mut [&mut self.block], &[bytes]);
+            crate::update(&mut [&mut self.block], &[bytes]);
             self.filled += bytes.len();
         }
     }

@@ -1,11 +1,15 @@
-//! SHA-1 and SHA-256 of several messages at once.
+//! SHA-1 and SHA-256 of several messages at once, and of pieces of torrents.
+//!
+//! Floor 0 like `wgo-proto`, but for the instructions of one processor or another: a crate of its own, so
+//! that the daemon and `wgoctl create` share it, and `wgo-proto` stays without unsafe code.
 //!
 //! One message uses a fraction of a core, as each step waits for the one before. Messages are [`Stream`]s that
 //! advance together with [`update`], as many at a time as the machine's instructions are good for
-//! (`kernel`): four take 2.5 times, eight 3.3 times the rate of one (see `tests/benches`).
+//! (`kernel`): four take 2.5 times, eight 3.3 times the rate of one (see the bench `hash`).
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod ni;
+pub mod piece;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
