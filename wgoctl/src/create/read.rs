@@ -21,7 +21,7 @@ use crate::failure::Failure;
 
 /// Bytes of one read through the cache. With those of other pieces that are hashed together they must fit into
 /// the processor's caches.
-const CACHED: usize = 64 * 1024;
+const CACHED: usize = 128 * 1024;
 /// Bytes of one read from the device.
 const DIRECT: usize = 1024 * 1024;
 /// What direct reads are aligned to: no device asks for more.
