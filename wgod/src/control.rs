@@ -18,7 +18,7 @@ use crate::config::{
     Surroundings,
 };
 use crate::engine::Engine;
-use crate::files::Preallocate;
+use crate::files::{Modes, Preallocate};
 use crate::logging::Logging;
 use crate::session::{ChokeTunables, SessionHandle, Tunables};
 use crate::store::Change as StoreChange;
@@ -226,8 +226,15 @@ impl Control {
             tracing::warn!(%error, "the log level can't be changed");
         }
         self.engine.store.keep_backups(config.daemon.backups);
+        self.engine.storage.set_modes(modes(config));
         self.session.apply(tunables(config)).await;
     }
+}
+
+/// The modes of what torrents make.
+fn modes(config: &Config) -> Modes {
+    let storage = &config.storage;
+    Modes { file: storage.file_mode.map(|mode| mode.0), folder: storage.folder_mode.map(|mode| mode.0) }
 }
 
 /// Bytes of `[storage] memory` that are for pieces on their way to the disk.
