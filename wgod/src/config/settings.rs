@@ -57,8 +57,10 @@ settings! {
         /// state directory.
         [Now] folder: Option<PathBuf> = None;
 
-        /// Where incomplete torrents are kept until they are complete.
-        [Unbuilt] incomplete_folder: Option<PathBuf> = None;
+        /// Where torrents are kept until they are complete; then their files go to the folder that they were
+        /// added to, or `folder`. On another file system they are copied and hashed for that. A torrent of
+        /// which that folder has files already begins there. Counts for torrents that are added from then on.
+        [Now] incomplete_folder: Option<PathBuf> = None;
 
         /// The only folders, each with all below it, that torrents may be put into. The daemon confines
         /// itself to them by Landlock, where the kernel has that. "auto": under systemd `folder`,

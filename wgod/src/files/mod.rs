@@ -70,7 +70,7 @@ pub use job::{Done, Job, ReadOutcome, Unfinished};
 pub use modes::Modes;
 pub use mounts::{Mount, Mounts};
 pub use piece::StoreOutcome;
-pub use place::{Space, Whereabouts};
+pub use place::{Presence, Space, Whereabouts};
 pub use real_disk::RealDisk;
 pub use refs::SecondWriter;
 pub use relocate::{MoveError, MoveWatch, Placed, RelocateWork, Relocation, RelocationSpec, Settled};

@@ -179,7 +179,9 @@ impl Storage {
         let number = match (job.torrent(), job) {
             (Some(torrent), _) => torrent.device,
             (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
-            (_, Job::Locate { folder, .. } | Job::Examine { folder, .. }) => self.device_of(folder),
+            (_, Job::Locate { folder, .. } | Job::Examine { folder, .. } | Job::FindFiles { folder, .. }) => {
+                self.device_of(folder)
+            }
             (_, Job::FreeSpace { device, .. }) => *device,
             (_, Job::Relocate { relocation, .. }) => relocation.device,
             _ => 0,

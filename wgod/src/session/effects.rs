@@ -125,13 +125,15 @@ impl Driver {
         }
     }
 
-    /// The torrent finished, durably: the trackers hear of it, and it is no longer written to.
+    /// The torrent finished, durably: the trackers hear of it, it is no longer written to, and goes to its
+    /// final folder.
     fn completed(&mut self, id: TorrentId) {
         let Some(entry) = self.entries.get(&id) else { return };
         entry.span().in_scope(|| tracing::info!("complete"));
         if let Some(live) = entry.live.clone() {
             self.engine.call(&live, |swarm, now| swarm.announce_completed(now));
         }
+        self.arrive(id);
     }
 
     pub(super) fn on_action(&mut self, torrent: &Arc<Torrent>, action: Action<BlockBuf>) {

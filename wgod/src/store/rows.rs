@@ -11,8 +11,8 @@ use wgo_core::piece_mgr::Priority;
 
 use super::codec::{RowError, RowReader, RowWriter};
 use super::fields::{
-    addr, check, fault, have_some, mark, moving, priority, priority_byte, put_addr, put_check, put_fault,
-    put_move, put_runs, put_stamp, put_tiers, runs, stamp, texts, tiers,
+    addr, check, fault, final_folder, have_some, mark, moving, priority, priority_byte, put_addr, put_check,
+    put_fault, put_final_folder, put_move, put_runs, put_stamp, put_tiers, runs, stamp, texts, tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
 
@@ -34,6 +34,7 @@ mod settings {
     pub(super) const USER_PEERS: u64 = 15;
     pub(super) const CHECK_ASKED: u64 = 16;
     pub(super) const MOVE: u64 = 17;
+    pub(super) const FINAL_FOLDER: u64 = 19;
 }
 
 pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
@@ -77,6 +78,9 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if let Some(moving) = &s.moving {
         row.field(MOVE, |p| put_move(p, moving));
     }
+    if let Some(folder) = &s.final_folder {
+        row.field(FINAL_FOLDER, |p| put_final_folder(p, folder));
+    }
     row.finish(&s.newer)
 }
 
@@ -101,6 +105,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         trackers: None,
         user_peers: Vec::new(),
         moving: None,
+        final_folder: None,
         newer: Default::default(),
     };
     while let Some(mut f) = row.next_field()? {
@@ -138,6 +143,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 s.check_asked = true;
             }
             MOVE => s.moving = Some(moving(&mut f)?),
+            FINAL_FOLDER => s.final_folder = Some(final_folder(&mut f)?),
             _ => {
                 row.keep(&f);
                 f.rest();

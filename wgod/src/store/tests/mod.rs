@@ -42,6 +42,7 @@ fn record(id: u64) -> TorrentRecord {
             trackers: None,
             user_peers: vec![],
             moving: None,
+            final_folder: None,
             newer: NewerFields::default(),
         },
         progress: Progress::default(),
