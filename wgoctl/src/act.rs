@@ -1,6 +1,6 @@
 //! What `start`, `stop`, `announce` and `remove` share: which torrents, and what became of each.
 use wgo_api::params::SelectParams;
-use wgo_api::result::{ActResult, ActStatus};
+use wgo_api::result::{ActResult, ActStatus, Acted};
 
 use crate::clean::{clean, clean_lines};
 use crate::context::Context;
@@ -33,12 +33,18 @@ impl Args {
 /// Prints what became of each torrent and returns the exit code. `done` is the verb's past form.
 pub(crate) fn report(context: &mut Context<'_, '_>, result: &ActResult, done: &str) -> Result<u8, Failure> {
     context.answer(result, |result, _| {
-        let ok: Vec<_> = result.torrents.iter().filter(|acted| acted.status == ActStatus::Ok).collect();
-        match ok[..] {
+        let ok = result.torrents.iter().filter(|acted| acted.status == ActStatus::Ok);
+        let (noted, plain): (Vec<_>, Vec<_>) = ok.partition(|acted| acted.note.is_some());
+        let name = |acted: &Acted| clean(acted.name.as_deref().unwrap_or(&acted.id));
+        let mut text = match plain[..] {
             [] => String::new(),
-            [one] => format!("{done} {}\n", clean(one.name.as_deref().unwrap_or(&one.id))),
-            _ => format!("{done} {}\n", count(ok.len(), "torrent")),
+            [one] => format!("{done} {}\n", name(one)),
+            _ => format!("{done} {}\n", count(plain.len(), "torrent")),
+        };
+        for acted in noted {
+            text += &format!("{}: {}\n", name(acted), clean(acted.note.as_deref().unwrap_or_default()));
         }
+        text
     })?;
     let failed = |acted: &&wgo_api::result::Acted| acted.status == ActStatus::Failed;
     for acted in result.torrents.iter().filter(failed) {

@@ -16,6 +16,10 @@ Returns when the move is scheduled; `wgoctl list` shows how far it is. The old f
 new ones are whole and known to be right, and files that other torrents use are copied. A torrent neither
 downloads nor uploads while its files are copied.
 
+A torrent that is kept in storage.incomplete_folder until it is complete stays there until then, and goes to
+DIR instead of where it would have gone. If it is complete and can't get there, it goes to DIR at once.
+With --cancel the files stay where they are for good.
+
 Examples:
   wgoctl move 3fa9 --to /srv/films
   wgoctl move --all --to /mnt/new-disk

@@ -2,7 +2,7 @@
 mod log;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Mutex;
@@ -15,10 +15,10 @@ use wgo_core::limiter::Direction;
 
 use crate::config::{
     self, Change, Config, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved, SeedingOrder, Slots,
-    Surroundings,
+    Storage, Surroundings,
 };
 use crate::engine::Engine;
-use crate::files::Preallocate;
+use crate::files::{Modes, Preallocate};
 use crate::logging::Logging;
 use crate::session::{ChokeTunables, SessionHandle, Tunables};
 use crate::store::Change as StoreChange;
@@ -90,7 +90,7 @@ impl Control {
         };
         let layers = Layers { file, ..state.layers.clone() };
         let mut plan = config::plan(&state.running, layers).map_err(|problems| bad_config(&problems))?;
-        self.put_off_folder(&mut plan, &state.running);
+        self.put_off_folders(&mut plan, &state.running);
         let result = ReloadResult {
             applied: plan.applied.iter().map(change_text).collect(),
             restart: plan.restart.iter().map(|change| change.key.name()).collect(),
@@ -151,19 +151,19 @@ impl Control {
     /// The folder for torrents that are added without one.
     pub async fn folder(&self) -> Option<PathBuf> {
         let state = self.state.lock().await;
-        let folder = state.running.config.storage.folder.as_deref()?;
-        // Without a home, the daemon would not have started.
-        Surroundings::observe().expand(folder).ok()
+        expanded(state.running.config.storage.folder.as_deref())
     }
 
     /// A new folder for torrents that is out of this run's bounds is for the next start, whose bounds may be
     /// others.
-    fn put_off_folder(&self, plan: &mut Plan, running: &Resolved) {
-        let folder = plan.next.config.storage.folder.as_deref();
-        let folder = folder.and_then(|folder| Surroundings::observe().expand(folder).ok());
-        let out = folder.is_some_and(|folder| !self.engine.confinement.allowed.names(&folder));
-        if let Some(key) = KeyId::find("storage.folder").filter(|_| out) {
-            plan.put_off(running, key);
+    fn put_off_folders(&self, plan: &mut Plan, running: &Resolved) {
+        let Storage { folder, incomplete_folder, .. } = plan.next.config.storage.clone();
+        for (name, folder) in [("storage.folder", folder), ("storage.incomplete_folder", incomplete_folder)] {
+            let folder = expanded(folder.as_deref());
+            let out = folder.is_some_and(|folder| !self.engine.confinement.allowed.names(&folder));
+            if let Some(key) = KeyId::find(name).filter(|_| out) {
+                plan.put_off(running, key);
+            }
         }
     }
 
@@ -226,8 +226,21 @@ impl Control {
             tracing::warn!(%error, "the log level can't be changed");
         }
         self.engine.store.keep_backups(config.daemon.backups);
+        self.engine.storage.set_modes(modes(config));
         self.session.apply(tunables(config)).await;
     }
+}
+
+/// A configured folder, which may be below the user's home. Without a home that one needs, the daemon would not
+/// have started.
+fn expanded(folder: Option<&Path>) -> Option<PathBuf> {
+    Surroundings::observe().expand(folder?).ok()
+}
+
+/// The modes of what torrents make.
+fn modes(config: &Config) -> Modes {
+    let storage = &config.storage;
+    Modes { file: storage.file_mode.map(|mode| mode.0), folder: storage.folder_mode.map(|mode| mode.0) }
 }
 
 /// Bytes of `[storage] memory` that are for pieces on their way to the disk.
@@ -261,6 +274,7 @@ pub fn tunables(config: &Config) -> Tunables {
     Tunables {
         max_peers_per_torrent: config.network.max_peers_per_torrent,
         min_free_space: config.storage.min_free_space.0,
+        incomplete_folder: expanded(config.storage.incomplete_folder.as_deref()),
         preallocate,
         choke: ChokeTunables {
             slots: slots(config.choke.slots),

@@ -82,6 +82,7 @@ impl Facts {
         facts.add("Peers", format!("{}, of which {}", t.peers, count(t.seeds as usize, "seed")));
         facts.maybe("Availability", details.availability.map(|copies| format!("{copies:.2} copies")));
         facts.add("Folder", &t.folder);
+        facts.maybe("Goes to", t.final_folder.as_ref());
         if !t.labels.is_empty() {
             facts.add("Labels", t.labels.join(", "));
         }

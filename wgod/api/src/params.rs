@@ -245,7 +245,8 @@ pub struct LimitParams {
 pub enum Goal {
     /// The metadata of a magnet link is known.
     Metadata,
-    /// All wanted pieces are stored, verified and durable on disk.
+    /// All wanted pieces are stored, verified and durable on disk, and the files are in the folder where they
+    /// stay: after those of a torrent that was kept elsewhere meanwhile have got there.
     #[default]
     Done,
 }

@@ -67,7 +67,8 @@ pub trait Api {
     /// Brings torrents' files to another folder, or calls that off. Returns when that is decided and
     /// durable; then the state is `moving`, or `queued` until other work on the disks is done. Refused
     /// where it can't succeed: no room (`disk_full`), something else in the way (`conflict`). A move that
-    /// fails later leaves the files where they were, and the torrent's `error` says why.
+    /// fails later leaves the files where they were, and the torrent's `error` says why. A torrent that is in
+    /// `[storage] incomplete_folder` and not complete stays there, and goes to this folder in the end.
     #[method(name = "move")]
     async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError>;
 
@@ -81,7 +82,8 @@ pub trait Api {
     async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError>;
 
     /// Returns when the torrent reaches the goal. Fails with kind `timeout` when it doesn't in
-    /// time, and with the torrent's own trouble as soon as it is in state `error`.
+    /// time, and with the torrent's own trouble as soon as it is in state `error`, or complete and unable to get
+    /// to its final folder.
     #[method(name = "wait")]
     async fn wait(&self, params: WaitParams) -> Result<WaitResult, ApiError>;
 

@@ -226,13 +226,16 @@ torrent! {
     seeds: u32,
     /// Absolute folder that holds its files.
     folder: String,
+    /// Absolute folder that its files go to when it is complete, until they are there; `null` if `folder` is
+    /// where they stay.
+    final_folder: Option<String>,
     /// Labels, sorted.
     labels: Vec<String>,
     /// BEP 27; `null` before the metadata is known.
     private: Option<bool>,
     /// When it was added, Unix seconds.
     added_at: u64,
-    /// When it became complete, Unix seconds.
+    /// When it became complete, Unix seconds; its files may have to get to `final_folder` yet.
     completed_at: Option<u64>,
     /// Its own limits, bytes/s; 0 is unlimited.
     limits: RateLimits,

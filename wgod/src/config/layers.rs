@@ -178,6 +178,16 @@ fn conflicts(resolved: &Resolved) -> Vec<Problem> {
     if !network.tcp && !network.utp {
         conflict("network.tcp", "with network.utp off too, no peer can be reached; one must be true".into());
     }
+    if let (Some(folder), Some(incomplete)) = (&storage.folder, &storage.incomplete_folder)
+        && folder == incomplete
+    {
+        let why = format!(
+            "{} is storage.folder, where complete torrents go; choose another one, such as {}",
+            incomplete.display(),
+            incomplete.join("incomplete").display()
+        );
+        conflict("storage.incomplete_folder", why);
+    }
     let folders =
         [("storage.folder", &storage.folder), ("storage.incomplete_folder", &storage.incomplete_folder)];
     for (name, folder) in folders {

@@ -276,15 +276,19 @@ mod tests {
             let mut config = Config::default();
             config.storage.allowed_folders = allowed;
             config.watch.folders = vec!["~/watch".into()];
+            config.storage.incomplete_folder = Some("/srv/begin".into());
             Places::decide(&config, around).unwrap().allowed
         };
         let only = || AllowedFolders::Only(vec!["/srv/a".into(), "~/b".into()]);
-        let folders = |paths: [&str; 2]| Some(paths.map(PathBuf::from).to_vec());
+        let folders = |paths: &[&str]| Some(paths.iter().map(PathBuf::from).collect());
         assert_eq!(with(AllowedFolders::Auto, &user()), None);
-        assert_eq!(with(AllowedFolders::Auto, &systemd), folders(["/var/lib/w/downloads", "/home/u/watch"]));
+        assert_eq!(
+            with(AllowedFolders::Auto, &systemd),
+            folders(&["/var/lib/w/downloads", "/srv/begin", "/home/u/watch"])
+        );
         for around in [user(), systemd] {
             assert_eq!(with(AllowedFolders::Any, &around), None);
-            assert_eq!(with(only(), &around), folders(["/srv/a", "/home/u/b"]));
+            assert_eq!(with(only(), &around), folders(&["/srv/a", "/home/u/b"]));
         }
     }
 

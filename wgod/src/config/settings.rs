@@ -13,6 +13,7 @@ use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrd
 use super::endpoint::Endpoint;
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
+use super::modes::{FileMode, FolderMode};
 use super::setting::Setting;
 
 const MIB: u64 = 1 << 20;
@@ -56,8 +57,10 @@ settings! {
         /// state directory.
         [Now] folder: Option<PathBuf> = None;
 
-        /// Where incomplete torrents are kept until they are complete.
-        [Unbuilt] incomplete_folder: Option<PathBuf> = None;
+        /// Where torrents are kept until they are complete; then their files go to the folder that they were
+        /// added to, or `folder`. On another file system they are copied and hashed for that. A torrent of
+        /// which that folder has files already begins there. Counts for torrents that are added from then on.
+        [Now] incomplete_folder: Option<PathBuf> = None;
 
         /// The only folders, each with all below it, that torrents may be put into. The daemon confines
         /// itself to them by Landlock, where the kernel has that. "auto": under systemd `folder`,
@@ -71,6 +74,16 @@ settings! {
         /// keeps files in one stretch and finds a full disk early (sparse where the file system can't, or
         /// lies in memory); "sparse": its length alone; "none": it grows with what is written.
         [Now] preallocate: Preallocate = Preallocate::Full;
+
+        /// The mode of the files that torrents make, as in "0640": exactly that, whatever the umask. Those
+        /// that a torrent calls executable may be executed by whoever may read them. Not set: what the umask
+        /// leaves of 0666. What is there already keeps its mode.
+        [Now] file_mode: Option<FileMode> = None;
+
+        /// The same of folders, as in "0750", or "2775" for folders whose group passes on to what is made in
+        /// them (a service of systemd may set that bit only without `RestrictSUIDSGID=`). Not set: what the
+        /// umask leaves of 0777.
+        [Now] folder_mode: Option<FolderMode> = None;
 
         /// All memory for payload: pieces on their way to the disk, pieces read ahead, batches being
         /// sent.

@@ -139,7 +139,6 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
         ("network.proxy", "\"socks5://127.0.0.1:1080\""),
         ("discovery.dht", "true"),
         ("limits.schedule", "[\"mon-fri 08:00-18:00\"]"),
-        ("storage.incomplete_folder", "\"/tmp\""),
         ("watch.folders", "[\"/tmp\"]"),
         ("hooks.on_added", "[\"/bin/true\"]"),
         ("seeding.ratio", "2"),
@@ -166,6 +165,9 @@ fn values_that_exclude_each_other_are_refused_together() {
     let err = resolve(&layers(outside)).unwrap_err().to_string();
     assert!(err.contains("wgod.toml:2: storage.folder: /srv/b is in none of"), "{err}");
     assert!(err.contains("[\"/srv/a\"]; add it there"), "{err}");
+    let same = "[storage]\nfolder = \"~/dl\"\nincomplete_folder = \"~/dl/\"";
+    let err = resolve(&layers(same)).unwrap_err().to_string();
+    assert!(err.contains("wgod.toml:3: storage.incomplete_folder: ~/dl/ is storage.folder"), "{err}");
 }
 
 #[test]

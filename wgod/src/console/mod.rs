@@ -24,7 +24,7 @@ use wgo_api::result::{
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
-use wgo_api::torrent::State;
+use wgo_api::torrent::{State, Torrent};
 use wgo_api::{Extensions, PendingSubscriptionSink, SubscriptionMessage, SubscriptionResult, async_trait};
 use wgo_core::limiter::Direction;
 use wgo_proto::magnet::Magnet;
@@ -256,6 +256,12 @@ fn refuse_uri(uri: &str) -> (Option<String>, Option<String>, ApiError) {
     }
 }
 
+/// Complete, and its final folder can't be had at present.
+fn is_stranded(torrent: &Torrent, goal: Goal) -> bool {
+    let late = torrent.completed_at.is_some() && torrent.final_folder.is_some();
+    goal == Goal::Done && late && torrent.error.is_some() && torrent.state != State::Moving
+}
+
 fn stopping() -> ApiError {
     ApiError::new(Kind::Stopping, "the daemon is shutting down")
 }
@@ -447,12 +453,15 @@ impl Console {
             let torrent = shown.torrent.torrent;
             let reached = match goal {
                 Goal::Metadata => torrent.size_bytes.is_some(),
-                Goal::Done => torrent.completed_at.is_some() && torrent.progress >= 1.0,
+                Goal::Done => {
+                    let complete = torrent.completed_at.is_some() && torrent.progress >= 1.0;
+                    complete && torrent.final_folder.is_none()
+                }
             };
             if reached {
                 return Ok(WaitResult { torrent });
             }
-            if torrent.state == State::Error {
+            if torrent.state == State::Error || is_stranded(&torrent, goal) {
                 let message = torrent.error.unwrap_or_else(|| "it failed".to_owned());
                 return Err(ApiError::new(Kind::Disk, message).torrent(torrent.info_hash));
             }

@@ -3,6 +3,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wgo_proto::metainfo::Info;
 use wgo_proto::{Block, FileIndex, PieceIndex};
 
 use super::allowed::real_path;
@@ -12,7 +13,7 @@ use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::examine::{Folder, examine};
 use super::parts::{drop_parts, take_out};
 use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
-use super::place::{Space, Whereabouts, free_space, whereabouts};
+use super::place::{Presence, Space, Whereabouts, find_files, free_space, whereabouts};
 use super::prepare::prepare;
 use super::relocate::{RelocateWork, Relocation};
 use super::remove::{RemoveOutcome, remove};
@@ -117,6 +118,8 @@ pub enum Job {
         mount: Option<PathBuf>,
         done: Done<Result<Whereabouts, DiskError>>,
     },
+    /// Which of a torrent's files are in a folder, by their names and lengths.
+    FindFiles { folder: PathBuf, info: Arc<Info>, done: Done<Result<Presence, DiskError>> },
     /// At the start of a download: makes the folder, empty files and symlinks. From then on nothing is
     /// made in another folder that takes its place.
     Prepare { torrent: Arc<TorrentFiles>, done: Done<Result<Space, DiskError>> },
@@ -172,6 +175,7 @@ impl Job {
             | Job::FreeSpace { .. }
             | Job::Locate { .. }
             | Job::Relocate { .. }
+            | Job::FindFiles { .. }
             | Job::Examine { .. } => None,
             Job::Check(check) => Some(&check.torrent),
             Job::FindFolder { torrent, .. }
@@ -199,6 +203,10 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         }
         Job::Locate { folder, done } => done.call(real_path(&cx.disk, &folder)),
         Job::Relocate { relocation, work } => relocation.run(work),
+        Job::FindFiles { folder, info, done } => {
+            let found = find_files(&cx.disk, &folder, &info);
+            done.call(found.map_err(|e| cx.allowed.explain(&cx.disk, e)));
+        }
         Job::Examine { folder, done } => done.call(examine(&folder)),
         Job::FindFolder { torrent, mount, done } => {
             done.call(gated(&torrent, || whereabouts(&torrent, mount.as_deref())));

@@ -47,7 +47,7 @@ pub(super) fn make_folder(disk: &BlockingDisk, folder: &std::path::Path) -> Resu
     let mut path = existing.to_owned();
     for name in folder.strip_prefix(existing).unwrap_or(folder) {
         path.push(name);
-        match disk.run(Op::CreateDir(At::inside(&parent, name))) {
+        match disk.make_dir(At::inside(&parent, name)) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(DiskError::new(DiskOp::Create, path, &e));
             }

@@ -12,6 +12,7 @@ use super::cache::{DEFAULT_OPEN_FILES, OpenFiles};
 use super::device::{Device, DeviceStatus};
 use super::disk::Disk;
 use super::job::{self, Job};
+use super::modes::Modes;
 use super::mounts::Mounts;
 use super::piece_cache::PieceCache;
 use super::refs::PathRefs;
@@ -78,6 +79,11 @@ impl Storage {
             hashed: AtomicU64::default(),
         };
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
+    }
+
+    /// From now on new files and folders of torrents get these modes.
+    pub fn set_modes(&self, modes: Modes) {
+        self.cx.disk.set_modes(modes);
     }
 
     /// Where block buffers come from.
@@ -173,7 +179,9 @@ impl Storage {
         let number = match (job.torrent(), job) {
             (Some(torrent), _) => torrent.device,
             (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
-            (_, Job::Locate { folder, .. } | Job::Examine { folder, .. }) => self.device_of(folder),
+            (_, Job::Locate { folder, .. } | Job::Examine { folder, .. } | Job::FindFiles { folder, .. }) => {
+                self.device_of(folder)
+            }
             (_, Job::FreeSpace { device, .. }) => *device,
             (_, Job::Relocate { relocation, .. }) => relocation.device,
             _ => 0,

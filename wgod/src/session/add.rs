@@ -15,11 +15,12 @@ use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
 use super::entry::{About, Entry, Shown, selection_of, with_parts};
+use super::ops::{Born, Newborn, Op};
 use super::selecting::choose;
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
-use crate::store::{Change, Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
+use crate::store::{Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
 use wgo_core::piece_mgr::Priority;
 
 /// A folder is on the device that it was on so long ago, as far as queues of checks go.
@@ -58,9 +59,9 @@ impl Driver {
         };
         let id = TorrentId(self.next_id);
         self.next_id += 1;
-        let (entry, check) = self.new_entry(id, request, files, reply);
+        let (entry, op) = self.new_entry(id, request, files, reply);
         self.insert(entry);
-        self.push_op(id, check);
+        self.push_op(id, op);
     }
 
     /// It is here already: peers that came along are tried, nothing else changes.
@@ -112,10 +113,14 @@ impl Driver {
         request: AddRequest,
         file_priorities: Vec<Priority>,
         reply: oneshot::Sender<Added>,
-    ) -> (Entry, super::ops::Op) {
+    ) -> (Entry, Op) {
         let AddRequest {
             metainfo, raw, folder, paused, labels, check, peers, sequential, first_last, ..
         } = request;
+        let (folder, final_folder) = match self.beginning(&metainfo.info, &folder) {
+            Some(begins) => (begins, Some(self.final_folder(&folder))),
+            None => (folder, None),
+        };
         let settings = Settings {
             hashes: metainfo.hashes,
             name: metainfo.info.name.clone(),
@@ -135,6 +140,7 @@ impl Driver {
             trackers: None,
             user_peers: peers,
             moving: None,
+            final_folder,
             newer: NewerFields::default(),
         };
         let have = Bitfield::new(metainfo.info.layout.piece_count());
@@ -144,13 +150,12 @@ impl Driver {
             ApiCheck::Full => Check::Full,
         };
         let owed = kind_of(check).map(OwedCheck::anew).map(Box::new);
-        let record = TorrentRecord {
+        let record = Box::new(TorrentRecord {
             id,
             settings: settings.clone(),
             progress: Progress { check: owed.clone(), ..Progress::default() },
             counters: Counters::default(),
-        };
-        let changes = vec![Change::Torrent(Box::new(record)), Change::Metainfo(id, raw)];
+        });
         let about = About::of(&metainfo);
         let entry = Entry {
             id,
@@ -188,17 +193,15 @@ impl Driver {
             shown: Shown::default(),
             share: Share::default(),
         };
-        (entry, super::ops::Op::Add { changes, check, reply })
+        (entry, Op::Add(Newborn { record, raw, check, reply }))
     }
 
     /// The store has it, or not: it is listed and begins, or is forgotten.
-    pub(super) fn on_added(
-        &mut self,
-        id: TorrentId,
-        check: Check,
-        result: Result<(), String>,
-        reply: oneshot::Sender<Added>,
-    ) {
+    pub(super) fn on_added(&mut self, id: TorrentId, born: Born) {
+        let Born { check, in_place, result, reply } = born;
+        if in_place {
+            self.entries.relocate(&id, Settings::begin_in_place);
+        }
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let (hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
         if let Err(error) = result {
@@ -238,6 +241,7 @@ impl Driver {
         let entry = self.entries.remove(&id)?;
         self.tally.remove(id, &entry.share);
         self.unseen.remove(&id);
+        self.arrivals.forget(id);
         for hash in entry.settings.hashes.wire() {
             self.by_hash.remove(&hash);
         }

@@ -88,7 +88,10 @@ impl Driver {
                 }
             };
             match verb {
-                Verb::Start => self.session.start(now, id),
+                Verb::Start => {
+                    self.session.start(now, id);
+                    self.arrive(id);
+                }
                 Verb::Stop => self.session.stop(now, id),
                 Verb::Verify => self.session.verify(now, id),
                 Verb::StartOver => {

@@ -15,6 +15,7 @@ use wgo_core::{Time, TorrentId};
 use wgo_proto::WireHash;
 use wgo_proto::metainfo::Metainfo;
 
+use super::arrival::Arrivals;
 use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
@@ -51,6 +52,7 @@ pub struct Driver {
     pub(super) tunables: Tunables,
     pub(super) choke: ChokeState,
     pub(super) disks: Disks,
+    pub(super) arrivals: Arrivals,
     pub(super) seed: u64,
     pub(super) next_id: u64,
     pub(super) ops: JoinSet<(TorrentId, Outcome)>,
@@ -122,6 +124,7 @@ impl Driver {
             tunables: start.tunables,
             choke: ChokeState::default(),
             disks: Disks::default(),
+            arrivals: Arrivals::default(),
             seed: start.seed,
             last_device: None,
             next_id: start.next_id.0,
@@ -216,6 +219,9 @@ impl Driver {
         };
         let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
         let error = entry.settings.error.as_ref().map(fault::from_stored);
+        if entry.is_to_arrive() {
+            self.arrivals.plan(id, self.engine.clock.now());
+        }
         self.insert(entry);
         if undo {
             self.push_op(id, Op::Move);

@@ -126,7 +126,8 @@ impl Driver {
         }
     }
 
-    /// The torrent finished, durably: the trackers hear of it, and it is no longer written to.
+    /// The torrent finished, durably: the trackers hear of it, it is no longer written to, and goes to its
+    /// final folder.
     fn completed(&mut self, id: TorrentId) {
         let Some(entry) = self.entries.get(&id) else { return };
         entry.span().in_scope(|| tracing::info!("complete"));
@@ -138,6 +139,7 @@ impl Driver {
                 }
             });
         }
+        self.arrive(id);
     }
 
     pub(super) fn on_action(&mut self, torrent: &Arc<Torrent>, action: Action<BlockBuf>) {

@@ -65,11 +65,9 @@ impl Entries {
         self.by_id.insert(*id, entry);
     }
 
-    /// In both places of one that is being moved.
+    /// In all places of one that is being moved, or is to be.
     fn all_roots(&self, entry: &Entry) -> Vec<u64> {
-        let other = entry.settings.moving.as_ref().map(|moving| moving.other.as_path());
-        let places = std::iter::once(entry.settings.folder.as_path()).chain(other);
-        places.flat_map(|place| self.roots_of(place, &entry.info)).collect()
+        entry.settings.places().flat_map(|place| self.roots_of(place, &entry.info)).collect()
     }
 
     fn add_roots(&mut self, entry: &Entry) {

@@ -152,8 +152,7 @@ impl Entry {
 
     /// Whether it has files in a folder that have the paths of another torrent's, or is to have them there.
     pub(super) fn has_paths_of(&self, info: &Info, folder: &Path) -> bool {
-        let (place, other) = (&self.settings.folder, self.settings.moving.as_ref().map(|m| &m.other));
-        if self.removing || (place != folder && other.is_none_or(|other| other != folder)) {
+        if self.removing || !self.settings.places().any(|place| place == folder) {
             return false;
         }
         let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();

@@ -5,6 +5,7 @@
 //! the order in which they were asked for, so a stop never overtakes a check and a restart never
 //! meets the leftovers of the last run.
 mod add;
+mod arrival;
 mod checking;
 mod choke;
 mod commands;
@@ -151,6 +152,8 @@ pub struct Tunables {
     pub max_peers_per_torrent: u32,
     /// Bytes to leave free on a file system.
     pub min_free_space: u64,
+    /// Where torrents are kept until they are complete.
+    pub incomplete_folder: Option<PathBuf>,
     /// How the space of files is reserved.
     pub preallocate: Preallocate,
     /// Slots, optimistic slots and the rule for seeds.

@@ -1,5 +1,6 @@
 //! Operations on one torrent that wait for disks: queued per torrent, one under way at a time, each in
 //! a task of its own that gets what it needs and returns an [`Outcome`].
+mod add;
 mod check;
 mod checkpoint;
 mod cx;
@@ -11,6 +12,7 @@ pub(super) mod relocate;
 mod remove;
 mod select;
 
+pub(super) use add::{Born, Newborn};
 pub(super) use cx::Cx;
 pub(super) use outcome::{Outcome, Rest};
 pub(super) use relocate::Placed;
@@ -20,7 +22,6 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
-use wgo_api::result::Added;
 use wgo_core::TorrentId;
 use wgo_core::session::Check;
 
@@ -34,7 +35,7 @@ use crate::store::{Change, CheckKind, OwedCheck, Progress};
 #[derive(Debug)]
 pub(super) enum Op {
     /// Make a new torrent durable.
-    Add { changes: Vec<Change>, check: Check, reply: oneshot::Sender<Added> },
+    Add(Newborn),
     /// Hash what must be hashed.
     Check(Check),
     /// Keep that a full check is owed of which nothing is done.
@@ -153,13 +154,7 @@ impl Driver {
             Op::Halt => self.spawn(id, live::halt(cx)),
             Op::Checkpoint => self.spawn(id, checkpoint::run(cx)),
             Op::Probe => self.spawn(id, live::probe(cx)),
-            Op::Add { changes, check, reply } => {
-                let store = self.engine.store.clone();
-                self.spawn(id, async move {
-                    let result = store.put(changes).await.map_err(|error| error.to_string());
-                    Outcome::Added { check, result, reply }
-                });
-            }
+            Op::Add(newborn) => self.spawn(id, add::run(cx, newborn)),
             Op::Remove { data, reply } => {
                 let kept = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
                 self.spawn(id, remove::run(cx, kept, data, reply));

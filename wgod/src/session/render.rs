@@ -127,6 +127,11 @@ impl Driver {
             peers: view.as_ref().map_or(0, |v| v.peers as u32),
             seeds: view.as_ref().map_or(0, |v| v.seeds as u32),
             folder: entry.settings.folder.to_string_lossy().into_owned(),
+            final_folder: entry
+                .settings
+                .final_folder
+                .as_ref()
+                .map(|folder| folder.path.to_string_lossy().into_owned()),
             labels: sorted(&entry.settings.labels),
             private: Some(entry.info.private),
             added_at: entry.settings.added_at,

@@ -1,4 +1,5 @@
 //! The driver with real files and peers: races between commands, operations and reports.
+mod arrival;
 mod checks;
 mod many;
 mod missing;

@@ -7,7 +7,7 @@ use wgo_core::piece_mgr::Priority;
 use wgo_proto::FileIndex;
 
 use super::codec::{Field, Payload, RowError};
-use super::record::{CheckKind, FileStamp, Have, Move, MoveStage, OwedCheck, TorrentFault};
+use super::record::{CheckKind, FileStamp, FinalFolder, Have, Move, MoveStage, OwedCheck, TorrentFault};
 
 pub(super) fn mark(f: &mut Field<'_>) -> Result<(), RowError> {
     match f.varint()? {
@@ -204,6 +204,21 @@ pub(super) fn moving(f: &mut Field<'_>) -> Result<Move, RowError> {
         _ => return Err(f.malformed("no such stage of a move")),
     };
     Ok(Move { other: f.path(), stage })
+}
+
+/// The path, then the mount point, if one is known.
+pub(super) fn put_final_folder(p: &mut Payload, folder: &FinalFolder) {
+    p.bytes(folder.path.as_os_str().as_bytes());
+    if let Some(mount) = &folder.mount {
+        p.bytes(mount.as_os_str().as_bytes());
+    }
+}
+
+pub(super) fn final_folder(f: &mut Field<'_>) -> Result<FinalFolder, RowError> {
+    let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+    let folder = path(f.bytes()?);
+    let mount = if f.is_empty() { None } else { Some(path(f.bytes()?)) };
+    Ok(FinalFolder { path: folder, mount })
 }
 
 /// The kind, the two sets, the stamps to the end of the field.

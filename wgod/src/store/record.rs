@@ -4,7 +4,7 @@
 //! while seeding. Each part is one row, so a checkpoint rewrites neither the trackers of a torrent
 //! nor, of a seeding one, its bitmap; and two writers of different parts can't undo each other.
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wgo_core::piece_mgr::Priority;
 use wgo_core::{ByteRate, TorrentId};
@@ -63,8 +63,36 @@ pub struct Settings {
     pub user_peers: Vec<SocketAddr>,
     /// The files are on their way to another folder.
     pub moving: Option<Move>,
+    /// The files are in `folder` only until the torrent is complete, or have just left there.
+    pub final_folder: Option<FinalFolder>,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
+}
+
+impl Settings {
+    /// Every folder that has files of the torrent, or is to have them.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        let moving = self.moving.as_ref().map(|moving| moving.other.as_path());
+        let last = self.final_folder.as_ref().map(|folder| folder.path.as_path());
+        std::iter::once(self.folder.as_path()).chain(moving).chain(last)
+    }
+
+    /// The final folder is where its files are.
+    pub fn begin_in_place(&mut self) {
+        if let Some(folder) = self.final_folder.take() {
+            self.folder = folder.path;
+        }
+    }
+}
+
+/// Where a torrent's files go when it is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalFolder {
+    /// The folder, absolute.
+    pub path: PathBuf,
+    /// Where the file system that holds it was mounted when it was chosen: without that mount it is not to be
+    /// made.
+    pub mount: Option<PathBuf>,
 }
 
 /// A move that has not ended.

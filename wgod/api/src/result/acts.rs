@@ -73,6 +73,9 @@ pub struct Acted {
     /// What kind of failure.
     #[serde(default)]
     pub kind: Option<Kind>,
+    /// For people: what is special about the success, such as that it comes later.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 impl Acted {
@@ -85,6 +88,7 @@ impl Acted {
             status: ActStatus::Ok,
             error: None,
             kind: None,
+            note: None,
         }
     }
 
@@ -97,6 +101,7 @@ impl Acted {
             status: ActStatus::Failed,
             kind: Some(error.kind()),
             error: Some(error.message),
+            note: None,
         }
     }
 }

@@ -38,7 +38,10 @@ pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress
     if !matches!(outcome, Outcome::Checked { .. }) {
         close(&cx, files).await;
     }
-    outcome
+    match outcome {
+        Outcome::Faulted(_) if missing::went_ahead(&cx).await => Outcome::Ahead,
+        outcome => outcome,
+    }
 }
 
 async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Arc<CheckProgress>) -> Outcome {

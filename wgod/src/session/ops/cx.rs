@@ -15,11 +15,13 @@ use crate::torrent::Torrent;
 /// What every operation gets: a copy of what it needs of its entry.
 pub(in crate::session) struct Cx {
     pub(super) engine: Arc<crate::engine::Engine>,
-    pub(super) id: TorrentId,
+    pub(in crate::session) id: TorrentId,
     pub(super) info: Arc<wgo_proto::metainfo::Info>,
     pub(in crate::session) folder: std::path::PathBuf,
     pub(in crate::session) moving: Option<Move>,
     pub(super) selection: Option<Arc<Selection>>,
+    /// Where its files go when it is complete, if that is elsewhere.
+    pub(in crate::session) final_folder: Option<std::path::PathBuf>,
     pub(super) files: Option<Arc<TorrentFiles>>,
     pub(super) live: Option<Arc<Torrent>>,
     pub(super) have: Bitfield,
@@ -71,6 +73,7 @@ impl Driver {
             folder: entry.settings.folder.clone(),
             moving: entry.settings.moving.clone(),
             selection: entry.selection.clone(),
+            final_folder: entry.settings.final_folder.as_ref().map(|folder| folder.path.clone()),
             files: entry.files.clone(),
             live: entry.live.clone(),
             have: entry.have.clone(),

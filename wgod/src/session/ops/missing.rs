@@ -8,8 +8,8 @@ use wgo_proto::{Bitfield, FileIndex};
 
 use super::check::on_disk;
 use super::hindrance::Hindrance;
-use super::{Cx, run_job};
-use crate::files::{DiskError, Job, TorrentFiles, Whereabouts};
+use super::{Cx, add, run_job};
+use crate::files::{DiskError, Job, Presence, TorrentFiles, Whereabouts};
 use crate::store::FileStamp;
 
 /// Whether something of the torrent is on disk, as far as is known; at least its folder was.
@@ -62,6 +62,18 @@ pub(super) async fn place(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Whereabo
         _ if !now.exists() && has_begun(cx) => Err(no_folder(cx).into()),
         _ => Ok(now),
     }
+}
+
+/// Whether all files of a torrent are in its final folder already, and none are where they were to be kept until
+/// it is complete: somebody brought them there, or a backup of wgod's state is older than its arrival.
+pub(super) async fn went_ahead(cx: &Cx) -> bool {
+    let Some(home) = cx.final_folder.clone().filter(|_| cx.moving.is_none()) else { return false };
+    let mounts = cx.engine.storage.mounts();
+    if cx.mount.as_ref().is_some_and(|mount| mounts.lacks(mount)) {
+        return false;
+    }
+    add::find(cx, cx.folder.clone()).await == Ok(Presence::Nothing)
+        && add::find(cx, home).await == Ok(Presence::All)
 }
 
 fn unmounted(cx: &Cx, mount: &Path) -> Fault {

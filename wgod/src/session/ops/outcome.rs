@@ -3,14 +3,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::{Id as TaskId, JoinError};
-use wgo_api::result::Added;
 use wgo_core::TorrentId;
-use wgo_core::session::{Check, Fault, FaultKind};
+use wgo_core::session::{Fault, FaultKind};
 use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::Info;
 use wgo_proto::{Bitfield, PieceIndex};
 
-use super::Placed;
+use super::{Born, Placed};
 use crate::files::{TorrentFiles, Whereabouts};
 use crate::session::Driver;
 use crate::session::checking::CheckProgress;
@@ -68,6 +67,8 @@ pub(in crate::session) enum Outcome {
     NotSelected(Fault),
     /// The part file is gone.
     PartsDropped,
+    /// Its files are in its final folder already.
+    Ahead,
     /// What was known of its files is forgotten.
     StartedOver,
     /// What stood in the way is gone, and the files are not what they were.
@@ -75,7 +76,7 @@ pub(in crate::session) enum Outcome {
     /// Something stands in the way.
     Faulted(Fault),
     /// A new torrent is durable, or could not be made so.
-    Added { check: Check, result: Result<(), String>, reply: oneshot::Sender<Added> },
+    Added(Born),
     /// It is gone.
     /// `forgotten`: also from the store.
     Removed {
@@ -176,6 +177,7 @@ impl Driver {
                 entry.writing = false;
                 self.session.on_checked(now, id, finished);
                 self.settle(id, *place);
+                self.arrive(id);
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
             Outcome::Moved { files } => self.on_moved(id, files),
@@ -220,13 +222,14 @@ impl Driver {
             Outcome::Selected(selected) => self.on_selected(id, selected),
             Outcome::NotSelected(fault) => self.on_not_selected(id, &fault),
             Outcome::PartsDropped => self.on_parts_dropped(id),
+            Outcome::Ahead => self.on_ahead(id),
             Outcome::StartedOver => entry.start_over(),
             Outcome::Changed => self.changed(id, "they were changed while they could not be read"),
             Outcome::Faulted(fault) => {
                 self.waking.remove(&id);
                 self.fault(id, fault);
             }
-            Outcome::Added { check, result, reply } => self.on_added(id, check, result, reply),
+            Outcome::Added(born) => self.on_added(id, born),
             Outcome::NotIdle => self.session.wake(now, id),
             Outcome::Removed { result, forgotten, counters, reply } => {
                 if !forgotten {
@@ -325,6 +328,7 @@ impl Driver {
             if in_doubt {
                 self.session.on_doubt(id);
             }
+            self.arrive_at_last(id);
         }
         // Whoever waits was too early: the torrent wakes again if it may.
         if self.waking.contains_key(&id) {

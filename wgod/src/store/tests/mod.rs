@@ -44,6 +44,7 @@ fn record(id: u64) -> TorrentRecord {
             moving: None,
             ends_first: false,
             parted: None,
+            final_folder: None,
             newer: NewerFields::default(),
         },
         progress: Progress::default(),

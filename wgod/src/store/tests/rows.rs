@@ -44,6 +44,10 @@ fn moving() -> impl Strategy<Value = Move> {
     (path(), stage).prop_map(|(other, stage)| Move { other, stage })
 }
 
+fn final_folder() -> impl Strategy<Value = FinalFolder> {
+    (path(), option::of(path())).prop_map(|(path, mount)| FinalFolder { path, mount })
+}
+
 prop_compose! {
     fn settings()(
         hashes in hashes(),
@@ -58,6 +62,7 @@ prop_compose! {
         moving in option::of(moving()),
         parted in option::of(proptest::collection::btree_set(0u32..300, 0..9)),
         ends_first in any::<bool>(),
+        final_folder in option::of(final_folder()),
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
@@ -67,7 +72,7 @@ prop_compose! {
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
             up_limit: limits.0.map(ByteRate),
             down_limit: limits.1.map(ByteRate),
-            trackers, user_peers, moving,
+            trackers, user_peers, moving, final_folder,
             newer: NewerFields::default(),
         }
     }
