@@ -155,6 +155,17 @@ impl Entry {
         self.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
     }
 
+    /// Whoever waits for it to stop learns that not all of it is durable.
+    pub(super) fn tell_stopped(&mut self, why: &str) {
+        for op in std::mem::take(&mut self.lane) {
+            match op {
+                // Whoever asked may have hung up.
+                Op::Tell(reply) => drop(reply.send(Err(why.to_owned()))),
+                op => self.lane.push_back(op),
+            }
+        }
+    }
+
     /// How far its move is, 0…1: of the first half, since the second takes a moment.
     pub(super) fn moved_share(&self) -> f64 {
         let switched = |moving: &Move| moving.stage == MoveStage::Switched;

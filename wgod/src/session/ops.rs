@@ -52,6 +52,8 @@ pub(super) enum Op {
     Checkpoint,
     /// See whether what stood in the way is gone.
     Probe,
+    /// Tell whoever stopped the torrent that all before this has ended.
+    Tell(oneshot::Sender<Result<(), String>>),
     /// Remove the torrent.
     Remove { data: bool, reply: oneshot::Sender<Result<(), String>> },
 }
@@ -102,11 +104,17 @@ impl Driver {
         if entry.busy {
             return;
         }
-        let Some(op) = entry.lane.pop_front() else { return };
+        let mut next = entry.lane.pop_front();
+        while let Some(Op::Tell(reply)) = next {
+            // Whoever asked may have hung up.
+            let _ = reply.send(Ok(()));
+            next = entry.lane.pop_front();
+        }
         if entry.lane.is_empty() {
             // Thousands of torrents have nothing to do, and keep no room for it.
             entry.lane = VecDeque::new();
         }
+        let Some(op) = next else { return };
         entry.busy = true;
         let Some(mut cx) = self.cx(id) else { return };
         if matches!(op, Op::GoLive | Op::Halt | Op::Remove { .. })
@@ -139,6 +147,8 @@ impl Driver {
             Op::Halt => self.spawn(id, live::halt(cx)),
             Op::Checkpoint => self.spawn(id, checkpoint::run(cx)),
             Op::Probe => self.spawn(id, live::probe(cx)),
+            // Told above.
+            Op::Tell(_) => self.spawn(id, async { Outcome::Done }),
             Op::Add { changes, check, reply } => {
                 let store = self.engine.store.clone();
                 self.spawn(id, async move {

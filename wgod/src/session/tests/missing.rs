@@ -24,7 +24,6 @@ async fn begun(blocks: usize) -> Rig {
     rig.until_row("t", |row| row.downloaded_bytes > 0).await;
     rig.act(Verb::Stop).await;
     rig.until("t", State::Stopped).await;
-    // It is shown as stopped before its last checkpoint has ended.
     rig.restart().await
 }
 
