@@ -32,13 +32,26 @@ impl Args {
 
 /// Prints what became of each torrent and returns the exit code. `done` is the verb's past form.
 pub(crate) fn report(context: &mut Context<'_, '_>, result: &ActResult, done: &str) -> Result<u8, Failure> {
+    report_with(context, result, done, "Unchanged:")
+}
+
+/// The same; `before` is said of those that were so before.
+pub(crate) fn report_with(
+    context: &mut Context<'_, '_>,
+    result: &ActResult,
+    done: &str,
+    before: &str,
+) -> Result<u8, Failure> {
     context.answer(result, |result, _| {
-        let ok: Vec<_> = result.torrents.iter().filter(|acted| acted.status == ActStatus::Ok).collect();
-        match ok[..] {
-            [] => String::new(),
-            [one] => format!("{done} {}\n", clean(one.name.as_deref().unwrap_or(&one.id))),
-            _ => format!("{done} {}\n", count(ok.len(), "torrent")),
-        }
+        let told = |status, verb: &str| {
+            let all: Vec<_> = result.torrents.iter().filter(|acted| acted.status == status).collect();
+            match all[..] {
+                [] => String::new(),
+                [one] => format!("{verb} {}\n", clean(one.name.as_deref().unwrap_or(&one.id))),
+                _ => format!("{verb} {}\n", count(all.len(), "torrent")),
+            }
+        };
+        told(ActStatus::Ok, done) + &told(ActStatus::Unchanged, before)
     })?;
     let failed = |acted: &&wgo_api::result::Acted| acted.status == ActStatus::Failed;
     for acted in result.torrents.iter().filter(failed) {
@@ -46,7 +59,7 @@ pub(crate) fn report(context: &mut Context<'_, '_>, result: &ActResult, done: &s
         context.console.note(&format!("wgoctl: {}: {why}", clean(&acted.id)));
     }
     Ok(exit_code_of(result.torrents.iter().map(|acted| match acted.status {
-        ActStatus::Ok => None,
+        ActStatus::Ok | ActStatus::Unchanged => None,
         ActStatus::Failed => Some(acted.kind.unwrap_or(wgo_api::Kind::Other)),
     })))
 }

@@ -28,6 +28,16 @@ type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 /// What one torrent of a call waits for.
 type Wait = oneshot::Receiver<Result<(), ApiError>>;
 
+/// What a call finds of one torrent.
+enum Asked {
+    /// Its answer comes.
+    Waits(Wait),
+    /// It is on the way.
+    Moves,
+    /// It is there.
+    There,
+}
+
 /// Whether a torrent can be moved is known, or the folder that it goes to is marked.
 pub(super) struct Surveyed {
     id: TorrentId,
@@ -128,9 +138,14 @@ impl Driver {
             let begun = found.and_then(|id| {
                 let wait = match &params.folder {
                     Some(folder) => self.ask_move(id, folder),
-                    None => self.ask_cancel(id).map(Some),
+                    None => self.ask_cancel(id).map(Asked::Waits),
                 };
-                wait.map(|wait| (self.acted(&given, id), wait))
+                let acted = self.acted(&given, id);
+                wait.map(|asked| match asked {
+                    Asked::Waits(wait) => (acted, Some(wait)),
+                    Asked::Moves => (acted, None),
+                    Asked::There => (acted.unchanged(), None),
+                })
             });
             acted.push(begun.unwrap_or_else(|error| (Acted::failed(given, error), None)));
         }
@@ -152,27 +167,30 @@ impl Driver {
         });
     }
 
-    /// Looks whether a torrent can be moved, and has it done then; `None` if it is there already, or on the way.
-    fn ask_move(&mut self, id: TorrentId, folder: &Path) -> Result<Option<Wait>, ApiError> {
+    /// Looks whether a torrent can be moved, and has it done then.
+    fn ask_move(&mut self, id: TorrentId, folder: &Path) -> Result<Asked, ApiError> {
+        let gone = || ApiError::new(Kind::NoMatch, "it is being removed");
         let entry = self.entries.get(&id).filter(|entry| !entry.removing);
-        let entry = entry.ok_or_else(|| ApiError::new(Kind::NoMatch, "it is being removed"))?;
+        let entry = entry.ok_or_else(gone)?;
         match &entry.settings.moving {
-            Some(moving) if moving.stage == MoveStage::Placing && moving.other == folder => return Ok(None),
+            Some(moving) if moving.stage == MoveStage::Placing && moving.other == folder => {
+                return Ok(Asked::Moves);
+            }
             Some(moving) => return Err(busy(moving, &entry.settings.folder)),
-            None if entry.settings.folder == folder => return Ok(None),
+            None if entry.settings.folder == folder => return Ok(Asked::There),
             None => {}
         }
         if let Some(occupied) = self.occupied(id, folder) {
             return Err(refusal(&occupied));
         }
-        let Some(cx) = self.cx(id) else { return Ok(None) };
+        let cx = self.cx(id).ok_or_else(gone)?;
         let (reply, wait) = oneshot::channel();
         let (kept, folder) = (self.kept(id, &cx.folder), folder.to_owned());
         self.surveys.spawn(async move {
             let result = relocate::survey(&cx, kept, folder.clone()).await;
             Surveyed { id, folder, marked: false, result, reply }
         });
-        Ok(Some(wait))
+        Ok(Asked::Waits(wait))
     }
 
     /// Nothing stands in the way of a move, or something does.
