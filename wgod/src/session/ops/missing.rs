@@ -27,11 +27,27 @@ fn way_out(cx: &Cx) -> String {
 /// Files that were there at the last checkpoint, or have pieces of ours in them, and are missing.
 pub(super) fn files(cx: &Cx, have: &Bitfield, stamps: &[Option<FileStamp>]) -> Option<Fault> {
     let layout = &cx.info.layout;
+    missed(cx, stamps, |index, file| {
+        let known = cx.stamps.get(index).is_some_and(Option::is_some);
+        known || layout.pieces_of(file).any(|piece| have.get(piece))
+    })
+}
+
+/// Files that were there when a check paused that is to go on, or at the time of a backup that was restored,
+/// and are missing. One that the operator asks for anew knows of none.
+pub(super) fn since(cx: &Cx, stamps: &[Option<FileStamp>]) -> Option<Fault> {
+    let owed = cx.owed.as_ref()?;
+    missed(cx, stamps, |index, _| owed.files.get(index).is_some_and(Option::is_some))
+}
+
+fn missed(
+    cx: &Cx,
+    stamps: &[Option<FileStamp>],
+    expected: impl Fn(usize, FileIndex) -> bool,
+) -> Option<Fault> {
     let all = (0..cx.info.files.len()).map(|index| (index, FileIndex(index as u32)));
     let mut missing = all.filter(|(index, file)| {
-        let known = cx.stamps.get(*index).is_some_and(Option::is_some);
-        let had = || layout.pieces_of(*file).any(|piece| have.get(piece));
-        on_disk(cx, *file) && stamps.get(*index).is_none_or(Option::is_none) && (known || had())
+        on_disk(cx, *file) && stamps.get(*index).is_none_or(Option::is_none) && expected(*index, *file)
     });
     let (first, _) = missing.next()?;
     let path = cx.info.files.get(first)?.path.as_path();
