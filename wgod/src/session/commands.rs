@@ -127,7 +127,7 @@ impl Driver {
                 Verb::Verify | Verb::StartOver | Verb::Announce => {}
             }
         }
-        self.answer_when(waits, acted, reply);
+        self.answer_when(waits, acted, Kind::Disk, reply);
     }
 
     /// Ends when a torrent that was told to stop has: its connections, its last checkpoint, and whatever else
@@ -158,16 +158,17 @@ impl Driver {
         }
     }
 
-    /// Answers when all of `waits`, each about one of `acted`, are over.
-    fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, reply: ActReply) {
+    /// Answers when all of `waits`, each about one of `acted`, are over; one that fails does so with `kind`.
+    fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, kind: Kind, reply: ActReply) {
         self.replies.spawn(async move {
             while let Some(Ok((at, result))) = waits.join_next().await {
-                let why = match result {
+                let gone = "the daemon stopped, or the torrent was removed, before it was done";
+                let error = match result {
                     Some(Ok(())) => continue,
-                    Some(Err(why)) => why,
-                    None => "the daemon stopped, or the torrent was removed, before it was done".to_owned(),
+                    Some(Err(why)) => ApiError::new(kind, why),
+                    None => ApiError::new(Kind::Stopping, gone),
                 };
-                acted[at] = Acted::failed(acted[at].id.clone(), ApiError::new(Kind::Disk, why));
+                acted[at] = Acted::failed(acted[at].id.clone(), error);
             }
             drop(reply.send(Ok(ActResult { torrents: acted })));
         });
@@ -203,7 +204,7 @@ impl Driver {
             self.begin_removal(id, params.data, done);
             waits.spawn(async move { (at, gone.await.ok()) });
         }
-        self.answer_when(waits, acted, reply);
+        self.answer_when(waits, acted, Kind::Partly, reply);
     }
 
     fn begin_removal(&mut self, id: TorrentId, data: bool, reply: oneshot::Sender<Result<(), String>>) {

@@ -145,10 +145,20 @@ impl Entry {
         files.watch(known.filter_map(|(file, stamp)| stamp.map(|stamp| from_file_stamp(file, stamp))));
     }
 
+    /// The folder that it is in, and the one that it is being moved to or from.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Path> {
+        let other = self.settings.moving.as_ref().map(|moving| moving.other.as_path());
+        std::iter::once(self.settings.folder.as_path()).chain(other)
+    }
+
+    /// Whether the folder is one of those, and stays so.
+    pub(super) fn has_files_in(&self, folder: &Path) -> bool {
+        !self.removing && self.places().any(|place| place == folder)
+    }
+
     /// Whether it has files in a folder that have the paths of another torrent's, or is to have them there.
     pub(super) fn has_paths_of(&self, info: &Info, folder: &Path) -> bool {
-        let (place, other) = (&self.settings.folder, self.settings.moving.as_ref().map(|m| &m.other));
-        if self.removing || (place != folder && other.is_none_or(|other| other != folder)) {
+        if !self.has_files_in(folder) {
             return false;
         }
         let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();

@@ -291,15 +291,7 @@ impl Driver {
         let Some(info) = self.entries.get(&id).map(|entry| entry.info.clone()) else {
             return BTreeSet::new();
         };
-        let others = self.entries.neighbours(folder, &info);
-        let others = others.filter(|other| other.id != id && other.has_paths_of(&info, folder));
-        let taken: BTreeSet<&str> = others
-            .flat_map(|other| other.info.files.iter())
-            .filter(|f| !f.pad)
-            .map(|f| f.path.as_str())
-            .collect();
-        let files = (0..).map(FileIndex).zip(&info.files);
-        files.filter(|(_, f)| taken.contains(f.path.as_str())).map(|(file, _)| file).collect()
+        self.entries.shared(id, folder, &info)
     }
 
     /// Begins the half of the torrent's move that is due, in its lane.

@@ -157,7 +157,8 @@ impl Driver {
                 });
             }
             Op::Remove { data, reply } => {
-                let kept = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
+                let other = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
+                let kept = remove::Kept { here: self.kept(id, &cx.folder), other };
                 self.spawn(id, remove::run(cx, kept, data, reply));
             }
         }

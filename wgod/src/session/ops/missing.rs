@@ -77,6 +77,19 @@ pub(super) async fn place(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Whereabo
     }
 }
 
+/// Why none of the torrent's files can be where they belong, for one that is being removed.
+pub(super) async fn absent(cx: &Cx, files: &Arc<TorrentFiles>) -> Option<String> {
+    let (torrent, mount) = (files.clone(), cx.mount.clone());
+    let found: Result<Whereabouts, DiskError> =
+        run_job(&cx.engine, |done| Job::FindFolder { torrent, mount, done }).await;
+    let now = found.ok()?;
+    match &cx.mount {
+        Some(mount) if now.unmounted => Some(format!("{} is not mounted", mount.display())),
+        _ if !now.exists() && has_begun(cx) => Some(format!("{} is missing", cx.folder.display())),
+        _ => None,
+    }
+}
+
 fn unmounted(cx: &Cx, mount: &Path) -> Fault {
     let message = format!(
         "{} is not mounted, and its files are missing from {}; mount it and it goes on by itself; {}",
