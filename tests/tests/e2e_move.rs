@@ -85,6 +85,8 @@ fn a_seed_moves_to_another_disk_and_back_and_peers_find_it_there() {
             Leecher::start(net.ip(), daemon.listens(net.home()), torrent.hash, torrent.pieces, 65_536);
         until("it uploads from there", SOON, || (leecher.bytes() >= payload.len() as u64).then_some(()));
     }
+    let there = send(&daemon, &id, &near).expect(0);
+    assert_eq!(there.out, "There already: films – größe\n");
     let hashed = |log: &str| log.matches("hashing what").count();
     let before = hashed(&daemon.log());
     daemon.terminate();

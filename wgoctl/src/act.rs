@@ -32,19 +32,30 @@ impl Args {
 
 /// Prints what became of each torrent and returns the exit code. `done` is the verb's past form.
 pub(crate) fn report(context: &mut Context<'_, '_>, result: &ActResult, done: &str) -> Result<u8, Failure> {
+    report_with(context, result, done, "Unchanged:")
+}
+
+/// The same; `before` is said of those that were so before.
+pub(crate) fn report_with(
+    context: &mut Context<'_, '_>,
+    result: &ActResult,
+    done: &str,
+    before: &str,
+) -> Result<u8, Failure> {
+    let name = |acted: &Acted| clean(acted.name.as_deref().unwrap_or(&acted.id));
     context.answer(result, |result, _| {
-        let ok = result.torrents.iter().filter(|acted| acted.status == ActStatus::Ok);
-        let (noted, plain): (Vec<_>, Vec<_>) = ok.partition(|acted| acted.note.is_some());
-        let name = |acted: &Acted| clean(acted.name.as_deref().unwrap_or(&acted.id));
-        let mut text = match plain[..] {
-            [] => String::new(),
-            [one] => format!("{done} {}\n", name(one)),
-            _ => format!("{done} {}\n", count(plain.len(), "torrent")),
+        let told = |status, verb: &str| {
+            let all = result.torrents.iter().filter(|acted| acted.status == status && acted.note.is_none());
+            let all: Vec<_> = all.collect();
+            match all[..] {
+                [] => String::new(),
+                [one] => format!("{verb} {}\n", name(one)),
+                _ => format!("{verb} {}\n", count(all.len(), "torrent")),
+            }
         };
-        for acted in noted {
-            text += &format!("{}: {}\n", name(acted), clean(acted.note.as_deref().unwrap_or_default()));
-        }
-        text
+        let noted = result.torrents.iter().filter_map(|acted| Some((acted, acted.note.as_deref()?)));
+        let notes: String = noted.map(|(acted, note)| format!("{}: {}\n", name(acted), clean(note))).collect();
+        told(ActStatus::Ok, done) + &notes + &told(ActStatus::Unchanged, before)
     })?;
     let failed = |acted: &&wgo_api::result::Acted| acted.status == ActStatus::Failed;
     for acted in result.torrents.iter().filter(failed) {
@@ -52,7 +63,7 @@ pub(crate) fn report(context: &mut Context<'_, '_>, result: &ActResult, done: &s
         context.console.note(&format!("wgoctl: {}: {why}", clean(&acted.id)));
     }
     Ok(exit_code_of(result.torrents.iter().map(|acted| match acted.status {
-        ActStatus::Ok => None,
+        ActStatus::Ok | ActStatus::Unchanged => None,
         ActStatus::Failed => Some(acted.kind.unwrap_or(wgo_api::Kind::Other)),
     })))
 }

@@ -53,7 +53,7 @@ pub enum Verb {
     Files(crate::files::Args),
     /// Start torrents
     Start(crate::act::Args),
-    /// Stop torrents
+    /// Stop torrents; returns when they have stopped and all they stored is on disk
     Stop(crate::act::Args),
     /// Move torrents' files to another folder
     Move(crate::r#move::Args),

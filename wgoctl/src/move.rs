@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use wgo_api::ApiClient;
 use wgo_api::params::MoveParams;
 
-use crate::act::report;
+use crate::act::report_with;
 use crate::add::absolute;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -43,5 +43,5 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     let folder = args.to.as_deref().map(absolute).transpose()?;
     let params = MoveParams { ids: args.ids, all: args.all, folder, cancel: args.cancel };
     let result = context.client.relocate(params).await?;
-    report(context, &result, if args.cancel { "Not moved:" } else { "Moving" })
+    report_with(context, &result, if args.cancel { "Not moved:" } else { "Moving" }, "There already:")
 }

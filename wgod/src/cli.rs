@@ -59,11 +59,11 @@ pub struct Cli {
     pub port: Option<u16>,
 
     /// Upload at most this much: a number of KB/s (1000 bytes), or with a unit; 0 is no limit
-    #[arg(long, value_name = "KB/s", value_parser = |text: &str| valid("limits.up", text))]
+    #[arg(long, value_name = "KB/s", allow_hyphen_values = true, value_parser = |text: &str| valid("limits.up", text))]
     pub up_limit: Option<String>,
 
     /// Download at most this much
-    #[arg(long, value_name = "KB/s", value_parser = |text: &str| valid("limits.down", text))]
+    #[arg(long, value_name = "KB/s", allow_hyphen_values = true, value_parser = |text: &str| valid("limits.down", text))]
     pub down_limit: Option<String>,
 
     /// Processors to use at most; 0 is all
@@ -202,6 +202,8 @@ mod tests {
         let err = parse(&["--up-limit", "fast"]).unwrap_err();
         assert_eq!(err.exit_code(), 2);
         assert!(err.to_string().contains("allowed is a rate such as"), "{err}");
+        let negative = parse(&["--down-limit", "-5"]).unwrap_err();
+        assert_eq!(negative.kind(), ErrorKind::ValueValidation, "{negative}");
         assert!(parse(&["--procs", "5000"]).is_err());
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wgo_api::params::{Check, SelectParams, ShowParams};
-use wgo_api::result::Added;
+use wgo_api::result::{ActResult, Added};
 use wgo_api::torrent::{State, Torrent as Row};
 use wgo_core::choke_mgr::SeedingRule;
 use wgo_proto::PeerId;
@@ -172,10 +172,10 @@ impl Rig {
         self.session.ask(|reply| Command::Add(Box::new(request), reply)).await.expect("it answers")
     }
 
-    pub(crate) async fn act(&self, verb: Verb) {
+    pub(crate) async fn act(&self, verb: Verb) -> ActResult {
         let params = SelectParams { all: true, ..SelectParams::default() };
         let acted = self.session.ask(|reply| Command::Act(verb, params, reply)).await;
-        acted.expect("it answers").expect("it is done");
+        acted.expect("it answers").expect("it is done")
     }
 
     pub(crate) async fn row(&self, name: &str) -> Row {

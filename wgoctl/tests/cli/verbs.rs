@@ -184,6 +184,9 @@ fn limits_are_read_with_units_and_sent_in_bytes() {
     let document = rig.run(&["--json", "limit", "--up", "0"]).code(0).json();
     assert_eq!(document["limits"], json!({"up": 0, "down": 500_000}));
     rig.run(&["limit", "--up", "fast"]).code(2).complains(&["20 MB/s"]);
+    for negative in [&["limit", "--down", "-5"][..], &["limit", "--up", "-5 MB/s"], &["limit", "--up=-1"]] {
+        rig.run(negative).code(2).complains(&["is negative", "0 for unlimited"]);
+    }
     rig.run(&["limit", "--up", "5 Mb/s"]).code(2).complains(&["bits"]);
     rig.run(&["limit", "nothing"]).code(4);
 }

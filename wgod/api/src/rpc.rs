@@ -60,7 +60,8 @@ pub trait Api {
     #[method(name = "start")]
     async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError>;
 
-    /// Stops torrents; one that is stopped already is fine.
+    /// Stops torrents; one that is stopped already is fine. Answers when they have stopped and what they stored
+    /// is durable, so that their files can be copied then; or after 15 s, which it says: a disk may hang.
     #[method(name = "stop")]
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError>;
 

@@ -1,4 +1,5 @@
 //! The work that storage threads do, and the promise that each piece of it ends with a call.
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -153,8 +154,9 @@ pub enum Job {
     TakeOut { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<Result<(), DiskError>> },
     /// Removes the part file, of which nothing is needed any more.
     DropParts { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
-    /// Deletes the torrent's files and closes it.
-    Remove { torrent: Arc<TorrentFiles>, done: Done<RemoveOutcome> },
+    /// Deletes the torrent's files and closes it. `kept` are those that stay because another torrent has them
+    /// too: storage knows of those torrents only that ran.
+    Remove { torrent: Arc<TorrentFiles>, kept: BTreeSet<FileIndex>, done: Done<RemoveOutcome> },
     /// Makes durable what was stored, closes the files and lets go of the paths.
     Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
     /// A part of a move, on threads for moves.
@@ -245,11 +247,11 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             done.call(gated(&torrent, || take_out(&torrent, &files)));
         }
         Job::DropParts { torrent, done } => done.call(gated(&torrent, || drop_parts(&torrent))),
-        Job::Remove { torrent, done } => {
+        Job::Remove { torrent, kept, done } => {
             torrent.shut();
             cx.open.remove_torrent(torrent.id, false);
             cx.pieces.forget_torrent(torrent.id);
-            let outcome = remove(&torrent);
+            let outcome = remove(&torrent, &kept);
             torrent.let_go();
             done.call(outcome);
         }

@@ -1,12 +1,16 @@
 //! What callers of the control API ask of the driver.
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::ids::Matcher;
 use wgo_api::params::{RemoveParams, SelectParams, check_selection};
 use wgo_api::result::{ActResult, Acted, LimitResult};
 use wgo_api::torrent::RateLimits;
 use wgo_core::limiter::Direction;
+use wgo_core::session::Phase;
 use wgo_core::{ByteRate, TorrentId};
 
 use super::ops::Op;
@@ -19,6 +23,17 @@ pub(super) type Selected = (String, Result<TorrentId, ApiError>);
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 /// The answer to a call on one torrent's limits.
 type LimitReply = oneshot::Sender<Result<LimitResult, ApiError>>;
+/// `stop` waits so long for a torrent to end: less than callers wait for the answer.
+const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// Of one that is told to stop while it is moved.
+const STILL_MOVES: &str = "it is being moved, and stops when that has ended; \
+    to stop it where it is, call the move off with `wgoctl move ID --cancel`";
+
+/// Why a torrent that was told to stop hasn't.
+fn late(why: &str) -> String {
+    format!("it is told to stop, but after {} s {why} See `wgoctl status`", STOP_PATIENCE.as_secs())
+}
+
 /// What a call on several torrents waits for: which of them, and how it went; `None`: nobody says.
 type Waits = JoinSet<(usize, Option<Result<(), String>>)>;
 
@@ -104,24 +119,60 @@ impl Driver {
             }
             let at = acted.len();
             acted.push(self.acted(&given, id));
-            if matches!(verb, Verb::Start | Verb::Stop) {
-                let saved = self.saved(id);
-                waits.spawn(async move { (at, saved.await.ok()) });
+            match verb {
+                Verb::Start => {
+                    let saved = self.saved(id);
+                    waits.spawn(async move { (at, saved.await.ok()) });
+                }
+                Verb::Stop => {
+                    let stopped = self.stopped(id);
+                    waits.spawn(async move { (at, stopped.await) });
+                }
+                Verb::Verify | Verb::StartOver | Verb::Announce => {}
             }
         }
-        self.answer_when(waits, acted, reply);
+        self.answer_when(waits, acted, Kind::Disk, reply);
     }
 
-    /// Answers when all of `waits`, each about one of `acted`, are over.
-    fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, reply: ActReply) {
+    /// Ends when a torrent that was told to stop has: its connections, its last checkpoint, and whatever else
+    /// was under way on its files. A disk that hangs is not waited for.
+    fn stopped(
+        &mut self,
+        id: TorrentId,
+    ) -> impl Future<Output = Option<Result<(), String>>> + Send + 'static {
+        let saved = self.saved(id);
+        // What ends it is to be in its lane before the question is.
+        self.carry_out();
+        let moves = self.session.row(id).is_some_and(|row| row.phase == Phase::Moving);
+        let (told, ended) = oneshot::channel();
+        if !moves {
+            self.push_op(id, Op::Tell(told));
+        }
+        async move {
+            let deadline = Instant::now() + STOP_PATIENCE;
+            match timeout_at(deadline, saved).await {
+                Ok(Ok(Ok(()))) if moves => Some(Err(STILL_MOVES.to_owned())),
+                Ok(Ok(Ok(()))) => match timeout_at(deadline, ended).await {
+                    Ok(answer) => answer.ok(),
+                    Err(_) => Some(Err(late("its last data is not on disk: does that disk answer?"))),
+                },
+                Ok(failed) => failed.ok(),
+                Err(_) => Some(Err(late("this is not saved: does the disk of the state directory answer?"))),
+            }
+        }
+    }
+
+    /// Answers when all of `waits`, each about one of `acted`, are over; one that fails does so with `kind`.
+    fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, kind: Kind, reply: ActReply) {
         self.replies.spawn(async move {
             while let Some(Ok((at, result))) = waits.join_next().await {
-                let why = match result {
+                let gone = "the daemon stopped, or the torrent was removed, before it was done";
+                let error = match result {
                     Some(Ok(())) => continue,
-                    Some(Err(why)) => why,
-                    None => "the daemon stopped, or the torrent was removed, before it was done".to_owned(),
+                    Some(Err(why)) => ApiError::new(kind, why),
+                    None => ApiError::new(Kind::Stopping, gone),
                 };
-                acted[at] = Acted::failed(acted[at].id.clone(), ApiError::new(Kind::Disk, why));
+                acted[at] = Acted::failed(acted[at].id.clone(), error);
             }
             drop(reply.send(Ok(ActResult { torrents: acted })));
         });
@@ -157,7 +208,7 @@ impl Driver {
             self.begin_removal(id, params.data, done);
             waits.spawn(async move { (at, gone.await.ok()) });
         }
-        self.answer_when(waits, acted, reply);
+        self.answer_when(waits, acted, Kind::Partly, reply);
     }
 
     fn begin_removal(&mut self, id: TorrentId, data: bool, reply: oneshot::Sender<Result<(), String>>) {

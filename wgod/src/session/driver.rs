@@ -319,9 +319,6 @@ impl Driver {
         while let Ok((torrent, action)) = self.actions.try_recv() {
             self.on_action(&torrent, action);
         }
-        if timeout_at(trackers_end, self.save_totals()).await.is_err() {
-            tracing::error!("totals not saved: does the disk of the state directory answer?");
-        }
         if !self.remembered.is_empty() {
             let forgotten = self.engine.store.put(super::save::removals(&self.remembered));
             match timeout_at(trackers_end, forgotten).await {
@@ -334,13 +331,6 @@ impl Driver {
         self.engine.announces.close();
         if timeout_at(trackers_end, self.engine.announces.wait()).await.is_err() {
             tracing::info!("some trackers did not answer `stopped` in time");
-        }
-    }
-
-    /// Keeps the traffic of torrents that are gone; those that are here have their own counters.
-    async fn save_totals(&self) {
-        if let Err(error) = self.engine.store.put(vec![crate::store::Change::Totals(self.totals)]).await {
-            tracing::warn!(%error, "totals not saved");
         }
     }
 

@@ -150,13 +150,29 @@ impl Entry {
         files.watch(known.filter_map(|(file, stamp)| stamp.map(|stamp| from_file_stamp(file, stamp))));
     }
 
+    /// Whether the folder has files of it, or is to have them, and that stays so.
+    pub(super) fn has_files_in(&self, folder: &Path) -> bool {
+        !self.removing && self.settings.places().any(|place| place == folder)
+    }
+
     /// Whether it has files in a folder that have the paths of another torrent's, or is to have them there.
     pub(super) fn has_paths_of(&self, info: &Info, folder: &Path) -> bool {
-        if self.removing || !self.settings.places().any(|place| place == folder) {
+        if !self.has_files_in(folder) {
             return false;
         }
         let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
         self.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
+    }
+
+    /// Whoever waits for it to stop learns that not all of it is durable.
+    pub(super) fn tell_stopped(&mut self, why: &str) {
+        for op in std::mem::take(&mut self.lane) {
+            match op {
+                // Whoever asked may have hung up.
+                Op::Tell(reply) => drop(reply.send(Err(why.to_owned()))),
+                op => self.lane.push_back(op),
+            }
+        }
     }
 
     /// How far its move is, 0…1: of the first half, since the second takes a moment.

@@ -28,6 +28,16 @@ type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 /// What one torrent of a call waits for.
 pub(super) type Wait = oneshot::Receiver<Result<(), ApiError>>;
 
+/// What a call finds of one torrent.
+enum Asked {
+    /// Its answer comes.
+    Waits(Wait),
+    /// It is on the way.
+    Moves,
+    /// It is there.
+    There,
+}
+
 /// Whether a torrent can be moved is known, or the folder that it goes to is marked.
 pub(super) struct Surveyed {
     pub(super) id: TorrentId,
@@ -136,9 +146,14 @@ impl Driver {
             let begun = found.and_then(|id| {
                 let wait = match &params.folder {
                     Some(folder) => self.ask_move(id, folder),
-                    None => self.ask_cancel(id).map(Some),
+                    None => self.ask_cancel(id).map(Asked::Waits),
                 };
-                wait.map(|wait| (Acted { note: self.note_of(id), ..self.acted(&given, id) }, wait))
+                let acted = Acted { note: self.note_of(id), ..self.acted(&given, id) };
+                wait.map(|asked| match asked {
+                    Asked::Waits(wait) => (acted, Some(wait)),
+                    Asked::Moves => (acted, None),
+                    Asked::There => (acted.unchanged(), None),
+                })
             });
             acted.push(begun.unwrap_or_else(|error| (Acted::failed(given, error), None)));
         }
@@ -160,27 +175,30 @@ impl Driver {
         });
     }
 
-    /// Looks whether a torrent can be moved, and has it done then; `None` if it is there already, or on the way.
-    fn ask_move(&mut self, id: TorrentId, folder: &Path) -> Result<Option<Wait>, ApiError> {
+    /// Looks whether a torrent can be moved, and has it done then.
+    fn ask_move(&mut self, id: TorrentId, folder: &Path) -> Result<Asked, ApiError> {
+        let gone = || ApiError::new(Kind::NoMatch, "it is being removed");
         let entry = self.entries.get(&id).filter(|entry| !entry.removing);
-        let entry = entry.ok_or_else(|| ApiError::new(Kind::NoMatch, "it is being removed"))?;
+        let entry = entry.ok_or_else(gone)?;
         match &entry.settings.moving {
-            Some(moving) if moving.stage == MoveStage::Placing && moving.other == folder => return Ok(None),
+            Some(moving) if moving.stage == MoveStage::Placing && moving.other == folder => {
+                return Ok(Asked::Moves);
+            }
             Some(moving) => return Err(busy(moving, &entry.settings.folder)),
             None => {}
         }
         if let Some(redirected) = self.redirect(id, folder) {
-            return redirected.map(Some);
+            return redirected.map(Asked::Waits);
         }
         if self.entries.get(&id).is_none_or(|entry| entry.settings.folder == folder) {
-            return Ok(None);
+            return Ok(Asked::There);
         }
         if let Some(occupied) = self.occupied(id, folder) {
             return Err(refusal(&occupied));
         }
         let (reply, wait) = oneshot::channel();
         self.survey(id, folder.to_owned(), Asker::Caller(reply));
-        Ok(Some(wait))
+        Ok(Asked::Waits(wait))
     }
 
     /// Nothing stands in the way of a move, or something does.
@@ -313,15 +331,7 @@ impl Driver {
         let Some(info) = self.entries.get(&id).map(|entry| entry.info.clone()) else {
             return BTreeSet::new();
         };
-        let others = self.entries.neighbours(folder, &info);
-        let others = others.filter(|other| other.id != id && other.has_paths_of(&info, folder));
-        let taken: BTreeSet<&str> = others
-            .flat_map(|other| other.info.files.iter())
-            .filter(|f| !f.pad)
-            .map(|f| f.path.as_str())
-            .collect();
-        let files = (0..).map(FileIndex).zip(&info.files);
-        files.filter(|(_, f)| taken.contains(f.path.as_str())).map(|(file, _)| file).collect()
+        self.entries.shared(id, folder, &info)
     }
 
     /// Begins the half of the torrent's move that is due, in its lane.

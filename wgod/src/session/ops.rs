@@ -58,6 +58,8 @@ pub(super) enum Op {
     Checkpoint,
     /// See whether what stood in the way is gone.
     Probe,
+    /// Tell whoever stopped the torrent that all before this has ended.
+    Tell(oneshot::Sender<Result<(), String>>),
     /// Remove the torrent.
     Remove { data: bool, reply: oneshot::Sender<Result<(), String>> },
 }
@@ -108,11 +110,17 @@ impl Driver {
         if entry.busy {
             return;
         }
-        let Some(op) = entry.lane.pop_front() else { return };
+        let mut next = entry.lane.pop_front();
+        while let Some(Op::Tell(reply)) = next {
+            // Whoever asked may have hung up.
+            let _ = reply.send(Ok(()));
+            next = entry.lane.pop_front();
+        }
         if entry.lane.is_empty() {
             // Thousands of torrents have nothing to do, and keep no room for it.
             entry.lane = VecDeque::new();
         }
+        let Some(op) = next else { return };
         entry.busy = true;
         let Some(mut cx) = self.cx(id) else { return };
         if matches!(op, Op::GoLive | Op::Halt | Op::Remove { .. })
@@ -155,8 +163,11 @@ impl Driver {
             Op::Checkpoint => self.spawn(id, checkpoint::run(cx)),
             Op::Probe => self.spawn(id, live::probe(cx)),
             Op::Add(newborn) => self.spawn(id, add::run(cx, newborn)),
+            // Told above.
+            Op::Tell(_) => self.spawn(id, async { Outcome::Done }),
             Op::Remove { data, reply } => {
-                let kept = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
+                let other = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
+                let kept = remove::Kept { here: self.kept(id, &cx.folder), other };
                 self.spawn(id, remove::run(cx, kept, data, reply));
             }
         }

@@ -6,6 +6,7 @@ mod missing;
 mod mounts;
 mod moves;
 mod selecting;
+mod stop;
 
 use std::time::Duration;
 

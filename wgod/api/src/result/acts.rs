@@ -47,13 +47,15 @@ pub struct AddResult {
     pub torrents: Vec<Added>,
 }
 
-/// What became of one torrent of `remove`, `start`, `stop`, `verify` or `announce`.
+/// What became of one torrent of `remove`, `start`, `stop`, `move`, `verify` or `announce`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActStatus {
     /// Done.
     Ok,
-    /// Not done; `error` and `kind` say why.
+    /// It was so before: nothing is done.
+    Unchanged,
+    /// Not done, or not all of it; `error` and `kind` say why.
     Failed,
 }
 
@@ -92,6 +94,11 @@ impl Acted {
         }
     }
 
+    /// The same of a torrent that was as the call wants it.
+    pub fn unchanged(self) -> Acted {
+        Acted { status: ActStatus::Unchanged, ..self }
+    }
+
     /// An id for which the call failed.
     pub fn failed(id: impl Into<String>, error: ApiError) -> Acted {
         Acted {
@@ -106,7 +113,7 @@ impl Acted {
     }
 }
 
-/// Result of `remove`, `start`, `stop`, `verify` and `announce`.
+/// Result of `remove`, `start`, `stop`, `move`, `verify` and `announce`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActResult {
     /// One per id in their order, or one per torrent with `all`.

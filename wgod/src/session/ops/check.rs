@@ -52,7 +52,10 @@ async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Ar
     };
     let check = Checking { cx, files, place, stamps, progress };
     let found = match kind {
-        CheckKind::Full => check.full().await,
+        CheckKind::Full => match missing::since(cx, &check.stamps) {
+            Some(fault) => return Outcome::Faulted(fault),
+            None => check.full().await,
+        },
         CheckKind::Quick => check.quick().await,
         CheckKind::Suspects => match check.suspects() {
             Ok(plan) => check.resolve(plan).await,

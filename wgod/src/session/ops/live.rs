@@ -165,6 +165,7 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         counters,
         stamps: cx.stamps.clone(),
         durable: false,
+        undurable: None,
         completed_at: cx.completed_at,
         next_announce,
         trackers: None,
@@ -193,6 +194,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
             durable: false,
+            undurable: Some("its engine failed; what it stored last is hashed at the next start".to_owned()),
             completed_at: cx.completed_at,
             next_announce: None,
             trackers: None,
@@ -214,6 +216,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         counters,
         stamps,
         durable: false,
+        undurable: None,
         completed_at,
         next_announce: None,
         trackers: None,
@@ -225,6 +228,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             rest.suspects = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
             rest.have = cx.durable.clone();
             rest.partials.clear();
+            rest.undurable = Some(format!("what it stored last may not be on disk: {error}"));
         }
         None => {
             // The last piece may have come after the last checkpoint.
@@ -236,6 +240,9 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
                 vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
             let put = cx.engine.store.put(changes).await;
             rest.durable = put.is_ok();
+            rest.undurable = put.as_ref().err().map(|error| {
+                format!("its files are whole, but wgod could not note what is in them: {error}")
+            });
             report(put);
         }
     }

@@ -100,6 +100,8 @@ pub(in crate::session) struct Rest {
     pub counters: Counters,
     pub stamps: Vec<Option<FileStamp>>,
     pub durable: bool,
+    /// Why what it stored last may not outlast a crash.
+    pub undurable: Option<String>,
     pub completed_at: Option<u64>,
     pub next_announce: Option<wgo_core::Time>,
     pub trackers: Option<TrackerMemory>,
@@ -307,6 +309,9 @@ impl Driver {
     fn on_down(&mut self, id: TorrentId, rest: Rest, dormant: bool) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let finished = is_met(entry.selection.as_deref(), &rest.have);
+        if let Some(why) = &rest.undurable {
+            entry.tell_stopped(why);
+        }
         entry.live = None;
         entry.completed_at = rest.completed_at;
         entry.unverified = rest.unverified;

@@ -40,7 +40,6 @@ async fn complete() -> Rig {
     rig.until("t", State::Seeding).await;
     rig.act(Verb::Stop).await;
     rig.until("t", State::Stopped).await;
-    // It is shown as stopped before its last checkpoint has ended.
     rig.restart().await
 }
 
