@@ -3,7 +3,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use serde::Serialize;
 
-use crate::clean::{clean_lines, json_safe};
+use crate::clean::{clean_lines, write_json_safe};
 use crate::failure::Failure;
 
 /// What is known of the terminal.
@@ -71,7 +71,8 @@ impl Console<'_> {
     /// [`Failure::Output`], also when the reader is gone.
     pub fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(|e| Failure::Output(e.into()))?;
-        self.print(&(json_safe(&text) + "\n"))
+        let written = write_json_safe(self.out, &text).and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(Failure::Output)
     }
 
     /// Says what failed, on standard error, and as the JSON document if one is due.
