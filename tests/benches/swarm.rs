@@ -46,7 +46,7 @@ impl Rig {
             layout,
             have,
             counters: Counters::default(),
-            tiers: vec![vec!["http://tracker.invalid/announce".to_owned()]],
+            tiers: [vec!["http://tracker.invalid/announce".into()]].into(),
             seed: 3,
         };
         let config =

@@ -98,7 +98,7 @@ impl Driver {
     }
 
     fn new_entry(
-        &self,
+        &mut self,
         id: TorrentId,
         request: AddRequest,
         reply: oneshot::Sender<Added>,
@@ -141,7 +141,7 @@ impl Driver {
         let entry = Entry {
             id,
             settings,
-            tiers: metainfo.tiers,
+            tiers: self.urls.share(&metainfo.tiers),
             info: Arc::new(metainfo.info),
             about,
             files: None,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
+use wgo_core::tracker::Tiers;
 use wgo_core::{Time, TorrentId};
 use wgo_proto::WireHash;
 use wgo_proto::metainfo::Metainfo;
@@ -23,6 +24,7 @@ use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
 use super::space::{Disks, WATCH_INTERVAL};
 use super::tally::{Share, Tally};
+use super::urls::Urls;
 use super::{Command, Event, SessionHandle, Tunables, fault};
 use crate::ending::Patience;
 use crate::engine::Engine;
@@ -48,6 +50,8 @@ pub struct Driver {
     pub(super) unseen: BTreeSet<TorrentId>,
     /// The device of the folder that the last torrent was added to, and until when that is believed.
     pub(super) last_device: Option<(PathBuf, u64, Time)>,
+    /// Of trackers.
+    pub(super) urls: Urls,
     pub(super) tunables: Tunables,
     pub(super) choke: ChokeState,
     pub(super) disks: Disks,
@@ -119,6 +123,7 @@ impl Driver {
             tally: Tally::default(),
             unseen: BTreeSet::new(),
             by_hash: HashMap::new(),
+            urls: Urls::default(),
             tunables: start.tunables,
             choke: ChokeState::default(),
             disks: Disks::default(),
@@ -195,7 +200,8 @@ impl Driver {
                 return Ok(());
             }
         };
-        let entry = entry_of(record, metainfo, suspects);
+        let tiers = self.urls.share(record.settings.trackers.as_ref().unwrap_or(&metainfo.tiers));
+        let entry = entry_of(record, metainfo, tiers, suspects);
         let finished = entry.is_complete();
         // Complete, but not all of it was ever hashed: what a quick check left behind.
         let believed = entry.completed_at.is_some() && !finished && !entry.writing;
@@ -351,7 +357,12 @@ impl Driver {
 }
 
 /// An entry made of a stored record.
-fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::PieceIndex>) -> Entry {
+fn entry_of(
+    record: TorrentRecord,
+    metainfo: Metainfo,
+    tiers: Tiers,
+    suspects: Vec<wgo_proto::PieceIndex>,
+) -> Entry {
     let TorrentRecord { id, settings, progress, counters } = record;
     let Progress { have, partials, writing, completed_at, check, files, mount, .. } = progress;
     let about = About::of(&metainfo);
@@ -366,7 +377,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         .collect();
     Entry {
         id,
-        tiers: settings.trackers.clone().unwrap_or(metainfo.tiers),
+        tiers,
         info: Arc::new(metainfo.info),
         about,
         settings,

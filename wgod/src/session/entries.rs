@@ -94,6 +94,11 @@ impl Entries {
         self.values().filter(|entry| !entry.leaving)
     }
 
+    /// How many there are, listed or not.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(super) fn ids(&self) -> Vec<TorrentId> {
         self.by_id.keys().copied().collect()
     }

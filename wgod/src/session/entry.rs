@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 use wgo_core::TorrentId;
 use wgo_core::swarm::TrackerMemory;
+use wgo_core::tracker::Tiers;
 use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
@@ -32,7 +33,7 @@ pub struct Entry {
     /// What else its metainfo says that people want to see.
     pub about: Option<Box<About>>,
     /// Its trackers by tier.
-    pub tiers: Vec<Vec<String>>,
+    pub tiers: Tiers,
     /// Its files, once they were found.
     pub files: Option<Arc<TorrentFiles>>,
     /// Its Swarm, while it has one.

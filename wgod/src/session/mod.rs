@@ -21,6 +21,7 @@ mod space;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod urls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -84,7 +84,7 @@ impl Rig {
             layout: Layout::v1(BLOCKS * BLOCK_LEN, &[len]).expect("a plain layout"),
             have: bits(pieces, have),
             counters: Counters::default(),
-            tiers: trackers.iter().map(|url| vec![(*url).to_owned()]).collect(),
+            tiers: trackers.iter().map(|url| vec![(*url).into()]).collect(),
             seed: 3,
         };
         let config = SwarmConfig { peer_id: PeerId([1; 20]), listen_port: 6868, max_peers, private: false };
