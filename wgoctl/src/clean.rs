@@ -24,21 +24,61 @@ pub fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes JSON with the same characters escaped. They can only stand inside of strings, so this changes no
-/// value.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write_json_safe(out: &mut dyn Write, json: &str) -> io::Result<()> {
-    let mut rest = json;
-    while let Some((at, hostile)) = first_hostile(rest) {
-        out.write_all(&rest.as_bytes()[..at])?;
-        for unit in hostile.encode_utf16(&mut [0; 2]) {
-            write!(out, "\\u{unit:04x}")?;
-        }
-        rest = &rest[at + hostile.len_utf8()..];
+/// JSON on its way to `out`, with the same characters escaped. They can only stand inside of strings, so
+/// this changes no value. To be [ended](Self::end).
+pub struct JsonSafe<'a> {
+    out: &'a mut dyn Write,
+    /// Written but not yet looked at: whole characters, since whoever writes JSON writes those.
+    pending: Vec<u8>,
+}
+
+impl<'a> JsonSafe<'a> {
+    /// Bytes that are looked at together: enough that it costs little, and no second copy of megabytes.
+    const PART: usize = 64 * 1024;
+
+    /// Nothing is written yet.
+    pub fn new(out: &'a mut dyn Write) -> Self {
+        Self { out, pending: Vec::new() }
     }
-    out.write_all(rest.as_bytes())
+
+    /// Writes what is left, and a newline.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn end(mut self) -> io::Result<()> {
+        self.pending.push(b'\n');
+        self.pass_on()
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let json = str::from_utf8(&self.pending).map_err(io::Error::other)?;
+        let mut rest = json;
+        while let Some((at, hostile)) = first_hostile(rest) {
+            self.out.write_all(&rest.as_bytes()[..at])?;
+            for unit in hostile.encode_utf16(&mut [0; 2]) {
+                write!(self.out, "\\u{unit:04x}")?;
+            }
+            rest = &rest[at + hostile.len_utf8()..];
+        }
+        self.out.write_all(rest.as_bytes())?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+impl Write for JsonSafe<'_> {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        if self.pending.len() >= Self::PART {
+            self.pass_on()?;
+        }
+        self.pending.extend_from_slice(json);
+        Ok(json.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pass_on()?;
+        self.out.flush()
+    }
 }
 
 /// The first hostile character but newlines, and where it is.
@@ -78,9 +118,11 @@ mod tests {
         assert_eq!(clean_lines("a\u{1b}\nb"), "a\u{FFFD}\nb");
     }
 
-    fn json_safe(json: &str) -> String {
+    fn json_safe(value: &serde_json::Value) -> String {
         let mut out = Vec::new();
-        write_json_safe(&mut out, json).unwrap();
+        let mut safe = JsonSafe::new(&mut out);
+        serde_json::to_writer_pretty(&mut safe, value).unwrap();
+        safe.end().unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -90,16 +132,19 @@ mod tests {
         // Before, behind and across the strides in which plain text is skipped.
         for before in (0..70).map(|len| "a".repeat(len)).chain(["é漢🙂".repeat(9)]) {
             let value = serde_json::json!({ "name": format!("{before}{hostile}{before}"), "next": [before] });
-            let text = json_safe(&serde_json::to_string_pretty(&value).unwrap());
+            let text = json_safe(&value);
             assert!(!text.chars().any(|c| c != '\n' && is_hostile(c)), "{text:?}");
             assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
         }
     }
 
     #[test]
-    fn json_without_hostile_characters_stays_as_it_is() {
-        for text in ["", "{\n  \"a\": \"é漢🙂\"\n}\n", &"[\"b\", 1.5]\n".repeat(20)] {
-            assert_eq!(json_safe(text), text);
+    fn json_without_hostile_characters_stays_as_it_is_however_long() {
+        let long = "é漢🙂 \"quoted\" ".repeat(JsonSafe::PART / 10);
+        for value in
+            [serde_json::json!(""), serde_json::json!([1.5, null, { "long": long, "again": [long] }])]
+        {
+            assert_eq!(json_safe(&value), serde_json::to_string_pretty(&value).unwrap() + "\n");
         }
     }
 }

@@ -3,7 +3,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use serde::Serialize;
 
-use crate::clean::{clean_lines, write_json_safe};
+use crate::clean::{JsonSafe, clean_lines};
 use crate::failure::Failure;
 
 /// What is known of the terminal.
@@ -70,9 +70,9 @@ impl Console<'_> {
     /// # Errors
     /// [`Failure::Output`], also when the reader is gone.
     pub fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(value).map_err(|e| Failure::Output(e.into()))?;
-        let written = write_json_safe(self.out, &text).and_then(|()| self.out.write_all(b"\n"));
-        written.map_err(Failure::Output)
+        let mut safe = JsonSafe::new(self.out);
+        serde_json::to_writer_pretty(&mut safe, value).map_err(|e| Failure::Output(e.into()))?;
+        safe.end().map_err(Failure::Output)
     }
 
     /// Says what failed, on standard error, and as the JSON document if one is due.
