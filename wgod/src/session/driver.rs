@@ -60,6 +60,9 @@ pub struct Driver {
     pub(super) ops: JoinSet<(TorrentId, Outcome)>,
     /// Whose operation each task of `ops` is.
     pub(super) op_of: HashMap<tokio::task::Id, TorrentId>,
+    /// Torrents whose checks are being saved and have given their device to the next; at most
+    /// [`SAVED_BESIDE`](super::checking::SAVED_BESIDE).
+    pub(super) saved_beside: BTreeSet<TorrentId>,
     /// Moves that were asked for, looked into.
     pub(super) surveys: JoinSet<Surveyed>,
     /// Tasks that gather an answer for a caller.
@@ -132,6 +135,7 @@ impl Driver {
             next_id: start.next_id.0,
             ops: JoinSet::new(),
             op_of: HashMap::new(),
+            saved_beside: BTreeSet::new(),
             surveys: JoinSet::new(),
             replies: JoinSet::new(),
             saves: JoinSet::new(),

@@ -17,6 +17,7 @@ use crate::clock::unix_now;
 use crate::files::{
     Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles, Whereabouts,
 };
+use crate::session::Event;
 use crate::session::save::report;
 use crate::store::{Change, CheckKind, FileStamp, Progress};
 
@@ -136,6 +137,7 @@ impl Checking<'_> {
                 mount: place.mount.clone(),
                 ..Progress::default()
             };
+            cx.engine.tell(Event::Hashed(cx.id, progress.clone()));
             report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
         }
         Outcome::Checked {
