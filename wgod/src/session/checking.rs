@@ -15,8 +15,8 @@ use crate::files::Checked;
 use crate::store::{CheckKind, FileStamp, OwedCheck};
 
 /// Checks whose findings are being saved while their devices go on with the next: what lets a commit take in
-/// the findings of many, and bounds what waits for a store that hangs.
-pub(super) const SAVED_BESIDE: usize = 64;
+/// the findings of many, and bounds what waits for a store that hangs. More than end in a beat of saving.
+pub(super) const SAVED_BESIDE: usize = 256;
 
 impl Driver {
     /// A check has looked at all that it has to: its device goes on with the next.
