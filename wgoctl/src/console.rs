@@ -3,7 +3,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use serde::Serialize;
 
-use crate::clean::{clean_lines, json_safe};
+use crate::clean::{JsonSafe, clean_lines};
 use crate::failure::Failure;
 
 /// What is known of the terminal.
@@ -70,8 +70,9 @@ impl Console<'_> {
     /// # Errors
     /// [`Failure::Output`], also when the reader is gone.
     pub fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(value).map_err(|e| Failure::Output(e.into()))?;
-        self.print(&(json_safe(&text) + "\n"))
+        let mut safe = JsonSafe::new(self.out);
+        serde_json::to_writer_pretty(&mut safe, value).map_err(|e| Failure::Output(e.into()))?;
+        safe.end().map_err(Failure::Output)
     }
 
     /// Says what failed, on standard error, and as the JSON document if one is due.

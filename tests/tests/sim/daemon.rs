@@ -194,7 +194,7 @@ impl World {
         let seed = self.rng.u64(..);
         let content = self.content(id);
         let (hash, layout) = (content.hash(), content.layout.clone());
-        let (tiers, private) = (vec![vec![content.url()]], content.private);
+        let (tiers, private) = ([vec![content.url().into()]].into(), content.private);
         let one = &mut self.nodes[node];
         let (peer_id, max_peers) = (one.peer_id(), one.habits.max_peers);
         let config = SwarmConfig { peer_id, listen_port: one.addr.port(), max_peers, private };

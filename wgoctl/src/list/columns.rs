@@ -69,7 +69,21 @@ static COLUMNS: &[Column] = &[
     column!("hash" "INFO-HASH" Left false [] t => &t.info_hash, t.info_hash.clone()),
     column!("hash_v2" "INFO-HASH V2" Left false ["info_hash_v2"]
         t => t.info_hash_v2.as_deref().unwrap_or(UNKNOWN), t.info_hash_v2.clone()),
-    column!("name" "NAME" Left true ["name"] t => &t.name, t.name.to_lowercase()),
+    Column {
+        name: "name",
+        title: "NAME",
+        fields: &["name"],
+        align: Align::Left,
+        flexible: true,
+        cell: |t| Cell::from(&t.name),
+        compare: |a, b| {
+            // Letter by letter: most names differ soon, and copies would be made for each comparison.
+            fn lower(name: &str) -> impl Iterator<Item = char> {
+                name.chars().flat_map(char::to_lowercase)
+            }
+            lower(&a.name).cmp(lower(&b.name))
+        },
+    },
     Column {
         name: "state",
         title: "STATE",

@@ -64,11 +64,17 @@ struct Call<'a> {
 
 /// The answer on the wire.
 #[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Answer<'a, R> {
+    #[serde(default = "none")]
+    result: Option<R>,
     #[serde(borrow, default)]
     error: Option<ErrorObject<'a>>,
+}
+
+/// A default that `R` needs none for.
+fn none<R>() -> Option<R> {
+    None
 }
 
 impl UnixHttpClient {
@@ -105,13 +111,16 @@ impl UnixHttpClient {
             return Err(ApiError::new(Kind::BadRequest, message).into());
         }
         let (status, body) = within(self.timeout, method, exchange(&self.path, body)).await?;
-        let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&body) else {
-            return Err(not_json_rpc(&self.path, status, &body).into());
-        };
-        match answer {
-            Answer { error: Some(error), .. } => Err(ApiError::from(error).into()),
-            Answer { result: Some(result), .. } => Ok(serde_json::from_str(result.get())?),
-            Answer { result: None, error: None } => Err(not_json_rpc(&self.path, status, &body).into()),
+        // Nearly always it is what was asked for: then its megabytes are looked at once.
+        if let Ok(Answer { result: Some(result), error: None }) = serde_json::from_slice(&body) {
+            return Ok(result);
+        }
+        match serde_json::from_slice::<Answer<'_, &RawValue>>(&body) {
+            Ok(Answer { error: Some(error), .. }) => Err(ApiError::from(error).into()),
+            Ok(Answer { result: Some(result), .. }) => Ok(serde_json::from_str(result.get())?),
+            Ok(Answer { result: None, error: None }) | Err(_) => {
+                Err(not_json_rpc(&self.path, status, &body).into())
+            }
         }
     }
 }

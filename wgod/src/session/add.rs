@@ -108,7 +108,7 @@ impl Driver {
     }
 
     fn new_entry(
-        &self,
+        &mut self,
         id: TorrentId,
         request: AddRequest,
         file_priorities: Vec<Priority>,
@@ -159,7 +159,7 @@ impl Driver {
         let about = About::of(&metainfo);
         let entry = Entry {
             id,
-            tiers: metainfo.tiers,
+            tiers: self.urls.share(&metainfo.tiers),
             selection: selection_of(&metainfo.info, &settings),
             info: Arc::new(with_parts(metainfo.info, &settings)),
             about,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
+use wgo_core::tracker::Tiers;
 use wgo_core::{Time, TorrentId};
 use wgo_proto::WireHash;
 use wgo_proto::metainfo::Metainfo;
@@ -24,6 +25,7 @@ use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
 use super::space::{Disks, WATCH_INTERVAL};
 use super::tally::{Share, Tally};
+use super::urls::Urls;
 use super::{Command, Event, SessionHandle, Tunables, fault};
 use crate::ending::Patience;
 use crate::engine::Engine;
@@ -49,6 +51,8 @@ pub struct Driver {
     pub(super) unseen: BTreeSet<TorrentId>,
     /// The device of the folder that the last torrent was added to, and until when that is believed.
     pub(super) last_device: Option<(PathBuf, u64, Time)>,
+    /// Of trackers.
+    pub(super) urls: Urls,
     pub(super) tunables: Tunables,
     pub(super) choke: ChokeState,
     pub(super) disks: Disks,
@@ -58,6 +62,9 @@ pub struct Driver {
     pub(super) ops: JoinSet<(TorrentId, Outcome)>,
     /// Whose operation each task of `ops` is.
     pub(super) op_of: HashMap<tokio::task::Id, TorrentId>,
+    /// Torrents whose checks are being saved and have given their device to the next; at most
+    /// [`SAVED_BESIDE`](super::checking::SAVED_BESIDE).
+    pub(super) saved_beside: BTreeSet<TorrentId>,
     /// Moves that were asked for, looked into.
     pub(super) surveys: JoinSet<Surveyed>,
     /// Tasks that gather an answer for a caller.
@@ -121,6 +128,7 @@ impl Driver {
             tally: Tally::default(),
             unseen: BTreeSet::new(),
             by_hash: HashMap::new(),
+            urls: Urls::default(),
             tunables: start.tunables,
             choke: ChokeState::default(),
             disks: Disks::default(),
@@ -130,6 +138,7 @@ impl Driver {
             next_id: start.next_id.0,
             ops: JoinSet::new(),
             op_of: HashMap::new(),
+            saved_beside: BTreeSet::new(),
             surveys: JoinSet::new(),
             replies: JoinSet::new(),
             saves: JoinSet::new(),
@@ -198,7 +207,8 @@ impl Driver {
                 return Ok(());
             }
         };
-        let entry = entry_of(record, metainfo, suspects);
+        let tiers = self.urls.share(record.settings.trackers.as_ref().unwrap_or(&metainfo.tiers));
+        let entry = entry_of(record, metainfo, tiers, suspects);
         let finished = entry.is_finished();
         // Complete, but not all of it was ever hashed: what a quick check left behind.
         let believed = entry.completed_at.is_some() && !finished && !entry.writing;
@@ -347,7 +357,12 @@ impl Driver {
 }
 
 /// An entry made of a stored record.
-fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::PieceIndex>) -> Entry {
+fn entry_of(
+    record: TorrentRecord,
+    metainfo: Metainfo,
+    tiers: Tiers,
+    suspects: Vec<wgo_proto::PieceIndex>,
+) -> Entry {
     let TorrentRecord { id, settings, progress, counters } = record;
     let Progress { have, partials, writing, completed_at, check, files, mount, .. } = progress;
     let about = About::of(&metainfo);
@@ -362,7 +377,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         .collect();
     Entry {
         id,
-        tiers: settings.trackers.clone().unwrap_or(metainfo.tiers),
+        tiers,
         selection: selection_of(&metainfo.info, &settings),
         info: Arc::new(with_parts(metainfo.info, &settings)),
         about,

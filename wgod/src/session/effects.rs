@@ -216,6 +216,7 @@ impl Driver {
                 let Some(fault) = fault::of_disk(&error) else { return };
                 self.disk_failed(id, &error, fault);
             }
+            Event::Hashed(id, check) => self.on_hashed(id, &check),
             Event::Forgot(ids, done) => self.on_forgot(ids, done),
             Event::Room(device, answer) => self.on_room(device, answer),
             // Of those that many peers found, the first is enough.

@@ -75,7 +75,7 @@ impl Entries {
     }
 
     fn add_roots(&mut self, entry: &Entry) {
-        for place in entry.places() {
+        for place in entry.settings.places() {
             *self.folders.entry(place.to_owned()).or_default() += 1;
         }
         for root in self.all_roots(entry) {
@@ -84,7 +84,7 @@ impl Entries {
     }
 
     fn remove_roots(&mut self, entry: &Entry) {
-        for place in entry.places() {
+        for place in entry.settings.places() {
             if let Some(torrents) = self.folders.get_mut(place) {
                 *torrents -= 1;
                 if *torrents == 0 {
@@ -105,6 +105,11 @@ impl Entries {
     /// Those that people see, in the order in which they were added.
     pub(super) fn listed(&self) -> impl Iterator<Item = &Entry> {
         self.values().filter(|entry| !entry.leaving)
+    }
+
+    /// How many there are, listed or not.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
     }
 
     pub(super) fn ids(&self) -> Vec<TorrentId> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::Span;
 use wgo_core::swarm::TrackerMemory;
+use wgo_core::tracker::Tiers;
 use wgo_core::{Selection, TorrentId};
 use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
@@ -35,7 +36,7 @@ pub struct Entry {
     /// What else its metainfo says that people want to see.
     pub about: Option<Box<About>>,
     /// Its trackers by tier.
-    pub tiers: Vec<Vec<String>>,
+    pub tiers: Tiers,
     /// Its files, once they were found.
     pub files: Option<Arc<TorrentFiles>>,
     /// Its Swarm, while it has one.

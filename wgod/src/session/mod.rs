@@ -24,6 +24,7 @@ mod space;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod urls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -55,6 +56,8 @@ pub enum Event {
     Forgot(Vec<TorrentId>, bool),
     /// A device has this room, or can't say.
     Room(u64, Result<Space, DiskError>),
+    /// A check has looked at all that it has to, and saves what it found.
+    Hashed(TorrentId, Arc<checking::CheckProgress>),
     /// A piece that a quick check believed is wrong.
     Doubt(TorrentId, wgo_proto::PieceIndex),
     /// Someone needs the torrent awake; answered when it is, with `None` if it can't be.

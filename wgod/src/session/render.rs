@@ -5,7 +5,9 @@ use std::io;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
-use wgo_api::torrent::{FilePriority, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble};
+use wgo_api::torrent::{
+    FilePriority, Filter, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble,
+};
 use wgo_core::piece_mgr::Priority as PiecePriority;
 use wgo_core::session::{FaultKind, State as CoreState};
 use wgo_core::swarm::TrackerMemory;
@@ -28,6 +30,9 @@ impl Driver {
         });
         let fields = params.fields.unwrap_or_default();
         let mut result = ListResult { version: self.version, full: known.is_none(), ..ListResult::default() };
+        if known.is_none() && params.filter == Filter::default() {
+            result.torrents.reserve_exact(self.entries.len());
+        }
         for entry in self.entries.listed() {
             if known.is_some_and(|since| entry.shown.version <= since) {
                 continue;
@@ -192,7 +197,7 @@ impl Driver {
             None => {
                 let tiers = entry.tiers.iter().enumerate();
                 let each = tiers.flat_map(|(tier, urls)| urls.iter().map(move |url| (tier as u32, url)));
-                each.map(|(tier, url)| Tracker { url: url.clone(), tier, ..Tracker::default() }).collect()
+                each.map(|(tier, url)| Tracker { url: url.to_string(), tier, ..Tracker::default() }).collect()
             }
         }
     }

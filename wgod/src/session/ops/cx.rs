@@ -41,7 +41,7 @@ pub(in crate::session) struct Cx {
     /// Whether its device had room when that was last seen.
     pub(super) room: wgo_core::session::Room,
     pub(super) max_peers: u32,
-    pub(super) tiers: Vec<Vec<String>>,
+    pub(super) tiers: wgo_core::tracker::Tiers,
     pub(super) user_peers: Vec<std::net::SocketAddr>,
     pub(super) sequential: bool,
     pub(super) hashes: wgo_proto::InfoHashes,

@@ -118,6 +118,7 @@ impl Driver {
             }
         };
         let Some(id) = self.op_of.remove(&task) else { return };
+        self.saved_beside.remove(&id);
         let mut cancelled = None;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.busy = false;

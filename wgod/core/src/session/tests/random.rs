@@ -182,7 +182,10 @@ impl World {
             17 => self.rig.call(|s, now| s.on_remounted(now, id, DISK + kind as u64)),
             18 => self.rig.call(|s, now| s.try_again(now, id)),
             19 => self.rig.call(|s, now| s.on_device(now, id, DISK + kind as u64)),
-            20 if known => drop(self.rig.call(|s, now| s.select(now, id))),
+            20 if known && matches!(self.lanes[&id].ops.front(), Some(Effect::Check(..))) => {
+                self.rig.call(|s, now| s.on_hashed(now, id));
+            }
+            21 if known => drop(self.rig.call(|s, now| s.select(now, id))),
             _ => self.end_op(id, (what == 9).then_some(KINDS[kind])),
         }
         self.carry_out();
@@ -239,7 +242,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
     fn any_sequence_keeps_the_invariants_and_everything_heals(
-        steps in prop::collection::vec((0u8..21, 1u64..4, 0usize..4), 1..120)
+        steps in prop::collection::vec((0u8..22, 1u64..4, 0usize..4), 1..120)
     ) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.step(step));
