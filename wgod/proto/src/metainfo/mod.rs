@@ -10,6 +10,7 @@ mod error;
 mod hashes;
 mod info;
 mod outer;
+mod rename;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -23,6 +24,7 @@ pub use error::MetainfoError;
 pub use hashes::{PieceCheck, PieceHashes, SubtreeCheck};
 pub use info::Info;
 use outer::Outer;
+pub use rename::RenameError;
 use std::ops::Range;
 
 /// Bytes of all paths of a torrent together. A torrent of a million files stays below; a small one that

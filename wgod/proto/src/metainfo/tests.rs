@@ -1,4 +1,5 @@
 //! Tests of torrent parsing.
 mod build;
 mod hostile;
+mod rename;
 mod round_trip;
