@@ -15,6 +15,7 @@ use super::place::{Space, Whereabouts, free_space, whereabouts};
 use super::prepare::prepare;
 use super::relocate::{RelocateWork, Relocation};
 use super::remove::{RemoveOutcome, remove};
+use super::rename::{Renaming, RenamingWork};
 use super::sync::{Stamp, SyncOutcome, stat, sync};
 use super::torrent::{Context, OpenError, TorrentFiles, TorrentSpec};
 use super::upload::{read_run, wire_len};
@@ -151,6 +152,8 @@ pub enum Job {
     Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
     /// A part of a move, on threads for moves.
     Relocate { relocation: Arc<Relocation>, work: RelocateWork },
+    /// A part of a rename, on threads for moves.
+    Rename { renaming: Arc<Renaming>, work: RenamingWork },
     /// The room in a folder of the device, or in what will hold it.
     FreeSpace { device: u64, folder: PathBuf, done: Done<Result<Space, DiskError>> },
     /// Where a folder really is, symlinks followed. The end of its path need not exist.
@@ -167,6 +170,7 @@ impl Job {
             | Job::FreeSpace { .. }
             | Job::Locate { .. }
             | Job::Relocate { .. }
+            | Job::Rename { .. }
             | Job::Examine { .. } => None,
             Job::Check(check) => Some(&check.torrent),
             Job::FindFolder { torrent, .. }
@@ -192,6 +196,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         }
         Job::Locate { folder, done } => done.call(real_path(&cx.disk, &folder)),
         Job::Relocate { relocation, work } => relocation.run(work),
+        Job::Rename { renaming, work } => renaming.run(work),
         Job::Examine { folder, done } => done.call(examine(&folder)),
         Job::FindFolder { torrent, mount, done } => {
             done.call(gated(&torrent, || whereabouts(&torrent, mount.as_deref())));

@@ -5,6 +5,7 @@ mod faults;
 mod payload;
 mod relocate;
 mod removal;
+mod rename;
 mod rig;
 mod runs;
 mod safety;

@@ -121,6 +121,8 @@ impl Driver {
             trackers: None,
             user_peers: peers,
             moving: None,
+            renames: Vec::new(),
+            renaming: None,
             newer: NewerFields::default(),
         };
         let have = Bitfield::new(metainfo.info.layout.piece_count());
@@ -161,6 +163,7 @@ impl Driver {
             owed,
             check: None,
             moving: None,
+            renaming: None,
             move_error: None,
             lane: VecDeque::new(),
             busy: false,

@@ -57,19 +57,26 @@ impl Entries {
 
     /// Changes where a torrent's files are, or where they are on their way to.
     pub(super) fn relocate(&mut self, id: &TorrentId, change: impl FnOnce(&mut Settings)) {
+        self.rearrange(id, |entry| change(&mut entry.settings));
+    }
+
+    /// Changes where a torrent's files are, or what they are called.
+    pub(super) fn rearrange(&mut self, id: &TorrentId, change: impl FnOnce(&mut Entry)) {
         let Some(mut entry) = self.by_id.remove(id) else { return };
         self.remove_roots(&entry);
-        change(&mut entry.settings);
+        change(&mut entry);
         self.add_roots(&entry);
         self.touched.insert(*id);
         self.by_id.insert(*id, entry);
     }
 
-    /// In both places of one that is being moved.
+    /// In both places of one that is being moved, with both names of one that is being renamed.
     fn all_roots(&self, entry: &Entry) -> Vec<u64> {
         let other = entry.settings.moving.as_ref().map(|moving| moving.other.as_path());
         let places = std::iter::once(entry.settings.folder.as_path()).chain(other);
-        places.flat_map(|place| self.roots_of(place, &entry.info)).collect()
+        let new = entry.renaming.as_ref().map(|pending| &pending.info);
+        let infos = || std::iter::once(&entry.info).chain(new);
+        places.flat_map(|place| infos().flat_map(|info| self.roots_of(place, info))).collect()
     }
 
     fn add_roots(&mut self, entry: &Entry) {

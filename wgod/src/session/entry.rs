@@ -13,6 +13,7 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 use super::checking::CheckProgress;
 use super::moving::MoveProgress;
 use super::ops::Op;
+use super::renaming::Pending;
 use super::save::Saving;
 use super::tally::Share;
 use crate::files::disk::Mtime;
@@ -68,6 +69,8 @@ pub struct Entry {
     pub check: Option<Arc<CheckProgress>>,
     /// The first half of a move under way.
     pub(super) moving: Option<Arc<MoveProgress>>,
+    /// A rename that is neither done nor undone.
+    pub(super) renaming: Option<Box<Pending>>,
     /// Why the last move was given up.
     pub(super) move_error: Option<String>,
     /// Operations that wait for the one under way.
@@ -147,12 +150,24 @@ impl Entry {
 
     /// Whether it has files in a folder that have the paths of another torrent's, or is to have them there.
     pub(super) fn has_paths_of(&self, info: &Info, folder: &Path) -> bool {
+        let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
+        self.first_of(&paths, folder).is_some()
+    }
+
+    /// The first of its paths that is one of `paths` in a folder where it has files, or is to have them.
+    pub(super) fn first_of(&self, paths: &BTreeSet<&str>, folder: &Path) -> Option<&str> {
         let (place, other) = (&self.settings.folder, self.settings.moving.as_ref().map(|m| &m.other));
         if self.removing || (place != folder && other.is_none_or(|other| other != folder)) {
-            return false;
+            return None;
         }
-        let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
-        self.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
+        self.paths().find(|path| paths.contains(path))
+    }
+
+    /// The paths of its files, and those that they are to get.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        let new = self.renaming.as_ref().map(|pending| &pending.info.files);
+        let files = self.info.files.iter().chain(new.into_iter().flatten());
+        files.filter(|file| !file.pad).map(|file| file.path.as_str())
     }
 
     /// How far its move is, 0…1: of the first half, since the second takes a moment.

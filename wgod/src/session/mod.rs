@@ -15,6 +15,7 @@ mod entry;
 mod fault;
 mod moving;
 mod ops;
+mod renaming;
 mod render;
 mod save;
 mod space;
@@ -29,8 +30,8 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
-use wgo_api::params::{Check, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams};
-use wgo_api::result::{ActResult, Added, LimitResult, ListResult, ShowResult};
+use wgo_api::params::{Check, ListParams, MoveParams, RemoveParams, RenameParams, SelectParams, ShowParams};
+use wgo_api::result::{ActResult, Added, LimitResult, ListResult, RenameResult, ShowResult};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
@@ -66,6 +67,8 @@ pub enum Command {
     Act(Verb, SelectParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Moves torrents, or calls that off.
     Move(MoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Renames a file or folder of a torrent.
+    Rename(RenameParams, oneshot::Sender<Result<RenameResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.

@@ -21,7 +21,7 @@ use super::Driver;
 use super::ops::{Cx, Op, Outcome, Placed, relocate};
 use crate::clock::Clock;
 use crate::files::{DiskErrorKind, MoveError, MoveWatch};
-use crate::store::{Change, Move, MoveStage, Settings};
+use crate::store::{Change, Move, MoveStage, Rename, Settings};
 
 /// The answer to a call on several torrents.
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
@@ -162,6 +162,9 @@ impl Driver {
             None if entry.settings.folder == folder => return Ok(None),
             None => {}
         }
+        if let Some(names) = &entry.settings.renaming {
+            return Err(renaming(names));
+        }
         if let Some(occupied) = self.occupied(id, folder) {
             return Err(refusal(&occupied));
         }
@@ -201,7 +204,8 @@ impl Driver {
         let Some(cx) = self.cx(id) else { return };
         let Some(entry) = self.entries.get(&id) else { return };
         let moving = entry.settings.moving.as_ref().map(|moving| busy(moving, &entry.settings.folder));
-        if let Some(error) = moving.or(occupied) {
+        let renaming = entry.settings.renaming.as_ref().map(renaming);
+        if let Some(error) = moving.or(renaming).or(occupied) {
             return drop(reply.send(Err(error)));
         }
         // Should the daemon end before it is decided, the mark goes at the next start.
@@ -261,8 +265,7 @@ impl Driver {
         let info = &self.entries.get(&id)?.info;
         let mut others = self.entries.neighbours(folder, info);
         let other = others.find(|other| other.id != id && other.has_paths_of(info, folder))?;
-        let shared =
-            |path: &&str| other.info.files.iter().any(|file| !file.pad && file.path.as_str() == *path);
+        let shared = |path: &&str| other.paths().any(|other| other == *path);
         let mut paths = info.files.iter().filter(|file| !file.pad).map(|file| file.path.as_str());
         let (this, other_name) = (info.name.clone(), other.settings.name.clone());
         Some(MoveError::Occupied { path: folder.join(paths.find(shared)?), this, other: other_name })
@@ -275,11 +278,7 @@ impl Driver {
         };
         let others = self.entries.neighbours(folder, &info);
         let others = others.filter(|other| other.id != id && other.has_paths_of(&info, folder));
-        let taken: BTreeSet<&str> = others
-            .flat_map(|other| other.info.files.iter())
-            .filter(|f| !f.pad)
-            .map(|f| f.path.as_str())
-            .collect();
+        let taken: BTreeSet<&str> = others.flat_map(|other| other.paths()).collect();
         let files = (0..).map(FileIndex).zip(&info.files);
         files.filter(|(_, f)| taken.contains(f.path.as_str())).map(|(file, _)| file).collect()
     }
@@ -383,7 +382,7 @@ impl Driver {
 }
 
 /// Why a torrent on its way can't be sent on another.
-fn busy(moving: &Move, folder: &Path) -> ApiError {
+pub(super) fn busy(moving: &Move, folder: &Path) -> ApiError {
     let message = match moving.stage {
         MoveStage::Placing => format!(
             "it is being moved to {}; call that off first, with `wgoctl move ID --cancel`",
@@ -401,6 +400,12 @@ fn busy(moving: &Move, folder: &Path) -> ApiError {
             moving.other.display()
         ),
     };
+    ApiError::new(Kind::Conflict, message)
+}
+
+/// Why a torrent can't be sent off now.
+fn renaming(names: &Rename) -> ApiError {
+    let message = format!("“{}” is becoming “{}”; try again when that is over", names.from, names.to);
     ApiError::new(Kind::Conflict, message)
 }
 

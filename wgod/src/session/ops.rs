@@ -9,6 +9,7 @@ mod missing;
 mod outcome;
 pub(super) mod relocate;
 mod remove;
+pub(super) mod rename;
 
 pub(super) use cx::Cx;
 pub(super) use outcome::{Outcome, Rest};
@@ -40,6 +41,8 @@ pub(super) enum Op {
     ForgetCheck,
     /// Do what is due of a move: its first half, its second, or undo it.
     Move,
+    /// Give files the names that they are to have.
+    Rename,
     /// Forget what was known to be on disk; a full check is owed.
     StartOver,
     /// Make a Swarm.
@@ -54,6 +57,13 @@ pub(super) enum Op {
     Probe,
     /// Remove the torrent.
     Remove { data: bool, reply: oneshot::Sender<Result<(), String>> },
+}
+
+impl Op {
+    /// Whether it goes by the names of files on disk, which must be known then.
+    pub(super) fn needs_names(&self) -> bool {
+        matches!(self, Op::Check(_) | Op::GoLive | Op::Move | Op::Probe)
+    }
 }
 
 /// Finds the torrent's files, or why it can't.
@@ -102,7 +112,13 @@ impl Driver {
         if entry.busy {
             return;
         }
-        let Some(op) = entry.lane.pop_front() else { return };
+        // A rename that was not ended goes on first.
+        let unclear = entry.renaming.is_some() && entry.live.is_none();
+        let op = match entry.lane.front() {
+            Some(op) if unclear && op.needs_names() => Some(Op::Rename),
+            _ => entry.lane.pop_front(),
+        };
+        let Some(op) = op else { return };
         if entry.lane.is_empty() {
             // Thousands of torrents have nothing to do, and keep no room for it.
             entry.lane = VecDeque::new();
@@ -125,6 +141,7 @@ impl Driver {
                 });
             }
             Op::Move => self.begin_relocation(id, cx),
+            Op::Rename => self.begin_rename(id, cx),
             Op::StartOver => {
                 let store = self.engine.store.clone();
                 let check = Some(Box::new(OwedCheck::anew(CheckKind::Full)));
@@ -147,7 +164,8 @@ impl Driver {
                 });
             }
             Op::Remove { data, reply } => {
-                let kept = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
+                let place = cx.moving.as_ref().map_or(&cx.folder, |moving| &moving.other);
+                let kept = self.kept(id, place);
                 self.spawn(id, remove::run(cx, kept, data, reply));
             }
         }

@@ -4,6 +4,7 @@ mod many;
 mod missing;
 mod mounts;
 mod moves;
+mod renames;
 
 use std::time::Duration;
 

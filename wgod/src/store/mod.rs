@@ -52,7 +52,7 @@ pub use change::Change;
 pub use codec::RowError;
 pub use error::{Quarantined, StoreError};
 pub use record::{
-    CheckKind, Counters, FileStamp, Have, Move, MoveStage, NewerFields, OwedCheck, Partial, Progress,
+    CheckKind, Counters, FileStamp, Have, Move, MoveStage, NewerFields, OwedCheck, Partial, Progress, Rename,
     Settings, TorrentFault, TorrentRecord, Totals, Wanted,
 };
 pub use recovery::{Loaded, Recovery};

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use wgo_core::piece_mgr::Priority;
 use wgo_core::{ByteRate, TorrentId};
-use wgo_proto::{InfoHashes, PieceIndex};
+use wgo_proto::path::SafePath;
+use wgo_proto::{FileIndex, InfoHashes, PieceIndex};
 
 /// A torrent as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +59,28 @@ pub struct Settings {
     pub user_peers: Vec<SocketAddr>,
     /// The files are on their way to another folder.
     pub moving: Option<Move>,
+    /// Paths of files that were renamed, by ascending number; the others have those of the metainfo.
+    pub renames: Vec<(FileIndex, SafePath)>,
+    /// Files are being renamed.
+    pub renaming: Option<Rename>,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
+}
+
+impl Settings {
+    /// About how many bytes its row takes beside its fixed part.
+    pub(super) fn weight(&self) -> usize {
+        self.renames.iter().map(|(_, path)| path.as_str().len() + 8).sum()
+    }
+}
+
+/// A rename that has not ended: until `renames` has its outcome each file has either path on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rename {
+    /// The file or folder of the torrent, by the paths in force.
+    pub from: SafePath,
+    /// What it is to become.
+    pub to: SafePath,
 }
 
 /// A move that has not ended.

@@ -12,7 +12,8 @@ use wgo_core::piece_mgr::Priority;
 use super::codec::{RowError, RowReader, RowWriter};
 use super::fields::{
     addr, check, fault, have_some, mark, moving, priority, priority_byte, put_addr, put_check, put_fault,
-    put_move, put_runs, put_stamp, put_tiers, runs, stamp, texts, tiers,
+    put_move, put_rename, put_renames, put_runs, put_stamp, put_tiers, rename, renames, runs, stamp, texts,
+    tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
 
@@ -34,6 +35,8 @@ mod settings {
     pub(super) const USER_PEERS: u64 = 15;
     pub(super) const CHECK_ASKED: u64 = 16;
     pub(super) const MOVE: u64 = 17;
+    pub(super) const RENAMES: u64 = 18;
+    pub(super) const RENAMING: u64 = 20;
 }
 
 pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
@@ -77,6 +80,12 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if let Some(moving) = &s.moving {
         row.field(MOVE, |p| put_move(p, moving));
     }
+    if !s.renames.is_empty() {
+        row.field(RENAMES, |p| put_renames(p, &s.renames));
+    }
+    if let Some(renaming) = &s.renaming {
+        row.field(RENAMING, |p| put_rename(p, renaming));
+    }
     row.finish(&s.newer)
 }
 
@@ -101,6 +110,8 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         trackers: None,
         user_peers: Vec::new(),
         moving: None,
+        renames: Vec::new(),
+        renaming: None,
         newer: Default::default(),
     };
     while let Some(mut f) = row.next_field()? {
@@ -138,6 +149,8 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 s.check_asked = true;
             }
             MOVE => s.moving = Some(moving(&mut f)?),
+            RENAMES => s.renames = renames(&mut f)?,
+            RENAMING => s.renaming = Some(rename(&mut f)?),
             _ => {
                 row.keep(&f);
                 f.rest();

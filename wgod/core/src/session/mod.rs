@@ -9,6 +9,7 @@ mod devices;
 mod disks;
 mod lifecycle;
 mod moves;
+mod names;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -86,6 +87,8 @@ pub enum Effect {
     Move(TorrentId),
     /// Undo what was done of a move that has not switched. If it is under way, report with `on_unmoved`.
     CancelMove(TorrentId),
+    /// Give files of the torrent other names; it has no Swarm. Nothing is reported but by `on_fault`.
+    Rename(TorrentId),
     /// Make a Swarm, announce, take connections. Nothing to do if there is one.
     GoLive(TorrentId),
     /// Drop the Swarm of a torrent without work; report its next announce with `sleep_until`.

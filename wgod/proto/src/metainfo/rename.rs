@@ -28,7 +28,7 @@ pub enum RenameError {
         path: SafePath,
     },
     /// A file would have the path of another one, or that of a folder.
-    #[error("“{path}” would be in the way of “{other}”, which is another of the torrent's files")]
+    #[error("“{path}” can't be the path of a file: “{other}” is another of the torrent's files")]
     Clash {
         /// A path that a file would get.
         path: SafePath,

@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 use wgo_proto::FileIndex;
 
-use super::{Cx, Outcome, live, open_files, relocate, run_job};
+use super::{Cx, Outcome, live, open_files, relocate, rename, run_job};
 use crate::files::{Job, RemoveOutcome, SyncOutcome};
 use crate::store::Change;
 
 pub(super) async fn run(
-    cx: Cx,
+    mut cx: Cx,
     kept: BTreeSet<FileIndex>,
     data: bool,
     reply: oneshot::Sender<Result<(), String>>,
 ) -> Outcome {
     let (engine, id) = (cx.engine.clone(), cx.id);
-    relocate::abandon(&cx, kept).await;
+    match cx.moving {
+        Some(_) => relocate::abandon(&cx, kept).await,
+        None => rename::abandon(&mut cx, kept).await,
+    }
     let files = match (&cx.files, data) {
         (Some(files), _) => Ok(Some(files.clone())),
         (None, false) => Ok(None),

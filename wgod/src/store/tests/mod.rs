@@ -42,6 +42,8 @@ fn record(id: u64) -> TorrentRecord {
             trackers: None,
             user_peers: vec![],
             moving: None,
+            renames: vec![],
+            renaming: None,
             newer: NewerFields::default(),
         },
         progress: Progress::default(),

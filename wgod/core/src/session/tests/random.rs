@@ -37,6 +37,7 @@ impl World {
             let id = match &effect {
                 Effect::Check(id, _)
                 | Effect::Move(id)
+                | Effect::Rename(id)
                 | Effect::GoLive(id)
                 | Effect::GoDormant(id)
                 | Effect::Halt(id)
@@ -96,6 +97,10 @@ impl World {
                 assert!(!swarm, "files are moved under a Swarm");
                 self.end_move(id, bad);
             }
+            (Effect::Rename(_), bad) => {
+                assert!(!swarm, "files are renamed under a Swarm");
+                self.end_rename(id, bad);
+            }
             (Effect::CancelMove(_), _) => report(self, &|s, now| s.on_unmoved(now, id)),
             (Effect::Probe(_), Some(kind)) => self.rig.fault(id, kind),
             (Effect::Probe(_), None) => report(self, &|s, now| s.on_healed(now, id)),
@@ -120,6 +125,17 @@ impl World {
             }
             (None, false) => {}
         }
+    }
+
+    /// Files could not be renamed: what comes next, and needs their names, fails with that.
+    fn end_rename(&mut self, id: TorrentId, bad: Option<FaultKind>) {
+        let (Some(kind), Some(lane)) = (bad, self.lanes.get_mut(&id)) else { return };
+        let needs_names =
+            |op: &Effect| matches!(op, Effect::GoLive(_) | Effect::Check(..) | Effect::Probe(_));
+        if lane.ops.front().is_some_and(needs_names) {
+            lane.ops.pop_front();
+        }
+        self.rig.fault(id, kind);
     }
 
     fn step(&mut self, (what, which, kind): (u8, u64, usize)) {
@@ -165,6 +181,7 @@ impl World {
             16 => self.rig.call(|s, now| s.cancel_move(now, id)),
             17 => self.rig.call(|s, now| s.on_remounted(now, id, DISK + kind as u64)),
             18 => self.rig.call(|s, now| s.try_again(now, id)),
+            20 => drop(self.rig.call(|s, now| s.rename(now, id))),
             19 => self.rig.call(|s, now| s.on_device(now, id, DISK + kind as u64)),
             _ => self.end_op(id, (what == 9).then_some(KINDS[kind])),
         }
@@ -222,7 +239,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
     fn any_sequence_keeps_the_invariants_and_everything_heals(
-        steps in prop::collection::vec((0u8..20, 1u64..4, 0usize..4), 1..120)
+        steps in prop::collection::vec((0u8..21, 1u64..4, 0usize..4), 1..120)
     ) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.step(step));
