@@ -54,7 +54,8 @@ pub(crate) fn report_with(
             }
         };
         let noted = result.torrents.iter().filter_map(|acted| Some((acted, acted.note.as_deref()?)));
-        let notes: String = noted.map(|(acted, note)| format!("{}: {}\n", name(acted), clean(note))).collect();
+        let notes: String =
+            noted.map(|(acted, note)| format!("{}: {}\n", name(acted), clean(note))).collect();
         told(ActStatus::Ok, done) + &notes + &told(ActStatus::Unchanged, before)
     })?;
     let failed = |acted: &&wgo_api::result::Acted| acted.status == ActStatus::Failed;

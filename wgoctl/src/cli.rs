@@ -57,6 +57,8 @@ pub enum Verb {
     Stop(crate::act::Args),
     /// Move torrents' files to another folder
     Move(crate::r#move::Args),
+    /// Rename a torrent, or a file or folder in it
+    Rename(crate::rename::Args),
     /// Hash what is on disk anew
     Verify(crate::verify::Args),
     /// Ask the trackers for peers now

@@ -35,6 +35,7 @@ mod progress;
 mod quit;
 mod reload;
 mod remove;
+mod rename;
 mod restore;
 mod show;
 mod socket;
@@ -113,6 +114,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
         Verb::Move(args) => r#move::run(args, context).await,
+        Verb::Rename(args) => rename::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Announce(args) => announce::run(args, context).await,
         Verb::Limit(args) => limit::run(args, context).await,

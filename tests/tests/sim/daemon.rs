@@ -133,8 +133,8 @@ impl World {
             Effect::ForgetCheck(_) => {}
             // Nobody else writes to simulated disks.
             Effect::Look(_) => {}
-            // Nobody moves files here.
-            Effect::Move(_) | Effect::CancelMove(_) | Effect::Select(_) => {}
+            // Nobody moves, renames or chooses files here.
+            Effect::Move(_) | Effect::CancelMove(_) | Effect::Rename(_) | Effect::Select(_) => {}
             // No simulated daemon starts so many seeds that one of them has to wait.
             Effect::Listen(id) => unreachable!("{id:?} waits for its turn"),
             Effect::GoLive(id) => self.go_live(node, id),

@@ -134,6 +134,22 @@ fn move_sends_torrents_to_an_absolute_folder_or_calls_that_off() {
 }
 
 #[test]
+fn rename_gives_a_new_path_as_it_was_written() {
+    let rig = Rig::new();
+    let ran = rig.run(&["rename", "0101", "torrent 1", "A film"]).code(0);
+    assert_eq!(ran.out, "Renamed torrent 1 to A film (1 file)\n");
+    let (method, params) = rig.last_call();
+    assert_eq!((&*method, params), ("rename", json!({"id": "0101", "path": "torrent 1", "to": "A film"})));
+    let document = rig.run(&["--json", "rename", "A film", "A film", "torrent 1"]).code(0).json();
+    assert_eq!((&document["name"], &document["files"]), (&json!("torrent 1"), &json!(1)));
+    rig.run(&["rename", "0101", "x", "y"]).code(4).complains(&["no file or folder “x”"]);
+    rig.run(&["rename", "nothing", "x", "y"]).code(4);
+    for wrong in [&["rename", "0101"][..], &["rename", "0101", "a"], &["rename", "0101", "a", "b", "c"]] {
+        rig.run(wrong).code(2);
+    }
+}
+
+#[test]
 fn partial_success_exits_5_and_says_which_failed() {
     let rig = Rig::new();
     let ran = rig.run(&["stop", "0101", "nothing", "0202"]).code(5);

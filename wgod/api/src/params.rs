@@ -173,6 +173,18 @@ pub struct MoveParams {
     pub cancel: bool,
 }
 
+/// Parameters of `rename`. All are needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenameParams {
+    /// Info-hash, unique prefix of it, or exact name.
+    pub id: String,
+    /// A file or folder of the torrent, as `show` lists files: relative, with `/`.
+    pub path: String,
+    /// Its whole new path. What lies below a folder goes along.
+    pub to: String,
+}
+
 /// Checks that a call names torrents or says `all`, and not both.
 ///
 /// # Errors

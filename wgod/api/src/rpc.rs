@@ -11,13 +11,13 @@ use jsonrpsee::proc_macros::rpc;
 use crate::error::ApiError;
 use crate::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LimitParams, ListParams, LogParams,
-    MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams,
-    ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RenameParams, RestoreParams,
+    SelectParams, ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult, ListResult,
-    LogResult, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult, StatusResult,
-    WaitResult, WriteBackupResult,
+    LogResult, QuitResult, ReadBackupResult, ReloadResult, RenameResult, RestoreResult, ShowResult,
+    StatusResult, WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -72,6 +72,13 @@ pub trait Api {
     /// `[storage] incomplete_folder` and not complete stays there, and goes to this folder in the end.
     #[method(name = "move")]
     async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError>;
+
+    /// Gives a file or folder of a torrent another path in its folder; that of the torrent's only file or
+    /// own folder renames the torrent, too. Returns when it is done and durable. Kind `no_match` when
+    /// nothing of the torrent has the path, `conflict` when something else has the new one, on disk, in
+    /// the torrent or in another one; then nothing has changed.
+    #[method(name = "rename")]
+    async fn rename(&self, params: RenameParams) -> Result<RenameResult, ApiError>;
 
     /// Hashes what is on disk anew. Returns when the checks are scheduled. A torrent whose mount, folder or
     /// files are missing is not hashed but waits for them, unless it is to start over.

@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LimitParams, ListParams,
-    LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams,
-    SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RenameParams,
+    RestoreParams, SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams,
+    WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, FilesResult,
-    LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult,
-    ShowResult, StatusResult, WaitResult, WriteBackupResult,
+    LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RenameResult,
+    RestoreResult, ShowResult, StatusResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -345,6 +346,10 @@ impl ApiServer for Console {
 
     async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError> {
         self.move_torrents(params).await
+    }
+
+    async fn rename(&self, params: RenameParams) -> Result<RenameResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Rename(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn verify(&self, params: VerifyParams) -> Result<ActResult, ApiError> {

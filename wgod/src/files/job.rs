@@ -18,6 +18,7 @@ use super::place::{Presence, Space, Whereabouts, find_files, free_space, whereab
 use super::prepare::prepare;
 use super::relocate::{RelocateWork, Relocation};
 use super::remove::{RemoveOutcome, remove};
+use super::rename::{Renaming, RenamingWork};
 use super::sync::{Stamp, SyncOutcome, stat, sync};
 use super::torrent::{Context, OpenError, TorrentFiles, TorrentSpec};
 use super::upload::{read_run, wire_len};
@@ -161,6 +162,8 @@ pub enum Job {
     Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
     /// A part of a move, on threads for moves.
     Relocate { relocation: Arc<Relocation>, work: RelocateWork },
+    /// A part of a rename, on threads for moves.
+    Rename { renaming: Arc<Renaming>, work: RenamingWork },
     /// The room in a folder of the device, or in what will hold it.
     FreeSpace { device: u64, folder: PathBuf, done: Done<Result<Space, DiskError>> },
     /// Where a folder really is, symlinks followed. The end of its path need not exist.
@@ -178,6 +181,7 @@ impl Job {
             | Job::Locate { .. }
             | Job::Relocate { .. }
             | Job::FindFiles { .. }
+            | Job::Rename { .. }
             | Job::Examine { .. } => None,
             Job::Check(check) => Some(&check.torrent),
             Job::FindFolder { torrent, .. }
@@ -209,6 +213,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             let found = find_files(&cx.disk, &folder, &info);
             done.call(found.map_err(|e| cx.allowed.explain(&cx.disk, e)));
         }
+        Job::Rename { renaming, work } => renaming.run(work),
         Job::Examine { folder, done } => done.call(examine(&folder)),
         Job::FindFolder { torrent, mount, done } => {
             done.call(gated(&torrent, || whereabouts(&torrent, mount.as_deref())));

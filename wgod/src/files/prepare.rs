@@ -79,7 +79,7 @@ fn make_symlink(torrent: &TorrentFiles, entry: &FileEntry, target: &SafePath) ->
 }
 
 /// The text of a link at `link` that leads to `target`, both relative to one folder.
-fn relative(link: &SafePath, target: &SafePath) -> PathBuf {
+pub(super) fn relative(link: &SafePath, target: &SafePath) -> PathBuf {
     // The last component of the link is its own name, not a folder on the way.
     let folders = link.components().count() - 1;
     let pairs = link.components().take(folders).zip(target.components());

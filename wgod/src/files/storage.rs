@@ -17,6 +17,7 @@ use super::mounts::Mounts;
 use super::piece_cache::PieceCache;
 use super::refs::PathRefs;
 use super::relocate::{Relocation, RelocationSpec};
+use super::rename::{Renaming, RenamingSpec};
 use super::torrent::Context;
 use super::volumes::Volumes;
 
@@ -114,6 +115,17 @@ impl Storage {
         Relocation::new(self.cx.clone(), spec)
     }
 
+    /// A rename to be done with [`Job::Rename`]. Touches no disk.
+    pub fn renaming(&self, spec: RenamingSpec) -> Arc<Renaming> {
+        Renaming::new(self.cx.clone(), spec)
+    }
+
+    /// Whether a torrent other than `id` that is open has this file, whose path has no symlinks.
+    #[cfg(test)]
+    pub(crate) fn is_used(&self, id: wgo_core::TorrentId, path: &Path) -> bool {
+        self.cx.refs.is_shared(id, path)
+    }
+
     /// The device that seems to hold a folder, found without waiting for any disk.
     pub fn device_of(&self, folder: &Path) -> u64 {
         self.cx.disk.disk().device_hint(folder)
@@ -184,9 +196,10 @@ impl Storage {
             }
             (_, Job::FreeSpace { device, .. }) => *device,
             (_, Job::Relocate { relocation, .. }) => relocation.device,
+            (_, Job::Rename { renaming, .. }) => renaming.device,
             _ => 0,
         };
-        let moves = matches!(job, Job::Relocate { .. });
+        let moves = matches!(job, Job::Relocate { .. } | Job::Rename { .. });
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         let stopping = devices.stopping;
         let fresh = || {

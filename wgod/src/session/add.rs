@@ -141,6 +141,8 @@ impl Driver {
             user_peers: peers,
             moving: None,
             final_folder,
+            renames: Vec::new(),
+            renaming: None,
             newer: NewerFields::default(),
         };
         let have = Bitfield::new(metainfo.info.layout.piece_count());
@@ -181,6 +183,7 @@ impl Driver {
             owed,
             check: None,
             moving: None,
+            renaming: None,
             move_error: None,
             wish: None,
             lane: VecDeque::new(),

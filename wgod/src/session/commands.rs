@@ -46,6 +46,7 @@ impl Driver {
             Command::Act(verb, params, reply) => self.act(verb, &params, reply),
             Command::Move(params, reply) => self.relocate(&params, reply),
             Command::Files(params, reply) => self.files(&params, reply),
+            Command::Rename(params, reply) => self.rename(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),
@@ -224,6 +225,9 @@ impl Driver {
         }
         if let Some(moving) = &entry.moving {
             moving.stop();
+        }
+        if let Some(pending) = &mut entry.renaming {
+            pending.dismiss();
         }
         let hash = entry.hash_text();
         self.touch();

@@ -23,6 +23,7 @@ use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
+use super::renaming::{self, Pending, names_in_force};
 use super::space::{Disks, WATCH_INTERVAL};
 use super::tally::{Share, Tally};
 use super::urls::Urls;
@@ -67,6 +68,8 @@ pub struct Driver {
     pub(super) saved_beside: BTreeSet<TorrentId>,
     /// Moves that were asked for, looked into.
     pub(super) surveys: JoinSet<Surveyed>,
+    /// Renames that were asked for, looked into.
+    pub(super) rename_surveys: JoinSet<renaming::Surveyed>,
     /// Tasks that gather an answer for a caller.
     pub(super) replies: JoinSet<()>,
     /// Settings on their way to the store, at most one save for each torrent.
@@ -140,6 +143,7 @@ impl Driver {
             op_of: HashMap::new(),
             saved_beside: BTreeSet::new(),
             surveys: JoinSet::new(),
+            rename_surveys: JoinSet::new(),
             replies: JoinSet::new(),
             saves: JoinSet::new(),
             waking: HashMap::new(),
@@ -200,15 +204,15 @@ impl Driver {
             );
             return Ok(());
         };
-        let metainfo = match Metainfo::parse(&raw) {
-            Ok(metainfo) => metainfo,
+        let (metainfo, renaming) = match take_up(&raw, &record.settings) {
+            Ok(taken) => taken,
             Err(error) => {
-                tracing::error!(id = id.0, name = record.settings.name, %error, "its metainfo is damaged; it is left alone");
+                tracing::error!(id = id.0, name = record.settings.name, error, "it is left alone");
                 return Ok(());
             }
         };
         let tiers = self.urls.share(record.settings.trackers.as_ref().unwrap_or(&metainfo.tiers));
-        let entry = entry_of(record, metainfo, tiers, suspects);
+        let entry = Entry { renaming, ..entry_of(record, metainfo, tiers, suspects) };
         let finished = entry.is_finished();
         // Complete, but not all of it was ever hashed: what a quick check left behind.
         let believed = entry.completed_at.is_some() && !finished && !entry.writing;
@@ -228,6 +232,7 @@ impl Driver {
             moving: underway(&entry.settings, |folder| self.engine.storage.device_of(folder)),
         };
         let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
+        let renames = entry.renaming.is_some();
         let error = entry.settings.error.as_ref().map(fault::from_stored);
         if entry.is_to_arrive() {
             self.arrivals.plan(id, self.engine.clock.now());
@@ -237,6 +242,10 @@ impl Driver {
             self.push_op(id, Op::Move);
         }
         self.session.add(self.engine.clock.now(), newcomer);
+        if renames {
+            // Before what the session has it do.
+            self.push_op(id, Op::Rename);
+        }
         if let Some(error) = error {
             self.session.recall_fault(id, error);
         }
@@ -282,6 +291,7 @@ impl Driver {
                 Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
                 Some(Ok(id)) = self.saves.join_next() => self.on_saved(id),
                 Some(Ok(surveyed)) = self.surveys.join_next() => self.on_surveyed(surveyed),
+                Some(Ok(surveyed)) = self.rename_surveys.join_next() => self.on_rename_surveyed(surveyed),
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
                 _ = trim.tick() => self.engine.storage.trim(),
@@ -356,6 +366,18 @@ impl Driver {
     }
 }
 
+/// What the store knows of a torrent's files: with their names, and those that they are to get.
+fn take_up(
+    raw: &[u8],
+    settings: &crate::store::Settings,
+) -> Result<(Metainfo, Option<Box<Pending>>), String> {
+    let mut metainfo = Metainfo::parse(raw).map_err(|error| format!("its metainfo is damaged: {error}"))?;
+    let (info, renaming) = names_in_force(metainfo.info, settings)
+        .map_err(|error| format!("the names of its files are damaged: {error}"))?;
+    metainfo.info = info;
+    Ok((metainfo, renaming))
+}
+
 /// An entry made of a stored record.
 fn entry_of(
     record: TorrentRecord,
@@ -399,6 +421,7 @@ fn entry_of(
         owed: check,
         check: None,
         moving: None,
+        renaming: None,
         move_error: None,
         wish: None,
         lane: VecDeque::new(),

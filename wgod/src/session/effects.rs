@@ -23,6 +23,7 @@ impl Driver {
             match effect {
                 Effect::Check(id, check) => self.push_op(id, Op::Check(check)),
                 Effect::Move(id) => self.push_op(id, Op::Move),
+                Effect::Rename(id) => self.push_op(id, Op::Rename),
                 Effect::CancelMove(id) => self.cancel_move(id),
                 Effect::CancelCheck(id) => self.cancel_check(id),
                 Effect::ForgetCheck(id) => self.forget_check(id),

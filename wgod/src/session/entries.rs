@@ -61,17 +61,25 @@ impl Entries {
 
     /// Changes where a torrent's files are, or where they are on their way to.
     pub(super) fn relocate(&mut self, id: &TorrentId, change: impl FnOnce(&mut Settings)) {
+        self.rearrange(id, |entry| change(&mut entry.settings));
+    }
+
+    /// Changes where a torrent's files are, or what they are called.
+    pub(super) fn rearrange(&mut self, id: &TorrentId, change: impl FnOnce(&mut Entry)) {
         let Some(mut entry) = self.by_id.remove(id) else { return };
         self.remove_roots(&entry);
-        change(&mut entry.settings);
+        change(&mut entry);
         self.add_roots(&entry);
         self.touched.insert(*id);
         self.by_id.insert(*id, entry);
     }
 
-    /// In all places of one that is being moved, or is to be.
+    /// In all places of one that is being moved, or is to be; with both names of one that is being renamed.
     fn all_roots(&self, entry: &Entry) -> Vec<u64> {
-        entry.settings.places().flat_map(|place| self.roots_of(place, &entry.info)).collect()
+        let new = entry.renaming.as_ref().map(|pending| &pending.info);
+        let infos = || std::iter::once(&entry.info).chain(new);
+        let places = entry.settings.places();
+        places.flat_map(|place| infos().flat_map(|info| self.roots_of(place, info))).collect()
     }
 
     fn add_roots(&mut self, entry: &Entry) {
@@ -154,13 +162,7 @@ impl Entries {
             let firsts = files.iter().filter_map(|(_, path)| path.iter().next()?.to_str());
             let others = self.rooted(firsts.map(|first| self.keys.hash_one((place, first))).collect());
             for other in others.filter(|other| other.id != id && other.has_files_in(place)) {
-                let theirs: BTreeSet<&Path> = other
-                    .info
-                    .files
-                    .iter()
-                    .filter(|file| !file.pad)
-                    .map(|file| file.path.as_path())
-                    .collect();
+                let theirs: BTreeSet<&Path> = other.paths().map(Path::new).collect();
                 shared.extend(
                     files.iter().filter(|(_, path)| theirs.contains(path.as_path())).map(|(i, _)| *i),
                 );

@@ -14,6 +14,7 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 use super::checking::CheckProgress;
 use super::moving::MoveProgress;
 use super::ops::Op;
+use super::renaming::Pending;
 use super::save::Saving;
 use super::selecting::Wish;
 use super::tally::Share;
@@ -72,6 +73,8 @@ pub struct Entry {
     pub check: Option<Arc<CheckProgress>>,
     /// The first half of a move under way.
     pub(super) moving: Option<Arc<MoveProgress>>,
+    /// A rename that is neither done nor undone.
+    pub(super) renaming: Option<Box<Pending>>,
     /// Why the last move was given up.
     pub(super) move_error: Option<String>,
     /// What is to be wanted of it, once its turn comes.
@@ -158,11 +161,23 @@ impl Entry {
 
     /// Whether it has files in a folder that have the paths of another torrent's, or is to have them there.
     pub(super) fn has_paths_of(&self, info: &Info, folder: &Path) -> bool {
-        if !self.has_files_in(folder) {
-            return false;
-        }
         let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
-        self.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
+        self.first_of(&paths, folder).is_some()
+    }
+
+    /// The first of its paths that is one of `paths` in a folder where it has files, or is to have them.
+    pub(super) fn first_of(&self, paths: &BTreeSet<&str>, folder: &Path) -> Option<&str> {
+        if !self.has_files_in(folder) {
+            return None;
+        }
+        self.paths().find(|path| paths.contains(path))
+    }
+
+    /// The paths of its files, and those that they are to get.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        let new = self.renaming.as_ref().map(|pending| &pending.info.files);
+        let files = self.info.files.iter().chain(new.into_iter().flatten());
+        files.filter(|file| !file.pad).map(|file| file.path.as_str())
     }
 
     /// Whoever waits for it to stop learns that not all of it is durable.

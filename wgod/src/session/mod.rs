@@ -17,6 +17,7 @@ mod fault;
 mod moving;
 mod ops;
 mod patterns;
+mod renaming;
 mod render;
 mod save;
 mod selecting;
@@ -34,9 +35,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
 use wgo_api::params::{
-    Check, Choice, FilesParams, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams,
+    Check, Choice, FilesParams, ListParams, MoveParams, RemoveParams, RenameParams, SelectParams, ShowParams,
 };
-use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, ShowResult};
+use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ShowResult};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
@@ -76,6 +77,8 @@ pub enum Command {
     Move(MoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Shows or changes which files of a torrent are wanted.
     Files(FilesParams, oneshot::Sender<Result<FilesResult, ApiError>>),
+    /// Renames a file or folder of a torrent.
+    Rename(RenameParams, oneshot::Sender<Result<RenameResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.

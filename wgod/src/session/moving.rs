@@ -21,7 +21,7 @@ use super::Driver;
 use super::ops::{Cx, Op, Outcome, Placed, relocate};
 use crate::clock::Clock;
 use crate::files::{DiskErrorKind, MoveError, MoveWatch};
-use crate::store::{Change, Move, MoveStage, Settings};
+use crate::store::{Change, Move, MoveStage, Rename, Settings};
 
 /// The answer to a call on several torrents.
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
@@ -187,6 +187,9 @@ impl Driver {
             Some(moving) => return Err(busy(moving, &entry.settings.folder)),
             None => {}
         }
+        if let Some(names) = &entry.settings.renaming {
+            return Err(renaming(names));
+        }
         if let Some(redirected) = self.redirect(id, folder) {
             return redirected.map(Asked::Waits);
         }
@@ -234,7 +237,8 @@ impl Driver {
         let Some(cx) = self.cx(id) else { return };
         let Some(entry) = self.entries.get(&id) else { return };
         let moving = entry.settings.moving.as_ref().map(|moving| busy(moving, &entry.settings.folder));
-        match (moving.or(occupied), asker) {
+        let renaming = entry.settings.renaming.as_ref().map(renaming);
+        match (moving.or(renaming).or(occupied), asker) {
             (Some(error), Asker::Caller(reply)) => drop(reply.send(Err(error))),
             (Some(error), Asker::Nobody) => {
                 self.not_arrived(id, &not_moved(&folder, &error.message), false);
@@ -319,8 +323,7 @@ impl Driver {
         let info = &self.entries.get(&id)?.info;
         let mut others = self.entries.neighbours(folder, info);
         let other = others.find(|other| other.id != id && other.has_paths_of(info, folder))?;
-        let shared =
-            |path: &&str| other.info.files.iter().any(|file| !file.pad && file.path.as_str() == *path);
+        let shared = |path: &&str| other.paths().any(|other| other == *path);
         let mut paths = info.files.iter().filter(|file| !file.pad).map(|file| file.path.as_str());
         let (this, other_name) = (info.name.clone(), other.settings.name.clone());
         Some(MoveError::Occupied { path: folder.join(paths.find(shared)?), this, other: other_name })
@@ -469,6 +472,12 @@ pub(super) fn busy(moving: &Move, folder: &Path) -> ApiError {
             moving.other.display()
         ),
     };
+    ApiError::new(Kind::Conflict, message)
+}
+
+/// Why a torrent can't be sent off now.
+fn renaming(names: &Rename) -> ApiError {
+    let message = format!("“{}” is becoming “{}”; try again when that is over", names.from, names.to);
     ApiError::new(Kind::Conflict, message)
 }
 

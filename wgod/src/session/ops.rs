@@ -10,6 +10,7 @@ mod missing;
 mod outcome;
 pub(super) mod relocate;
 mod remove;
+pub(super) mod rename;
 mod select;
 
 pub(super) use add::{Born, Newborn};
@@ -46,6 +47,8 @@ pub(super) enum Op {
     Select,
     /// Remove the part file, once it is saved that nothing in it is needed.
     DropParts { saved: oneshot::Receiver<Result<(), String>> },
+    /// Give files the names that they are to have.
+    Rename,
     /// Forget what was known to be on disk; a full check is owed.
     StartOver,
     /// Make a Swarm.
@@ -62,6 +65,13 @@ pub(super) enum Op {
     Tell(oneshot::Sender<Result<(), String>>),
     /// Remove the torrent.
     Remove { data: bool, reply: oneshot::Sender<Result<(), String>> },
+}
+
+impl Op {
+    /// Whether it goes by the names of files on disk, which must be known then.
+    pub(super) fn needs_names(&self) -> bool {
+        matches!(self, Op::Check(_) | Op::GoLive | Op::Move | Op::Probe | Op::Select | Op::DropParts { .. })
+    }
 }
 
 /// Finds the torrent's files, or why it can't.
@@ -110,12 +120,19 @@ impl Driver {
         if entry.busy {
             return;
         }
-        let mut next = entry.lane.pop_front();
-        while let Some(Op::Tell(reply)) = next {
-            // Whoever asked may have hung up.
-            let _ = reply.send(Ok(()));
-            next = entry.lane.pop_front();
-        }
+        let next = loop {
+            // A rename that was not ended goes on first.
+            let unclear = entry.renaming.is_some() && entry.live.is_none();
+            let next = match entry.lane.front() {
+                Some(op) if unclear && op.needs_names() => Some(Op::Rename),
+                _ => entry.lane.pop_front(),
+            };
+            match next {
+                // Whoever asked may have hung up.
+                Some(Op::Tell(reply)) => drop(reply.send(Ok(()))),
+                next => break next,
+            }
+        };
         if entry.lane.is_empty() {
             // Thousands of torrents have nothing to do, and keep no room for it.
             entry.lane = VecDeque::new();
@@ -148,6 +165,7 @@ impl Driver {
                 }
             }
             Op::DropParts { saved } => self.spawn(id, select::drop_parts(cx, saved)),
+            Op::Rename => self.begin_rename(id, cx),
             Op::StartOver => {
                 let store = self.engine.store.clone();
                 let check = Some(Box::new(OwedCheck::anew(CheckKind::Full)));

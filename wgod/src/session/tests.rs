@@ -5,6 +5,7 @@ mod many;
 mod missing;
 mod mounts;
 mod moves;
+mod renames;
 mod selecting;
 mod stop;
 

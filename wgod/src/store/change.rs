@@ -48,7 +48,8 @@ impl Change {
     pub(super) fn weight(&self) -> usize {
         match self {
             Change::Metainfo(_, bytes) => bytes.len(),
-            Change::Torrent(record) => 1024 + record.progress.weight(),
+            Change::Torrent(record) => 1024 + record.progress.weight() + record.settings.weight(),
+            Change::Settings(_, settings) => 256 + settings.weight(),
             Change::Progress(_, progress) => progress.weight(),
             Change::Moved(_, files) => 256 + files.len() * 16,
             Change::Check(_, check) => 256 + check.weight(),

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 
 use wgo_core::piece_mgr::Priority;
 use wgo_proto::FileIndex;
+use wgo_proto::metainfo::MAX_PATHS_LEN;
+use wgo_proto::path::SafePath;
 
 use super::codec::{Field, Payload, RowError};
-use super::record::{CheckKind, FileStamp, FinalFolder, Have, Move, MoveStage, OwedCheck, TorrentFault};
+use super::record::{
+    CheckKind, FileStamp, FinalFolder, Have, Move, MoveStage, OwedCheck, Rename, TorrentFault,
+};
 
 pub(super) fn mark(f: &mut Field<'_>) -> Result<(), RowError> {
     match f.varint()? {
@@ -219,6 +223,56 @@ pub(super) fn final_folder(f: &mut Field<'_>) -> Result<FinalFolder, RowError> {
     let folder = path(f.bytes()?);
     let mount = if f.is_empty() { None } else { Some(path(f.bytes()?)) };
     Ok(FinalFolder { path: folder, mount })
+}
+
+/// Of each file how far its number is from the one before, how many bytes its path begins with that the
+/// path before has too, and the rest of it: a folder's name takes room once.
+pub(super) fn put_renames(p: &mut Payload, renames: &[(FileIndex, SafePath)]) {
+    let (mut next, mut last) = (0, "");
+    for (file, path) in renames {
+        let path = path.as_str();
+        let same = last.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+        let shared = path.floor_char_boundary(same);
+        p.varint(u64::from(file.0.saturating_sub(next)));
+        p.varint(shared as u64);
+        p.bytes(&path.as_bytes()[shared..]);
+        (next, last) = (file.0.saturating_add(1), path);
+    }
+}
+
+pub(super) fn renames(f: &mut Field<'_>) -> Result<Vec<(FileIndex, SafePath)>, RowError> {
+    let (mut out, mut next, mut last, mut total) = (Vec::new(), 0_u64, String::new(), 0);
+    while !f.is_empty() {
+        let (skipped, shared) = (f.varint()?, f.varint()?);
+        let rest = f.bytes()?;
+        let rest = f.text(rest)?;
+        let file = next.checked_add(skipped).and_then(|file| u32::try_from(file).ok());
+        let file = file.ok_or_else(|| f.malformed("a file's number is above 2^32"))?;
+        let shared = usize::try_from(shared).ok().filter(|&shared| last.is_char_boundary(shared));
+        last.truncate(shared.ok_or_else(|| f.malformed("a path shares more than there is"))?);
+        last.push_str(&rest);
+        // What is shared takes no room in the row: a damaged one must not claim memory.
+        total += last.len();
+        let path = SafePath::exact(&last).ok().filter(|_| total <= MAX_PATHS_LEN);
+        out.push((FileIndex(file), path.ok_or_else(|| f.malformed("no such path can be"))?));
+        next = u64::from(file) + 1;
+    }
+    Ok(out)
+}
+
+/// The two paths.
+pub(super) fn put_rename(p: &mut Payload, rename: &Rename) {
+    p.bytes(rename.from.as_str().as_bytes());
+    p.bytes(rename.to.as_str().as_bytes());
+}
+
+pub(super) fn rename(f: &mut Field<'_>) -> Result<Rename, RowError> {
+    let mut path = || {
+        let bytes = f.bytes()?;
+        let text = f.text(bytes)?;
+        SafePath::exact(&text).map_err(|_| f.malformed("no such path can be"))
+    };
+    Ok(Rename { from: path()?, to: path()? })
 }
 
 /// The kind, the two sets, the stamps to the end of the field.

@@ -53,7 +53,7 @@ pub use codec::RowError;
 pub use error::{Quarantined, StoreError};
 pub use record::{
     CheckKind, Counters, FileStamp, FinalFolder, Have, Move, MoveStage, NewerFields, OwedCheck, Partial,
-    Progress, Settings, TorrentFault, TorrentRecord, Totals, Wanted,
+    Progress, Rename, Settings, TorrentFault, TorrentRecord, Totals, Wanted,
 };
 pub use recovery::{Loaded, Recovery};
 

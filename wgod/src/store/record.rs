@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use wgo_core::piece_mgr::Priority;
 use wgo_core::{ByteRate, TorrentId};
+use wgo_proto::path::SafePath;
 use wgo_proto::{FileIndex, InfoHashes, PieceIndex};
 
 /// A torrent as stored.
@@ -65,11 +66,20 @@ pub struct Settings {
     pub moving: Option<Move>,
     /// The files are in `folder` only until the torrent is complete, or have just left there.
     pub final_folder: Option<FinalFolder>,
+    /// Paths of files that were renamed, by ascending number; the others have those of the metainfo.
+    pub renames: Vec<(FileIndex, SafePath)>,
+    /// Files are being renamed.
+    pub renaming: Option<Rename>,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
 }
 
 impl Settings {
+    /// About how many bytes its row takes beside its fixed part.
+    pub(super) fn weight(&self) -> usize {
+        self.renames.iter().map(|(_, path)| path.as_str().len() + 8).sum()
+    }
+
     /// Every folder that has files of the torrent, or is to have them.
     pub fn places(&self) -> impl Iterator<Item = &Path> {
         let moving = self.moving.as_ref().map(|moving| moving.other.as_path());
@@ -83,6 +93,15 @@ impl Settings {
             self.folder = folder.path;
         }
     }
+}
+
+/// A rename that has not ended: until `renames` has its outcome each file has either path on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rename {
+    /// The file or folder of the torrent, by the paths in force.
+    pub from: SafePath,
+    /// What it is to become.
+    pub to: SafePath,
 }
 
 /// Where a torrent's files go when it is complete.

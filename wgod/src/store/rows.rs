@@ -12,8 +12,8 @@ use wgo_core::piece_mgr::Priority;
 use super::codec::{RowError, RowReader, RowWriter};
 use super::fields::{
     addr, check, fault, files, final_folder, have_some, mark, moving, priority, priority_byte, put_addr,
-    put_check, put_fault, put_files, put_final_folder, put_move, put_runs, put_stamp, put_tiers, runs, stamp,
-    texts, tiers,
+    put_check, put_fault, put_files, put_final_folder, put_move, put_rename, put_renames, put_runs,
+    put_stamp, put_tiers, rename, renames, runs, stamp, texts, tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
 
@@ -35,7 +35,9 @@ mod settings {
     pub(super) const USER_PEERS: u64 = 15;
     pub(super) const CHECK_ASKED: u64 = 16;
     pub(super) const MOVE: u64 = 17;
+    pub(super) const RENAMES: u64 = 18;
     pub(super) const FINAL_FOLDER: u64 = 19;
+    pub(super) const RENAMING: u64 = 20;
     pub(super) const PARTED: u64 = 30;
     pub(super) const ENDS_FIRST: u64 = 31;
 }
@@ -81,8 +83,14 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if let Some(moving) = &s.moving {
         row.field(MOVE, |p| put_move(p, moving));
     }
+    if !s.renames.is_empty() {
+        row.field(RENAMES, |p| put_renames(p, &s.renames));
+    }
     if let Some(folder) = &s.final_folder {
         row.field(FINAL_FOLDER, |p| put_final_folder(p, folder));
+    }
+    if let Some(renaming) = &s.renaming {
+        row.field(RENAMING, |p| put_rename(p, renaming));
     }
     if let Some(parted) = &s.parted {
         row.field(PARTED, |p| put_files(p, parted));
@@ -115,6 +123,8 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         user_peers: Vec::new(),
         moving: None,
         final_folder: None,
+        renames: Vec::new(),
+        renaming: None,
         newer: Default::default(),
     };
     while let Some(mut f) = row.next_field()? {
@@ -158,6 +168,8 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 s.ends_first = true;
             }
             FINAL_FOLDER => s.final_folder = Some(final_folder(&mut f)?),
+            RENAMES => s.renames = renames(&mut f)?,
+            RENAMING => s.renaming = Some(rename(&mut f)?),
             _ => {
                 row.keep(&f);
                 f.rest();

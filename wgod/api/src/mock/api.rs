@@ -238,6 +238,23 @@ impl ApiServer for MockApi {
         })
     }
 
+    async fn rename(&self, params: RenameParams) -> Result<RenameResult, ApiError> {
+        self.note("rename", &params);
+        let RenameParams { id, path, to } = params;
+        let mut renamed = self.one(&id)?;
+        if renamed.name != path {
+            let message = format!("the torrent has no file or folder “{path}”");
+            return Err(ApiError::new(Kind::NoMatch, message));
+        }
+        self.0.change(|torrents| {
+            for torrent in torrents.iter_mut().filter(|torrent| torrent.info_hash == renamed.info_hash) {
+                torrent.name.clone_from(&to);
+            }
+        });
+        renamed.name.clone_from(&to);
+        Ok(RenameResult { info_hash: renamed.info_hash, name: renamed.name, path, to, files: 1 })
+    }
+
     async fn verify(&self, params: VerifyParams) -> Result<ActResult, ApiError> {
         self.note("verify", &params);
         self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Checking)

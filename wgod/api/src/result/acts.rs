@@ -120,6 +120,21 @@ pub struct ActResult {
     pub torrents: Vec<Acted>,
 }
 
+/// Result of `rename`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameResult {
+    /// The torrent.
+    pub info_hash: String,
+    /// Its name, which may be new.
+    pub name: String,
+    /// The path that the file or folder had.
+    pub path: String,
+    /// The one that it has now.
+    pub to: String,
+    /// Files that have other paths than before.
+    pub files: u64,
+}
+
 /// Result of `limit`: the limits as they stand now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitResult {

@@ -50,6 +50,7 @@ const DEEDS: &[(&str, Deed)] = &[
     ("start", Changes),
     ("stop", Changes),
     ("move", Changes),
+    ("rename", Changes),
     ("verify", Changes),
     ("announce", Changes),
     ("wait", Looks),

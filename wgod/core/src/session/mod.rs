@@ -9,6 +9,7 @@ mod devices;
 mod disks;
 mod lifecycle;
 mod moves;
+mod names;
 mod row;
 mod selecting;
 #[cfg(test)]
@@ -89,6 +90,8 @@ pub enum Effect {
     CancelMove(TorrentId),
     /// Other files of the torrent are wanted; it has no Swarm. Report with `on_selected` or `on_fault`.
     Select(TorrentId),
+    /// Give files of the torrent other names; it has no Swarm. Nothing is reported but by `on_fault`.
+    Rename(TorrentId),
     /// Make a Swarm, announce, take connections. Nothing to do if there is one.
     GoLive(TorrentId),
     /// Drop the Swarm of a torrent without work; report its next announce with `sleep_until`.

@@ -5,6 +5,7 @@ mod choking;
 mod commands;
 mod faults;
 mod moves;
+mod names;
 mod queue;
 mod random;
 mod rig;

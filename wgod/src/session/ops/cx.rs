@@ -22,8 +22,10 @@ pub(in crate::session) struct Cx {
     pub(super) selection: Option<Arc<Selection>>,
     /// Where its files go when it is complete, if that is elsewhere.
     pub(in crate::session) final_folder: Option<std::path::PathBuf>,
+    /// The torrent with the names of a rename that was begun and has not ended.
+    pub(super) renaming: Option<Arc<wgo_proto::metainfo::Info>>,
     pub(super) files: Option<Arc<TorrentFiles>>,
-    pub(super) live: Option<Arc<Torrent>>,
+    pub(in crate::session) live: Option<Arc<Torrent>>,
     pub(super) have: Bitfield,
     pub(super) durable: Bitfield,
     pub(super) unverified: Bitfield,
@@ -74,6 +76,7 @@ impl Driver {
             moving: entry.settings.moving.clone(),
             selection: entry.selection.clone(),
             final_folder: entry.settings.final_folder.as_ref().map(|folder| folder.path.clone()),
+            renaming: entry.renaming.as_ref().and_then(|pending| pending.begun()),
             files: entry.files.clone(),
             live: entry.live.clone(),
             have: entry.have.clone(),

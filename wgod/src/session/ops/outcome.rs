@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::{Id as TaskId, JoinError};
+use wgo_api::error::ApiError;
 use wgo_core::TorrentId;
 use wgo_core::session::{Fault, FaultKind};
 use wgo_core::swarm::TrackerMemory;
@@ -44,6 +45,10 @@ pub(in crate::session) enum Outcome {
     MoveFaulted(Fault),
     /// A move was ended early.
     MoveStopped,
+    /// Its files have their new names, or their old ones and this is why; they are open by these.
+    Renamed { ended: Result<(), ApiError>, files: Option<Arc<TorrentFiles>> },
+    /// Some have their new names, others not, and this stands in the way.
+    RenameStands(Fault),
     /// The torrent is live; it may be written to from now on if its place is known. `fault`: it may only be
     /// read from.
     Live { torrent: Arc<Torrent>, files: Arc<TorrentFiles>, place: Option<Whereabouts>, fault: Option<Fault> },
@@ -187,6 +192,8 @@ impl Driver {
             Outcome::Unmoved { why } => self.on_unmoved(id, why),
             Outcome::MoveFaulted(fault) => self.on_move_faulted(id, fault),
             Outcome::MoveStopped => self.on_move_stopped(id),
+            Outcome::Renamed { ended, files } => self.end_rename(id, ended, files),
+            Outcome::RenameStands(fault) => self.on_rename_stands(id, fault),
             Outcome::Live { torrent, files, place, fault } => self.on_live(id, &torrent, files, place, fault),
             Outcome::Down { rest, dormant } => self.on_down(id, *rest, dormant),
             Outcome::Checkpointed { durable, stamps, completed_at } => {
@@ -256,6 +263,8 @@ impl Driver {
     ) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.files = Some(files);
+        // They may have been opened just now.
+        entry.watch_files();
         entry.live = Some(torrent.clone());
         for waiter in self.waking.remove(&id).into_iter().flatten() {
             // The connection may be gone.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 use wgo_proto::FileIndex;
 
-use super::{Cx, Outcome, live, missing, open_files, relocate, run_job};
+use super::{Cx, Outcome, live, missing, open_files, relocate, rename, run_job};
 use crate::files::{Job, RemoveOutcome, SyncOutcome};
 use crate::store::Change;
 
@@ -17,13 +17,16 @@ pub(super) struct Kept {
 }
 
 pub(super) async fn run(
-    cx: Cx,
+    mut cx: Cx,
     kept: Kept,
     data: bool,
     reply: oneshot::Sender<Result<(), String>>,
 ) -> Outcome {
     let (engine, id) = (cx.engine.clone(), cx.id);
-    relocate::abandon(&cx, kept.other).await;
+    match cx.moving {
+        Some(_) => relocate::abandon(&cx, kept.other).await,
+        None => rename::abandon(&mut cx, kept.here.clone()).await,
+    }
     let files = match (&cx.files, data) {
         (Some(files), _) => Ok(Some(files.clone())),
         (None, false) => Ok(None),

@@ -45,6 +45,8 @@ fn record(id: u64) -> TorrentRecord {
             ends_first: false,
             parted: None,
             final_folder: None,
+            renames: vec![],
+            renaming: None,
             newer: NewerFields::default(),
         },
         progress: Progress::default(),

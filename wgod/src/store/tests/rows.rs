@@ -10,6 +10,7 @@ use proptest::option;
 use proptest::prelude::*;
 use wgo_core::ByteRate;
 use wgo_core::piece_mgr::Priority;
+use wgo_proto::path::SafePath;
 use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use super::record;
@@ -48,6 +49,19 @@ fn final_folder() -> impl Strategy<Value = FinalFolder> {
     (path(), option::of(path())).prop_map(|(path, mount)| FinalFolder { path, mount })
 }
 
+fn safe_path() -> impl Strategy<Value = SafePath> {
+    vec("[a-cé]{1,4}", 1..5).prop_map(|parts| SafePath::sanitise(parts).unwrap())
+}
+
+fn renames() -> impl Strategy<Value = Vec<(FileIndex, SafePath)>> {
+    let files = proptest::collection::btree_map(any::<u32>().prop_map(FileIndex), safe_path(), 0..6);
+    files.prop_map(|files| files.into_iter().collect())
+}
+
+fn renaming() -> impl Strategy<Value = Rename> {
+    (safe_path(), safe_path()).prop_map(|(from, to)| Rename { from, to })
+}
+
 prop_compose! {
     fn settings()(
         hashes in hashes(),
@@ -63,6 +77,7 @@ prop_compose! {
         parted in option::of(proptest::collection::btree_set(0u32..300, 0..9)),
         ends_first in any::<bool>(),
         final_folder in option::of(final_folder()),
+        (renames, renaming) in (renames(), option::of(renaming())),
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
@@ -72,7 +87,7 @@ prop_compose! {
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
             up_limit: limits.0.map(ByteRate),
             down_limit: limits.1.map(ByteRate),
-            trackers, user_peers, moving, final_folder,
+            trackers, user_peers, moving, final_folder, renames, renaming,
             newer: NewerFields::default(),
         }
     }
@@ -210,6 +225,29 @@ fn malformed_fields_are_refused_with_their_tag() {
     assert_eq!(decode_settings(&row(14, &[0xff, 0x7f])), Err(many), "a count claims no memory");
     let long = RowError::Field { tag: 13, why: "a run of files is empty or too long" };
     assert_eq!(decode_settings(&row(13, &[0, 0xff, 0xff, 0xff, 0xff, 0x0f])), Err(long));
+    let shares = RowError::Field { tag: 18, why: "a path shares more than there is" };
+    assert_eq!(decode_settings(&row(18, &[0, 1, 1, b'a'])), Err(shares));
+    let far = [&[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 1, b'a'][..], &[0, 0, 1, b'a']].concat();
+    let far = decode_settings(&row(18, &far));
+    assert_eq!(far, Err(RowError::Field { tag: 18, why: "a file's number is above 2^32" }));
+    for climbs in [&b"\x02..\x01a"[..], b"\x01a\x01/", b"\x01\n\x01a"] {
+        let why = "no such path can be";
+        assert_eq!(decode_settings(&row(20, climbs)), Err(RowError::Field { tag: 20, why }));
+    }
+    let (deep, mut greedy) = (vec!["long"; 100].join("/"), RowWriter::new());
+    greedy.field(18, |p| {
+        p.varint(0);
+        p.varint(0);
+        p.bytes(deep.as_bytes());
+        for _ in 0..200_000 {
+            p.varint(0);
+            p.varint(deep.len() as u64);
+            p.bytes(b"");
+        }
+    });
+    let greedy = greedy.finish(&NewerFields::default());
+    let claimed = decode_settings(&greedy).unwrap_err();
+    assert_eq!(claimed, RowError::Field { tag: 18, why: "no such path can be" }, "paths claim no memory");
     assert_eq!(decode_settings(&row(3, b"name")), Err(RowError::Missing { tag: 1 }));
 }
 
@@ -252,5 +290,12 @@ fn the_form_of_version_1_stays_as_it_is() {
     assert_eq!(row[..row.len() - 4], [1, 2, 2, 0xac, 0x02]);
     let row = encode_progress(&Progress { writing: true, ..Progress::default() });
     assert_eq!(row[..row.len() - 4], [1, 4, 1, 1]);
+    let (mut one, safe) = (record(1).settings, |path: &str| SafePath::exact(path).unwrap());
+    let before = encode_settings(&one).len();
+    one.renames = vec![(FileIndex(1), safe("f/aé")), (FileIndex(4), safe("f/aè"))];
+    one.renaming = Some(Rename { from: safe("f"), to: safe("g") });
+    let row = encode_settings(&one);
+    let new = b"\x12\x0d\x01\x00\x05f/a\xc3\xa9\x02\x03\x02\xc3\xa8\x14\x04\x01f\x01g";
+    assert_eq!(&row[before - 4..row.len() - 4], new, "{row:?}");
     assert!(encode_settings(&record(1).settings).len() < 100, "100,000 torrents take some 10 MB");
 }

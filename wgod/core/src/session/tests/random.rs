@@ -38,6 +38,7 @@ impl World {
                 Effect::Check(id, _)
                 | Effect::Move(id)
                 | Effect::Select(id)
+                | Effect::Rename(id)
                 | Effect::GoLive(id)
                 | Effect::GoDormant(id)
                 | Effect::Halt(id)
@@ -98,6 +99,10 @@ impl World {
                 self.end_move(id, bad);
             }
             (Effect::Select(_), bad) => self.end_selection(id, bad),
+            (Effect::Rename(_), bad) => {
+                assert!(!swarm, "files are renamed under a Swarm");
+                self.end_rename(id, bad);
+            }
             (Effect::CancelMove(_), _) => report(self, &|s, now| s.on_unmoved(now, id)),
             (Effect::Probe(_), Some(kind)) => self.rig.fault(id, kind),
             (Effect::Probe(_), None) => report(self, &|s, now| s.on_healed(now, id)),
@@ -136,6 +141,17 @@ impl World {
                 self.rig.call(|s, now| s.on_selected(now, id, complete, bad.is_some()));
             }
         }
+    }
+
+    /// Files could not be renamed: what comes next, and needs their names, fails with that.
+    fn end_rename(&mut self, id: TorrentId, bad: Option<FaultKind>) {
+        let (Some(kind), Some(lane)) = (bad, self.lanes.get_mut(&id)) else { return };
+        let needs_names =
+            |op: &Effect| matches!(op, Effect::GoLive(_) | Effect::Check(..) | Effect::Probe(_));
+        if lane.ops.front().is_some_and(needs_names) {
+            lane.ops.pop_front();
+        }
+        self.rig.fault(id, kind);
     }
 
     fn step(&mut self, (what, which, kind): (u8, u64, usize)) {
@@ -181,6 +197,7 @@ impl World {
             16 => self.rig.call(|s, now| s.cancel_move(now, id)),
             17 => self.rig.call(|s, now| s.on_remounted(now, id, DISK + kind as u64)),
             18 => self.rig.call(|s, now| s.try_again(now, id)),
+            22 => drop(self.rig.call(|s, now| s.rename(now, id))),
             19 => self.rig.call(|s, now| s.on_device(now, id, DISK + kind as u64)),
             20 if known && matches!(self.lanes[&id].ops.front(), Some(Effect::Check(..))) => {
                 self.rig.call(|s, now| s.on_hashed(now, id));
@@ -242,7 +259,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
     fn any_sequence_keeps_the_invariants_and_everything_heals(
-        steps in prop::collection::vec((0u8..22, 1u64..4, 0usize..4), 1..120)
+        steps in prop::collection::vec((0u8..23, 1u64..4, 0usize..4), 1..120)
     ) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.step(step));
