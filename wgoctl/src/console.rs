@@ -1,6 +1,7 @@
 //! Where text comes from and goes to: standard input and output, or a test's buffers.
 use std::io::{BufRead, IsTerminal, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::clean::{clean_lines, json_safe};
@@ -37,6 +38,14 @@ impl Terminal {
             can_redraw: err && !dumb,
         }
     }
+}
+
+/// Whether standard output is a pipe that nobody reads any more.
+pub fn reader_is_gone() -> bool {
+    let stdout = std::io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    // A stream of which this can't be asked has a reader.
+    poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::ERR)
 }
 
 /// The streams of one run.

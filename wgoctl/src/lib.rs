@@ -24,6 +24,8 @@ mod completions;
 mod config;
 mod context;
 mod doctor;
+mod events;
+mod feed;
 mod limit;
 mod list;
 mod log;
@@ -113,6 +115,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Announce(args) => announce::run(args, context).await,
         Verb::Limit(args) => limit::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,
+        Verb::Events(args) => events::run(args, context).await,
         Verb::Config(args) => config::run(args, context).await,
         Verb::Log(args) => log::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,

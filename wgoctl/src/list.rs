@@ -101,7 +101,7 @@ pub(crate) fn tabulate(columns: &[&Column], torrents: &[&Torrent]) -> Table {
 }
 
 /// The filter that the options describe.
-fn filter(given: &[String]) -> Result<Filter, Failure> {
+pub(crate) fn filter(given: &[String]) -> Result<Filter, Failure> {
     let mut filter = Filter::default();
     for text in given {
         match text.split_once('=') {

@@ -3,6 +3,7 @@
 
 mod add;
 mod console;
+mod events;
 mod harness;
 mod seen;
 mod verbs;
