@@ -63,6 +63,8 @@ pub enum Verb {
     Limit(crate::limit::Args),
     /// Wait until a torrent is complete, or its metadata is known
     Wait(crate::wait::Args),
+    /// Watch torrents on the whole terminal, and act on them by keys
+    Top(crate::top::Args),
     /// Tell what happens to torrents, as lines of JSON
     Events(crate::events::Args),
     /// Show the settings in force, or check a configuration file

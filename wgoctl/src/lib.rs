@@ -41,6 +41,7 @@ mod sources;
 mod start;
 mod status;
 mod stop;
+mod top;
 mod torrent_file;
 mod verify;
 mod wait;
@@ -115,6 +116,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Announce(args) => announce::run(args, context).await,
         Verb::Limit(args) => limit::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,
+        Verb::Top(args) => top::run(args, context).await,
         Verb::Events(args) => events::run(args, context).await,
         Verb::Config(args) => config::run(args, context).await,
         Verb::Log(args) => log::run(args, context).await,

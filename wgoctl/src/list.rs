@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::table::Table;
 
 mod columns;
-pub(crate) use columns::{Column, columns, rank};
+pub(crate) use columns::{Column, column, columns, rank};
 
 /// Which torrents, and what of them.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::torrent_file::{self, FileDocument};
 
-mod pages;
+pub(crate) mod pages;
 use pages::{Facts, files_table, peers_table, pieces_map, trackers_table};
 
 /// Which torrent, and what of it.

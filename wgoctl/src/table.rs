@@ -62,6 +62,11 @@ impl Cell {
     pub fn toned(text: &str, tone: Tone) -> Self {
         Self { text: clean(text), tone }
     }
+
+    /// Its text, safe to print, and its tone.
+    pub fn into_parts(self) -> (String, Tone) {
+        (self.text, self.tone)
+    }
 }
 
 impl<T: AsRef<str>> From<T> for Cell {

@@ -116,7 +116,7 @@ impl Facts {
     }
 }
 
-pub(super) fn files_table(files: &[File]) -> Table {
+pub(crate) fn files_table(files: &[File]) -> Table {
     let mut table = Table::new()
         .column("SIZE", Align::Right, false)
         .column("DONE", Align::Right, false)
@@ -129,7 +129,7 @@ pub(super) fn files_table(files: &[File]) -> Table {
     table
 }
 
-pub(super) fn peers_table(peers: &[Peer]) -> Table {
+pub(crate) fn peers_table(peers: &[Peer]) -> Table {
     let mut table = Table::new()
         .column("ADDRESS", Align::Left, false)
         .column("CLIENT", Align::Left, true)
@@ -174,7 +174,7 @@ fn flags(peer: &Peer) -> String {
     .collect()
 }
 
-pub(super) fn trackers_table(trackers: &[Tracker]) -> Table {
+pub(crate) fn trackers_table(trackers: &[Tracker]) -> Table {
     let mut table = Table::new()
         .column("TIER", Align::Right, false)
         .column("URL", Align::Left, true)

@@ -19,6 +19,13 @@ fn usage_errors_exit_2_and_help_exits_0() {
 }
 
 #[test]
+fn what_draws_on_terminals_refuses_to_draw_elsewhere() {
+    let rig = Rig::new();
+    rig.run(&["top"]).code(2).complains(&["needs a terminal", "events --follow"]);
+    assert!(rig.daemon.mock().calls().is_empty());
+}
+
+#[test]
 fn hostile_names_do_not_reach_the_terminal() {
     let rig = Rig::new();
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}gpj\r\nfake line";
