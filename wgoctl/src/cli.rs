@@ -25,6 +25,7 @@ pub struct Cli {
 const AFTER: &str = "\
 A torrent's ID is its info-hash, a unique prefix of it (4 digits or more), or its exact name.
 Rates: \"20 MB/s\", \"1 MiB/s\", \"500000 B/s\"; a bare number is in KB/s; 0 is unlimited.
+Understood as well: ls, rm, mv, info, resume, pause, recheck.
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 no or ambiguous match, 5 partly done,
 6 already present (with --fail-if-exists), 7 wait timed out, 8 permission denied.
@@ -40,22 +41,29 @@ pub enum Verb {
     /// Add torrents: files, folders of .torrent files, magnet links, URLs, - for standard input
     Add(crate::add::Args),
     /// Remove torrents; their files stay unless --data is given
+    #[command(alias = "rm")]
     Remove(crate::remove::Args),
     /// The daemon and its torrents at a glance
     Status(crate::status::Args),
     /// Stop the daemon
     Quit(crate::quit::Args),
     /// List torrents
+    #[command(alias = "ls")]
     List(crate::list::Args),
     /// Show one torrent, or what is in a .torrent file
+    #[command(alias = "info")]
     Show(crate::show::Args),
     /// Start torrents
+    #[command(alias = "resume")]
     Start(crate::act::Args),
     /// Stop torrents
+    #[command(alias = "pause")]
     Stop(crate::act::Args),
     /// Move torrents' files to another folder
+    #[command(alias = "mv")]
     Move(crate::r#move::Args),
     /// Hash what is on disk anew
+    #[command(alias = "recheck")]
     Verify(crate::verify::Args),
     /// Ask the trackers for peers now
     Announce(crate::act::Args),

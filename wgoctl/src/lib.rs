@@ -30,6 +30,7 @@ mod limit;
 mod list;
 mod log;
 mod r#move;
+mod nearby;
 mod progress;
 mod quit;
 mod reload;
@@ -99,7 +100,13 @@ fn refuse(error: &clap::Error, json: bool, console: &mut Console<'_>) -> u8 {
 async fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<u8, Failure> {
     let mut context = Context::new(&cli, console);
     let done = perform(cli.verb, &mut context).await;
-    done.map_err(|failure| context.explain(failure))
+    match done {
+        Ok(code) => Ok(code),
+        Err(failure) => {
+            let failure = nearby::name(failure, &context).await;
+            Err(context.explain(failure))
+        }
+    }
 }
 
 async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failure> {

@@ -1,6 +1,7 @@
 //! `wgoctl list`: torrents by filter, order and columns.
 use wgo_api::ApiClient;
 use wgo_api::params::ListParams;
+use wgo_api::suggest::nearest;
 use wgo_api::torrent::{Fields, Filter, State, Torrent};
 
 use crate::context::Context;
@@ -100,6 +101,9 @@ pub(crate) fn tabulate(columns: &[&Column], torrents: &[&Torrent]) -> Table {
     table
 }
 
+/// What stands before the `=` of a filter.
+const KEYS: [&str; 3] = ["state", "label", "name"];
+
 /// The filter that the options describe.
 pub(crate) fn filter(given: &[String]) -> Result<Filter, Failure> {
     let mut filter = Filter::default();
@@ -112,6 +116,14 @@ pub(crate) fn filter(given: &[String]) -> Result<Filter, Failure> {
             }
             Some(("label", label)) => filter.labels.push(label.to_owned()),
             Some(("name", name)) => text_filter(&mut filter, name)?,
+            // A slip would look for a text that no name has, and find nothing.
+            Some((slip, value)) if nearest(slip, KEYS).is_some() => {
+                let meant = nearest(slip, KEYS).unwrap_or_default();
+                return Err(Failure::Usage(format!(
+                    "unknown filter {slip:?}, did you mean {meant}={value}? Filters are state=, label= and name=; \
+                     name={text} looks for that text"
+                )));
+            }
             _ => text_filter(&mut filter, text)?,
         }
     }

@@ -126,7 +126,9 @@ fn move_sends_torrents_to_an_absolute_folder_or_calls_that_off() {
     assert_eq!(rig.last_call().1["folder"], json!(here));
     rig.run(&["move", "0101", "--cancel"]).code(0).says(&["Not moved: torrent 1"]);
     assert_eq!(rig.last_call().1, json!({"ids": ["0101"], "all": false, "folder": null, "cancel": true}));
-    rig.run(&["move", "0101", "nothing", "--to", "/x"]).code(5).complains(&["nothing: no torrent matches"]);
+    rig.run(&["move", "0101", "nothing", "--to", "/x"])
+        .code(5)
+        .complains(&["no torrent matches \"nothing\""]);
     for wrong in [&["move", "0101"][..], &["move", "--to", "/x"], &["move", "0101", "--to", "/x", "--cancel"]]
     {
         rig.run(wrong).code(2);
@@ -137,7 +139,7 @@ fn move_sends_torrents_to_an_absolute_folder_or_calls_that_off() {
 fn partial_success_exits_5_and_says_which_failed() {
     let rig = Rig::new();
     let ran = rig.run(&["stop", "0101", "nothing", "0202"]).code(5);
-    ran.says(&["Stopped 2 torrents"]).complains(&["nothing: no torrent matches"]);
+    ran.says(&["Stopped 2 torrents"]).complains(&["no torrent matches \"nothing\""]);
     rig.run(&["stop", "nothing", "nobody"]).code(4);
     let document = rig.run(&["--json", "stop", "0101", "nothing"]).code(5).json();
     assert_eq!(document["torrents"][1]["kind"], "no_match");

@@ -8,7 +8,7 @@ use super::Config;
 use super::problem::Fault;
 use super::setting::{Raw, Refused, Setting};
 use super::settings::KEYS;
-use super::suggest::nearest;
+use wgo_api::suggest::nearest;
 
 /// When a changed value begins to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

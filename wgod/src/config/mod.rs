@@ -21,7 +21,6 @@ mod print;
 mod problem;
 mod setting;
 mod settings;
-mod suggest;
 mod units;
 mod values;
 
