@@ -89,6 +89,8 @@ pub enum Verb {
     Doctor(crate::doctor::Args),
     /// Print a script that completes wgoctl's arguments in a shell
     Completions(crate::completions::Args),
+    /// Print the manual, or write its pages to a folder
+    Man(crate::man::Args),
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod feed;
 mod limit;
 mod list;
 mod log;
+mod man;
 mod r#move;
 mod nearby;
 mod progress;
@@ -132,6 +133,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Quit(args) => quit::run(args, context).await,
         Verb::Backup(args) => backup::run(args, context).await,
         Verb::Restore(args) => restore::run(args, context).await,
+        Verb::Man(args) => man::run(args, context),
         Verb::Completions(args) => completions::run(args, context),
     }
 }

@@ -6,4 +6,5 @@ mod console;
 mod events;
 mod harness;
 mod seen;
+mod shells;
 mod verbs;

@@ -38,7 +38,8 @@ pub use problem::{Fault, Problem, Problems};
 
 pub use setting::Raw;
 pub use settings::{
-    Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, Seeding, Storage, Watch,
+    Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, SECTIONS, Seeding,
+    Storage, Watch,
 };
 pub use wgo_api::units::{Period, Rate, Size};
 
