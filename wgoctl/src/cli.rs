@@ -8,7 +8,7 @@ use wgo_api::units::Period;
 #[derive(Debug, Parser)]
 #[command(name = "wgoctl", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {
-    /// The daemon's control socket [default: that of your own wgod, else /run/wgod/wgod.sock, else the read-only one beside it]
+    /// The daemon's control socket, or ssh://[USER@]HOST[:PORT][/PATH] of one elsewhere [default: that of your own wgod, else /run/wgod/wgod.sock, else the read-only one beside it]
     #[arg(long, global = true, env = "WGOD_SOCKET", value_name = "PATH", hide_env_values = true)]
     pub socket: Option<PathBuf>,
     /// Print one JSON document instead of text
@@ -33,7 +33,8 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 no or ambiguous mat
 Examples:
   wgoctl add debian.torrent --wait done
   wgoctl status
-  wgoctl --json list | jq '.torrents[].name'";
+  wgoctl --json list | jq '.torrents[].name'
+  wgoctl --socket ssh://seedbox top";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -91,6 +92,13 @@ pub enum Verb {
     Completions(crate::completions::Args),
     /// Print the manual, or write its pages to a folder
     Man(crate::man::Args),
+}
+
+impl Verb {
+    /// Whether it talks to a daemon, or may.
+    pub(crate) fn needs_daemon(&self) -> bool {
+        !matches!(self, Verb::Completions(_) | Verb::Man(_))
+    }
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         teller.tell_list(list, context.console)?;
         return Ok(0);
     }
-    let mut feed = Feed::open(context.socket().to_owned(), context.patience()).await?;
+    let mut feed = Feed::open(context).await?;
     let mut teller = Teller::new(filter, args.progress);
     let mut connected = false;
     loop {

@@ -4,6 +4,7 @@
 //! The first list of each connection is whole, so whoever compares it with what it holds misses nothing of
 //! what happened meanwhile.
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -11,6 +12,9 @@ use wgo_api::client::{Client, Subscription, connect_websocket};
 use wgo_api::params::ListParams;
 use wgo_api::result::ListResult;
 use wgo_api::{ApiClient, ApiError, Kind};
+
+use crate::context::Context;
+use crate::tunnel::Tunnel;
 
 /// How long a daemon may take to accept a connection or the subscription.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -33,6 +37,8 @@ pub(crate) struct Feed {
     path: PathBuf,
     /// How long to look for a daemon that is gone; `None` is for ever.
     patience: Option<Duration>,
+    /// What lies between, if the daemon is on another machine.
+    tunnel: Option<Rc<Tunnel>>,
     link: Link,
 }
 
@@ -42,13 +48,14 @@ enum Link {
 }
 
 impl Feed {
-    /// Connects to the daemon at `path`.
+    /// Connects to the daemon.
     ///
     /// # Errors
     /// Those of a call: `unreachable`, `permission`, `timeout`, `busy`.
-    pub(crate) async fn open(path: PathBuf, patience: Option<Duration>) -> Result<Feed, ApiError> {
+    pub(crate) async fn open(context: &Context<'_, '_>) -> Result<Feed, ApiError> {
+        let (path, tunnel) = (context.socket().to_owned(), context.tunnel());
         let link = connect(&path).await?;
-        Ok(Feed { path, patience, link })
+        Ok(Feed { path, patience: context.patience(), tunnel, link })
     }
 
     /// The next piece of news. May be dropped and called again at any time.
@@ -64,7 +71,10 @@ impl Feed {
                         Some(Err(error)) => format!("sent what wgoctl does not understand ({error})"),
                         None => "hung up: it has stopped, or was killed".to_owned(),
                     };
-                    let message = format!("wgod on {} {why}", self.path.display());
+                    let message = match &self.tunnel {
+                        Some(tunnel) => format!("wgod on {} {why}", tunnel.url()),
+                        None => format!("wgod on {} {why}", self.path.display()),
+                    };
                     let now = Instant::now();
                     self.link = Link::Down { since: now, next: now + FIRST_PAUSE, pause: FIRST_PAUSE };
                     return Ok(News::Lost(ApiError::new(Kind::Unreachable, message)));
@@ -74,6 +84,9 @@ impl Feed {
                     match connect(&self.path).await {
                         Ok(link) => self.link = link,
                         Err(error) if passes(error.kind()) => {
+                            if let Some(ended) = self.tunnel.as_ref().and_then(|tunnel| tunnel.ended()) {
+                                return Err(ended);
+                            }
                             let away = since.elapsed();
                             if let Some(patience) = self.patience.filter(|patience| away >= *patience) {
                                 let message = format!("it did not return within {patience:?}: {error}");

@@ -45,6 +45,7 @@ mod status;
 mod stop;
 mod top;
 mod torrent_file;
+mod tunnel;
 mod verify;
 mod wait;
 
@@ -52,6 +53,7 @@ use cli::{Cli, Verb};
 use console::Console;
 use context::Context;
 use failure::Failure;
+use tunnel::Tunnel;
 
 /// Runs the command line `args`, the program's name first, and returns the exit code.
 pub fn run<I, A>(args: I, console: &mut Console<'_>) -> u8
@@ -98,9 +100,23 @@ fn refuse(error: &clap::Error, json: bool, console: &mut Console<'_>) -> u8 {
     u8::try_from(error.exit_code()).unwrap_or(2)
 }
 
-async fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<u8, Failure> {
-    let mut context = Context::new(&cli, console);
-    let done = perform(cli.verb, &mut context).await;
+async fn dispatch(mut cli: Cli, console: &mut Console<'_>) -> Result<u8, Failure> {
+    let tunnel = match &cli.socket {
+        Some(socket) if Tunnel::is_for(socket) && cli.verb.needs_daemon() => {
+            let patience = cli.timeout.filter(|period| period.0 > 0).map(Into::into);
+            Some(Tunnel::open(socket, patience, console.terminal.can_ask).await?)
+        }
+        _ => None,
+    };
+    if let Some(tunnel) = &tunnel {
+        cli.socket = Some(tunnel.socket());
+    }
+    let tunneled = tunnel.is_some();
+    let mut context = Context::new(&cli, console).through(tunnel);
+    let done = tokio::select! {
+        done = perform(cli.verb, &mut context) => done,
+        code = tunnel::interrupted(), if tunneled => return Ok(code),
+    };
     match done {
         Ok(code) => Ok(code),
         Err(failure) => {

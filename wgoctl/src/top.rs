@@ -64,7 +64,7 @@ pub(crate) async fn run(_: Args, context: &mut Context<'_, '_>) -> Result<u8, Fa
         ));
     }
     // Before the screen is taken: a daemon that isn't there is told as everywhere.
-    let feed = Feed::open(context.socket().to_owned(), context.patience()).await?;
+    let feed = Feed::open(context).await?;
     let client = Rc::new(context.prompt_client());
     let mut model = Model::new(color);
     let mut screen = Screen::take()?;

@@ -5,6 +5,7 @@ mod add;
 mod console;
 mod events;
 mod harness;
+mod remote;
 mod seen;
 mod shells;
 mod verbs;

@@ -8,6 +8,7 @@ use crate::harness::run_with;
 
 /// Runs `script` in the shell with the completions' path as its first argument and returns what it printed;
 /// `None`, loudly, where the shell isn't installed.
+#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
 fn complete(shell: &str, options: &[&str], script: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("completions");
