@@ -20,8 +20,8 @@ pub struct Terminal {
     pub can_redraw: bool,
 }
 
-/// Narrower terminals are treated as this wide: a table of less tells nothing.
-const MIN_COLUMNS: usize = 40;
+/// Narrower terminals are treated as this wide: some say 0 when they don't know.
+const MIN_COLUMNS: usize = 16;
 
 impl Terminal {
     /// Looks at the process's standard streams, `COLUMNS` and `NO_COLOR`.

@@ -42,7 +42,7 @@ pub struct Args {
 }
 
 /// Titles of the usual columns that a narrow terminal does without, the first first.
-pub(crate) const EXPENDABLE: &[&str] = &["RATIO", "PEERS", "ID", "SIZE", "ETA", "UP", "DOWN"];
+pub(crate) const EXPENDABLE: &[&str] = &["RATIO", "PEERS", "ID", "SIZE", "ETA", "UP", "DOWN", "STATE"];
 
 const DEFAULT_COLUMNS: &str = "id,name,state,progress,size,down,up,eta,ratio,peers";
 

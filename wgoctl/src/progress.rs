@@ -27,8 +27,7 @@ pub(crate) async fn wait_for(
     patience: Option<Duration>,
     context: &mut Context<'_, '_>,
 ) -> Result<Torrent, Failure> {
-    let params =
-        WaitParams { id: id.to_owned(), goal, timeout_secs: patience.map(|limit| limit.as_secs().max(1)) };
+    let params = WaitParams { id: id.to_owned(), goal, timeout_secs: patience.map(whole_secs) };
     let waiter = context.waiting_client(patience);
     let mut waiting = std::pin::pin!(waiter.wait(params));
     if !context.terminal().can_redraw {
@@ -51,6 +50,11 @@ pub(crate) async fn wait_for(
     };
     redraw(context, "");
     Ok(done?.torrent)
+}
+
+/// Seconds for the daemon to wait: a part of one that is left counts as one.
+fn whole_secs(limit: Duration) -> u64 {
+    limit.as_secs() + u64::from(limit.subsec_nanos() > 0)
 }
 
 /// Replaces the line on standard error (ECMA-48 EL).

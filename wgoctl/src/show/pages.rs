@@ -12,6 +12,8 @@ use crate::units::{count, date, human_bytes, human_rate, human_secs, known, limi
 #[derive(Default)]
 pub(super) struct Facts(Vec<(&'static str, String)>);
 
+/// Narrower terminals wrap long values: what would be left of them says nothing.
+const WIDE: usize = 40;
 /// Columns of the names.
 const NAMES: usize = 13;
 /// Columns of the map of pieces where there is no terminal.
@@ -33,7 +35,7 @@ impl Facts {
         for (name, value) in &self.0 {
             let value = match terminal.columns {
                 // Hashes and links are there to be copied, whole.
-                Some(columns) if !value.contains(':') && value.contains(' ') => {
+                Some(columns @ WIDE..) if !value.contains(':') && value.contains(' ') => {
                     cut(value, columns.saturating_sub(NAMES + 1))
                 }
                 _ => value.clone(),
@@ -73,7 +75,8 @@ impl Facts {
         }
         facts.add("Ratio", known(t.ratio, |ratio| format!("{ratio:.2}")));
         facts.add("Limits", format!("up {}, down {}", limit(t.limits.up), limit(t.limits.down)));
-        facts.add("Peers", format!("{}, of which {}", t.peers, count(t.seeds as usize, "seed")));
+        let seeds = format!(", of which {}", count(t.seeds as usize, "seed"));
+        facts.add("Peers", format!("{}{}", t.peers, if t.peers > 0 { seeds.as_str() } else { "" }));
         facts.maybe("Availability", details.availability.map(|copies| format!("{copies:.2} copies")));
         facts.add("Folder", &t.folder);
         if !t.labels.is_empty() {

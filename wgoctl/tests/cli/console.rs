@@ -102,7 +102,7 @@ fn tables_fit_the_terminal_and_pipes_get_everything() {
     let rig = Rig::new();
     let long = "漢字 and many more letters ".repeat(10);
     rig.daemon.mock().change(|torrents| torrents[0].name = long.clone());
-    for columns in [40, 80, 132] {
+    for columns in [16, 20, 40, 80, 132] {
         let terminal = Terminal { columns: Some(columns), ..Terminal::default() };
         for verb in ["list", "status"] {
             let ran = rig.run_with(&[verb], b"", terminal);

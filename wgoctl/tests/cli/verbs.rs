@@ -68,6 +68,25 @@ fn show_prints_facts_and_what_is_asked_for() {
 }
 
 #[test]
+fn show_writes_the_torrent_to_a_new_file() {
+    let rig = Rig::new();
+    let path = rig.daemon.folder().join("saved.torrent");
+    let path = path.to_str().unwrap();
+    rig.run(&["show", "0101", "--save", path]).code(0).says(&["Wrote torrent 1 to", path]);
+    assert_eq!(rig.last_call(), ("metainfo".to_owned(), json!({"id": "0101"})));
+    assert_eq!(std::fs::read(path).unwrap(), b"d4:name9:torrent 1e");
+    rig.run(&["show", "0202", "--save", path]).code(1).complains(&["cannot write", path, "exists"]);
+    assert_eq!(std::fs::read(path).unwrap(), b"d4:name9:torrent 1e");
+    assert_eq!(rig.run(&["show", "0202", "--save", "-"]).code(0).out, "d4:name9:torrent 2e");
+    let document = rig.run(&["--json", "show", "0101", "--save", &format!("{path}2")]).code(0).json();
+    assert_eq!(document["size_bytes"], 19);
+    rig.run(&["show", "nothing", "--save", &format!("{path}3")]).code(4);
+    assert!(!std::path::Path::new(&format!("{path}3")).exists());
+    rig.run(&["show", "0101", "--save", path, "--peers"]).code(2);
+    rig.run(&["--json", "show", "0101", "--save", "-"]).code(2);
+}
+
+#[test]
 fn show_of_a_file_needs_no_daemon() {
     let rig = Rig::new();
     let info = "d6:lengthi5e4:name5:a.iso12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
