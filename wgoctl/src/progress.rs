@@ -14,6 +14,8 @@ use crate::units::{human_bytes, human_rate, human_secs, known, percent};
 const PERIOD: Duration = Duration::from_millis(500);
 /// Columns of the bar.
 const BAR: usize = 20;
+/// Lines of fewer columns have no bar.
+const NARROW: usize = 60;
 /// Columns of the line where standard output, whose width is known, is not the terminal.
 const USUAL_COLUMNS: usize = 80;
 
@@ -43,7 +45,7 @@ pub(crate) async fn wait_for(
                 let status = asker.status(StatusParams { ids: vec![id.to_owned()], torrents: false }).await;
                 if let Some(torrent) = status.ok().and_then(|status| status.torrents?.into_iter().next()) {
                     let columns = context.terminal().columns.unwrap_or(USUAL_COLUMNS);
-                    redraw(context, &cut(&line(&torrent), columns.saturating_sub(1)));
+                    redraw(context, &cut(&line(&torrent, columns), columns.saturating_sub(1)));
                 }
             }
         }
@@ -64,7 +66,7 @@ fn redraw(context: &mut Context<'_, '_>, text: &str) {
 }
 
 /// `[=====>   ] 42.0%  1.2 GB of 2.9 GB  3.4 MB/s  8m 20s left  name`
-fn line(torrent: &Torrent) -> String {
+fn line(torrent: &Torrent, columns: usize) -> String {
     let filled = (torrent.progress.clamp(0.0, 1.0) * BAR as f64) as usize;
     let bar: String = (0..BAR)
         .map(|i| {
@@ -77,14 +79,16 @@ fn line(torrent: &Torrent) -> String {
             }
         })
         .collect();
+    // In a narrow line the figure says more than the bar.
+    let bar = if columns < NARROW { String::new() } else { format!("[{bar}] ") };
+    let left = torrent.eta_secs.map(|secs| format!("{} left  ", human_secs(secs))).unwrap_or_default();
     format!(
-        "[{bar}] {}  {}  {} of {}  {}  {} left  {}",
+        "{bar}{}  {}  {} of {}  {}  {left}{}",
         percent(torrent.progress),
         torrent.state,
         human_bytes(torrent.done_bytes),
         known(torrent.size_bytes, human_bytes),
         human_rate(torrent.down_rate),
-        known(torrent.eta_secs, human_secs),
         clean(&torrent.name),
     )
 }
@@ -96,10 +100,12 @@ mod tests {
     #[test]
     fn the_line_shows_progress_and_survives_odd_figures() {
         let torrent = Torrent { progress: 0.5, name: "a\u{1b}".into(), ..Torrent::default() };
-        assert!(line(&torrent).starts_with("[==========>         ] 50.0%"), "{}", line(&torrent));
-        assert!(!line(&torrent).contains('\u{1b}'));
+        let wide = line(&torrent, 80);
+        assert!(wide.starts_with("[==========>         ] 50.0%  stopped"), "{wide}");
+        assert!(!wide.contains('\u{1b}') && !wide.contains("left"));
+        assert!(line(&torrent, 20).starts_with("50.0%  stopped"));
         for progress in [f64::NAN, -1.0, 9.0, 1.0] {
-            assert_eq!(line(&Torrent { progress, ..Torrent::default() }).find(']'), Some(BAR + 1));
+            assert_eq!(line(&Torrent { progress, ..Torrent::default() }, 80).find(']'), Some(BAR + 1));
         }
     }
 }
