@@ -61,7 +61,9 @@ pub(crate) fn report_with(
     let failed = |acted: &&wgo_api::result::Acted| acted.status == ActStatus::Failed;
     for acted in result.torrents.iter().filter(failed) {
         let why = clean_lines(acted.error.as_deref().unwrap_or("failed for no given reason"));
-        context.console.note(&format!("wgoctl: {}: {why}", clean(&acted.id)));
+        let id = clean(&acted.id);
+        let line = if why.contains(id.as_str()) { why } else { format!("{id}: {why}") };
+        context.console.note(&format!("wgoctl: {line}"));
     }
     Ok(exit_code_of(result.torrents.iter().map(|acted| match acted.status {
         ActStatus::Ok | ActStatus::Unchanged => None,

@@ -96,7 +96,7 @@ const REQUEST_SOURCES: usize = 500;
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
     let template = AddParams {
         sources: Vec::new(),
-        folder: args.folder.as_deref().map(absolute).transpose()?,
+        folder: args.folder.as_deref().map(|folder| context.folder(folder)).transpose()?,
         paused: args.paused,
         labels: args.label,
         check: match args.check {

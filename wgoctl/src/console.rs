@@ -1,6 +1,7 @@
 //! Where text comes from and goes to: standard input and output, or a test's buffers.
 use std::io::{BufRead, IsTerminal, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use crate::clean::{JsonSafe, clean_lines};
@@ -19,8 +20,8 @@ pub struct Terminal {
     pub can_redraw: bool,
 }
 
-/// Narrower terminals are treated as this wide: a table of less tells nothing.
-const MIN_COLUMNS: usize = 40;
+/// Narrower terminals are treated as this wide: some say 0 when they don't know.
+const MIN_COLUMNS: usize = 16;
 
 impl Terminal {
     /// Looks at the process's standard streams, `COLUMNS` and `NO_COLOR`.
@@ -37,6 +38,14 @@ impl Terminal {
             can_redraw: err && !dumb,
         }
     }
+}
+
+/// Whether standard output is a pipe that nobody reads any more.
+pub fn reader_is_gone() -> bool {
+    let stdout = std::io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    // A stream of which this can't be asked has a reader.
+    poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::ERR)
 }
 
 /// The streams of one run.

@@ -5,7 +5,6 @@ use wgo_api::ApiClient;
 use wgo_api::params::MoveParams;
 
 use crate::act::report_with;
-use crate::add::absolute;
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -40,7 +39,7 @@ pub struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
-    let folder = args.to.as_deref().map(absolute).transpose()?;
+    let folder = args.to.as_deref().map(|folder| context.folder(folder)).transpose()?;
     let params = MoveParams { ids: args.ids, all: args.all, folder, cancel: args.cancel };
     let result = context.client.relocate(params).await?;
     report_with(context, &result, if args.cancel { "Not moved:" } else { "Moving" }, "There already:")

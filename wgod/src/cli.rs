@@ -85,6 +85,20 @@ pub struct Cli {
     /// Print every setting with its default and exit
     #[arg(long)]
     pub print_config: bool,
+
+    /// Print a page of the manual and exit: wgod --print-man | man -l -
+    #[arg(long, value_name = "PAGE", value_enum, num_args = 0..=1, default_missing_value = "wgod")]
+    pub print_man: Option<ManualPage>,
+}
+
+/// A page of the manual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ManualPage {
+    /// The program
+    Wgod,
+    /// Its settings
+    #[value(name = "wgod.toml")]
+    WgodToml,
 }
 
 /// A torrent named on the command line.

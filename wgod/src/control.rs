@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::Mutex;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::result::{ConfigResult, ReloadResult, Setting};
+use wgo_api::suggest::hint;
 use wgo_api::torrent::RateLimits;
 use wgo_core::ByteRate;
 use wgo_core::choke_mgr::SeedingRule;
@@ -176,8 +177,13 @@ impl Control {
                     || keys.iter().any(|key| *key == id.name() || key.as_str() == id.key().section)
             })
             .collect();
-        if chosen.is_empty() {
-            let message = format!("no setting or section {}", keys.join(", "));
+        let known =
+            |key: &&String| chosen.iter().any(|id| **key == id.name() || key.as_str() == id.key().section);
+        if let Some(unknown) = keys.iter().find(|key| !known(key)) {
+            let names: Vec<String> = KeyId::all().map(KeyId::name).collect();
+            let sections = KeyId::all().map(|id| id.key().section);
+            let hint = hint(unknown, names.iter().map(String::as_str).chain(sections));
+            let message = format!("no setting or section {unknown:?}{hint}; `wgoctl config show` lists all");
             return Err(ApiError::new(Kind::BadRequest, message));
         }
         let defaults = Config::default();

@@ -17,6 +17,7 @@ pub mod files;
 pub mod given;
 pub mod listen;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod peer;
 pub mod progress;

@@ -15,7 +15,7 @@ use wgod::ending::NotClosed;
 use wgod::files::RealDisk;
 use wgod::store::{self, RestoreError, StoreError};
 use wgod::systemd::activation;
-use wgod::{confine, daemon, given, logging};
+use wgod::{confine, daemon, given, logging, manual};
 
 /// Wrong arguments or configuration; clap uses the same.
 const USAGE: u8 = 2;
@@ -33,6 +33,15 @@ fn main() -> ExitCode {
         // A reader that closes the pipe early has seen what it wanted.
         let _ = io::stdout().write_all(config::document().as_bytes());
         return ExitCode::SUCCESS;
+    }
+    if let Some(page) = cli.print_man {
+        return match manual::page(page).context("cannot make the page") {
+            Ok(page) => {
+                let _ = io::stdout().write_all(&page);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error, 1),
+        };
     }
     let loaded = match load(&cli) {
         Ok(_) if cli.check_config => return ExitCode::SUCCESS,

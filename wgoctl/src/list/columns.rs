@@ -1,6 +1,7 @@
 //! The columns that `list` and `status` know: title, look and order of each.
 use std::cmp::Ordering;
 
+use wgo_api::suggest::hint;
 use wgo_api::torrent::{State, Torrent};
 
 use crate::failure::Failure;
@@ -135,7 +136,8 @@ pub(crate) fn column(name: &str) -> Result<&'static Column, Failure> {
     let by_field = || COLUMNS.iter().find(|column| column.fields == [name]);
     COLUMNS.iter().find(|column| column.name == name).or_else(by_field).ok_or_else(|| {
         let all: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
-        Failure::Usage(format!("unknown column {name:?}: one of {}", all.join(" ")))
+        let hint = hint(name, all.iter().copied());
+        Failure::Usage(format!("unknown column {name:?}{hint}; columns are {}", all.join(", ")))
     })
 }
 

@@ -12,6 +12,8 @@ use crate::units::{count, date, human_bytes, human_rate, human_secs, known, limi
 #[derive(Default)]
 pub(crate) struct Facts(Vec<(&'static str, String)>);
 
+/// Narrower terminals wrap long values: what would be left of them says nothing.
+const WIDE: usize = 40;
 /// Columns of the names.
 const NAMES: usize = 13;
 /// Columns of the map of pieces where there is no terminal.
@@ -39,7 +41,7 @@ impl Facts {
         for (name, value) in &self.0 {
             let value = match terminal.columns {
                 // Hashes and links are there to be copied, whole.
-                Some(columns) if !value.contains(':') && value.contains(' ') => {
+                Some(columns @ WIDE..) if !value.contains(':') && value.contains(' ') => {
                     cut(value, columns.saturating_sub(NAMES + 1))
                 }
                 _ => value.clone(),
@@ -79,7 +81,8 @@ impl Facts {
         }
         facts.add("Ratio", known(t.ratio, |ratio| format!("{ratio:.2}")));
         facts.add("Limits", format!("up {}, down {}", limit(t.limits.up), limit(t.limits.down)));
-        facts.add("Peers", format!("{}, of which {}", t.peers, count(t.seeds as usize, "seed")));
+        let seeds = format!(", of which {}", count(t.seeds as usize, "seed"));
+        facts.add("Peers", format!("{}{}", t.peers, if t.peers > 0 { seeds.as_str() } else { "" }));
         facts.maybe("Availability", details.availability.map(|copies| format!("{copies:.2} copies")));
         facts.add("Folder", &t.folder);
         facts.maybe("Goes to", t.final_folder.as_ref());
@@ -148,7 +151,7 @@ pub(crate) fn files_table(files: &[File]) -> Table {
     table
 }
 
-pub(super) fn peers_table(peers: &[Peer]) -> Table {
+pub(crate) fn peers_table(peers: &[Peer]) -> Table {
     let mut table = Table::new()
         .column("ADDRESS", Align::Left, false)
         .column("CLIENT", Align::Left, true)
@@ -193,7 +196,7 @@ fn flags(peer: &Peer) -> String {
     .collect()
 }
 
-pub(super) fn trackers_table(trackers: &[Tracker]) -> Table {
+pub(crate) fn trackers_table(trackers: &[Tracker]) -> Table {
     let mut table = Table::new()
         .column("TIER", Align::Right, false)
         .column("URL", Align::Left, true)

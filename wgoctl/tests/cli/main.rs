@@ -4,6 +4,9 @@
 mod add;
 mod console;
 mod create;
+mod events;
 mod harness;
+mod remote;
 mod seen;
+mod shells;
 mod verbs;

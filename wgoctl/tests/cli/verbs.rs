@@ -68,6 +68,25 @@ fn show_prints_facts_and_what_is_asked_for() {
 }
 
 #[test]
+fn show_writes_the_torrent_to_a_new_file() {
+    let rig = Rig::new();
+    let path = rig.daemon.folder().join("saved.torrent");
+    let path = path.to_str().unwrap();
+    rig.run(&["show", "0101", "--save", path]).code(0).says(&["Wrote torrent 1 to", path]);
+    assert_eq!(rig.last_call(), ("metainfo".to_owned(), json!({"id": "0101"})));
+    assert_eq!(std::fs::read(path).unwrap(), b"d4:name9:torrent 1e");
+    rig.run(&["show", "0202", "--save", path]).code(1).complains(&["cannot write", path, "exists"]);
+    assert_eq!(std::fs::read(path).unwrap(), b"d4:name9:torrent 1e");
+    assert_eq!(rig.run(&["show", "0202", "--save", "-"]).code(0).out, "d4:name9:torrent 2e");
+    let document = rig.run(&["--json", "show", "0101", "--save", &format!("{path}2")]).code(0).json();
+    assert_eq!(document["size_bytes"], 19);
+    rig.run(&["show", "nothing", "--save", &format!("{path}3")]).code(4);
+    assert!(!std::path::Path::new(&format!("{path}3")).exists());
+    rig.run(&["show", "0101", "--save", path, "--peers"]).code(2);
+    rig.run(&["--json", "show", "0101", "--save", "-"]).code(2);
+}
+
+#[test]
 fn show_of_a_file_needs_no_daemon() {
     let rig = Rig::new();
     let info = "d6:lengthi5e4:name5:a.iso12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
@@ -126,7 +145,9 @@ fn move_sends_torrents_to_an_absolute_folder_or_calls_that_off() {
     assert_eq!(rig.last_call().1["folder"], json!(here));
     rig.run(&["move", "0101", "--cancel"]).code(0).says(&["Not moved: torrent 1"]);
     assert_eq!(rig.last_call().1, json!({"ids": ["0101"], "all": false, "folder": null, "cancel": true}));
-    rig.run(&["move", "0101", "nothing", "--to", "/x"]).code(5).complains(&["nothing: no torrent matches"]);
+    rig.run(&["move", "0101", "nothing", "--to", "/x"])
+        .code(5)
+        .complains(&["no torrent matches \"nothing\""]);
     for wrong in [&["move", "0101"][..], &["move", "--to", "/x"], &["move", "0101", "--to", "/x", "--cancel"]]
     {
         rig.run(wrong).code(2);
@@ -153,7 +174,7 @@ fn rename_gives_a_new_path_as_it_was_written() {
 fn partial_success_exits_5_and_says_which_failed() {
     let rig = Rig::new();
     let ran = rig.run(&["stop", "0101", "nothing", "0202"]).code(5);
-    ran.says(&["Stopped 2 torrents"]).complains(&["nothing: no torrent matches"]);
+    ran.says(&["Stopped 2 torrents"]).complains(&["no torrent matches \"nothing\""]);
     rig.run(&["stop", "nothing", "nobody"]).code(4);
     let document = rig.run(&["--json", "stop", "0101", "nothing"]).code(5).json();
     assert_eq!(document["torrents"][1]["kind"], "no_match");

@@ -18,9 +18,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use jsonrpsee::client_transport::ws::{Url, WsTransportClientBuilder};
-use jsonrpsee::core::client::{
-    BatchResponse, Client, ClientBuilder, ClientT, Error, Subscription, SubscriptionClientT,
-};
+use jsonrpsee::core::client::{BatchResponse, ClientBuilder, ClientT, Error, SubscriptionClientT};
 use jsonrpsee::core::params::BatchRequestBuilder;
 use jsonrpsee::core::traits::ToRpcParams;
 use jsonrpsee::types::ErrorObject;
@@ -31,6 +29,9 @@ use tokio::net::UnixStream;
 
 use crate::error::{ApiError, Kind};
 use crate::group;
+
+/// What [`connect_websocket`] makes, and what subscriptions over it are.
+pub use jsonrpsee::core::client::{Client, Subscription};
 
 /// Bytes of a request that a daemon takes; see [`crate::server::Limits::request_bytes`].
 pub const MAX_REQUEST: usize = 64 * 1024 * 1024;

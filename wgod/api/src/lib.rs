@@ -9,7 +9,7 @@
 //! * [`rpc`]: the trait, [`ApiServer`] for wgod and [`ApiClient`] for callers;
 //!   [`params`] and [`result`] hold what goes in and out, [`torrent`] the object both talk about.
 //! * [`error`]: kinds of failure and their exit codes. [`ids`]: which torrent an operator means.
-//!   [`units`]: rates, sizes and durations as people write them.
+//!   [`units`]: rates, sizes and durations as people write them. [`suggest`]: names that were meant.
 //! * [`socket`], [`server`], [`client`]: the transport, which knows nothing of torrents.
 #![forbid(unsafe_code)]
 
@@ -26,6 +26,7 @@ pub mod result;
 pub mod rpc;
 pub mod server;
 pub mod socket;
+pub mod suggest;
 pub mod torrent;
 pub mod units;
 

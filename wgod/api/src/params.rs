@@ -229,6 +229,14 @@ pub struct ShowParams {
     pub pieces: bool,
 }
 
+/// Parameters of `metainfo`: `id` is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetainfoParams {
+    /// Info-hash, unique prefix of it, or exact name.
+    pub id: String,
+}
+
 /// Parameters of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -11,13 +11,13 @@ use jsonrpsee::proc_macros::rpc;
 use crate::error::ApiError;
 use crate::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LimitParams, ListParams, LogParams,
-    MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RenameParams, RestoreParams,
-    SelectParams, ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    MetainfoParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RenameParams,
+    RestoreParams, SelectParams, ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult, ListResult,
-    LogResult, QuitResult, ReadBackupResult, ReloadResult, RenameResult, RestoreResult, ShowResult,
-    StatusResult, WaitResult, WriteBackupResult,
+    LogResult, MetainfoResult, QuitResult, ReadBackupResult, ReloadResult, RenameResult, RestoreResult,
+    ShowResult, StatusResult, WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -42,6 +42,11 @@ pub trait Api {
     /// comes behind is often a key to somebody's account.
     #[method(name = "show", with_extensions)]
     async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError>;
+
+    /// A torrent as the `.torrent` file that it was added from, with all that is in its trackers' URLs. Kind
+    /// `unsupported` while the metadata of a magnet link is not known.
+    #[method(name = "metainfo")]
+    async fn metainfo(&self, params: MetainfoParams) -> Result<MetainfoResult, ApiError>;
 
     /// The daemon at a glance, and torrents if asked for.
     #[method(name = "status")]

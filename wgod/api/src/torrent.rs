@@ -6,6 +6,8 @@ use serde::de::Error as _;
 use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::suggest::hint;
+
 /// What a torrent is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,8 +70,8 @@ impl FromStr for State {
 
     fn from_str(s: &str) -> Result<Self, String> {
         State::ALL.into_iter().find(|state| state.as_str() == s).ok_or_else(|| {
-            let all = State::ALL.map(State::as_str).join(", ");
-            format!("unknown state {s:?}: one of {all}")
+            let all = State::ALL.map(State::as_str);
+            format!("unknown state {s:?}{}; states are {}", hint(s, all), all.join(", "))
         })
     }
 }
@@ -273,7 +275,8 @@ impl Fields {
         let mut bits = 1 << Index::info_hash as u32;
         for name in names {
             let Some(index) = FIELDS.iter().position(|field| *field == name) else {
-                return Err(format!("unknown field {name:?}: one of {}", FIELDS.join(", ")));
+                let hint = hint(name, FIELDS.iter().copied());
+                return Err(format!("unknown field {name:?}{hint}; fields are {}", FIELDS.join(", ")));
             };
             bits |= 1 << index;
         }
@@ -380,7 +383,10 @@ mod tests {
         assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"info_hash":"","name":"a","up_rate":0}"#);
         assert_eq!(serde_json::to_string(&fields).unwrap(), r#"["info_hash","name","up_rate"]"#);
         let wrong = serde_json::from_str::<Fields>(r#"["nmae"]"#).unwrap_err();
-        assert!(wrong.to_string().contains("unknown field \"nmae\""), "{wrong}");
+        assert!(
+            wrong.to_string().contains("unknown field \"nmae\", did you mean name?; fields are"),
+            "{wrong}"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::layers::{Layer, Origin};
 use super::problem::{Fault, Problem, Problems};
 use super::setting::Raw;
 use super::settings::SECTIONS;
-use super::suggest::nearest;
+use wgo_api::suggest::nearest;
 
 /// The values that the file sets, or everything that is wrong with it. `path` is for the messages.
 pub fn parse(path: &Path, text: &str) -> Result<Layer, Problems> {

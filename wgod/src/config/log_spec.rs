@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::setting::{Raw, Refused, Setting, quoted};
-use super::suggest::nearest;
+use wgo_api::suggest::nearest;
 
 /// How much is logged; each level includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

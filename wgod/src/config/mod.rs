@@ -22,7 +22,6 @@ mod print;
 mod problem;
 mod setting;
 mod settings;
-mod suggest;
 mod units;
 mod values;
 
@@ -41,7 +40,8 @@ pub use problem::{Fault, Problem, Problems};
 
 pub use setting::Raw;
 pub use settings::{
-    Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, Seeding, Storage, Watch,
+    Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, SECTIONS, Seeding,
+    Storage, Watch,
 };
 pub use wgo_api::units::{Period, Rate, Size};
 

@@ -1,6 +1,7 @@
 //! Console: the control API's server side. Each method asks the session's driver or the settings and
 //! answers; what changes something is done by them, whether or not the caller waits.
 mod doctor;
+mod metainfo;
 mod moving;
 mod paths;
 
@@ -14,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LimitParams, ListParams,
-    LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RenameParams,
-    RestoreParams, SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams,
+    LogParams, MetainfoParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
+    RenameParams, RestoreParams, SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams,
     WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, FilesResult,
-    LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RenameResult,
-    RestoreResult, ShowResult, StatusResult, WaitResult, WriteBackupResult,
+    LimitResult, ListResult, LogResult, MetainfoResult, PortState, QuitResult, ReadBackupResult,
+    ReloadResult, RenameResult, RestoreResult, ShowResult, StatusResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -293,6 +294,10 @@ impl ApiServer for Console {
         Ok(shown)
     }
 
+    async fn metainfo(&self, params: MetainfoParams) -> Result<MetainfoResult, ApiError> {
+        self.torrent_file(params).await
+    }
+
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {
         let with = params.torrents || !params.ids.is_empty();
         let ids = with.then_some(params.ids);
@@ -367,7 +372,12 @@ impl ApiServer for Console {
         let reached = self.reach(&params.id, params.goal);
         let Some(limit) = limit else { return reached.await };
         let late = || {
-            let message = format!("not reached within {} s", limit.as_secs());
+            let missing = match params.goal {
+                Goal::Metadata => "its metadata is not known",
+                Goal::Done => "not complete",
+            };
+            let message =
+                format!("{}: {missing} within {} s; wgod goes on with it", params.id, limit.as_secs());
             Err(ApiError::new(Kind::Timeout, message).torrent(params.id.clone()))
         };
         tokio::time::timeout(limit, reached).await.unwrap_or_else(|_| late())

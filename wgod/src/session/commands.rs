@@ -14,7 +14,7 @@ use wgo_core::session::Phase;
 use wgo_core::{ByteRate, TorrentId};
 
 use super::ops::Op;
-use super::{Command, Driver, Tunables, Verb};
+use super::{Command, Driver, Named, Tunables, Verb};
 use crate::store::Counters;
 
 /// An id as it was given, and the torrent that it names.
@@ -49,6 +49,7 @@ impl Driver {
             Command::Rename(params, reply) => self.rename(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
+            Command::Name(id, reply) => drop(reply.send(self.named(&id))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),
             Command::LimitTorrent(id, limits, reply) => self.limit(&id, limits, reply),
             Command::Settings(tunables) => self.apply_settings(*tunables),
@@ -68,6 +69,13 @@ impl Driver {
             matcher.see(entry.id, &entry.hash_text(), v2.as_deref(), &entry.settings.name);
         }
         matcher.finish().one(id)
+    }
+
+    fn named(&self, id: &str) -> Result<Named, ApiError> {
+        let found = self.resolve(id)?;
+        let entry =
+            self.entries.get(&found).ok_or_else(|| ApiError::new(Kind::NoMatch, "it has just gone"))?;
+        Ok(Named { id: found, info_hash: entry.hash_text(), name: entry.settings.name.clone() })
     }
 
     /// The torrents of a call, each with the id as it was given.

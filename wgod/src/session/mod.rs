@@ -83,12 +83,25 @@ pub enum Command {
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.
     Show(ShowParams, oneshot::Sender<Result<ShowResult, ApiError>>),
+    /// Finds the torrent that an id names.
+    Name(String, oneshot::Sender<Result<Named, ApiError>>),
     /// The torrents named, or all; and the counts of the daemon.
     Glance(Option<Vec<String>>, oneshot::Sender<Result<Glance, ApiError>>),
     /// Sets limits of a torrent (bytes/s, 0 is unlimited) and reports them.
     LimitTorrent(String, [Option<(Direction, u64)>; 2], oneshot::Sender<Result<LimitResult, ApiError>>),
     /// New settings are in force.
     Settings(Box<Tunables>),
+}
+
+/// A torrent that an id names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its number.
+    pub id: TorrentId,
+    /// Its canonical info-hash.
+    pub info_hash: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// What `start`, `stop`, `verify` and `announce` do.

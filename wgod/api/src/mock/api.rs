@@ -159,6 +159,17 @@ impl ApiServer for MockApi {
         })
     }
 
+    async fn metainfo(&self, params: MetainfoParams) -> Result<MetainfoResult, ApiError> {
+        self.note("metainfo", &params);
+        let torrent = self.one(&params.id)?;
+        let bytes = format!("d4:name{}:{}e", torrent.name.len(), torrent.name);
+        Ok(MetainfoResult {
+            info_hash: torrent.info_hash,
+            name: torrent.name,
+            torrent: Part(bytes.into_bytes()),
+        })
+    }
+
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {
         self.note("status", &params);
         let chosen: Result<Vec<Torrent>, ApiError> = params.ids.iter().map(|id| self.one(id)).collect();

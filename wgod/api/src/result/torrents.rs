@@ -1,6 +1,7 @@
 //! Results of `list` and `show`: torrents, their files, peers, trackers and pieces.
 use serde::{Deserialize, Serialize};
 
+use crate::params::Part;
 use crate::torrent::{FilePriority, Row, Torrent};
 
 /// Result of `list` and item of `subscribe`.
@@ -47,6 +48,17 @@ pub struct TorrentDetails {
     /// A magnet link for it.
     #[serde(default)]
     pub magnet: Option<String>,
+}
+
+/// Result of `metainfo`: a torrent as a `.torrent` file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetainfoResult {
+    /// Its canonical info-hash.
+    pub info_hash: String,
+    /// Its name.
+    pub name: String,
+    /// The bytes of the file, as they were added; base64.
+    pub torrent: Part,
 }
 
 /// One file of a torrent.

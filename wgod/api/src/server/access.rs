@@ -42,6 +42,8 @@ const DEEDS: &[(&str, Deed)] = &[
     ("remove", Changes),
     ("list", Looks),
     ("show", Looks),
+    // The URLs of trackers in it are often keys to somebody's account.
+    ("metainfo", Changes),
     ("status", Looks),
     // Without a limit to set it reports: see `deed`.
     (LIMIT, Changes),
