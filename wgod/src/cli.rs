@@ -85,6 +85,10 @@ pub struct Cli {
     /// Print every setting with its default and exit
     #[arg(long)]
     pub print_config: bool,
+
+    /// Run hooks for the daemon that started it
+    #[arg(long, hide = true)]
+    pub hook_helper: bool,
 }
 
 /// A torrent named on the command line.

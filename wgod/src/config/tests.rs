@@ -140,8 +140,7 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
         ("discovery.dht", "true"),
         ("limits.schedule", "[\"mon-fri 08:00-18:00\"]"),
         ("storage.incomplete_folder", "\"/tmp\""),
-        ("watch.folders", "[\"/tmp\"]"),
-        ("hooks.on_added", "[\"/bin/true\"]"),
+        ("hooks.on_metadata", "[\"/bin/true\"]"),
         ("seeding.ratio", "2"),
     ];
     for (name, value) in cases {

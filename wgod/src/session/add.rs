@@ -14,10 +14,12 @@ use wgo_core::session::{Check, Newcomer};
 use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
+use super::happened::Telling;
 use super::entry::{About, Entry, Shown};
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
+use crate::hooks;
 use crate::store::{Change, Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
 use wgo_core::piece_mgr::Priority;
 
@@ -121,6 +123,7 @@ impl Driver {
             trackers: None,
             user_peers: peers,
             moving: None,
+            completion_owed: true,
             newer: NewerFields::default(),
         };
         let have = Bitfield::new(metainfo.info.layout.piece_count());
@@ -169,6 +172,7 @@ impl Driver {
             saving: super::save::Saving::default(),
             unsaved: Vec::new(),
             awaiting_save: Vec::new(),
+            telling: Telling::default(),
             shown: Shown::default(),
             share: Share::default(),
         };
@@ -199,6 +203,7 @@ impl Driver {
         let (check_asked, finished, moving) = (false, false, None);
         let newcomer = Newcomer { id, hashes, started, needs: check, check_asked, finished, device, moving };
         self.session.add(self.engine.clock.now(), newcomer);
+        self.happened(hooks::Event::Added, id);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
     }
 

@@ -18,6 +18,7 @@ use wgo_proto::metainfo::Metainfo;
 use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
+use super::happened::Telling;
 use super::entry::{About, Entry, Shown, from_stored};
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
@@ -215,6 +216,7 @@ impl Driver {
             moving: underway(&entry.settings, |folder| self.engine.storage.device_of(folder)),
         };
         let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
+        let untold = finished && entry.completed_at.is_some() && entry.settings.completion_owed;
         let error = entry.settings.error.as_ref().map(fault::from_stored);
         self.insert(entry);
         if undo {
@@ -223,6 +225,10 @@ impl Driver {
         self.session.add(self.engine.clock.now(), newcomer);
         if let Some(error) = error {
             self.session.recall_fault(id, error);
+        }
+        // The last run ended before that was told.
+        if untold {
+            self.tell_completion(id);
         }
         Ok(())
     }
@@ -395,6 +401,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         saving: super::save::Saving::default(),
         unsaved: Vec::new(),
         awaiting_save: Vec::new(),
+        telling: Telling::default(),
         shown: Shown::default(),
         share: Share::default(),
     }

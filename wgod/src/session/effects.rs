@@ -12,6 +12,7 @@ use wgo_proto::tracker as wire;
 use super::ops::Op;
 use super::{Driver, Event, fault};
 use crate::files::{BlockBuf, DiskErrorKind};
+use crate::hooks;
 use crate::store::{CheckKind, OwedCheck};
 use crate::torrent::Torrent;
 use crate::tracker::TrackerError;
@@ -132,6 +133,7 @@ impl Driver {
         if let Some(live) = entry.live.clone() {
             self.engine.call(&live, |swarm, now| swarm.announce_completed(now));
         }
+        self.tell_completion(id);
     }
 
     pub(super) fn on_action(&mut self, torrent: &Arc<Torrent>, action: Action<BlockBuf>) {
@@ -208,6 +210,7 @@ impl Driver {
                 let Some(fault) = fault::of_disk(&error) else { return };
                 self.disk_failed(id, &error, fault);
             }
+            Event::CompletionTold(id) => self.on_completion_told(id),
             Event::Forgot(ids, done) => self.on_forgot(ids, done),
             Event::Room(device, answer) => self.on_room(device, answer),
             // Of those that many peers found, the first is enough.
@@ -264,11 +267,20 @@ impl Driver {
         }
         let known =
             self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
+        let was_well = self.is_well(id);
         if !known && let Some(entry) = self.entries.get(&id) {
             entry.span().in_scope(|| tracing::warn!(error = fault.message, "torrent stands"));
         }
         self.session.on_fault(self.engine.clock.now(), id, fault);
+        if was_well && !self.is_well(id) {
+            self.happened(hooks::Event::Error, id);
+        }
         self.touch();
+    }
+
+    /// Whether nothing stands in the torrent's way, nor did when it was last tried.
+    fn is_well(&self, id: TorrentId) -> bool {
+        self.session.row(id).is_some_and(|row| row.trouble().is_none())
     }
 
     /// The torrent's Swarm panicked: it is taken down, the others go on.

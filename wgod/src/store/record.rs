@@ -58,6 +58,8 @@ pub struct Settings {
     pub user_peers: Vec<SocketAddr>,
     /// The files are on their way to another folder.
     pub moving: Option<Move>,
+    /// When it completes, or since it has, the operator's program is to hear of it.
+    pub completion_owed: bool,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
 }

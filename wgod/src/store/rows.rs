@@ -34,6 +34,7 @@ mod settings {
     pub(super) const USER_PEERS: u64 = 15;
     pub(super) const CHECK_ASKED: u64 = 16;
     pub(super) const MOVE: u64 = 17;
+    pub(super) const COMPLETION_OWED: u64 = 26;
 }
 
 pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
@@ -77,6 +78,7 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if let Some(moving) = &s.moving {
         row.field(MOVE, |p| put_move(p, moving));
     }
+    row.mark(COMPLETION_OWED, s.completion_owed);
     row.finish(&s.newer)
 }
 
@@ -101,6 +103,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         trackers: None,
         user_peers: Vec::new(),
         moving: None,
+        completion_owed: false,
         newer: Default::default(),
     };
     while let Some(mut f) = row.next_field()? {
@@ -138,6 +141,10 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 s.check_asked = true;
             }
             MOVE => s.moving = Some(moving(&mut f)?),
+            COMPLETION_OWED => {
+                mark(&mut f)?;
+                s.completion_owed = true;
+            }
             _ => {
                 row.keep(&f);
                 f.rest();

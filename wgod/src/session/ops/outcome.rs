@@ -153,6 +153,7 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match outcome {
             Outcome::Checked { files, place, have, unverified, stamps, completed_at } => {
+                let begun = entry.writing || !entry.have.is_empty();
                 entry.unverified = unverified;
                 entry.completed_at = completed_at;
                 let info = &entry.info;
@@ -168,6 +169,9 @@ impl Driver {
                 entry.writing = false;
                 self.session.on_checked(now, id, complete);
                 self.settle(id, *place);
+                if complete {
+                    self.found_complete(id, begun);
+                }
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
             Outcome::Moved { files } => self.on_moved(id, files),
@@ -302,6 +306,7 @@ impl Driver {
         }
         entry.have = rest.have;
         entry.partials = rest.partials;
+        let untold = finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
         let in_doubt = !rest.suspects.is_empty();
         entry.suspects.extend(rest.suspects);
         entry.counters = rest.counters;
@@ -313,6 +318,10 @@ impl Driver {
             if in_doubt {
                 self.session.on_doubt(id);
             }
+        }
+        // It was stopped between its completion and the word of it.
+        if untold {
+            self.tell_completion(id);
         }
         // Whoever waits was too early: the torrent wakes again if it may.
         if self.waking.contains_key(&id) {

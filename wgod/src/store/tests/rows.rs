@@ -59,6 +59,7 @@ prop_compose! {
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
+            completion_owed: true,
             hashes, name, folder, added_at, error, labels, sequential, priority, file_priorities,
             check_asked,
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },

@@ -21,6 +21,8 @@ fn place(path: &str) -> Place {
 
 fn well() -> Facts {
     Facts {
+        hooks: Hooks::Off,
+        hook_faults: Vec::new(),
         file: Some("/etc/wgod/wgod.toml".into()),
         problems: Vec::new(),
         state: place("/var/lib/wgod"),
