@@ -183,7 +183,8 @@ fn conflicts(resolved: &Resolved) -> Vec<Problem> {
     if !network.tcp && !network.utp {
         conflict("network.tcp", "with network.utp off too, no peer can be reached; one must be true".into());
     }
-    let folders = [("storage.folder", &storage.folder), ("storage.incomplete_folder", &storage.incomplete_folder)];
+    let folders =
+        [("storage.folder", &storage.folder), ("storage.incomplete_folder", &storage.incomplete_folder)];
     let folders = folders.into_iter().filter_map(|(name, folder)| Some((name, folder.as_deref()?)));
     for (name, folder) in folders.chain(watch.folders.targets().map(|folder| ("watch.folders", folder))) {
         if storage.allowed_folders.excludes(folder) {

@@ -301,13 +301,17 @@ mod tests {
             let mut config = Config::default();
             config.storage.allowed_folders = allowed;
             let tv = WatchFolder { folder: Some("~/tv".into()), ..WatchFolder::plain("/srv/tv") };
-            config.watch.folders.0 = vec![WatchFolder::plain("~/watch"), tv.clone(), WatchFolder { path: "/srv/x".into(), ..tv }];
+            config.watch.folders.0 =
+                vec![WatchFolder::plain("~/watch"), tv.clone(), WatchFolder { path: "/srv/x".into(), ..tv }];
             Places::decide(&config, around).unwrap().allowed
         };
         let only = || AllowedFolders::Only(vec!["/srv/a".into(), "~/b".into()]);
         let folders = |paths: &[&str]| Some(paths.iter().map(PathBuf::from).collect::<Vec<_>>());
         assert_eq!(with(AllowedFolders::Auto, &user()), None);
-        assert_eq!(with(AllowedFolders::Auto, &systemd), folders(&["/var/lib/w/downloads", "/home/u/watch", "/srv/tv", "/srv/x", "/home/u/tv"]));
+        assert_eq!(
+            with(AllowedFolders::Auto, &systemd),
+            folders(&["/var/lib/w/downloads", "/home/u/watch", "/srv/tv", "/srv/x", "/home/u/tv"])
+        );
         for around in [user(), systemd] {
             assert_eq!(with(AllowedFolders::Any, &around), None);
             assert_eq!(with(only(), &around), folders(&["/srv/a", "/home/u/b"]));

@@ -66,7 +66,8 @@ impl fmt::Display for Raw {
                 write!(f, "[{}]", items.join(", "))
             }
             Raw::Table(fields) => {
-                let fields: Vec<_> = fields.iter().map(|(name, raw)| format!("{} = {raw}", key(name))).collect();
+                let fields: Vec<_> =
+                    fields.iter().map(|(name, raw)| format!("{} = {raw}", key(name))).collect();
                 write!(f, "{{ {} }}", fields.join(", "))
             }
             Raw::Other(kind) => write!(f, "a {kind}"),

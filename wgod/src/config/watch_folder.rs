@@ -150,10 +150,7 @@ mod tests {
             (r#"{ path = "/srv/w", label = "tv", folder = "~/tv", paused = true }"#, rule.clone()),
             (
                 r#"{ path = "/srv/w", label = ["a", "b \"c\""] }"#,
-                WatchFolder {
-                    labels: vec!["a".into(), "b \"c\"".into()],
-                    ..WatchFolder::plain("/srv/w")
-                },
+                WatchFolder { labels: vec!["a".into(), "b \"c\"".into()], ..WatchFolder::plain("/srv/w") },
             ),
         ] {
             let parsed = WatchFolder::parse(&value(text)).unwrap();
@@ -173,7 +170,7 @@ mod tests {
             (r#"[{ label = "a" }]"#, "it has no path"),
             (r#"[{ path = "srv" }]"#, "\"srv\" can't be its path: it is an absolute path"),
             (r#"[{ path = "/w", folder = "b" }]"#, "\"b\" can't be its folder"),
-            (r#"[{ path = "/w", label = "" }]"#, "none that control"),
+            (r#"[{ path = "/w", label = [""] }]"#, "none that control"),
             (r#"[{ path = "/w", label = 5 }]"#, "5 can't be its label: it is text"),
             (r#"[{ path = "/w", paused = "maybe" }]"#, "can't be its paused: it is true or false"),
             (r#"[{ path = "/w", lable = "a" }]"#, "there is no lable in it"),

@@ -71,9 +71,12 @@ pub fn enforce(loaded: &Loaded) -> Confinement {
         let metrics = loaded.resolved.config.metrics.listen.as_ref().and_then(Endpoint::socket);
         let file = loaded.file.as_deref();
         let grants = plan::plan(&loaded.places, metrics, file, &System::observe(file));
-        let folders: Vec<Folder> = allowed.iter().map(|path| find(path, &loaded.places.state_dir, ALLOWED)).collect();
-        let watched = loaded.places.watched.iter().map(|rule| &rule.path).filter(|path| !allowed.contains(path));
-        let watched: Vec<Folder> = watched.map(|path| find(path, &loaded.places.state_dir, WATCHED)).collect();
+        let folders: Vec<Folder> =
+            allowed.iter().map(|path| find(path, &loaded.places.state_dir, ALLOWED)).collect();
+        let watched =
+            loaded.places.watched.iter().map(|rule| &rule.path).filter(|path| !allowed.contains(path));
+        let watched: Vec<Folder> =
+            watched.map(|path| find(path, &loaded.places.state_dir, WATCHED)).collect();
         confinement.landlock = match landlock::enforce(&grants, folders.iter().chain(&watched)) {
             Ok(abi) => Some(abi),
             Err(error) => {
@@ -124,10 +127,7 @@ fn find(path: &Path, state_dir: &Path, key: &str) -> Folder {
         Err(error) => (unknown(path), error.to_string()),
     };
     if !path.starts_with(state_dir) {
-        tracing::warn!(
-            "{}, of {key}, is out of reach until wgod is restarted: {why}",
-            path.display()
-        );
+        tracing::warn!("{}, of {key}, is out of reach until wgod is restarted: {why}", path.display());
     }
     folder
 }

@@ -124,7 +124,10 @@ mod tests {
         for (hooks, want) in [
             ("on_added = [\"/nowhere\"]", "hooks.on_added: /nowhere can't be run: there is no such file"),
             ("on_removed = [\"/usr\"]", "hooks.on_removed: /usr can't be run: it is not a file"),
-            ("on_error = [\"no-such-x\"]", "hooks.on_error: no-such-x can't be run: there is no such program in"),
+            (
+                "on_error = [\"no-such-x\"]",
+                "hooks.on_error: no-such-x can't be run: there is no such program in",
+            ),
             ("on_completed = [\"~/plain\"]", "/plain can't be run: wgod's user may not execute it"),
         ] {
             let said = faults(hooks);

@@ -30,8 +30,19 @@ const DRAIN: Duration = Duration::from_millis(300);
 
 /// What of the helper's own environment programs get: where things are, and in which language to speak. The rest
 /// is the daemon's business.
-const INHERITED: &[&str] =
-    &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "TMPDIR"];
+const INHERITED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LC_MESSAGES",
+    "TZ",
+    "TMPDIR",
+];
 
 /// Where a program is looked for that is named without a path, if $PATH says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -214,13 +225,15 @@ mod tests {
         let words = ["sh", "-c", script].map(str::to_owned).to_vec();
         let fields = vec![("WGOD_NAME".to_owned(), OsString::from("a b"))];
         let (reports, mut heard) = mpsc::channel(8);
-        let task = tokio::spawn(run(Run { number: 7, words, fields, time_limit }, reports, stop.clone()));
-        let mut all = Vec::new();
-        while let Some(report) = heard.recv().await {
-            all.push(report);
-        }
-        task.await.unwrap();
-        all
+        let run = run(Run { number: 7, words, fields, time_limit }, reports, stop.clone());
+        let hear = async {
+            let mut all = Vec::new();
+            while let Some(report) = heard.recv().await {
+                all.push(report);
+            }
+            all
+        };
+        tokio::join!(run, hear).1
     }
 
     fn lines(reports: &[Report]) -> Vec<&str> {
@@ -294,7 +307,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_started_is_told() {
-        for (program, why) in [("/nowhere/x", "No such file"), ("/etc/passwd", "ermission denied"), ("", "")] {
+        for (program, why) in [("/nowhere/x", "No such file"), ("/etc/passwd", "ermission denied"), ("", "")]
+        {
             let (reports, mut heard) = mpsc::channel(8);
             let words = vec![program.to_owned()];
             let order = Run { number: 7, words, fields: Vec::new(), time_limit: LONG };

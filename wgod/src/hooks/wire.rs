@@ -296,7 +296,11 @@ mod tests {
         ];
         prop_oneof![
             (any::<u64>(), words()).prop_map(|(run, text)| Report::Line { run, text }),
-            (any::<u64>(), how, any::<u64>()).prop_map(|(run, how, hidden)| Report::Ended { run, how, hidden }),
+            (any::<u64>(), how, any::<u64>()).prop_map(|(run, how, hidden)| Report::Ended {
+                run,
+                how,
+                hidden
+            }),
         ]
     }
 

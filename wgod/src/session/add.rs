@@ -14,8 +14,8 @@ use wgo_core::session::{Check, Newcomer};
 use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
-use super::happened::Telling;
 use super::entry::{About, Entry, Shown};
+use super::happened::Telling;
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;

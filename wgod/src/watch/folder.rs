@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat, renameat_with, statat,
-    unlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat, renameat_with,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -137,7 +137,9 @@ impl Folder {
         let mut bytes = Vec::new();
         file.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > MAX_LEN {
-            true => Err(io::Error::other(format!("it has more than {MAX_LEN} bytes, too many for a torrent"))),
+            true => {
+                Err(io::Error::other(format!("it has more than {MAX_LEN} bytes, too many for a torrent")))
+            }
             false => Ok(bytes),
         }
     }
@@ -277,7 +279,11 @@ mod tests {
             let renamed = folder.rename(name, &stamp(&folder, "a.torrent"), ".added").unwrap();
             assert_eq!(renamed.as_deref(), Some(OsStr::new(want)));
         }
-        assert_eq!(fs::read(dir.path().join("a.torrent.added")).unwrap(), b"a.torrent.added", "nothing is replaced");
+        assert_eq!(
+            fs::read(dir.path().join("a.torrent.added")).unwrap(),
+            b"a.torrent.added",
+            "nothing is replaced"
+        );
 
         write("a.torrent", "one");
         let seen = stamp(&folder, "a.torrent");

@@ -134,7 +134,8 @@ mod tests {
         drop(kept);
         let file = only_file(dir.path());
         assert_eq!(fs::read_to_string(&file).unwrap(), "1 7 -1 999999999\n");
-        fs::write(&file, [&fs::read(&file).unwrap()[..], b"2 7 -1 9999\n\xff\xfe\n3 7\n4 7 -1 99"].concat()).unwrap();
+        fs::write(&file, [&fs::read(&file).unwrap()[..], b"2 7 -1 9999\n\xff\xfe\n3 7\n4 7 -1 99"].concat())
+            .unwrap();
         let mut kept = load();
         assert!(kept.stamps().contains(&number(1)) && !kept.stamps().contains(&number(3)));
         kept.keep(number(5));
@@ -150,7 +151,11 @@ mod tests {
         let lines: String = (0..=REMEMBERED as u64).map(|inode| line(&number(inode))).collect();
         fs::write(only_file(dir.path()), lines).unwrap();
         let kept = Kept::load(dir.path(), Path::new("/w"));
-        assert!(!kept.stamps().contains(&number(0)) && kept.stamps().contains(&number(1)) && kept.stamps().contains(&number(REMEMBERED as u64)));
+        assert!(
+            !kept.stamps().contains(&number(0))
+                && kept.stamps().contains(&number(1))
+                && kept.stamps().contains(&number(REMEMBERED as u64))
+        );
         let text = fs::read_to_string(only_file(dir.path())).unwrap();
         assert_eq!(text.lines().count(), REMEMBERED);
     }

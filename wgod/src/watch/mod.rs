@@ -14,12 +14,10 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::inotify;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +29,7 @@ use crate::config::{AfterImport, WatchFolder};
 use crate::console::Console;
 use folder::{Found, Kind, Stamp, kind};
 use pending::{Pending, SETTLED, Verdict};
-use side::{Fate, Side};
+use side::{Fate, Side, SideThread};
 
 /// A folder is looked at this often, whatever the kernel says.
 const LOOK: Duration = Duration::from_secs(10);
@@ -58,7 +56,11 @@ impl Watch {
     pub(crate) async fn run(self, rules: Vec<WatchFolder>) {
         let mut folders = JoinSet::new();
         for rule in rules {
-            folders.spawn(Watcher::new(self.clone(), rule).run());
+            let folder = rule.path.clone();
+            match Watcher::new(self.clone(), rule) {
+                Ok(watcher) => _ = folders.spawn(watcher.run()),
+                Err(error) => tracing::error!(%error, "{} is not watched", folder.display()),
+            }
         }
         while let Some(ended) = folders.join_next().await {
             if let Err(error) = ended {
@@ -68,17 +70,17 @@ impl Watch {
     }
 }
 
-/// The daemon ends.
-struct Stopping;
+/// The daemon ends, or the folder's thread has by a defect.
+struct Ended;
 
 /// A watched folder.
 struct Watcher {
     watch: Watch,
     rule: WatchFolder,
-    /// What reaches the disk. Lent out while a thread does that.
-    side: Option<Box<Side>>,
+    /// What reaches the disk.
+    disk: SideThread,
     /// Ready when something came. `None`: the kernel has no more of these.
-    notices: Option<AsyncFd<Arc<OwnedFd>>>,
+    notices: Option<Receiver>,
     pending: Pending,
     /// What was said to be wrong, so that it is said once: of the folder, and of adding from it.
     unreadable: Option<String>,
@@ -101,28 +103,28 @@ enum Outcome {
 }
 
 impl Watcher {
-    fn new(watch: Watch, rule: WatchFolder) -> Watcher {
-        let inotify = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).map(Arc::new);
-        let notices = inotify.map_err(io::Error::from).and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
-        let notices = notices
-            .inspect_err(|error| {
+    fn new(watch: Watch, rule: WatchFolder) -> io::Result<Watcher> {
+        let (notices, inotify) = match notices() {
+            Ok((notices, inotify)) => (Some(notices), Some(inotify)),
+            Err(error) => {
                 let folder = rule.path.display();
                 tracing::info!(%error, "{folder} is only looked at every {} s", LOOK.as_secs());
-            })
-            .ok();
-        let inotify = notices.as_ref().map(|notices| notices.get_ref().clone());
+                (None, None)
+            }
+        };
         let side = Side::new(rule.path.clone(), watch.state_dir.clone(), inotify, watch.after);
-        Watcher {
+        let disk = SideThread::start(side)?;
+        Ok(Watcher {
             watch,
             rule,
-            side: Some(Box::new(side)),
+            disk,
             notices,
             pending: Pending::default(),
             unreadable: None,
             hindrance: None,
             odd: BTreeSet::new(),
             more: false,
-        }
+        })
     }
 
     async fn run(mut self) {
@@ -138,7 +140,10 @@ impl Watcher {
                 }
                 () = sleep_until(next) => {}
             }
-            if let Err(Stopping) = self.look().await {
+            if let Err(Ended) = self.look().await {
+                if !stopping.is_cancelled() {
+                    tracing::error!("{} is not watched any more, by a defect", self.rule.path.display());
+                }
                 return;
             }
             let regular = Instant::now() + LOOK;
@@ -147,7 +152,7 @@ impl Watcher {
     }
 
     /// Looks at the folder, and deals with what is due.
-    async fn look(&mut self) -> Result<(), Stopping> {
+    async fn look(&mut self) -> Result<(), Ended> {
         match self.on_disk(Side::look).await? {
             Err(error) => {
                 self.cannot_read(&error);
@@ -182,7 +187,7 @@ impl Watcher {
     }
 
     /// Reads some files, adds their torrents, and does with the files what is to be done.
-    async fn deal_with(&mut self, due: Vec<(OsString, Stamp)>) -> Result<(), Stopping> {
+    async fn deal_with(&mut self, due: Vec<(OsString, Stamp)>) -> Result<(), Ended> {
         // Of large files, fewer are read at once.
         let read = self.on_disk(move |side| side.read(due)).await?;
         let params = AddParams {
@@ -221,7 +226,11 @@ impl Watcher {
         match outcome {
             Outcome::Taken { torrent, new } => {
                 self.hindrance = None;
-                let what = if new { "added from a watched folder" } else { "a watched folder has what is here already" };
+                let what = if new {
+                    "added from a watched folder"
+                } else {
+                    "a watched folder has what is here already"
+                };
                 tracing::info!(torrent, file, "{what}");
                 Some(Fate::Added)
             }
@@ -285,41 +294,36 @@ impl Watcher {
         self.rule.path.join(name).display().to_string()
     }
 
-    /// Does something that may wait for the disk, on a thread that may hang there.
+    /// Does something that may wait for the disk, on the thread that may hang there.
     async fn on_disk<T: Send + 'static>(
-        &mut self,
+        &self,
         work: impl FnOnce(&mut Side) -> T + Send + 'static,
-    ) -> Result<T, Stopping> {
-        let Some(mut side) = self.side.take() else { return Err(Stopping) };
-        let work = tokio::task::spawn_blocking(move || {
-            let result = work(&mut side);
-            (side, result)
-        });
+    ) -> Result<T, Ended> {
         tokio::select! {
             // What hangs is left behind.
-            () = self.watch.stopping.cancelled() => Err(Stopping),
-            // A thread that panicked took what it had along; the log has it.
-            done = work => {
-                let (side, result) = done.map_err(|_| Stopping)?;
-                self.side = Some(side);
-                Ok(result)
-            }
+            () = self.watch.stopping.cancelled() => Err(Ended),
+            done = self.disk.run(work) => done.ok_or(Ended),
         }
     }
 }
 
+/// What the kernel tells of folders, and the way to name folders to it.
+fn notices() -> io::Result<(Receiver, OwnedFd)> {
+    let inotify = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
+    // It isn't a pipe, and is waited for and read like one.
+    let notices = Receiver::from_owned_fd_unchecked(inotify.try_clone()?)?;
+    Ok((notices, inotify))
+}
+
 /// Something came into the folder.
-async fn came(notices: Option<&AsyncFd<Arc<OwnedFd>>>) {
+async fn came(notices: Option<&Receiver>) {
     let Some(notices) = notices else { return std::future::pending().await };
-    match notices.readable().await {
-        Ok(mut ready) => {
-            // What came is found by looking.
-            let mut bytes = [0; 4096];
-            while rustix::io::read(notices.get_ref(), &mut bytes).is_ok_and(|n| n > 0) {}
-            ready.clear_ready();
-        }
-        Err(_) => std::future::pending().await,
+    if notices.readable().await.is_err() {
+        return std::future::pending().await;
     }
+    // What came is found by looking.
+    let mut bytes = [0; 4096];
+    while notices.try_read(&mut bytes).is_ok_and(|n| n > 0) {}
 }
 
 /// What the session is to add.
@@ -350,7 +354,9 @@ fn outcome(added: Added) -> Outcome {
         // What the file asks for is at fault.
         (
             AddStatus::Failed,
-            Some(ErrorKind::BadTorrent | ErrorKind::BadRequest | ErrorKind::Unsupported | ErrorKind::Conflict),
+            Some(
+                ErrorKind::BadTorrent | ErrorKind::BadRequest | ErrorKind::Unsupported | ErrorKind::Conflict,
+            ),
         ) => Outcome::Refused(why),
         (AddStatus::Failed, _) => Outcome::Hindered(why),
     }

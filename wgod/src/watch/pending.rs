@@ -122,14 +122,14 @@ mod tests {
     fn a_refused_file_is_tried_again_and_given_up_when_it_stays_as_it_is() {
         let (mut pending, start) = (Pending::default(), Instant::now());
         pending.see(vec![("a".into(), stamp(1))], start);
-        let (mut now, mut tries) = (start, 0);
-        loop {
-            now = pending.next().unwrap();
+        let mut tries = 0;
+        let now = loop {
+            let now = pending.next().unwrap();
             tries += 1;
             if pending.refused(&"a".into(), now) == Verdict::GiveUp {
-                break;
+                break now;
             }
-        }
+        };
         assert_eq!((now - start, tries), (PATIENCE, 5));
         // Somebody writes to it: that counts anew.
         pending.see(vec![("a".into(), stamp(2))], now);

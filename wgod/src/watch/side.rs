@@ -3,9 +3,10 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::mpsc;
 
 use rustix::fs::inotify::{self, WatchFlags};
+use tokio::sync::oneshot;
 
 use super::folder::{Folder, Found, Stamp};
 use super::kept::Kept;
@@ -40,7 +41,7 @@ pub(super) type Settled = (OsString, Fate, io::Result<Option<OsString>>);
 pub(super) struct Side {
     path: PathBuf,
     state_dir: PathBuf,
-    inotify: Option<Arc<OwnedFd>>,
+    inotify: Option<OwnedFd>,
     after: AfterImport,
     /// The folder as it was last looked at.
     folder: Option<Folder>,
@@ -52,7 +53,7 @@ impl Side {
     pub(super) fn new(
         path: PathBuf,
         state_dir: PathBuf,
-        inotify: Option<Arc<OwnedFd>>,
+        inotify: Option<OwnedFd>,
         after: AfterImport,
     ) -> Side {
         Side { path, state_dir, inotify, after, folder: None, kept: None }
@@ -115,6 +116,33 @@ impl Side {
 
     fn kept(&mut self) -> &mut Kept {
         self.kept.get_or_insert_with(|| Kept::load(&self.state_dir, &self.path))
+    }
+}
+
+type Work = Box<dyn FnOnce(&mut Side) + Send>;
+
+/// The thread that a folder's disk is reached on: one that hangs keeps nobody else waiting. It ends when this is
+/// dropped, or when its disk answers then.
+pub(super) struct SideThread(mpsc::Sender<Work>);
+
+impl SideThread {
+    pub(super) fn start(mut side: Side) -> io::Result<SideThread> {
+        let (sender, work) = mpsc::channel::<Work>();
+        let serve = move || work.into_iter().for_each(|work| work(&mut side));
+        std::thread::Builder::new().name("wgod-watch".to_owned()).spawn(serve)?;
+        Ok(SideThread(sender))
+    }
+
+    /// Has it done, and waits. `None`: the thread is gone.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Side) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, done) = oneshot::channel();
+        // Whoever asked may have been told to end.
+        let work = move |side: &mut Side| drop(reply.send(work(side)));
+        self.0.send(Box::new(work)).ok()?;
+        done.await.ok()
     }
 }
 

@@ -306,7 +306,8 @@ impl Driver {
         }
         entry.have = rest.have;
         entry.partials = rest.partials;
-        let untold = finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
+        let untold =
+            finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
         let in_doubt = !rest.suspects.is_empty();
         entry.suspects.extend(rest.suspects);
         entry.counters = rest.counters;

@@ -42,7 +42,7 @@ fn record(id: u64) -> TorrentRecord {
             trackers: None,
             user_peers: vec![],
             moving: None,
-            completion_owed: id % 2 == 0,
+            completion_owed: id.is_multiple_of(2),
             newer: NewerFields::default(),
         },
         progress: Progress::default(),
