@@ -88,6 +88,7 @@ fn a_confined_daemon_runs_programs_that_it_could_not_run_itself() {
     let seeder = Seeder::start(net.ip(), &[(&payload, &torrent)]);
     let params = AddParams {
         sources: vec![Source::of_file(&torrent.bytes)],
+        folder: Some(media.path().join("sub")),
         peers: vec![seeder.addr()],
         labels: vec!["tv".into(), "new".into()],
         ..AddParams::default()
@@ -96,7 +97,7 @@ fn a_confined_daemon_runs_programs_that_it_could_not_run_itself() {
     let id = torrent.id();
     let event = |name: &str| until(name, SOON, || told(&notes.path().join(name)));
     let (added, completed) = (event("added"), event("completed"));
-    let folder = media.path().display().to_string();
+    let folder = media.path().join("sub").display().to_string();
     for (name, want) in [
         ("WGOD_EVENT", "completed"),
         ("WGOD_INFO_HASH", &*id),
@@ -119,12 +120,12 @@ fn a_confined_daemon_runs_programs_that_it_could_not_run_itself() {
     said(&daemon, r"raw \u{1b}[31m");
     assert!(!daemon.log().contains('\u{1b}'));
 
-    // Its files vanish.
-    fs::rename(media.path().join("many"), media.path().join("away")).unwrap();
+    // Its folder vanishes.
+    fs::rename(media.path().join("sub"), media.path().join("away")).unwrap();
     daemon.call(async |client| client.verify(Daemon::check(&id)).await).unwrap();
     let error = event("error");
-    assert!(error["WGOD_ERROR"].contains("many"), "{error:?}");
-    fs::rename(media.path().join("away"), media.path().join("many")).unwrap();
+    assert!(error["WGOD_ERROR"].contains(&folder), "{error:?}");
+    fs::rename(media.path().join("away"), media.path().join("sub")).unwrap();
     until("it seeds again", TRANSFER, || (daemon.torrent(&id).state == State::Seeding).then_some(()));
     daemon.remove(&id, true);
     assert_eq!(event("removed")["WGOD_NAME"], "many");

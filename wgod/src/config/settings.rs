@@ -63,10 +63,10 @@ settings! {
 
         /// The only folders, each with all below it, that torrents may be put into. The daemon confines
         /// itself to them by Landlock, where the kernel has that. "auto": under systemd `folder`,
-        /// `incomplete_folder`, `watch.folders` and the folders of their rules; started by hand, any folder. "any": any folder that the
-        /// daemon may write to. Name the folder above the mount point for a disk that comes and goes: what is
-        /// mounted on an allowed folder itself later is out of reach until the next start. Can't be set by
-        /// wgoctl.
+        /// `incomplete_folder`, `watch.folders` and the folders of their rules; started by hand, any folder.
+        /// "any": any folder that the daemon may write to. Name the folder above the mount point for a disk that
+        /// comes and goes: what is mounted on an allowed folder itself later is out of reach until the next
+        /// start. Can't be set by wgoctl.
         [Restart] allowed_folders: AllowedFolders = AllowedFolders::Auto;
 
         /// How the space of a file is reserved before the first write to it. "full": all of it, which

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{Access, access};
 
 use super::Event;
+use super::program::PATH;
 use super::wire::{self, Order};
 use crate::config::{Config, Surroundings};
 
@@ -73,7 +74,7 @@ fn commands(config: &Config, around: &Surroundings) -> Vec<(Event, Vec<String>)>
 
 /// What keeps configured programs from being run, one line each: the setting, the program, why, what to do.
 pub fn faults(config: &Config, around: &Surroundings) -> Vec<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
     let fault = |(event, words): (Event, Vec<String>)| {
         let program = words.first()?;
         let why = fault(program, &path)?;

@@ -15,6 +15,7 @@ mod runner;
 mod wire;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,6 +137,13 @@ impl Hooks {
     pub fn tell(&self, mut happening: Happening) {
         let Some(shared) = &self.0 else { return };
         happening.fields.extend(shared.common.iter().cloned());
+        for (_, value) in &mut happening.fields {
+            if value.len() > MAX_VALUE {
+                let mut bytes = std::mem::take(value).into_vec();
+                bytes.truncate(MAX_VALUE);
+                *value = OsString::from_vec(bytes);
+            }
+        }
         if !shared.alive.load(Ordering::Acquire) {
             tracing::warn!(torrent = happening.name, "{} is not run: {HELPER_ENDED}", happening.event.key());
             return;
@@ -166,6 +174,10 @@ impl Shared {
         program.map(|(_, program)| program.as_str())
     }
 }
+
+/// Bytes of a variable; longer ones, such as thousands of labels, are cut. With all variables the helper's frames
+/// hold them, and so does the kernel (MAX_ARG_STRLEN of execve(2)).
+const MAX_VALUE: usize = 16 * 1024;
 
 /// Why nothing runs any more.
 const HELPER_ENDED: &str = "the process that runs hooks has ended; restart wgod";

@@ -45,7 +45,7 @@ const INHERITED: &[&str] = &[
 ];
 
 /// Where a program is looked for that is named without a path, if $PATH says nothing.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What is to be run.
 pub(super) struct Run {

@@ -242,7 +242,8 @@ impl Watcher {
                 }
             },
             Outcome::Hindered(why) => {
-                if self.hindrance.as_ref() != Some(&why) {
+                let said = self.hindrance.as_ref() == Some(&why) || self.watch.stopping.is_cancelled();
+                if !said {
                     tracing::warn!("{file} is not added yet, and tried again: {why}");
                 }
                 self.hindrance = Some(why);
