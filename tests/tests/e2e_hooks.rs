@@ -37,7 +37,7 @@ fn told(file: &Path) -> Option<BTreeMap<String, String>> {
 }
 
 fn said(daemon: &Daemon, text: &str) {
-    until(&format!("the log says {text:?}"), SOON, || daemon.log().contains(text).then_some(()));
+    until(&format!("the log says {text:?}"), TRANSFER, || daemon.log().contains(text).then_some(()));
 }
 
 /// The child of the daemon that is its helper.
@@ -143,8 +143,8 @@ fn programs_that_are_bad_do_the_daemon_no_harm() {
         pids.display()
     );
     let sections = format!(
-        "[hooks]\non_added = [\"sh\", \"-c\", \"yes | head -c 3000000; exit 7\"]\non_removed = [\"{}\"]\n\
-        on_error = [\"/nowhere/x\"]\non_completed = [\"{}\"]\ntime_limit = 1",
+        "[hooks]\non_added = [\"sh\", \"-c\", \"yes | head -c 200000; exit 7\"]\non_removed = [\"{}\"]\n\
+        on_error = [\"/nowhere/x\"]\non_completed = [\"{}\"]\ntime_limit = 15",
         script(dir.path(), "hangs", &hangs),
         plain.display()
     );
@@ -174,7 +174,7 @@ fn programs_that_are_bad_do_the_daemon_no_harm() {
     let other = daemon.add(&missing, &removed, &[]);
     daemon.remove(&other, false);
     daemon.remove(&id, false);
-    said(&daemon, "ran for more than 1 s and was ended; hooks.time_limit");
+    said(&daemon, "ran for more than 15 s and was ended; hooks.time_limit");
     until("all of them were killed", SOON, || {
         let pids = fs::read_to_string(&pids).ok()?;
         let pids: Vec<Pid> = pids.lines().map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap()).collect();

@@ -167,11 +167,7 @@ impl Driver {
                 entry.suspects.clear();
                 entry.owed = None;
                 entry.writing = false;
-                self.session.on_checked(now, id, complete);
-                self.settle(id, *place);
-                if complete {
-                    self.found_complete(id, begun);
-                }
+                self.on_checked(id, complete, begun, *place);
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
             Outcome::Moved { files } => self.on_moved(id, files),
@@ -228,6 +224,15 @@ impl Driver {
             }
             // Only the end of the daemon ends a check that nobody called off.
             Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
+        }
+    }
+
+    /// A check ended. `begun`: the torrent had something before.
+    fn on_checked(&mut self, id: TorrentId, complete: bool, begun: bool, place: Whereabouts) {
+        self.session.on_checked(self.engine.clock.now(), id, complete);
+        self.settle(id, place);
+        if complete {
+            self.found_complete(id, begun);
         }
     }
 
