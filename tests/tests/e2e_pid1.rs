@@ -85,11 +85,35 @@ fn the_service_starts_works_reloads_survives_a_crash_and_stops() {
     assert_eq!(machine.property("wgod", "NRestarts"), "1");
     wait_seeding(&machine);
 
+    watch_and_hooks(&machine);
+
     let begun = Instant::now();
     machine.run(&["systemctl", "stop", "wgod"]).expect(0);
     eprintln!("`systemctl stop` took {:?}", begun.elapsed());
     assert_eq!(machine.property("wgod", "Result"), "success", "it was not killed after TimeoutStopSec");
     assert!(!machine.path("/run/wgod/wgod.sock").exists());
+}
+
+/// A watched folder adds a torrent, and a program hears of it: all in the sandbox of the unit.
+fn watch_and_hooks(machine: &Machine) {
+    let config = "[watch]\nfolders = [\"/var/lib/wgod/watch\"]\n[hooks]\n\
+        on_added = [\"sh\", \"-c\", \"echo $WGOD_NAME $(id -un) $(wgoctl list --ids | wc -l) > ~/told\"]\n\
+        on_removed = [\"sh\", \"-c\", \"touch ~/hangs; trap '' TERM; sleep 1000\"]\n";
+    fs::write(machine.path("/etc/wgod/wgod.toml"), config).unwrap();
+    let watched = machine.path("/var/lib/wgod/watch");
+    fs::create_dir(&watched).unwrap();
+    let torrent = Maker::new(&Payload::single("watched.bin", 100_000, 16_384)).make();
+    fs::write(watched.join("watched.torrent"), &torrent.bytes).unwrap();
+    machine.run(&["chown", "-R", "wgod:wgod", "/var/lib/wgod/watch"]).expect(0);
+    machine.run(&["systemctl", "restart", "wgod"]).expect(0);
+    until("the file is renamed", SOON, || watched.join("watched.torrent.added").exists().then_some(()));
+    let told = machine.path("/var/lib/wgod/told");
+    until("the program ran", SOON, || {
+        fs::read_to_string(&told).is_ok_and(|text| text == "watched.bin wgod 2\n").then_some(())
+    });
+    // The end of the service doesn't wait for one that hangs.
+    alice(machine, &["remove", "watched.bin", "--yes"]).expect(0);
+    until("it hangs", SOON, || machine.path("/var/lib/wgod/hangs").exists().then_some(()));
 }
 
 #[test]

@@ -89,6 +89,10 @@ pub struct Cli {
     /// Print a page of the manual and exit: wgod --print-man | man -l -
     #[arg(long, value_name = "PAGE", value_enum, num_args = 0..=1, default_missing_value = "wgod")]
     pub print_man: Option<ManualPage>,
+
+    /// Run hooks for the daemon that started it
+    #[arg(long, hide = true)]
+    pub hook_helper: bool,
 }
 
 /// A page of the manual.

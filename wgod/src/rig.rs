@@ -115,6 +115,7 @@ impl Rig {
             announces: TaskTracker::new(),
             connections: Places::new(100),
             confinement: Confinement::default(),
+            hooks: Default::default(),
             counters: Default::default(),
         });
         let (stopping, rest) = (CancellationToken::new(), CancellationToken::new());

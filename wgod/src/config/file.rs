@@ -89,6 +89,9 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Raw {
         DeValue::Float(x) => x.as_str().parse().map_or(Raw::Other("number beyond 64 bits"), Raw::Float),
         DeValue::Array(items) => Raw::List(items.iter().map(raw).collect()),
         DeValue::Datetime(_) => Raw::Other("date"),
-        DeValue::Table(_) => Raw::Other("table"),
+        DeValue::Table(fields) => {
+            let fields = fields.iter().map(|(name, value)| (name.get_ref().clone().into_owned(), raw(value)));
+            Raw::Table(fields.collect())
+        }
     }
 }

@@ -54,6 +54,8 @@ pub static COMPONENTS: &[Component] = &[
     Component { name: "audit", targets: &["wgo_api::audit"] },
     Component { name: "listen", targets: &["wgod::listen", "wgod::dial"] },
     Component { name: "choke", targets: &["wgod::session::choke"] },
+    Component { name: "hooks", targets: &["wgod::hooks"] },
+    Component { name: "watch", targets: &["wgod::watch"] },
     Component { name: "config", targets: &["wgod::control"] },
     Component {
         name: "daemon",

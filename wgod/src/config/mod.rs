@@ -11,6 +11,7 @@ mod choices;
 mod endpoint;
 pub mod environment;
 pub mod file;
+mod hook_command;
 mod key;
 mod layers;
 mod load;
@@ -24,10 +25,12 @@ mod setting;
 mod settings;
 mod units;
 mod values;
+mod watch_folder;
 
 pub use allowed_folders::AllowedFolders;
 pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
 pub use endpoint::Endpoint;
+pub use hook_command::HookCommand;
 pub use key::{Effect, Key, KeyId};
 pub use layers::{Given, Layer, Layers, Origin, Resolved, resolve};
 pub use load::{LoadError, Loaded, read_file};
@@ -43,6 +46,7 @@ pub use settings::{
     Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, SECTIONS, Seeding,
     Storage, Watch,
 };
+pub use watch_folder::{WatchFolder, WatchFolders};
 pub use wgo_api::units::{Period, Rate, Size};
 
 #[cfg(test)]

@@ -11,10 +11,12 @@ use wgo_api::units::{Period, Rate, Size};
 use super::allowed_folders::AllowedFolders;
 use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
 use super::endpoint::Endpoint;
+use super::hook_command::HookCommand;
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
 use super::modes::{FileMode, FolderMode};
 use super::setting::Setting;
+use super::watch_folder::WatchFolders;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -46,7 +48,7 @@ settings! {
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
         /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over
-        /// the control sockets), listen, choke, config, daemon.
+        /// the control sockets), listen, choke, hooks, watch, config, daemon.
         [Now] log: LogSpec = LogSpec::default();
     }
 
@@ -64,10 +66,10 @@ settings! {
 
         /// The only folders, each with all below it, that torrents may be put into. The daemon confines
         /// itself to them by Landlock, where the kernel has that. "auto": under systemd `folder`,
-        /// `incomplete_folder` and `watch.folders`; started by hand, any folder. "any": any folder that the
-        /// daemon may write to. Name the folder above the mount point for a disk that comes and goes: what is
-        /// mounted on an allowed folder itself later is out of reach until the next start. Can't be set by
-        /// wgoctl.
+        /// `incomplete_folder`, `watch.folders` and the folders of their rules; started by hand, any folder.
+        /// "any": any folder that the daemon may write to. Name the folder above the mount point for a disk that
+        /// comes and goes: what is mounted on an allowed folder itself later is out of reach until the next
+        /// start. Can't be set by wgoctl.
         [Restart] allowed_folders: AllowedFolders = AllowedFolders::Auto;
 
         /// How the space of a file is reserved before the first write to it. "full": all of it, which
@@ -208,32 +210,44 @@ settings! {
         [Unbuilt] action: AfterGoal = AfterGoal::Stop;
     }
 
-    /// Folders whose .torrent files are added by themselves.
+    /// Folders whose .torrent files are added by themselves. Can't be set by wgoctl.
     watch: Watch {
-        /// The folders.
-        [Unbuilt] folders: Vec<PathBuf> = Vec::new();
+        /// The folders, as in ["/srv/watch"]; what lies deeper, is hidden or a symlink is left alone. A folder
+        /// may have rules for its torrents, written in place of its path or, headed by [[watch.folders]], at the
+        /// end of this section:
+        ///   { path = "/srv/watch/tv", label = "tv", folder = "/srv/media/tv", paused = true }
+        /// Only the path is needed; `label` may be a list; `folder` is where the torrent's files go, if not to
+        /// storage.folder. A file that is no torrent gets `.error` behind its name, and the log says why.
+        [Restart] folders: WatchFolders = WatchFolders::default();
 
-        /// What happens to a .torrent file that was added: "keep", "rename" or "delete".
-        [Unbuilt] after: AfterImport = AfterImport::Rename;
+        /// What happens to a .torrent file that was added, or was there already: "keep" leaves it as it is and
+        /// remembers it; "rename" puts `.added` behind its name; "delete" deletes it.
+        [Restart] after: AfterImport = AfterImport::Rename;
     }
 
-    /// Commands run on events, each a list of program and arguments; the torrent is described in the
-    /// environment.
+    /// Programs run on events, each a list of program and arguments that no shell reads. The torrent is
+    /// described in the environment: WGOD_EVENT, WGOD_INFO_HASH, WGOD_NAME, WGOD_FOLDER, WGOD_PATH, WGOD_LABELS,
+    /// WGOD_SIZE_BYTES and more; WGOD_SOCKET lets wgoctl find the daemon. What they print goes to the log.
+    /// Can't be set by wgoctl.
     hooks: Hooks {
         /// A torrent was added.
-        [Unbuilt] on_added: Vec<String> = Vec::new();
+        [Restart] on_added: HookCommand = HookCommand::default();
 
-        /// A torrent is complete and safe on the disk.
-        [Unbuilt] on_completed: Vec<String> = Vec::new();
+        /// The metadata of a magnet link have come.
+        [Unbuilt] on_metadata: HookCommand = HookCommand::default();
+
+        /// A torrent that was downloaded is complete and safe on the disk. Runs at least once: what a crash or
+        /// the end of the daemon interrupts runs again at the next start.
+        [Restart] on_completed: HookCommand = HookCommand::default();
 
         /// A torrent was removed.
-        [Unbuilt] on_removed: Vec<String> = Vec::new();
+        [Restart] on_removed: HookCommand = HookCommand::default();
 
-        /// A torrent stopped with an error.
-        [Unbuilt] on_error: Vec<String> = Vec::new();
+        /// A torrent came into the state "error"; WGOD_ERROR says why.
+        [Restart] on_error: HookCommand = HookCommand::default();
 
-        /// A command that runs longer than this is ended.
-        [Unbuilt] time_limit: Period = Period(60);
+        /// A program that runs longer is ended, with all that it started: by SIGTERM, after 5 s by SIGKILL.
+        [Restart] time_limit: Period = Period(60), within Period(1)..=Period(7 * 86_400);
     }
 
     /// Figures for a monitoring system.

@@ -13,7 +13,9 @@ use wgo_api::result::DoctorResult;
 use wgo_api::torrent::{Filter, State};
 
 use super::{Console, HUNG_AFTER, stopping};
+use crate::config::Surroundings;
 use crate::files::{DiskError, Done, Folder, Job};
+use crate::hooks;
 use crate::session::Command;
 use facts::{Facts, Hung, Place};
 
@@ -68,6 +70,8 @@ impl Console {
             memory: config.storage.memory.0,
             troubled: troubled.len(),
             confinement: inner.engine.confinement.shown(),
+            hooks: inner.engine.hooks.shown(),
+            hook_faults: hooks::faults(&config, &Surroundings::observe()),
             named: troubled.into_iter().take(NAMED).collect(),
             ..Facts::of_the_machine()
         })

@@ -318,6 +318,7 @@ impl ApiServer for Console {
             listen: self.inner.listen.clone(),
             port_state: PortState::Unknown,
             confinement: self.inner.engine.confinement.shown(),
+            hooks: self.inner.engine.hooks.shown(),
         };
         Ok(StatusResult { daemon, torrents: glance.torrents })
     }

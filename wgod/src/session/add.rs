@@ -15,11 +15,13 @@ use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
 use super::entry::{About, Entry, Shown, selection_of, with_parts};
+use super::happened::Telling;
 use super::ops::{Born, Newborn, Op};
 use super::selecting::choose;
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
+use crate::hooks;
 use crate::store::{Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
 use wgo_core::piece_mgr::Priority;
 
@@ -143,6 +145,7 @@ impl Driver {
             final_folder,
             renames: Vec::new(),
             renaming: None,
+            completion_owed: true,
             newer: NewerFields::default(),
         };
         let have = Bitfield::new(metainfo.info.layout.piece_count());
@@ -193,6 +196,7 @@ impl Driver {
             saving: super::save::Saving::default(),
             unsaved: Vec::new(),
             awaiting_save: Vec::new(),
+            telling: Telling::default(),
             shown: Shown::default(),
             share: Share::default(),
         };
@@ -222,6 +226,7 @@ impl Driver {
         let newcomer = Newcomer { id, hashes, started, needs: check, check_asked, finished, device, moving };
         self.begin_selection(id);
         self.session.add(self.engine.clock.now(), newcomer);
+        self.happened(hooks::Event::Added, id);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
     }
 

@@ -177,6 +177,7 @@ impl Driver {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.move_error = None;
         }
+        self.arrived(id);
         self.touch();
     }
 

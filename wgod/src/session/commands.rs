@@ -15,6 +15,7 @@ use wgo_core::{ByteRate, TorrentId};
 
 use super::ops::Op;
 use super::{Command, Driver, Named, Tunables, Verb};
+use crate::hooks;
 use crate::store::Counters;
 
 /// An id as it was given, and the torrent that it names.
@@ -254,10 +255,12 @@ impl Driver {
         counters: &Counters,
         reply: oneshot::Sender<Result<(), String>>,
     ) {
-        if let Some(entry) = self.forget(id) {
+        if let Some(mut entry) = self.forget(id) {
             self.totals.downloaded += counters.downloaded;
             self.totals.uploaded += counters.uploaded;
             entry.span().in_scope(|| tracing::info!("removed"));
+            entry.counters = counters.clone();
+            self.tell_of(hooks::Event::Removed, &entry);
         }
         drop(reply.send(result));
     }

@@ -21,6 +21,7 @@ use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
+use super::happened::Telling;
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
 use super::renaming::{self, Pending, names_in_force};
@@ -233,6 +234,7 @@ impl Driver {
         };
         let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
         let renames = entry.renaming.is_some();
+        let untold = finished && entry.completed_at.is_some() && entry.settings.completion_owed;
         let error = entry.settings.error.as_ref().map(fault::from_stored);
         if entry.is_to_arrive() {
             self.arrivals.plan(id, self.engine.clock.now());
@@ -248,6 +250,10 @@ impl Driver {
         }
         if let Some(error) = error {
             self.session.recall_fault(id, error);
+        }
+        // The last run ended before that was told.
+        if untold {
+            self.tell_completion(id);
         }
         Ok(())
     }
@@ -431,6 +437,7 @@ fn entry_of(
         saving: super::save::Saving::default(),
         unsaved: Vec::new(),
         awaiting_save: Vec::new(),
+        telling: Telling::default(),
         shown: Shown::default(),
         share: Share::default(),
     }

@@ -12,6 +12,7 @@ use wgo_proto::tracker as wire;
 use super::ops::Op;
 use super::{Driver, Event, fault};
 use crate::files::{BlockBuf, DiskErrorKind};
+use crate::hooks;
 use crate::store::{CheckKind, OwedCheck};
 use crate::torrent::Torrent;
 use crate::tracker::TrackerError;
@@ -141,6 +142,7 @@ impl Driver {
             });
         }
         self.arrive(id);
+        self.tell_completion(id);
     }
 
     pub(super) fn on_action(&mut self, torrent: &Arc<Torrent>, action: Action<BlockBuf>) {
@@ -218,6 +220,7 @@ impl Driver {
                 self.disk_failed(id, &error, fault);
             }
             Event::Hashed(id, check) => self.on_hashed(id, &check),
+            Event::CompletionTold(id) => self.on_completion_told(id),
             Event::Forgot(ids, done) => self.on_forgot(ids, done),
             Event::Room(device, answer) => self.on_room(device, answer),
             // Of those that many peers found, the first is enough.
@@ -274,11 +277,20 @@ impl Driver {
         }
         let known =
             self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
+        let was_well = self.is_well(id);
         if !known && let Some(entry) = self.entries.get(&id) {
             entry.span().in_scope(|| tracing::warn!(error = fault.message, "torrent stands"));
         }
         self.session.on_fault(self.engine.clock.now(), id, fault);
+        if was_well && !self.is_well(id) {
+            self.happened(hooks::Event::Error, id);
+        }
         self.touch();
+    }
+
+    /// Whether nothing stands in the torrent's way, nor did when it was last tried.
+    fn is_well(&self, id: TorrentId) -> bool {
+        self.session.row(id).is_some_and(|row| row.trouble().is_none())
     }
 
     /// The torrent's Swarm panicked: it is taken down, the others go on.

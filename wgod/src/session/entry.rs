@@ -12,6 +12,7 @@ use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::checking::CheckProgress;
+use super::happened::Telling;
 use super::moving::MoveProgress;
 use super::ops::Op;
 use super::renaming::Pending;
@@ -94,6 +95,8 @@ pub struct Entry {
     pub(super) unsaved: Vec<Change>,
     /// Who is told when the next save to begin has ended.
     pub(super) awaiting_save: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Whether its completion is being told.
+    pub(super) telling: Telling,
     /// What the last list showed of it.
     pub(super) shown: Shown,
     /// What it adds to the sums over all torrents.

@@ -14,6 +14,7 @@ mod effects;
 mod entries;
 mod entry;
 mod fault;
+mod happened;
 mod moving;
 mod ops;
 mod patterns;
@@ -61,6 +62,8 @@ pub enum Event {
     Hashed(TorrentId, Arc<checking::CheckProgress>),
     /// A piece that a quick check believed is wrong.
     Doubt(TorrentId, wgo_proto::PieceIndex),
+    /// The operator's program has heard that the torrent completed.
+    CompletionTold(TorrentId),
     /// Someone needs the torrent awake; answered when it is, with `None` if it can't be.
     Wake(TorrentId, oneshot::Sender<Option<Arc<Torrent>>>),
 }

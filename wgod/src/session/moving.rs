@@ -414,6 +414,7 @@ impl Driver {
         });
         self.arrivals.forget(id);
         self.session.on_moved(self.engine.clock.now(), id);
+        self.arrived(id);
     }
 
     /// The torrent stays where it was, by wish or because of `why`.

@@ -75,7 +75,7 @@ impl Driver {
         self.entries.get(&id).map(|entry| self.row_of(entry))
     }
 
-    fn row_of(&self, entry: &Entry) -> TorrentRow {
+    pub(super) fn row_of(&self, entry: &Entry) -> TorrentRow {
         let row = self.session.row(entry.id);
         let view = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now)).ok());
         let state = row.map_or(CoreState::Stopped, |row| row.state());

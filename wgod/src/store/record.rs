@@ -70,6 +70,8 @@ pub struct Settings {
     pub renames: Vec<(FileIndex, SafePath)>,
     /// Files are being renamed.
     pub renaming: Option<Rename>,
+    /// When it completes, or since it has, the operator's program is to hear of it.
+    pub completion_owed: bool,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
 }

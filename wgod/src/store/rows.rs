@@ -38,6 +38,7 @@ mod settings {
     pub(super) const RENAMES: u64 = 18;
     pub(super) const FINAL_FOLDER: u64 = 19;
     pub(super) const RENAMING: u64 = 20;
+    pub(super) const COMPLETION_OWED: u64 = 28;
     pub(super) const PARTED: u64 = 30;
     pub(super) const ENDS_FIRST: u64 = 31;
 }
@@ -92,6 +93,7 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if let Some(renaming) = &s.renaming {
         row.field(RENAMING, |p| put_rename(p, renaming));
     }
+    row.mark(COMPLETION_OWED, s.completion_owed);
     if let Some(parted) = &s.parted {
         row.field(PARTED, |p| put_files(p, parted));
     }
@@ -125,6 +127,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         final_folder: None,
         renames: Vec::new(),
         renaming: None,
+        completion_owed: false,
         newer: Default::default(),
     };
     while let Some(mut f) = row.next_field()? {
@@ -170,6 +173,10 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
             FINAL_FOLDER => s.final_folder = Some(final_folder(&mut f)?),
             RENAMES => s.renames = renames(&mut f)?,
             RENAMING => s.renaming = Some(rename(&mut f)?),
+            COMPLETION_OWED => {
+                mark(&mut f)?;
+                s.completion_owed = true;
+            }
             _ => {
                 row.keep(&f);
                 f.rest();

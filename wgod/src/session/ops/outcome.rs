@@ -170,6 +170,7 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match outcome {
             Outcome::Checked { files, place, have, unverified, stamps, completed_at } => {
+                let begun = entry.writing || !entry.have.is_empty();
                 entry.unverified = unverified;
                 entry.completed_at = completed_at;
                 let info = &entry.info;
@@ -183,9 +184,7 @@ impl Driver {
                 entry.suspects.clear();
                 entry.owed = None;
                 entry.writing = false;
-                self.session.on_checked(now, id, finished);
-                self.settle(id, *place);
-                self.arrive(id);
+                self.on_checked(id, finished, begun, *place);
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
             Outcome::Moved { files } => self.on_moved(id, files),
@@ -250,6 +249,16 @@ impl Driver {
             // Only the end of the daemon ends a check that nobody called off.
             Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
         }
+    }
+
+    /// A check ended. `begun`: the torrent had something before.
+    fn on_checked(&mut self, id: TorrentId, complete: bool, begun: bool, place: Whereabouts) {
+        self.session.on_checked(self.engine.clock.now(), id, complete);
+        self.settle(id, place);
+        if complete {
+            self.found_complete(id, begun);
+        }
+        self.arrive(id);
     }
 
     /// The torrent has a Swarm.
@@ -332,6 +341,8 @@ impl Driver {
         }
         entry.have = rest.have;
         entry.partials = rest.partials;
+        let untold =
+            finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
         let in_doubt = !rest.suspects.is_empty();
         entry.suspects.extend(rest.suspects);
         entry.counters = rest.counters;
@@ -344,6 +355,10 @@ impl Driver {
                 self.session.on_doubt(id);
             }
             self.arrive_at_last(id);
+        }
+        // It was stopped between its completion and the word of it.
+        if untold {
+            self.tell_completion(id);
         }
         // Whoever waits was too early: the torrent wakes again if it may.
         if self.waking.contains_key(&id) {

@@ -66,7 +66,7 @@ prop_compose! {
     fn settings()(
         hashes in hashes(),
         (name, folder, added_at) in (any::<String>(), path(), any::<u64>()),
-        (stopped, sequential) in (any::<bool>(), any::<bool>()),
+        (stopped, sequential, completion_owed) in any::<(bool, bool, bool)>(),
         error in option::of(fault()),
         labels in vec(any::<String>(), 0..4),
         limits in (option::of(any::<u64>()), option::of(any::<u64>())),
@@ -81,6 +81,7 @@ prop_compose! {
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
+            completion_owed,
             hashes, name, folder, added_at, error, labels, sequential, priority, file_priorities,
             check_asked, ends_first,
             parted: parted.map(|files| files.into_iter().map(FileIndex).collect()),
