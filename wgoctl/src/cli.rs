@@ -50,9 +50,13 @@ pub enum Verb {
     /// Show one torrent, or what is in a .torrent file
     Show(crate::show::Args),
     /// Start torrents
-    Start(crate::act::Args),
+    Start(crate::start::Args),
     /// Stop torrents
     Stop(crate::act::Args),
+    /// Set a torrent's priority, order of pieces, seeding goals and limits
+    Set(crate::set::Args),
+    /// Show or change the order in which torrents wait
+    Queue(crate::queue::Args),
     /// Move torrents' files to another folder
     Move(crate::r#move::Args),
     /// Hash what is on disk anew

@@ -29,10 +29,12 @@ mod list;
 mod log;
 mod r#move;
 mod progress;
+mod queue;
 mod quit;
 mod reload;
 mod remove;
 mod restore;
+mod set;
 mod show;
 mod socket;
 mod sources;
@@ -108,6 +110,8 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Status(args) => status::run(args, context).await,
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
+        Verb::Set(args) => set::run(args, context).await,
+        Verb::Queue(args) => queue::run(args, context).await,
         Verb::Move(args) => r#move::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Announce(args) => announce::run(args, context).await,

@@ -178,6 +178,8 @@ impl Rig {
             peers: Vec::new(),
             fail_if_exists: false,
             sequential: false,
+            priority: Default::default(),
+            goals: Default::default(),
         };
         self.session.ask(|reply| Command::Add(Box::new(request), reply)).await.expect("it answers")
     }
@@ -230,6 +232,8 @@ pub(crate) fn tunables() -> Tunables {
         preallocate: crate::files::Preallocate::Sparse,
         choke: ChokeTunables { slots: None, optimistic: None, seeding: SeedingRule::RoundRobin },
         memory_blocks: 1000,
+        queue: Default::default(),
+        goals: Default::default(),
     }
 }
 

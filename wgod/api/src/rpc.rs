@@ -11,8 +11,8 @@ use jsonrpsee::proc_macros::rpc;
 use crate::error::ApiError;
 use crate::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, LimitParams, ListParams, LogParams, MoveParams,
-    QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams, ShowParams,
-    StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    QueueParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams,
+    SetParams, ShowParams, StartParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, LimitResult, ListResult, LogResult,
@@ -51,13 +51,24 @@ pub trait Api {
     #[method(name = "limit")]
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError>;
 
-    /// Starts torrents; one that runs already is fine.
+    /// Starts torrents; one that runs already is fine. One that reached a seeding goal goes on until its goals
+    /// change.
     #[method(name = "start")]
-    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+    async fn start(&self, params: StartParams) -> Result<ActResult, ApiError>;
 
     /// Stops torrents; one that is stopped already is fine.
     #[method(name = "stop")]
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Changes what torrents have of their own: priority, order of pieces, seeding goals, limits. Durable
+    /// before it is acknowledged. When anything is wrong, an id included, nothing is changed.
+    #[method(name = "set")]
+    async fn set(&self, params: SetParams) -> Result<ActResult, ApiError>;
+
+    /// Changes the order in which torrents wait. Durable before it is acknowledged. When an id is wrong,
+    /// nothing is changed.
+    #[method(name = "queue")]
+    async fn queue(&self, params: QueueParams) -> Result<ActResult, ApiError>;
 
     /// Brings torrents' files to another folder, or calls that off. Returns when that is decided and
     /// durable; then the state is `moving`, or `queued` until other work on the disks is done. Refused

@@ -142,7 +142,6 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
         ("storage.incomplete_folder", "\"/tmp\""),
         ("watch.folders", "[\"/tmp\"]"),
         ("hooks.on_added", "[\"/bin/true\"]"),
-        ("seeding.ratio", "2"),
     ];
     for (name, value) in cases {
         let (section, field) = name.split_once('.').unwrap();

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, Goal, LimitParams, ListParams, LogParams,
-    MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams,
-    ShowParams, Source, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    MoveParams, QueueParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams,
+    SelectParams, SetParams, ShowParams, Source, StartParams, StatusParams, VerifyParams, WaitParams,
+    WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, LimitResult,
@@ -33,7 +34,7 @@ use wgo_proto::metainfo::Metainfo;
 use crate::control::Control;
 use crate::engine::Engine;
 use crate::files::{DiskError, Done, Job, Space};
-use crate::session::{AddRequest, Command, SessionHandle, Verb};
+use crate::session::{AddRequest, Command, SessionHandle, Verb, goals_of_add, rank};
 
 /// `status` waits so long for a file system's figures.
 const DISK_PATIENCE: Duration = Duration::from_millis(500);
@@ -230,6 +231,8 @@ fn request(
         peers: params.peers.clone(),
         fail_if_exists: params.fail_if_exists,
         sequential: params.sequential,
+        priority: rank(params.priority),
+        goals: goals_of_add(params).map_err(plain)?,
     }))
 }
 
@@ -323,8 +326,18 @@ impl ApiServer for Console {
         }
     }
 
-    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
-        self.act(Verb::Start, params).await
+    async fn start(&self, params: StartParams) -> Result<ActResult, ApiError> {
+        let StartParams { ids, all, now } = params;
+        self.act(if now { Verb::StartNow } else { Verb::Start }, SelectParams { ids, all }).await
+    }
+
+    async fn set(&self, params: SetParams) -> Result<ActResult, ApiError> {
+        let params = Box::new(params);
+        self.inner.session.ask(|reply| Command::Set(params, reply)).await.ok_or_else(stopping)?
+    }
+
+    async fn queue(&self, params: QueueParams) -> Result<ActResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Queue(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError> {

@@ -10,16 +10,16 @@ use wgo_api::params::Check as ApiCheck;
 use wgo_api::result::{AddStatus, Added};
 use wgo_core::TorrentId;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::{Check, Newcomer};
+use wgo_core::session::{Check, Newcomer, Place};
 use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
 use super::entry::{About, Entry, Shown};
+use super::goals::Activity;
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
 use crate::store::{Change, Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
-use wgo_core::piece_mgr::Priority;
 
 /// A folder is on the device that it was on so long ago, as far as queues of checks go.
 const DEVICE_BELIEVED: Duration = Duration::from_secs(1);
@@ -103,26 +103,9 @@ impl Driver {
         request: AddRequest,
         reply: oneshot::Sender<Added>,
     ) -> (Entry, super::ops::Op) {
-        let AddRequest { metainfo, raw, folder, paused, labels, check, peers, sequential, .. } = request;
-        let settings = Settings {
-            hashes: metainfo.hashes,
-            name: metainfo.info.name.clone(),
-            folder,
-            added_at: unix_now().max(0) as u64,
-            wanted: if paused { Wanted::Stopped } else { Wanted::Started },
-            check_asked: false,
-            error: None,
-            labels,
-            sequential,
-            up_limit: None,
-            down_limit: None,
-            priority: Priority::Normal,
-            file_priorities: Vec::new(),
-            trackers: None,
-            user_peers: peers,
-            moving: None,
-            newer: NewerFields::default(),
-        };
+        let place = Place { key: self.session.key_of_new(id), priority: request.priority, forced: false };
+        let settings = new_settings(&request, place);
+        let AddRequest { metainfo, raw, check, .. } = request;
         let have = Bitfield::new(metainfo.info.layout.piece_count());
         let check = match check {
             _ if metainfo.info.layout.piece_count() == 0 => Check::None,
@@ -156,6 +139,7 @@ impl Driver {
             writing: false,
             completed_at: None,
             counters: Counters::default(),
+            activity: Activity::default(),
             trackers: None,
             starts_over: false,
             owed,
@@ -193,11 +177,12 @@ impl Driver {
         }
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
+        let place = entry.settings.place;
         entry.span().in_scope(|| tracing::info!("added"));
         let folder = entry.settings.folder.clone();
         let device = self.device_of(&folder);
-        let (check_asked, finished, moving) = (false, false, None);
-        let newcomer = Newcomer { id, hashes, started, needs: check, check_asked, finished, device, moving };
+        let (check_asked, finished, moving, needs) = (false, false, None, check);
+        let newcomer = Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place };
         self.session.add(self.engine.clock.now(), newcomer);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
     }
@@ -227,5 +212,30 @@ impl Driver {
         self.engine.shaper.remove_torrent(id);
         self.waking.remove(&id);
         Some(entry)
+    }
+}
+
+/// What is kept of what a torrent was added with.
+fn new_settings(request: &AddRequest, place: Place) -> Settings {
+    Settings {
+        hashes: request.metainfo.hashes,
+        name: request.metainfo.info.name.clone(),
+        folder: request.folder.clone(),
+        added_at: unix_now().max(0) as u64,
+        wanted: if request.paused { Wanted::Stopped } else { Wanted::Started },
+        check_asked: false,
+        error: None,
+        labels: request.labels.clone(),
+        sequential: request.sequential,
+        up_limit: None,
+        down_limit: None,
+        place,
+        goals: request.goals,
+        goal_reached: None,
+        file_priorities: Vec::new(),
+        trackers: None,
+        user_peers: request.peers.clone(),
+        moving: None,
+        newer: NewerFields::default(),
     }
 }

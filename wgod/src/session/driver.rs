@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
-use wgo_core::{Time, TorrentId};
+use wgo_core::{ByteRate, Time, TorrentId};
 use wgo_proto::WireHash;
 use wgo_proto::metainfo::Metainfo;
 
@@ -19,6 +19,7 @@ use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored};
+use super::goals::Activity;
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
 use super::space::{Disks, WATCH_INTERVAL};
@@ -35,6 +36,10 @@ use crate::torrent::Torrent;
 const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 /// Torrents that went away, kept for `list` with `since`; older callers get a full list.
 pub(super) const REMEMBERED_REMOVALS: usize = 4096;
+
+/// A queue in which everybody waits.
+const CLOSED: QueueLimits =
+    QueueLimits { downloads: Some(0), seeds: Some(0), active: Some(0), slow: ByteRate(0) };
 
 /// The session's driver.
 pub struct Driver {
@@ -72,6 +77,8 @@ pub struct Driver {
     pub(super) removed: VecDeque<(u64, String)>,
     /// Traffic of torrents that were removed.
     pub(super) totals: Totals,
+    /// When the totals of live seeds were last saved.
+    pub(super) counters_saved: Option<Time>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::UnboundedReceiver<Event>,
     actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
@@ -114,7 +121,8 @@ impl Driver {
         let (changed, watcher) = watch::channel(0);
         let mut driver = Driver {
             engine: start.engine,
-            session: Session::new(QueueLimits::default()),
+            // Nobody runs before all are known: who comes first may be the last of them.
+            session: Session::new(CLOSED),
             entries: Entries::default(),
             tally: Tally::default(),
             unseen: BTreeSet::new(),
@@ -136,6 +144,7 @@ impl Driver {
             changed,
             removed: VecDeque::new(),
             totals: start.totals,
+            counters_saved: None,
             commands,
             events: start.events,
             actions: start.actions,
@@ -169,6 +178,7 @@ impl Driver {
             };
             driver.restore(record, suspects, device).await?;
         }
+        driver.session.set_queue(driver.engine.clock.now(), driver.tunables.queue);
         Ok((driver, SessionHandle(sender), watcher))
     }
 
@@ -213,6 +223,7 @@ impl Driver {
             finished,
             device,
             moving: underway(&entry.settings, |folder| self.engine.storage.device_of(folder)),
+            place: entry.settings.place,
         };
         let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
         let error = entry.settings.error.as_ref().map(fault::from_stored);
@@ -331,9 +342,12 @@ impl Driver {
         }
     }
 
-    /// Keeps the traffic of torrents that are gone; those that are here have their own counters.
+    /// Keeps the traffic of torrents that are gone, and the time of those that sleep; the others' counters
+    /// are saved as they end.
     async fn save_totals(&self) {
-        if let Err(error) = self.engine.store.put(vec![crate::store::Change::Totals(self.totals)]).await {
+        let mut changes = self.totals_asleep();
+        changes.push(crate::store::Change::Totals(self.totals));
+        if let Err(error) = self.engine.store.put(changes).await {
             tracing::warn!(%error, "totals not saved");
         }
     }
@@ -381,6 +395,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         mount,
         writing,
         completed_at,
+        activity: Activity::new(&counters),
         counters,
         trackers: None,
         starts_over: false,

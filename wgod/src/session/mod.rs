@@ -13,6 +13,7 @@ mod effects;
 mod entries;
 mod entry;
 mod fault;
+mod goals;
 mod moving;
 mod ops;
 mod render;
@@ -21,6 +22,7 @@ mod space;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod tune;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,11 +31,15 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
-use wgo_api::params::{Check, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams};
+use wgo_api::params::{
+    Check, ListParams, MoveParams, QueueParams, RemoveParams, SelectParams, SetParams, ShowParams,
+};
 use wgo_api::result::{ActResult, Added, LimitResult, ListResult, ShowResult};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
+use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{ChosenGoals, QueueLimits};
 use wgo_proto::metainfo::Metainfo;
 
 use crate::files::{DiskError, Preallocate, Space};
@@ -41,6 +47,8 @@ use crate::torrent::Torrent;
 
 pub use driver::{Driver, Start};
 pub use entry::Entry;
+pub use tune::goals_of_add;
+pub(crate) use tune::rank;
 
 /// What tasks report to the driver.
 pub enum Event {
@@ -66,6 +74,10 @@ pub enum Command {
     Act(Verb, SelectParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Moves torrents, or calls that off.
     Move(MoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Sets what torrents have of their own.
+    Set(Box<SetParams>, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Moves torrents in the queue.
+    Queue(QueueParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.
@@ -81,8 +93,10 @@ pub enum Command {
 /// What `start`, `stop`, `verify` and `announce` do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Run it.
+    /// Run it, when the queue has a place for it.
     Start,
+    /// Run it outside of the queue.
+    StartNow,
     /// Leave it alone.
     Stop,
     /// Hash everything anew.
@@ -113,6 +127,10 @@ pub struct AddRequest {
     pub fail_if_exists: bool,
     /// In order.
     pub sequential: bool,
+    /// How it ranks in the queue.
+    pub priority: Priority,
+    /// Its own seeding goals.
+    pub goals: ChosenGoals,
 }
 
 /// The daemon's figures that the driver knows.
@@ -147,6 +165,10 @@ pub struct Tunables {
     pub choke: choke::ChokeTunables,
     /// Payload memory for pieces on their way to disk, in blocks.
     pub memory_blocks: usize,
+    /// How many torrents run at once.
+    pub queue: QueueLimits,
+    /// When torrents have been seeded enough that have no goals of their own.
+    pub goals: ChosenGoals,
 }
 
 pub use choke::ChokeTunables;

@@ -1,9 +1,11 @@
 //! The driver with real files and peers: races between commands, operations and reports.
 mod checks;
+mod goals;
 mod many;
 mod missing;
 mod mounts;
 mod moves;
+mod queue;
 
 use std::time::Duration;
 

@@ -47,6 +47,8 @@ const DEEDS: &[(&str, Deed)] = &[
     (LIMIT, Changes),
     ("start", Changes),
     ("stop", Changes),
+    ("set", Changes),
+    ("queue", Changes),
     ("move", Changes),
     ("verify", Changes),
     ("announce", Changes),

@@ -7,5 +7,6 @@ mod faults;
 mod moves;
 mod queue;
 mod random;
+mod ranks;
 mod rig;
 mod simulated;

@@ -22,6 +22,8 @@ fn request(rig: &Rig, name: &str, paused: bool) -> Box<AddRequest> {
         peers: Vec::new(),
         fail_if_exists: false,
         sequential: false,
+        priority: Default::default(),
+        goals: Default::default(),
     })
 }
 
