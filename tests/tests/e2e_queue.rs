@@ -33,7 +33,7 @@ fn in_state(daemon: &Daemon, state: State) -> Vec<String> {
 
 #[test]
 fn downloads_wait_for_each_other_in_an_order_that_can_be_changed() {
-    let net = Net::new();
+    let mut net = Net::new();
     let daemon = with_queue(&net, "[queue]\ndownloads = 1\n");
     let torrents = torrents(&["one.bin", "two.bin", "three.bin"], 2 << 20);
     let held: Vec<_> = torrents.iter().map(|(payload, torrent)| (payload, torrent)).collect();
@@ -50,7 +50,8 @@ fn downloads_wait_for_each_other_in_an_order_that_can_be_changed() {
     until("all three are complete", TRANSFER, || {
         let running = in_state(&daemon, State::Downloading);
         assert!(running.len() <= 1, "{running:?} download at the same time");
-        order.extend(running.into_iter().filter(|name| !order.contains(name)));
+        let new: Vec<String> = running.into_iter().filter(|name| !order.contains(name)).collect();
+        order.extend(new);
         (in_state(&daemon, State::Seeding).len() == 3).then_some(())
     });
     assert_eq!(order, ["one.bin", "three.bin", "two.bin"]);
@@ -63,7 +64,7 @@ fn downloads_wait_for_each_other_in_an_order_that_can_be_changed() {
 
 #[test]
 fn one_that_stalls_keeps_nobody_waiting() {
-    let net = Net::new();
+    let mut net = Net::new();
     let daemon = with_queue(&net, "[queue]\ndownloads = 1\nslow = \"2 KB/s\"\n");
     let torrents = torrents(&["stalled.bin", "alive.bin"], 1 << 20);
     let mute = Seeder::with(
@@ -91,7 +92,7 @@ fn one_that_stalls_keeps_nobody_waiting() {
 
 #[test]
 fn one_that_was_seeded_enough_stops_and_a_crash_forgets_none_of_it() {
-    let net = Net::new();
+    let mut net = Net::new();
     let mut daemon = with_queue(&net, "[seeding]\nratio = 1.5\ntime = \"30 d\"\n[queue]\nseeds = 5\n");
     let torrents = torrents(&["enough.bin", "other.bin"], 1 << 20);
     for (payload, torrent) in &torrents {
@@ -113,6 +114,8 @@ fn one_that_was_seeded_enough_stops_and_a_crash_forgets_none_of_it() {
     assert!(page.contains("stopped: ratio 1.00 reached"), "{page}");
     until("the log says so", SOON, || daemon.log().contains("seeded enough").then_some(()));
 
+    // What it did by itself nobody was told to be durable; this is answered when it is.
+    ctl::run(&daemon, &["stop", "enough.bin"]).expect(0);
     daemon.kill9();
     daemon.run();
     let torrent = daemon.torrent(&enough);

@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "HOW")]
     priority: Option<PriorityArg>,
     /// Seeding goal: uploaded bytes over the torrent's size [default: as the daemon is configured]
-    #[arg(long, value_name = "X|none")]
+    #[arg(long, value_name = "X|none", allow_negative_numbers = true)]
     ratio: Option<Goal<RatioArg>>,
     /// Seeding goal: time spent seeding, like "7 d"
     #[arg(long, value_name = "TIME|none")]

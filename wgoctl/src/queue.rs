@@ -11,9 +11,10 @@ use crate::list::{columns, tabulate};
 /// Torrents to move in the queue, and where to; without any, the queue is shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-How many torrents run at once is set in [queue] of the configuration; without limits nobody waits. Those of
-a higher priority (wgoctl set --priority) go before all others, whatever their position. Several IDs end up
-in the order in which they are given. `wgoctl start --now` runs a torrent outside of the queue.
+How many torrents run at once is set in [queue] of the configuration; without limits nobody waits.
+Those of a higher priority (wgoctl set --priority) go before all others, whatever their position.
+Several IDs end up in the order in which they are given. `wgoctl start --now` runs a torrent outside
+of the queue.
 
 Examples:
   wgoctl queue                     # who runs, who waits, in which order

@@ -14,9 +14,9 @@ use crate::failure::Failure;
 /// Torrents, and what to set of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A seeding goal is a value, none, or default: as [seeding] of the configuration says. The first that is
-reached counts. A torrent that is started again after that goes on until its goals change.
-When anything is wrong, an ID included, nothing is changed.
+A seeding goal is a value, none, or default: as [seeding] of the configuration says. The first that
+is reached counts. A torrent that is started again after that goes on until its goals change. When
+anything is wrong, an ID included, nothing is changed.
 
 Examples:
   wgoctl set 3fa9 --priority high --sequential on
@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "on|off")]
     sequential: Option<Switch>,
     /// Seeding goal: uploaded bytes over the torrent's size
-    #[arg(long, value_name = "X|none|default")]
+    #[arg(long, value_name = "X|none|default", allow_negative_numbers = true)]
     ratio: Option<Goal<RatioArg>>,
     /// Seeding goal: time spent seeding, like "7 d"
     #[arg(long, value_name = "TIME|none|default")]

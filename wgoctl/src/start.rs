@@ -9,9 +9,9 @@ use crate::failure::Failure;
 /// Torrents to start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Where [queue] limits how many run, a torrent waits for its place: `wgoctl queue` shows the order. With --now it
-runs outside of the queue until it is started without it, or stopped. One that reached a seeding goal goes on
-until its goals change (wgoctl set).
+Where [queue] limits how many run, a torrent waits for its place: `wgoctl queue` shows the order. With
+--now it runs outside of the queue until it is started without it, or stopped. One that reached a
+seeding goal goes on until its goals change (wgoctl set).
 
 Examples:
   wgoctl start debian-13.iso

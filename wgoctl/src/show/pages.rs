@@ -81,9 +81,7 @@ impl Facts {
         facts.add("Queue", queue_text(t));
         facts.add("Seeding goals", goals_text(details));
         if details.seeding_secs > 0 {
-            let idle = human_secs(details.idle_secs);
-            let all = human_secs(details.seeding_secs);
-            facts.add("Seeded", format!("for {all}, {idle} of it since the last upload"));
+            facts.add("Seeded", seeded_text(details));
         }
         facts.maybe("Order", t.sequential.then_some("pieces in order"));
         facts.add("Peers", format!("{}, of which {}", t.peers, count(t.seeds as usize, "seed")));
@@ -133,6 +131,7 @@ impl Facts {
 fn queue_text(t: &Torrent) -> String {
     let place = match t.queue_position {
         _ if t.forced => "outside of it, started with --now".to_owned(),
+        Some(0) => "first".to_owned(),
         Some(before) => format!("{} before it", count(before as usize, "torrent")),
         None => "not in it".to_owned(),
     };
@@ -142,6 +141,15 @@ fn queue_text(t: &Torrent) -> String {
         Priority::Low => ", low priority",
     };
     place + priority
+}
+
+/// How long, and how much of that since the last upload.
+fn seeded_text(details: &TorrentDetails) -> String {
+    let (all, idle) = (human_secs(details.seeding_secs), human_secs(details.idle_secs));
+    match details.idle_secs {
+        secs if secs >= details.seeding_secs => format!("for {all}, without an upload"),
+        _ => format!("for {all}, {idle} of it since the last upload"),
+    }
 }
 
 /// The goals in force, and whether they are its own.

@@ -284,7 +284,7 @@ fn set_says_what_it_means_and_refuses_what_means_nothing() {
     assert_eq!((&sent["sequential"], &sent["up"]), (&json!(false), &json!(null)));
     let calls = rig.daemon.mock().calls();
     rig.run(&["set", "torrent 1"]).code(2).complains(&["nothing to set", "--priority"]);
-    rig.run(&["set", "--ratio", "2"]).code(2).complains(&["--all"]);
+    rig.run(&["set", "--ratio", "2"]).code(2).complains(&["<ID>"]);
     rig.run(&["set", "torrent 1", "--ratio", "two"]).code(2).complains(&["a ratio is a number such as 1.5"]);
     rig.run(&["set", "torrent 1", "--ratio=-1"]).code(2).complains(&["from 0", "100000"]);
     rig.run(&["set", "torrent 1", "--seed-time", "soon"]).code(2).complains(&["soon"]);

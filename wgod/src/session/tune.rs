@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::goals::{AfterGoal as ApiAfterGoal, Choice};
 use wgo_api::params::{AddParams, QueueParams, QueueTo, QueueWord, SetParams};
-use wgo_api::result::ActResult;
+use wgo_api::result::{ActResult, Acted};
 use wgo_api::torrent::Priority as ApiPriority;
 use wgo_core::limiter::Direction;
 use wgo_core::piece_mgr::{Order, Priority};
@@ -27,7 +27,7 @@ impl Driver {
         for (_, id) in &selected {
             self.set_one(*id, params);
         }
-        self.answer_when_kept(selected, reply);
+        self.answer_when_kept(selected, Vec::new(), reply);
     }
 
     /// Moves torrents in the queue; answers when it would survive a crash.
@@ -44,8 +44,10 @@ impl Driver {
             QueueTo::Position(position) => Shift::To(position as usize),
         };
         let ids: Vec<TorrentId> = selected.iter().map(|(_, id)| *id).collect();
-        self.session.reorder(self.engine.clock.now(), &ids, shift);
-        self.answer_when_kept(selected, reply);
+        let changed = self.session.reorder(self.engine.clock.now(), &ids, shift);
+        // Those that made room have to be kept as well.
+        let others = changed.into_iter().filter(|id| !ids.contains(id)).collect();
+        self.answer_when_kept(selected, others, reply);
     }
 
     /// The torrents of a call that is done for all of them or for none.
@@ -54,10 +56,18 @@ impl Driver {
         each.map(|(given, found)| found.map(|id| (given, id))).collect()
     }
 
-    fn answer_when_kept(&mut self, selected: Vec<(String, TorrentId)>, reply: ActReply) {
-        let (mut acted, mut waits) = (Vec::new(), Waits::new());
-        for (at, (given, id)) in selected.into_iter().enumerate() {
-            acted.push(self.acted(&given, id));
+    /// Answers when the store has these torrents as they are now; what goes wrong with others is told of the
+    /// first.
+    fn answer_when_kept(
+        &mut self,
+        selected: Vec<(String, TorrentId)>,
+        others: Vec<TorrentId>,
+        reply: ActReply,
+    ) {
+        let acted: Vec<Acted> = selected.iter().map(|(given, id)| self.acted(given, *id)).collect();
+        let selected = selected.into_iter().map(|(_, id)| id).enumerate();
+        let mut waits = Waits::new();
+        for (at, id) in selected.chain(others.into_iter().map(|id| (0, id))) {
             let saved = self.saved(id);
             waits.spawn(async move {
                 let saved = saved.await.ok();

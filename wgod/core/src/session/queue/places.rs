@@ -52,22 +52,25 @@ impl Session {
         self.queue.line.position(row.queue_key, id)
     }
 
-    /// Brings torrents, in this order, to another part of the line, which may change who runs.
-    pub fn reorder(&mut self, now: Time, ids: &[TorrentId], shift: Shift) {
+    /// Brings torrents, in this order, to another part of the line, which may change who runs. Returns those
+    /// whose place the store has to keep: these, and seldom others that made room.
+    pub fn reorder(&mut self, now: Time, ids: &[TorrentId], shift: Shift) -> BTreeSet<TorrentId> {
         let mut seen = BTreeSet::new();
         let ids: Vec<TorrentId> =
             ids.iter().copied().filter(|id| self.rows.contains_key(id) && seen.insert(*id)).collect();
-        match shift {
+        let changed = match shift {
             Shift::Top => self.put_all(&ids, 0),
             Shift::Bottom => self.put_all(&ids, usize::MAX),
             Shift::To(position) => self.put_all(&ids, position),
             Shift::Up => self.nudge(seen, true),
             Shift::Down => self.nudge(seen, false),
-        }
+        };
         self.fill_queue(now);
+        changed
     }
 
-    fn put_all(&mut self, ids: &[TorrentId], at: usize) {
+    fn put_all(&mut self, ids: &[TorrentId], at: usize) -> BTreeSet<TorrentId> {
+        let mut changed = BTreeSet::new();
         for id in ids {
             if let Some(row) = self.rows.get(id) {
                 self.queue.line.remove(row.queue_key, *id);
@@ -79,13 +82,15 @@ impl Session {
             for (id, key) in moved.into_iter().chain([(*id, key)]) {
                 self.change(id, |row| row.queue_key = key);
                 self.effects.push_back(Effect::Save(id));
+                changed.insert(id);
             }
         }
+        changed
     }
 
     /// Moves each by one, those nearest to that end first; those that are there already stay, and so do
     /// those behind them.
-    fn nudge(&mut self, ids: BTreeSet<TorrentId>, up: bool) {
+    fn nudge(&mut self, ids: BTreeSet<TorrentId>, up: bool) -> BTreeSet<TorrentId> {
         let position = |id: &TorrentId| self.queue.line.position(self.rows.get(id)?.queue_key, *id);
         let mut places: Vec<usize> = ids.iter().filter_map(position).collect();
         places.sort_unstable();
@@ -93,11 +98,13 @@ impl Session {
             places.reverse();
         }
         let end = self.queue.line.len().saturating_sub(1);
+        let mut changed = BTreeSet::new();
         for (order, place) in places.into_iter().enumerate() {
             let stays = if up { place <= order } else { place + order >= end };
             if let Some(id) = self.queue.line.at(place).filter(|_| !stays) {
-                self.put_all(&[id], if up { place - 1 } else { place + 1 });
+                changed.append(&mut self.put_all(&[id], if up { place - 1 } else { place + 1 }));
             }
         }
+        changed
     }
 }
