@@ -179,7 +179,9 @@ fn a_file_that_two_torrents_share_stays_for_the_other() {
         payload.assert_equals(&daemon.downloads());
     }
     assert_eq!(files_below(&daemon.home().join("near")), [] as [PathBuf; 0]);
-    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::select(&twin.id())).await).unwrap();
+    daemon
+        .call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&twin.id())).await)
+        .unwrap();
     daemon.wait_seeding(&twin.id());
 }
 

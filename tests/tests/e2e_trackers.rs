@@ -115,7 +115,7 @@ fn stop_and_start_are_announced() {
     heard(Event::Started, 1);
     daemon.call(async |client| wgo_api::ApiClient::stop(client, Daemon::select(&id)).await).unwrap();
     heard(Event::Stopped, 1);
-    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::select(&id)).await).unwrap();
+    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&id)).await).unwrap();
     heard(Event::Started, 2);
     assert_eq!(tracker.count(torrent.hash, Event::Completed), 0, "it was complete from the start");
 }

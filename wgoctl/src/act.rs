@@ -1,4 +1,4 @@
-//! What `start`, `stop`, `announce` and `remove` share: which torrents, and what became of each.
+//! What `stop`, `announce` and others share: which torrents, and what became of each.
 use wgo_api::params::SelectParams;
 use wgo_api::result::{ActResult, ActStatus, Acted};
 
@@ -11,9 +11,8 @@ use crate::units::count;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  wgoctl start debian-13.iso
   wgoctl stop 3fa9 77c2
-  wgoctl start --all
+  wgoctl stop --all
   wgoctl announce 3fa9")]
 pub struct Args {
     /// Info-hashes, unique prefixes of them, or exact names

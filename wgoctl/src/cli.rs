@@ -58,10 +58,14 @@ pub enum Verb {
     Files(crate::files::Args),
     /// Start torrents
     #[command(alias = "resume")]
-    Start(crate::act::Args),
+    Start(crate::start::Args),
     /// Stop torrents; returns when they have stopped and all they stored is on disk
     #[command(alias = "pause")]
     Stop(crate::act::Args),
+    /// Set a torrent's priority, order of pieces, seeding goals and limits
+    Set(crate::set::Args),
+    /// Show or change the order in which torrents wait
+    Queue(crate::queue::Args),
     /// Move torrents' files to another folder
     #[command(alias = "mv")]
     Move(crate::r#move::Args),

@@ -36,11 +36,13 @@ mod r#move;
 mod nearby;
 mod new_file;
 mod progress;
+mod queue;
 mod quit;
 mod reload;
 mod remove;
 mod rename;
 mod restore;
+mod set;
 mod show;
 mod socket;
 mod sources;
@@ -140,6 +142,8 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Files(args) => files::run(args, context).await,
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
+        Verb::Set(args) => set::run(args, context).await,
+        Verb::Queue(args) => queue::run(args, context).await,
         Verb::Move(args) => r#move::run(args, context).await,
         Verb::Rename(args) => rename::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,

@@ -16,7 +16,7 @@ pub(crate) use columns::{Column, column, columns, rank};
 #[command(after_help = "\
 Filters: state=downloading,seeding   label=tv   or text that occurs in the name; all must hold.
 Columns: name state progress size done down up downloaded uploaded wasted eta ratio peers seeds
-folder labels added completed priority queue private error id hash hash_v2
+folder labels added completed priority queue goals reason sequential private error id hash hash_v2
 
 Examples:
   wgoctl list

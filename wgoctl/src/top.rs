@@ -14,7 +14,9 @@ use futures_util::stream::FuturesUnordered;
 use ratatui::DefaultTerminal;
 use tokio::signal::unix::{SignalKind, signal};
 use wgo_api::client::UnixHttpClient;
-use wgo_api::params::{LimitParams, RemoveParams, SelectParams, ShowParams, StatusParams, VerifyParams};
+use wgo_api::params::{
+    LimitParams, RemoveParams, SelectParams, ShowParams, StartParams, StatusParams, VerifyParams,
+};
 use wgo_api::result::{ActResult, ShowResult, StatusResult};
 use wgo_api::{ApiClient, ApiError};
 
@@ -163,7 +165,10 @@ async fn carry_out(wish: Wish, client: Rc<UnixHttpClient>) -> Answer {
         },
     };
     Answer::Done(match wish {
-        Wish::Start(id) => said(client.start(select(&id)).await, "Started"),
+        Wish::Start(id) => said(
+            client.start(StartParams { ids: vec![id.clone()], ..StartParams::default() }).await,
+            "Started",
+        ),
         Wish::Stop(id) => said(client.stop(select(&id)).await, "Stopped"),
         Wish::Announce(id) => said(client.announce(select(&id)).await, "Announced"),
         Wish::Verify(id) => {

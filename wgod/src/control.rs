@@ -13,6 +13,7 @@ use wgo_api::torrent::RateLimits;
 use wgo_core::ByteRate;
 use wgo_core::choke_mgr::SeedingRule;
 use wgo_core::limiter::Direction;
+use wgo_core::session::{AfterGoal, ChosenGoals, QueueLimits, Ratio};
 
 use crate::config::{
     self, Change, Config, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved, SeedingOrder, Slots,
@@ -288,7 +289,32 @@ pub fn tunables(config: &Config) -> Tunables {
             seeding,
         },
         memory_blocks: (pieces / BLOCK) as usize,
+        queue: queue_limits(config),
+        goals: seeding_goals(config),
     }
+}
+
+fn queue_limits(config: &Config) -> QueueLimits {
+    let limit = |n: u32| (n > 0).then_some(n);
+    QueueLimits {
+        downloads: limit(config.queue.downloads),
+        seeds: limit(config.queue.seeds),
+        active: limit(config.queue.active),
+        slow: ByteRate(config.queue.slow.0),
+    }
+}
+
+fn seeding_goals(config: &Config) -> ChosenGoals {
+    let seeding = &config.seeding;
+    let action = match seeding.action {
+        config::AfterGoal::Stop => AfterGoal::Stop,
+        config::AfterGoal::Remove => AfterGoal::Remove,
+        config::AfterGoal::RemoveWithFiles => AfterGoal::RemoveWithFiles,
+        config::AfterGoal::Keep => AfterGoal::Keep,
+    };
+    // The bounds of the setting are those of a ratio.
+    let ratio = Ratio::of(seeding.ratio);
+    ChosenGoals { ratio, time: Some(seeding.time.0), idle: Some(seeding.idle.0), action: Some(action) }
 }
 
 fn bad_config(problems: &Problems) -> ApiError {

@@ -228,6 +228,8 @@ pub(crate) fn request(rig: &Rig, metainfo: Metainfo, raw: &[u8]) -> AddRequest {
         sequential: false,
         choose: Default::default(),
         first_last: false,
+        priority: Default::default(),
+        goals: Default::default(),
     }
 }
 
@@ -239,6 +241,8 @@ pub(crate) fn tunables() -> Tunables {
         preallocate: crate::files::Preallocate::Sparse,
         choke: ChokeTunables { slots: None, optimistic: None, seeding: SeedingRule::RoundRobin },
         memory_blocks: 1000,
+        queue: Default::default(),
+        goals: Default::default(),
     }
 }
 

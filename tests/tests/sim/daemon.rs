@@ -7,7 +7,7 @@ use std::time::Duration;
 use wgo_core::TorrentId;
 use wgo_core::peer::CloseReason;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::{Check, Effect, FaultKind, Newcomer, share_memory};
+use wgo_core::session::{Check, Effect, FaultKind, Newcomer, Place, share_memory};
 use wgo_core::swarm::{Action, Start, Swarm, SwarmConfig};
 use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome, Retry};
 use wgo_proto::Bitfield;
@@ -133,6 +133,8 @@ impl World {
             Effect::ForgetCheck(_) => {}
             // Nobody else writes to simulated disks.
             Effect::Look(_) => {}
+            // No simulated torrent has a goal.
+            Effect::Goal(_) => {}
             // Nobody moves, renames or chooses files here.
             Effect::Move(_) | Effect::CancelMove(_) | Effect::Rename(_) | Effect::Select(_) => {}
             // No simulated daemon starts so many seeds that one of them has to wait.
@@ -359,6 +361,7 @@ impl World {
             let Some(swarm) = &entry.live else { continue };
             let view = swarm.view(now);
             one.session.on_unsynced(*id, view.unsynced_bytes);
+            one.session.on_traffic(now, *id, view.counters.downloaded, view.counters.uploaded);
             if !view.finished {
                 ids.push(*id);
                 held.push(swarm.held_blocks());
@@ -437,5 +440,6 @@ fn newcomer(
     finished: bool,
     device: u64,
 ) -> Newcomer {
-    Newcomer { id, hashes, started: true, needs, check_asked: false, finished, device, moving: None }
+    let (started, check_asked, moving, place) = (true, false, None, Place::default());
+    Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place }
 }

@@ -6,7 +6,7 @@ use wgo_api::torrent::{State, Torrent};
 
 use crate::failure::Failure;
 use crate::table::{Align, Cell, Tone};
-use crate::units::{UNKNOWN, date, human_bytes, human_secs, known, percent, rate_or_blank};
+use crate::units::{UNKNOWN, date, goals_or_blank, human_bytes, human_secs, known, percent, rate_or_blank};
 
 /// One column.
 pub(crate) struct Column {
@@ -116,8 +116,14 @@ static COLUMNS: &[Column] = &[
         t => known(t.completed_at, |at| date(at as i64)), t.completed_at),
     column!("priority" "PRIORITY" Left false ["priority"]
         t => format!("{:?}", t.priority).to_lowercase(), t.priority),
-    column!("queue" "QUEUE" Right false ["queue_position"]
-        t => known(t.queue_position, |place| place.to_string()), t.queue_position),
+    column!("queue" "QUEUE" Right false ["queue_position" "forced"]
+        t => if t.forced { "now".to_owned() } else { known(t.queue_position, |place| place.to_string()) },
+        t.queue_position),
+    column!("goals" "GOALS" Left true ["goals"] t => goals_or_blank(&t.goals), goals_or_blank(&t.goals)),
+    column!("reason" "REASON" Left true ["done_reason"]
+        t => t.done_reason.as_deref().unwrap_or_default(), t.done_reason.clone()),
+    column!("sequential" "ORDER" Left false ["sequential"]
+        t => if t.sequential { "in order" } else { "rarest first" }, t.sequential),
     column!("private" "PRIVATE" Left false ["private"]
         t => known(t.private, |private| if private { "yes".into() } else { "no".into() }), t.private),
     Column {
@@ -133,7 +139,7 @@ static COLUMNS: &[Column] = &[
 
 /// The column of this name, or of the field of this name.
 pub(crate) fn column(name: &str) -> Result<&'static Column, Failure> {
-    let by_field = || COLUMNS.iter().find(|column| column.fields == [name]);
+    let by_field = || COLUMNS.iter().find(|column| column.fields.first() == Some(&name));
     COLUMNS.iter().find(|column| column.name == name).or_else(by_field).ok_or_else(|| {
         let all: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
         let hint = hint(name, all.iter().copied());

@@ -309,3 +309,52 @@ fn a_restore_is_checked_first_and_asked_for() {
     assert_eq!(rig.last_call(), ("restore".to_owned(), json!({"id": "2", "check": false})));
     rig.run(&["restore", "--check", &rig.file("missing/x", b"")]).code(3);
 }
+
+#[test]
+fn set_says_what_it_means_and_refuses_what_means_nothing() {
+    let rig = Rig::new();
+    let goals = ["--ratio", "1.5", "--seed-time", "2 h", "--seed-idle", "none", "--goal-action", "remove"];
+    rig.run(&[&["set", "torrent 1", "0202"][..], &goals].concat()).code(0).says(&["Set: 2 torrents"]);
+    let sent = rig.last_call().1;
+    assert_eq!((&sent["ratio"], &sent["seed_time_secs"]), (&json!(1.5), &json!(7200)));
+    assert_eq!((&sent["seed_idle_secs"], &sent["goal_action"]), (&json!(0), &json!("remove")));
+    rig.run(&["set", "--all", "--ratio", "default", "--priority", "low", "--sequential", "off"]).code(0);
+    let sent = rig.last_call().1;
+    assert_eq!((&sent["ratio"], &sent["priority"]), (&json!("default"), &json!("low")));
+    assert_eq!((&sent["sequential"], &sent["up"]), (&json!(false), &json!(null)));
+    let calls = rig.daemon.mock().calls();
+    rig.run(&["set", "torrent 1"]).code(2).complains(&["nothing to set", "--priority"]);
+    rig.run(&["set", "--ratio", "2"]).code(2).complains(&["<ID>"]);
+    rig.run(&["set", "torrent 1", "--ratio", "two"]).code(2).complains(&["a ratio is a number such as 1.5"]);
+    rig.run(&["set", "torrent 1", "--ratio=-1"]).code(2).complains(&["from 0", "100000"]);
+    rig.run(&["set", "torrent 1", "--seed-time", "soon"]).code(2).complains(&["soon"]);
+    assert_eq!(rig.daemon.mock().calls(), calls, "nothing was sent");
+    rig.run(&["set", "torrent 1", "nobody", "--up", "5"]).code(4).complains(&["nobody"]);
+}
+
+#[test]
+fn queue_shows_the_order_and_changes_it() {
+    let rig = Rig::new();
+    for (to, sent) in [("--top", json!("top")), ("--down", json!("down")), ("--position=7", json!(7))] {
+        rig.run(&["queue", "0101", "0202", to]).code(0).says(&["Moved in the queue: 2 torrents"]);
+        let call = rig.last_call();
+        assert_eq!((call.0.as_str(), &call.1["to"]), ("queue", &sent));
+    }
+    rig.run(&["queue"]).code(0).says(&["QUEUE", "PRIORITY", "torrent 3"]);
+    rig.run(&["queue", "0101"]).code(2).complains(&["--top"]);
+    rig.run(&["queue", "--top"]).code(2).complains(&["ID"]);
+    rig.run(&["queue", "0101", "--top", "--up"]).code(2).complains(&["--up"]);
+    rig.run(&["start", "0101", "--now"]).code(0);
+    assert_eq!(rig.last_call().1["now"], json!(true));
+    rig.run(&["queue"]).code(0).says(&["now"]);
+}
+
+#[test]
+fn add_takes_priority_and_goals() {
+    let rig = Rig::new();
+    let file = rig.file("a.torrent", b"a torrent of the mock");
+    rig.run(&["add", &file, "--priority", "high", "--ratio", "2", "--seed-time", "none"]).code(0);
+    let sent = rig.last_call().1;
+    assert_eq!((&sent["priority"], &sent["ratio"]), (&json!("high"), &json!(2.0)));
+    assert_eq!((&sent["seed_time_secs"], &sent["seed_idle_secs"]), (&json!(0), &json!(null)));
+}

@@ -16,6 +16,7 @@
 pub mod client;
 pub mod doctor;
 pub mod error;
+pub mod goals;
 pub mod group;
 pub mod ids;
 #[cfg(feature = "mock")]

@@ -7,13 +7,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ApiError, Kind};
-use crate::torrent::{Fields, Filter};
+use crate::goals::AfterGoal;
+use crate::torrent::{Fields, Filter, Priority};
 
 mod files;
 mod seen;
+mod tune;
 
 pub use files::*;
 pub use seen::*;
+pub use tune::*;
 
 /// One torrent to add: `{"torrent": BASE64}` or `{"uri": "magnet:?…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +93,7 @@ pub enum Check {
 }
 
 /// Parameters of `add`. Only `sources` is needed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddParams {
     /// What to add. Each succeeds or fails by itself.
@@ -122,9 +125,24 @@ pub struct AddParams {
     /// Fetch the first and last pieces of each file before its others.
     #[serde(default)]
     pub first_last: bool,
+    /// How it ranks in the queue.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Its own seeding goal, as of `set`; absent or `null`: as `[seeding]` says.
+    #[serde(default)]
+    pub ratio: Option<f64>,
+    /// Its own seeding goal, as of `set`.
+    #[serde(default)]
+    pub seed_time_secs: Option<u64>,
+    /// Its own seeding goal, as of `set`.
+    #[serde(default)]
+    pub seed_idle_secs: Option<u64>,
+    /// What happens when it reaches one, as of `set`.
+    #[serde(default)]
+    pub goal_action: Option<AfterGoal>,
 }
 
-/// Which torrents: `start`, `stop`, `announce`. Either `ids` or `all`.
+/// Which torrents: `stop`, `announce`. Either `ids` or `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectParams {

@@ -11,8 +11,9 @@ use jsonrpsee::proc_macros::rpc;
 use crate::error::ApiError;
 use crate::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LimitParams, ListParams, LogParams,
-    MetainfoParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RenameParams,
-    RestoreParams, SelectParams, ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    MetainfoParams, MoveParams, QueueParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
+    RenameParams, RestoreParams, SelectParams, SetParams, ShowParams, StartParams, StatusParams,
+    VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult, ListResult,
@@ -61,14 +62,25 @@ pub trait Api {
     #[method(name = "files")]
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError>;
 
-    /// Starts torrents; one that runs already is fine.
+    /// Starts torrents; one that runs already is fine. One that reached a seeding goal goes on until its goals
+    /// change.
     #[method(name = "start")]
-    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+    async fn start(&self, params: StartParams) -> Result<ActResult, ApiError>;
 
     /// Stops torrents; one that is stopped already is fine. Answers when they have stopped and what they stored
     /// is durable, so that their files can be copied then; or after 15 s, which it says: a disk may hang.
     #[method(name = "stop")]
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Changes what torrents have of their own: priority, order of pieces, seeding goals, limits. Durable
+    /// before it is acknowledged. When anything is wrong, an id included, nothing is changed.
+    #[method(name = "set")]
+    async fn set(&self, params: SetParams) -> Result<ActResult, ApiError>;
+
+    /// Changes the order in which torrents wait. Durable before it is acknowledged. When an id is wrong,
+    /// nothing is changed.
+    #[method(name = "queue")]
+    async fn queue(&self, params: QueueParams) -> Result<ActResult, ApiError>;
 
     /// Brings torrents' files to another folder, or calls that off. Returns when that is decided and
     /// durable; then the state is `moving`, or `queued` until other work on the disks is done. Refused

@@ -6,6 +6,7 @@ use serde::de::Error as _;
 use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::goals::Goals;
 use crate::suggest::hint;
 
 /// What a torrent is doing.
@@ -243,10 +244,17 @@ torrent! {
     limits: RateLimits,
     /// Its rank in the queue.
     priority: Priority,
-    /// Place in the queue, from 0; `null` when it is not in one.
+    /// How many torrents are before it in the queue, whatever they do; it decides among those of the same
+    /// priority. `null` when it runs outside of the queue.
     queue_position: Option<u32>,
+    /// It was started with `now`, and runs outside of the queue.
+    forced: bool,
     /// Pieces are fetched in order.
     sequential: bool,
+    /// The seeding goals in force for it.
+    goals: Goals,
+    /// The seeding goal that stopped it, in words; `null` when none did, and once it was started again.
+    done_reason: Option<String>,
 }
 
 impl Serialize for Torrent {

@@ -64,6 +64,8 @@ choice! {
         Remove = "remove",
         /// It leaves the list and its files are deleted.
         RemoveWithFiles = "remove-with-files",
+        /// Nothing: there are no goals but for torrents with an action of their own.
+        Keep = "keep",
     }
 }
 

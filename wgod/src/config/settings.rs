@@ -180,34 +180,38 @@ settings! {
         [Now] seeding: SeedingOrder = SeedingOrder::RoundRobin;
     }
 
-    /// How many torrents are active at once; 0 is no limit. Others wait in the order of the queue.
+    /// How many torrents are active at once; 0 is no limit. Others wait: downloads in the order of the queue,
+    /// seeds for their turn, which changes every half an hour; those of a higher priority go first.
     queue: Queue {
         /// Torrents that download.
-        [Unbuilt] downloads: u32 = 0;
+        [Now] downloads: u32 = 0;
 
         /// Torrents that seed.
-        [Unbuilt] seeds: u32 = 0;
+        [Now] seeds: u32 = 0;
 
-        /// Torrents that download or seed.
-        [Unbuilt] active: u32 = 0;
+        /// Torrents that download or seed, slow ones included; downloads go first.
+        [Now] active: u32 = 0;
 
-        /// A torrent slower than this for some minutes doesn't count; 0 counts every one.
-        [Unbuilt] slow: Rate = Rate(0);
+        /// A torrent that is slower than this for a minute goes on but doesn't count as a download or a
+        /// seed, up to 100 of each; 0 counts every one.
+        [Now] slow: Rate = Rate(1000);
     }
 
-    /// When a torrent has been seeded enough; a torrent's own values win. 0 is no limit.
+    /// When a torrent has been seeded enough; a torrent's own values win. 0 is no limit. One that is started
+    /// again after it reached a goal goes on until its goals change.
     seeding: Seeding {
-        /// Uploaded bytes over the torrent's size.
-        [Unbuilt] ratio: f64 = 0.0, within 0.0..=100_000.0;
+        /// Uploaded bytes over the torrent's size, to three decimals.
+        [Now] ratio: f64 = 0.0, within 0.0..=100_000.0;
 
         /// Time spent seeding.
-        [Unbuilt] time: Period = Period(0);
+        [Now] time: Period = Period(0);
 
-        /// Time without an upload.
-        [Unbuilt] idle: Period = Period(0);
+        /// Time spent seeding without an upload.
+        [Now] idle: Period = Period(0);
 
-        /// What happens at the first of these: "stop", "remove" or "remove-with-files".
-        [Unbuilt] action: AfterGoal = AfterGoal::Stop;
+        /// What happens at the first of these: "stop", "remove", "remove-with-files", or "keep", which is
+        /// nothing.
+        [Now] action: AfterGoal = AfterGoal::Stop;
     }
 
     /// Folders whose .torrent files are added by themselves. Can't be set by wgoctl.

@@ -150,7 +150,6 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
         ("discovery.dht", "true"),
         ("limits.schedule", "[\"mon-fri 08:00-18:00\"]"),
         ("hooks.on_metadata", "[\"/bin/true\"]"),
-        ("seeding.ratio", "2"),
     ];
     for (name, value) in cases {
         let (section, field) = name.split_once('.').unwrap();

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LimitParams, ListParams,
-    LogParams, MetainfoParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
-    RenameParams, RestoreParams, SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams,
-    WriteBackupParams,
+    LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams, ReadBackupParams, ReloadParams,
+    RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams, ShowParams, Source, StartParams,
+    StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, FilesResult,
@@ -35,7 +35,7 @@ use wgo_proto::metainfo::Metainfo;
 use crate::control::Control;
 use crate::engine::Engine;
 use crate::files::{DiskError, Done, Job, Space};
-use crate::session::{AddRequest, Command, SessionHandle, Verb};
+use crate::session::{AddRequest, Command, SessionHandle, Verb, goals_of_add, rank};
 
 /// `status` waits so long for a file system's figures.
 const DISK_PATIENCE: Duration = Duration::from_millis(500);
@@ -234,6 +234,8 @@ fn request(
         sequential: params.sequential,
         choose: params.choose.clone(),
         first_last: params.first_last,
+        priority: rank(params.priority),
+        goals: goals_of_add(params).map_err(plain)?,
     }))
 }
 
@@ -342,8 +344,18 @@ impl ApiServer for Console {
         self.inner.session.ask(|reply| Command::Files(params, reply)).await.ok_or_else(stopping)?
     }
 
-    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
-        self.act(Verb::Start, params).await
+    async fn start(&self, params: StartParams) -> Result<ActResult, ApiError> {
+        let StartParams { ids, all, now } = params;
+        self.act(if now { Verb::StartNow } else { Verb::Start }, SelectParams { ids, all }).await
+    }
+
+    async fn set(&self, params: SetParams) -> Result<ActResult, ApiError> {
+        let params = Box::new(params);
+        self.inner.session.ask(|reply| Command::Set(params, reply)).await.ok_or_else(stopping)?
+    }
+
+    async fn queue(&self, params: QueueParams) -> Result<ActResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Queue(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError> {

@@ -10,11 +10,12 @@ use wgo_api::params::Check as ApiCheck;
 use wgo_api::result::{AddStatus, Added};
 use wgo_core::TorrentId;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::{Check, Newcomer};
+use wgo_core::session::{Check, Newcomer, Place};
 use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
 use super::entry::{About, Entry, Shown, selection_of, with_parts};
+use super::goals::Activity;
 use super::happened::Telling;
 use super::ops::{Born, Newborn, Op};
 use super::selecting::choose;
@@ -116,38 +117,13 @@ impl Driver {
         file_priorities: Vec<Priority>,
         reply: oneshot::Sender<Added>,
     ) -> (Entry, Op) {
-        let AddRequest {
-            metainfo, raw, folder, paused, labels, check, peers, sequential, first_last, ..
-        } = request;
-        let (folder, final_folder) = match self.beginning(&metainfo.info, &folder) {
-            Some(begins) => (begins, Some(self.final_folder(&folder))),
-            None => (folder, None),
-        };
-        let settings = Settings {
-            hashes: metainfo.hashes,
-            name: metainfo.info.name.clone(),
-            folder,
-            added_at: unix_now().max(0) as u64,
-            wanted: if paused { Wanted::Stopped } else { Wanted::Started },
-            check_asked: false,
-            error: None,
-            labels,
-            sequential,
-            up_limit: None,
-            down_limit: None,
-            priority: Priority::Normal,
-            file_priorities,
-            ends_first: first_last,
-            parted: None,
-            trackers: None,
-            user_peers: peers,
-            moving: None,
-            final_folder,
-            renames: Vec::new(),
-            renaming: None,
-            completion_owed: true,
-            newer: NewerFields::default(),
-        };
+        let place = Place { key: self.session.key_of_new(id), priority: request.priority, forced: false };
+        let mut settings = new_settings(&request, file_priorities, place);
+        let AddRequest { metainfo, raw, check, .. } = request;
+        if let Some(begins) = self.beginning(&metainfo.info, &settings.folder) {
+            let folder = std::mem::replace(&mut settings.folder, begins);
+            settings.final_folder = Some(self.final_folder(&folder));
+        }
         let have = Bitfield::new(metainfo.info.layout.piece_count());
         let check = match check {
             _ if metainfo.info.layout.piece_count() == 0 => Check::None,
@@ -181,6 +157,7 @@ impl Driver {
             writing: false,
             completed_at: None,
             counters: Counters::default(),
+            activity: Activity::default(),
             trackers: None,
             starts_over: false,
             owed,
@@ -219,11 +196,12 @@ impl Driver {
         }
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
+        let place = entry.settings.place;
         entry.span().in_scope(|| tracing::info!("added"));
         let folder = entry.settings.folder.clone();
         let device = self.device_of(&folder);
-        let (check_asked, finished, moving) = (false, false, None);
-        let newcomer = Newcomer { id, hashes, started, needs: check, check_asked, finished, device, moving };
+        let (check_asked, finished, moving, needs) = (false, false, None, check);
+        let newcomer = Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place };
         self.begin_selection(id);
         self.session.add(self.engine.clock.now(), newcomer);
         self.happened(hooks::Event::Added, id);
@@ -256,5 +234,36 @@ impl Driver {
         self.engine.shaper.remove_torrent(id);
         self.waking.remove(&id);
         Some(entry)
+    }
+}
+
+/// What is kept of what a torrent was added with.
+fn new_settings(request: &AddRequest, file_priorities: Vec<Priority>, place: Place) -> Settings {
+    Settings {
+        hashes: request.metainfo.hashes,
+        name: request.metainfo.info.name.clone(),
+        folder: request.folder.clone(),
+        added_at: unix_now().max(0) as u64,
+        wanted: if request.paused { Wanted::Stopped } else { Wanted::Started },
+        check_asked: false,
+        error: None,
+        labels: request.labels.clone(),
+        sequential: request.sequential,
+        up_limit: None,
+        down_limit: None,
+        place,
+        goals: request.goals,
+        goal_reached: None,
+        file_priorities,
+        ends_first: request.first_last,
+        parted: None,
+        trackers: None,
+        user_peers: request.peers.clone(),
+        moving: None,
+        final_folder: None,
+        renames: Vec::new(),
+        renaming: None,
+        completion_owed: true,
+        newer: NewerFields::default(),
     }
 }

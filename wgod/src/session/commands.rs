@@ -36,7 +36,7 @@ fn late(why: &str) -> String {
 }
 
 /// What a call on several torrents waits for: which of them, and how it went; `None`: nobody says.
-type Waits = JoinSet<(usize, Option<Result<(), String>>)>;
+pub(super) type Waits = JoinSet<(usize, Option<Result<(), String>>)>;
 
 impl Driver {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -48,6 +48,8 @@ impl Driver {
             Command::Move(params, reply) => self.relocate(&params, reply),
             Command::Files(params, reply) => self.files(&params, reply),
             Command::Rename(params, reply) => self.rename(&params, reply),
+            Command::Set(params, reply) => self.set(&params, reply),
+            Command::Queue(params, reply) => self.queue(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
             Command::Name(id, reply) => drop(reply.send(self.named(&id))),
@@ -113,8 +115,8 @@ impl Driver {
                 }
             };
             match verb {
-                Verb::Start => {
-                    self.session.start(now, id);
+                Verb::Start | Verb::StartNow => {
+                    self.start(id, verb == Verb::StartNow);
                     self.arrive(id);
                 }
                 Verb::Stop => self.session.stop(now, id),
@@ -130,7 +132,7 @@ impl Driver {
             let at = acted.len();
             acted.push(self.acted(&given, id));
             match verb {
-                Verb::Start => {
+                Verb::Start | Verb::StartNow => {
                     let saved = self.saved(id);
                     waits.spawn(async move { (at, saved.await.ok()) });
                 }
@@ -173,7 +175,13 @@ impl Driver {
     }
 
     /// Answers when all of `waits`, each about one of `acted`, are over; one that fails does so with `kind`.
-    fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, kind: Kind, reply: ActReply) {
+    pub(super) fn answer_when(
+        &mut self,
+        mut waits: Waits,
+        mut acted: Vec<Acted>,
+        kind: Kind,
+        reply: ActReply,
+    ) {
         self.replies.spawn(async move {
             while let Some(Ok((at, result))) = waits.join_next().await {
                 let gone = "the daemon stopped, or the torrent was removed, before it was done";
@@ -186,6 +194,18 @@ impl Driver {
             }
             drop(reply.send(Ok(ActResult { torrents: acted })));
         });
+    }
+
+    /// A seeding goal that was reached counts no longer for who is started again.
+    fn start(&mut self, id: TorrentId, at_once: bool) {
+        let now = self.engine.clock.now();
+        if let Some(done) = self.entries.get_mut(&id).and_then(|entry| entry.settings.goal_reached.as_mut()) {
+            done.started_again = true;
+        }
+        match at_once {
+            true => self.session.start_now(now, id),
+            false => self.session.start(now, id),
+        }
     }
 
     fn announce_now(&mut self, id: TorrentId) {
@@ -221,7 +241,12 @@ impl Driver {
         self.answer_when(waits, acted, Kind::Partly, reply);
     }
 
-    fn begin_removal(&mut self, id: TorrentId, data: bool, reply: oneshot::Sender<Result<(), String>>) {
+    pub(super) fn begin_removal(
+        &mut self,
+        id: TorrentId,
+        data: bool,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) {
         let now = self.engine.clock.now();
         self.session.remove(now, id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
@@ -272,17 +297,12 @@ impl Driver {
             Ok(id) => id,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        let Some(entry) = self.entries.get_mut(&id) else { return drop(reply.send(Err(gone()))) };
         let mut changed = false;
         for (direction, bytes) in limits.into_iter().flatten() {
-            let limit = (bytes > 0).then_some(ByteRate(bytes));
-            match direction {
-                Direction::Up => entry.settings.up_limit = limit,
-                Direction::Down => entry.settings.down_limit = limit,
-            }
-            self.engine.shaper.set(Some(id), direction, limit);
+            self.set_limit(id, direction, bytes);
             changed = true;
         }
+        let Some(entry) = self.entries.get(&id) else { return drop(reply.send(Err(gone()))) };
         let rate = |limit: Option<ByteRate>| limit.map_or(0, |rate| rate.0);
         let limits = RateLimits { up: rate(entry.settings.up_limit), down: rate(entry.settings.down_limit) };
         let (info_hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
@@ -303,7 +323,11 @@ impl Driver {
     }
 
     fn apply_settings(&mut self, tunables: Tunables) {
-        self.tunables = tunables;
+        let old = std::mem::replace(&mut self.tunables, tunables);
+        self.session.set_queue(self.engine.clock.now(), self.tunables.queue);
+        if old.goals != self.tunables.goals {
+            self.look_at_all_goals();
+        }
         self.ask_all_rooms();
         let max_peers = self.tunables.max_peers_per_torrent;
         for entry in self.entries.values() {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
 use wgo_core::tracker::Tiers;
-use wgo_core::{Time, TorrentId};
+use wgo_core::{ByteRate, Time, TorrentId};
 use wgo_proto::WireHash;
 use wgo_proto::metainfo::Metainfo;
 
@@ -21,6 +21,7 @@ use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
+use super::goals::Activity;
 use super::happened::Telling;
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
@@ -40,6 +41,10 @@ use crate::torrent::Torrent;
 const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 /// Torrents that went away, kept for `list` with `since`; older callers get a full list.
 pub(super) const REMEMBERED_REMOVALS: usize = 4096;
+
+/// A queue in which everybody waits.
+const CLOSED: QueueLimits =
+    QueueLimits { downloads: Some(0), seeds: Some(0), active: Some(0), slow: ByteRate(0) };
 
 /// The session's driver.
 pub struct Driver {
@@ -85,6 +90,8 @@ pub struct Driver {
     pub(super) removed: VecDeque<(u64, String)>,
     /// Traffic of torrents that were removed.
     pub(super) totals: Totals,
+    /// When the totals of live seeds were last saved.
+    pub(super) counters_saved: Option<Time>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::UnboundedReceiver<Event>,
     actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
@@ -127,7 +134,8 @@ impl Driver {
         let (changed, watcher) = watch::channel(0);
         let mut driver = Driver {
             engine: start.engine,
-            session: Session::new(QueueLimits::default()),
+            // Nobody runs before all are known: who comes first may be the last of them.
+            session: Session::new(CLOSED),
             entries: Entries::default(),
             tally: Tally::default(),
             unseen: BTreeSet::new(),
@@ -153,6 +161,7 @@ impl Driver {
             changed,
             removed: VecDeque::new(),
             totals: start.totals,
+            counters_saved: None,
             commands,
             events: start.events,
             actions: start.actions,
@@ -186,6 +195,7 @@ impl Driver {
             };
             driver.restore(record, suspects, device).await?;
         }
+        driver.session.set_queue(driver.engine.clock.now(), driver.tunables.queue);
         Ok((driver, SessionHandle(sender), watcher))
     }
 
@@ -231,6 +241,7 @@ impl Driver {
             finished,
             device,
             moving: underway(&entry.settings, |folder| self.engine.storage.device_of(folder)),
+            place: entry.settings.place,
         };
         let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
         let renames = entry.renaming.is_some();
@@ -345,6 +356,9 @@ impl Driver {
         while let Ok((torrent, action)) = self.actions.try_recv() {
             self.on_action(&torrent, action);
         }
+        if timeout_at(trackers_end, self.save_asleep()).await.is_err() {
+            tracing::error!("seeding times not saved: does the disk of the state directory answer?");
+        }
         if !self.remembered.is_empty() {
             let forgotten = self.engine.store.put(super::save::removals(&self.remembered));
             match timeout_at(trackers_end, forgotten).await {
@@ -357,6 +371,16 @@ impl Driver {
         self.engine.announces.close();
         if timeout_at(trackers_end, self.engine.announces.wait()).await.is_err() {
             tracing::info!("some trackers did not answer `stopped` in time");
+        }
+    }
+
+    /// Keeps the time of torrents that sleep; the others' counters are saved as they end.
+    async fn save_asleep(&self) {
+        let changes = self.totals_asleep();
+        if !changes.is_empty()
+            && let Err(error) = self.engine.store.put(changes).await
+        {
+            tracing::warn!(%error, "seeding times not saved");
         }
     }
 
@@ -421,6 +445,7 @@ fn entry_of(
         mount,
         writing,
         completed_at,
+        activity: Activity::new(&counters),
         counters,
         trackers: None,
         starts_over: false,

@@ -21,6 +21,7 @@ impl Driver {
     /// Carries out everything that the session wants.
     pub(super) fn carry_out(&mut self) {
         while let Some(effect) = self.session.poll_effect() {
+            let torrent = effect.torrent();
             match effect {
                 Effect::Check(id, check) => self.push_op(id, Op::Check(check)),
                 Effect::Move(id) => self.push_op(id, Op::Move),
@@ -46,6 +47,10 @@ impl Driver {
                 Effect::ChokeFill => self.choke_fill(),
                 Effect::Housekeep => self.housekeep(),
                 Effect::Completed(id) => self.completed(id),
+                Effect::Goal(id) => self.look_at_goal(id),
+            }
+            if let Some(id) = torrent {
+                self.count_time(id);
             }
             self.touch();
         }
@@ -106,6 +111,8 @@ impl Driver {
     /// Shares payload memory out among the torrents that download, and tells the session what waits for
     /// a checkpoint.
     fn housekeep(&mut self) {
+        self.save_counters();
+        let now = self.engine.clock.now();
         let mut torrents = Vec::new();
         let mut held = Vec::new();
         for live in self.live_torrents() {
@@ -116,7 +123,10 @@ impl Driver {
             }) else {
                 continue;
             };
+            let counters = view.counters;
             self.session.on_unsynced(live.id, view.unsynced_bytes);
+            self.session.on_traffic(now, live.id, counters.downloaded, counters.uploaded);
+            self.on_uploaded(live.id, counters.uploaded);
             if !view.finished {
                 torrents.push(live.clone());
                 held.push(blocks);

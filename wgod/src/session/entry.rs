@@ -12,6 +12,7 @@ use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::checking::CheckProgress;
+use super::goals::Activity;
 use super::happened::Telling;
 use super::moving::MoveProgress;
 use super::ops::Op;
@@ -62,8 +63,10 @@ pub struct Entry {
     pub writing: bool,
     /// When the last wanted piece became durable.
     pub completed_at: Option<u64>,
-    /// Totals, while it has no Swarm.
+    /// Totals, while it has no Swarm; times at all times, up to when they were last counted.
     pub counters: Counters,
+    /// Since when its time is not counted.
+    pub(super) activity: Activity,
     /// What the trackers know, while it sleeps.
     pub(super) trackers: Option<Box<TrackerMemory>>,
     /// The operator wants it checked without what was known of it, which is about to be forgotten.

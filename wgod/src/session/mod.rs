@@ -14,6 +14,7 @@ mod effects;
 mod entries;
 mod entry;
 mod fault;
+mod goals;
 mod happened;
 mod moving;
 mod ops;
@@ -26,6 +27,7 @@ mod space;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod tune;
 mod urls;
 
 use std::collections::BTreeMap;
@@ -36,12 +38,15 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
 use wgo_api::params::{
-    Check, Choice, FilesParams, ListParams, MoveParams, RemoveParams, RenameParams, SelectParams, ShowParams,
+    Check, Choice, FilesParams, ListParams, MoveParams, QueueParams, RemoveParams, RenameParams,
+    SelectParams, SetParams, ShowParams,
 };
 use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ShowResult};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
+use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{ChosenGoals, QueueLimits};
 use wgo_proto::metainfo::Metainfo;
 
 use crate::files::{DiskError, Preallocate, Space};
@@ -49,6 +54,8 @@ use crate::torrent::Torrent;
 
 pub use driver::{Driver, Start};
 pub use entry::Entry;
+pub use tune::goals_of_add;
+pub(crate) use tune::rank;
 
 /// What tasks report to the driver.
 pub enum Event {
@@ -82,6 +89,10 @@ pub enum Command {
     Files(FilesParams, oneshot::Sender<Result<FilesResult, ApiError>>),
     /// Renames a file or folder of a torrent.
     Rename(RenameParams, oneshot::Sender<Result<RenameResult, ApiError>>),
+    /// Sets what torrents have of their own.
+    Set(Box<SetParams>, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Moves torrents in the queue.
+    Queue(QueueParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.
@@ -110,8 +121,10 @@ pub struct Named {
 /// What `start`, `stop`, `verify` and `announce` do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Run it.
+    /// Run it, when the queue has a place for it.
     Start,
+    /// Run it outside of the queue.
+    StartNow,
     /// Leave it alone.
     Stop,
     /// Hash everything anew.
@@ -146,6 +159,10 @@ pub struct AddRequest {
     pub choose: Choice,
     /// The ends of each file first.
     pub first_last: bool,
+    /// How it ranks in the queue.
+    pub priority: Priority,
+    /// Its own seeding goals.
+    pub goals: ChosenGoals,
 }
 
 /// The daemon's figures that the driver knows.
@@ -182,6 +199,10 @@ pub struct Tunables {
     pub choke: choke::ChokeTunables,
     /// Payload memory for pieces on their way to disk, in blocks.
     pub memory_blocks: usize,
+    /// How many torrents run at once.
+    pub queue: QueueLimits,
+    /// When torrents have been seeded enough that have no goals of their own.
+    pub goals: ChosenGoals,
 }
 
 pub use choke::ChokeTunables;

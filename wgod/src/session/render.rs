@@ -3,13 +3,14 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io;
 
 use wgo_api::error::{ApiError, Kind};
+use wgo_api::goals::{AfterGoal as ApiAfterGoal, Goals as ApiGoals, OwnGoals};
 use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
 use wgo_api::torrent::{
     FilePriority, Filter, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble,
 };
 use wgo_core::piece_mgr::Priority as PiecePriority;
-use wgo_core::session::{FaultKind, State as CoreState};
+use wgo_core::session::{AfterGoal, ChosenGoals, FaultKind, Goals, Ratio, State as CoreState};
 use wgo_core::swarm::TrackerMemory;
 use wgo_core::swarm::{PeerView, SwarmView};
 use wgo_core::tracker::TrackerStatus;
@@ -17,6 +18,7 @@ use wgo_core::{Selection, TorrentId};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::entry::{Entry, Shown};
+use super::goals::reason;
 use super::{Driver, Glance};
 
 impl Driver {
@@ -145,9 +147,16 @@ impl Driver {
                 up: entry.settings.up_limit.map_or(0, |rate| rate.0),
                 down: entry.settings.down_limit.map_or(0, |rate| rate.0),
             },
-            priority: api_priority(entry.settings.priority),
-            queue_position: row.map(|row| row.queue_position as u32),
+            priority: row.map_or(Priority::Normal, |row| api_priority(row.priority)),
+            queue_position: self.session.queue_position(entry.id).map(|position| position as u32),
+            forced: row.is_some_and(|row| row.forced),
             sequential: entry.settings.sequential,
+            goals: api_goals(self.goals_of(entry)),
+            done_reason: entry
+                .settings
+                .goal_reached
+                .filter(|done| !done.started_again)
+                .map(|done| reason(done.reached)),
         }
     }
 
@@ -160,6 +169,7 @@ impl Driver {
         let have = entry.have_shown();
         let layout = &entry.info.layout;
         let about = entry.about.as_deref();
+        let counters = entry.counters_now(self.engine.clock.now());
         let availability =
             entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.availability()).ok());
         let details = TorrentDetails {
@@ -172,6 +182,10 @@ impl Driver {
             created_by: about.and_then(|about| about.created_by.clone()),
             created_at: about.and_then(|about| about.created_at),
             magnet: None,
+            own_goals: api_own_goals(entry.settings.goals),
+            active_secs: counters.active_secs,
+            seeding_secs: counters.seeding_secs,
+            idle_secs: counters.idle_secs,
         };
         Ok(ShowResult {
             torrent: details,
@@ -278,6 +292,25 @@ fn api_file_priority(entry: &Entry, file: FileIndex) -> FilePriority {
         Some(PiecePriority::High) => FilePriority::High,
         Some(PiecePriority::Normal) | None => FilePriority::Normal,
     }
+}
+
+fn api_after(action: AfterGoal) -> ApiAfterGoal {
+    match action {
+        AfterGoal::Stop => ApiAfterGoal::Stop,
+        AfterGoal::Remove => ApiAfterGoal::Remove,
+        AfterGoal::RemoveWithFiles => ApiAfterGoal::RemoveWithFiles,
+        AfterGoal::Keep => ApiAfterGoal::Keep,
+    }
+}
+
+fn api_goals(Goals { ratio, time, idle, action }: Goals) -> ApiGoals {
+    let ratio = ratio.map(Ratio::as_f64);
+    ApiGoals { ratio, time_secs: time, idle_secs: idle, action: api_after(action) }
+}
+
+fn api_own_goals(ChosenGoals { ratio, time, idle, action }: ChosenGoals) -> OwnGoals {
+    let (ratio, action) = (ratio.map(Ratio::as_f64), action.map(api_after));
+    OwnGoals { ratio, time_secs: time, idle_secs: idle, action }
 }
 
 fn sorted(labels: &[String]) -> Vec<String> {

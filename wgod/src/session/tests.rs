@@ -1,10 +1,12 @@
 //! The driver with real files and peers: races between commands, operations and reports.
 mod arrival;
 mod checks;
+mod goals;
 mod many;
 mod missing;
 mod mounts;
 mod moves;
+mod queue;
 mod renames;
 mod selecting;
 mod stop;

@@ -4,13 +4,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{AfterGoal, Goals, Ratio, Reached};
 use wgo_proto::FileIndex;
 use wgo_proto::metainfo::MAX_PATHS_LEN;
 use wgo_proto::path::SafePath;
 
 use super::codec::{Field, Payload, RowError};
 use super::record::{
-    CheckKind, FileStamp, FinalFolder, Have, Move, MoveStage, OwedCheck, Rename, TorrentFault,
+    CheckKind, FileStamp, FinalFolder, GoalReached, Have, Move, MoveStage, OwedCheck, Rename, TorrentFault,
 };
 
 pub(super) fn mark(f: &mut Field<'_>) -> Result<(), RowError> {
@@ -317,4 +318,60 @@ pub(super) fn stamp(f: &mut Field<'_>) -> Result<Option<FileStamp>, RowError> {
         None => Ok(None),
         Some(len) => Ok(Some(FileStamp { len, mtime_nanos: f.signed()? })),
     }
+}
+
+pub(super) fn action_byte(action: AfterGoal) -> u8 {
+    match action {
+        AfterGoal::Stop => 0,
+        AfterGoal::Remove => 1,
+        AfterGoal::RemoveWithFiles => 2,
+        AfterGoal::Keep => 3,
+    }
+}
+
+pub(super) fn action(f: &mut Field<'_>) -> Result<AfterGoal, RowError> {
+    let [byte] = f.array()?;
+    match byte {
+        0 => Ok(AfterGoal::Stop),
+        1 => Ok(AfterGoal::Remove),
+        2 => Ok(AfterGoal::RemoveWithFiles),
+        3 => Ok(AfterGoal::Keep),
+        _ => Err(f.malformed("nothing that happens at a goal")),
+    }
+}
+
+/// Which goal, whether the torrent was started since, the action, the goal's value; then each goal that was in force, plus one, 0 for none.
+pub(super) fn put_reached(p: &mut Payload, done: &GoalReached) {
+    let (kind, value) = match done.reached {
+        Reached::Ratio(ratio) => (0, u64::from(ratio.0)),
+        Reached::Time(secs) => (1, secs),
+        Reached::Idle(secs) => (2, secs),
+    };
+    let Goals { ratio, time, idle, action } = done.goals;
+    p.rest(&[kind, u8::from(done.started_again), action_byte(action)]);
+    p.varint(value);
+    for goal in [ratio.map(|ratio| u64::from(ratio.0)), time, idle] {
+        p.varint(goal.map_or(0, |goal| goal.saturating_add(1)));
+    }
+}
+
+pub(super) fn reached(f: &mut Field<'_>) -> Result<GoalReached, RowError> {
+    let [kind, again] = f.array()?;
+    let action = action(f)?;
+    let value = f.varint()?;
+    let ratio =
+        |f: &Field<'_>, n: u64| u32::try_from(n).map(Ratio).map_err(|_| f.malformed("a ratio is above 2^32"));
+    let reached = match kind {
+        0 => Reached::Ratio(ratio(f, value)?),
+        1 => Reached::Time(value),
+        2 => Reached::Idle(value),
+        _ => return Err(f.malformed("no such goal")),
+    };
+    let [first, time, idle] = [f.varint()?, f.varint()?, f.varint()?].map(|goal| goal.checked_sub(1));
+    let ratio = first.map(|n| ratio(f, n)).transpose()?;
+    let started_again = match again {
+        0 | 1 => again == 1,
+        _ => return Err(f.malformed("a mark is 0 or 1")),
+    };
+    Ok(GoalReached { reached, goals: Goals { ratio, time, idle, action }, started_again })
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{ChosenGoals, Goals, Place, Reached};
 use wgo_core::{ByteRate, TorrentId};
 use wgo_proto::path::SafePath;
 use wgo_proto::{FileIndex, InfoHashes, PieceIndex};
@@ -49,8 +50,12 @@ pub struct Settings {
     pub up_limit: Option<ByteRate>,
     /// Download limit.
     pub down_limit: Option<ByteRate>,
-    /// Rank among torrents.
-    pub priority: Priority,
+    /// Where it stands in the queue.
+    pub place: Place,
+    /// Its own seeding goals.
+    pub goals: ChosenGoals,
+    /// The seeding goal that it has reached.
+    pub goal_reached: Option<GoalReached>,
     /// One per file of the torrent, or empty: all `Normal`.
     pub file_priorities: Vec<Priority>,
     /// The ends of each file come before its middle.
@@ -114,6 +119,18 @@ pub struct FinalFolder {
     /// Where the file system that holds it was mounted when it was chosen: without that mount it is not to be
     /// made.
     pub mount: Option<PathBuf>,
+}
+
+/// A seeding goal that was reached. As long as its goals stay the same, none of them counts any more: who starts
+/// the torrent again wants it to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoalReached {
+    /// Which.
+    pub reached: Reached,
+    /// The goals that were in force.
+    pub goals: Goals,
+    /// Somebody has started the torrent since.
+    pub started_again: bool,
 }
 
 /// A move that has not ended.
@@ -304,6 +321,8 @@ pub struct Counters {
     pub active_secs: u64,
     /// Seconds of those as a seed.
     pub seeding_secs: u64,
+    /// Seconds of those since the last upload.
+    pub idle_secs: u64,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
 }

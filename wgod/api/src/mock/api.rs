@@ -228,9 +228,29 @@ impl ApiServer for MockApi {
         Ok(FilesResult { info_hash, name, first_last, files: super::files(torrent) })
     }
 
-    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+    async fn start(&self, params: StartParams) -> Result<ActResult, ApiError> {
         self.note("start", &params);
-        self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Downloading)
+        self.act((&params.ids, params.all), |torrents, i| {
+            torrents[i].state = State::Downloading;
+            torrents[i].forced = params.now;
+        })
+    }
+
+    async fn set(&self, params: SetParams) -> Result<ActResult, ApiError> {
+        self.note("set", &params);
+        params.check()?;
+        params.ids.iter().try_for_each(|id| self.one(id).map(drop))?;
+        self.act((&params.ids, params.all), |torrents, i| {
+            let torrent = &mut torrents[i];
+            torrent.priority = params.priority.unwrap_or(torrent.priority);
+            torrent.sequential = params.sequential.unwrap_or(torrent.sequential);
+        })
+    }
+
+    async fn queue(&self, params: QueueParams) -> Result<ActResult, ApiError> {
+        self.note("queue", &params);
+        params.ids.iter().try_for_each(|id| self.one(id).map(drop))?;
+        self.act((&params.ids, false), |_, _| ())
     }
 
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError> {

@@ -1,6 +1,7 @@
 //! Results of `list` and `show`: torrents, their files, peers, trackers and pieces.
 use serde::{Deserialize, Serialize};
 
+use crate::goals::OwnGoals;
 use crate::params::Part;
 use crate::torrent::{FilePriority, Row, Torrent};
 
@@ -48,6 +49,18 @@ pub struct TorrentDetails {
     /// A magnet link for it.
     #[serde(default)]
     pub magnet: Option<String>,
+    /// What it has of seeding goals of its own.
+    #[serde(default)]
+    pub own_goals: OwnGoals,
+    /// Seconds that it has run, over all sessions.
+    #[serde(default)]
+    pub active_secs: u64,
+    /// Seconds of these as a seed.
+    #[serde(default)]
+    pub seeding_secs: u64,
+    /// Seconds of these since the last upload.
+    #[serde(default)]
+    pub idle_secs: u64,
 }
 
 /// Result of `metainfo`: a torrent as a `.torrent` file.

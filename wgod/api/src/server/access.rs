@@ -51,6 +51,8 @@ const DEEDS: &[(&str, Deed)] = &[
     (FILES, Changes),
     ("start", Changes),
     ("stop", Changes),
+    ("set", Changes),
+    ("queue", Changes),
     ("move", Changes),
     ("rename", Changes),
     ("verify", Changes),

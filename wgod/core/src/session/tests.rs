@@ -8,6 +8,7 @@ mod moves;
 mod names;
 mod queue;
 mod random;
+mod ranks;
 mod rig;
 mod selecting;
 mod simulated;

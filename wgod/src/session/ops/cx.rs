@@ -90,7 +90,7 @@ impl Driver {
             writing: entry.writing,
             writes: !entry.is_finished(),
             completed_at: entry.completed_at,
-            counters: entry.counters.clone(),
+            counters: entry.counters_now(self.engine.clock.now()),
             preallocate: self.tunables.preallocate,
             min_free_space: self.tunables.min_free_space,
             room: self.disks.room(self.session.row(id).map_or(0, |row| row.device)),

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgo_core::peer_mgr::Source;
-use wgo_core::piece_mgr::Order;
 use wgo_core::session::{Fault, FaultKind};
 use wgo_core::swarm::{Start, Swarm, SwarmConfig};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
@@ -14,6 +13,7 @@ use super::{Cx, Outcome, Rest, check, missing, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{DiskError, DiskErrorKind, Job, Space, SyncOutcome, TorrentFiles, Whereabouts};
 use crate::session::save::report;
+use crate::session::tune::order;
 use crate::store::{Change, Counters};
 use crate::torrent::{Parts, Torrent};
 
@@ -114,9 +114,7 @@ fn make(cx: &mut Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
         seed: cx.seed,
     };
     let mut swarm = Swarm::new(now, config, start);
-    if cx.sequential {
-        swarm.set_order(Order::Sequential);
-    }
+    swarm.set_order(order(cx.sequential));
     if let Some(memory) = cx.trackers.take() {
         swarm.resume_trackers(memory);
     }

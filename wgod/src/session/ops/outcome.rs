@@ -345,10 +345,13 @@ impl Driver {
             finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
         let in_doubt = !rest.suspects.is_empty();
         entry.suspects.extend(rest.suspects);
-        entry.counters = rest.counters;
+        // Its time has been counted meanwhile, and goes on.
+        let Counters { active_secs, seeding_secs, idle_secs, .. } = entry.counters;
+        entry.counters = Counters { active_secs, seeding_secs, idle_secs, ..rest.counters };
         entry.stamps = rest.stamps;
         if dormant {
             self.session.sleep_until(id, rest.next_announce);
+            self.look_at_goal(id);
         } else {
             self.session.on_halted(self.engine.clock.now(), id, finished);
             if in_doubt {

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wgo_core::piece_mgr::Priority;
 use wgo_core::{ByteRate, TorrentId};
 use wgo_proto::{InfoHashV1, InfoHashes};
 
@@ -37,7 +36,9 @@ fn record(id: u64) -> TorrentRecord {
             sequential: id.is_multiple_of(2),
             up_limit: Some(ByteRate(1000 * id)),
             down_limit: None,
-            priority: Priority::Normal,
+            place: Default::default(),
+            goals: Default::default(),
+            goal_reached: None,
             file_priorities: vec![],
             trackers: None,
             user_peers: vec![],

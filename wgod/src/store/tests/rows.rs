@@ -10,6 +10,7 @@ use proptest::option;
 use proptest::prelude::*;
 use wgo_core::ByteRate;
 use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{AfterGoal, ChosenGoals, Goals, Place, Ratio, Reached};
 use wgo_proto::path::SafePath;
 use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
@@ -62,6 +63,39 @@ fn renaming() -> impl Strategy<Value = Rename> {
     (safe_path(), safe_path()).prop_map(|(from, to)| Rename { from, to })
 }
 
+fn place() -> impl Strategy<Value = Place> {
+    let parts = (option::of(any::<i64>()), priority(), any::<bool>());
+    parts.prop_map(|(key, priority, forced)| Place { key, priority, forced })
+}
+
+fn after() -> impl Strategy<Value = AfterGoal> {
+    prop_oneof![
+        Just(AfterGoal::Stop),
+        Just(AfterGoal::Remove),
+        Just(AfterGoal::RemoveWithFiles),
+        Just(AfterGoal::Keep),
+    ]
+}
+
+fn goals() -> impl Strategy<Value = ChosenGoals> {
+    let ratio = option::of(any::<u32>().prop_map(Ratio));
+    let parts = (ratio, option::of(any::<u64>()), option::of(any::<u64>()), option::of(after()));
+    parts.prop_map(|(ratio, time, idle, action)| ChosenGoals { ratio, time, idle, action })
+}
+
+fn reached() -> impl Strategy<Value = GoalReached> {
+    let which = prop_oneof![
+        any::<u32>().prop_map(|ratio| Reached::Ratio(Ratio(ratio))),
+        any::<u64>().prop_map(Reached::Time),
+        any::<u64>().prop_map(Reached::Idle),
+    ];
+    let secs = || option::of(0..u64::MAX);
+    let goals = (option::of(any::<u32>().prop_map(Ratio)), secs(), secs(), after());
+    let goals = goals.prop_map(|(ratio, time, idle, action)| Goals { ratio, time, idle, action });
+    let parts = (which, goals, any::<bool>());
+    parts.prop_map(|(reached, goals, started_again)| GoalReached { reached, goals, started_again })
+}
+
 prop_compose! {
     fn settings()(
         hashes in hashes(),
@@ -70,7 +104,8 @@ prop_compose! {
         error in option::of(fault()),
         labels in vec(any::<String>(), 0..4),
         limits in (option::of(any::<u64>()), option::of(any::<u64>())),
-        (priority, file_priorities) in (priority(), vec(priority(), 0..20)),
+        (place, file_priorities) in (place(), vec(priority(), 0..20)),
+        (goals, goal_reached) in (goals(), option::of(reached())),
         trackers in option::of(vec(vec(any::<String>(), 0..3), 0..4)),
         check_asked in any::<bool>(),
         moving in option::of(moving()),
@@ -82,7 +117,8 @@ prop_compose! {
     ) -> Settings {
         Settings {
             completion_owed,
-            hashes, name, folder, added_at, error, labels, sequential, priority, file_priorities,
+            hashes, name, folder, added_at, error, labels, sequential, place, file_priorities,
+            goals, goal_reached,
             check_asked, ends_first,
             parted: parted.map(|files| files.into_iter().map(FileIndex).collect()),
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
@@ -136,9 +172,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn counters()(n in any::<[u64; 5]>()) -> Counters {
+    fn counters()(n in any::<[u64; 6]>()) -> Counters {
         Counters {
             downloaded: n[0], uploaded: n[1], wasted: n[2], active_secs: n[3], seeding_secs: n[4],
+            idle_secs: n[5],
             newer: NewerFields::default(),
         }
     }

@@ -15,6 +15,7 @@ fn newcomer(id: crate::units::TorrentId) -> Newcomer {
         finished: false,
         device: DISK,
         moving: None,
+        place: Default::default(),
     }
 }
 
