@@ -166,6 +166,7 @@ impl Driver {
             renaming: None,
             move_error: None,
             wish: None,
+            ranked_anew: false,
             lane: VecDeque::new(),
             busy: false,
             leaving: true,

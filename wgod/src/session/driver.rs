@@ -455,6 +455,7 @@ fn entry_of(
         renaming: None,
         move_error: None,
         wish: None,
+        ranked_anew: false,
         lane: VecDeque::new(),
         busy: false,
         leaving: false,

@@ -83,6 +83,8 @@ pub struct Entry {
     pub(super) move_error: Option<String>,
     /// What is to be wanted of it, once its turn comes.
     pub(super) wish: Option<Box<Wish>>,
+    /// How much its files are wanted changed while it had no Swarm, or while that was made.
+    pub(super) ranked_anew: bool,
     /// Operations that wait for the one under way.
     pub(super) lane: VecDeque<Op>,
     /// An operation is under way.

@@ -91,11 +91,11 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         if let Some(sequential) = params.sequential {
             entry.settings.sequential = sequential;
-            if let Some(live) = entry.live.clone() {
-                self.engine.call(&live, |swarm, _| swarm.set_order(order(sequential)));
-            }
+            self.tune(id);
         }
-        if params.sets_goals() {
+        if params.sets_goals()
+            && let Some(entry) = self.entries.get_mut(&id)
+        {
             let own = &mut entry.settings.goals;
             let choose = |own: &mut Option<u64>, given: Option<Choice<u64>>| {
                 if let Some(given) = given {

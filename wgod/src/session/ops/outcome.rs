@@ -288,6 +288,7 @@ impl Driver {
         if let Some(fault) = fault {
             self.fault(id, fault);
         }
+        self.tune(id);
         // What came to stand in its way while it was made, it has not heard of.
         if let Some(kind) = self.session.row(id).and_then(|row| Some(row.fault.as_ref()?.kind)) {
             self.pause(id, true, kind == FaultKind::Unreachable);
