@@ -151,6 +151,23 @@ fn decode_tuned(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
     Ok(())
 }
 
+/// Where its files are, how they are called, which of them are kept apart.
+fn decode_files(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
+    use settings::*;
+    match f.tag {
+        MOVE => s.moving = Some(moving(f)?),
+        RENAMES => s.renames = renames(f)?,
+        FINAL_FOLDER => s.final_folder = Some(final_folder(f)?),
+        RENAMING => s.renaming = Some(rename(f)?),
+        PARTED => s.parted = Some(files(f)?),
+        _ => {
+            mark(f)?;
+            s.ends_first = true;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
     use settings::*;
     let mut row = RowReader::new(row)?;
@@ -216,15 +233,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 mark(&mut f)?;
                 s.check_asked = true;
             }
-            MOVE => s.moving = Some(moving(&mut f)?),
-            PARTED => s.parted = Some(files(&mut f)?),
-            ENDS_FIRST => {
-                mark(&mut f)?;
-                s.ends_first = true;
-            }
-            FINAL_FOLDER => s.final_folder = Some(final_folder(&mut f)?),
-            RENAMES => s.renames = renames(&mut f)?,
-            RENAMING => s.renaming = Some(rename(&mut f)?),
+            MOVE | RENAMES | FINAL_FOLDER | RENAMING | PARTED | ENDS_FIRST => decode_files(&mut f, &mut s)?,
             COMPLETION_OWED => {
                 mark(&mut f)?;
                 s.completion_owed = true;
