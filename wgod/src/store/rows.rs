@@ -168,11 +168,9 @@ fn decode_files(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
     Ok(())
 }
 
-pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
-    use settings::*;
-    let mut row = RowReader::new(row)?;
-    let (mut name, mut folder) = (None, None);
-    let mut s = Settings {
+/// A row without fields.
+fn blank() -> Settings {
+    Settings {
         hashes: InfoHashes { v1: None, v2: None },
         name: String::new(),
         folder: PathBuf::new(),
@@ -198,7 +196,14 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         renaming: None,
         completion_owed: false,
         newer: Default::default(),
-    };
+    }
+}
+
+pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
+    use settings::*;
+    let mut row = RowReader::new(row)?;
+    let (mut name, mut folder) = (None, None);
+    let mut s = blank();
     while let Some(mut f) = row.next_field()? {
         match f.tag {
             HASH_V1 => s.hashes.v1 = Some(InfoHashV1(f.array()?)),
