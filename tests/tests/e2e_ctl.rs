@@ -1,5 +1,7 @@
 //! Every verb of `wgoctl` against a real daemon: what it does, its exit codes and its JSON.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 
 use serde_json::Value;
@@ -7,7 +9,7 @@ use tempfile::TempDir;
 use wgo_api::State;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::wait::{SOON, until};
-use wgo_tests::{Daemon, Maker, Net, Payload, Torrent, ctl};
+use wgo_tests::{Daemon, Maker, Net, Payload, Torrent, ctl, http};
 
 struct Set {
     net: Net,
@@ -212,6 +214,35 @@ fn wait_ends_with_the_download_or_with_its_time() {
     seeder.dial(set.daemon.listens(set.net.home()), torrent.hash);
     ctl::run(&set.daemon, &["wait", "awaited.bin", "--timeout", "2 min"]).expect(0);
     payload.assert_equals(&set.daemon.downloads());
+}
+
+#[test]
+fn a_url_is_fetched_by_wgoctl_and_never_by_the_daemon() {
+    let mut set = set();
+    let (_, torrent) = set.complete("fetched.bin");
+    let listener = TcpListener::bind((set.net.ip(), 0)).unwrap();
+    let url = format!("http://{}/fetched.torrent", listener.local_addr().unwrap());
+    let bytes = torrent.bytes.clone();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 1024];
+        let _ = stream.read(&mut head).unwrap();
+        let len = bytes.len();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n").unwrap();
+        stream.write_all(&bytes).unwrap();
+        String::from_utf8_lossy(&head).into_owned()
+    });
+    // The daemon refuses before anybody listens to it.
+    let body =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"add","params":{{"sources":[{{"uri":"{url}"}}]}}}}"#);
+    let answer = http::post_unix(&set.daemon.socket(), body.as_bytes()).unwrap();
+    let refused = String::from_utf8(answer.body).unwrap();
+    assert!(refused.contains("unsupported") && refused.contains("`wgoctl add URL`"), "{refused}");
+
+    let (code, added) = ctl::json(&set.daemon, &["add", "--wait", "done", &url]);
+    assert_eq!((code, &added["torrents"][0]["info_hash"]), (0, &torrent.id().into()), "{added}");
+    let asked = server.join().unwrap();
+    assert!(asked.to_lowercase().contains("user-agent: wgoctl/"), "the daemon did not ask: {asked}");
 }
 
 #[test]

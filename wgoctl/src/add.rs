@@ -12,6 +12,7 @@ use wgo_api::{ApiClient, ApiError, Kind};
 use crate::clean::{clean, clean_lines};
 use crate::context::Context;
 use crate::failure::{Failure, exit_code_of};
+use crate::fetch::fetch_all;
 use crate::progress::wait_for;
 use crate::set::{Goal, PriorityArg, RatioArg};
 use crate::sources::{self, Given};
@@ -19,16 +20,21 @@ use crate::sources::{self, Given};
 /// Torrents to add, and how.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A PATTERN is a path of a file or folder of the torrent, in which * and ? stand for any characters; without a
-/ in it also the name of a file or folder anywhere; or the number of a file, or FIRST-LAST.
+A PATTERN is a path of a file or folder of the torrent, in which * and ? stand for any characters;
+without a / in it also the name of a file or folder anywhere; or the number of a file, or
+FIRST-LAST.
+
+URLs are fetched by wgoctl and not by the daemon, directly and without a log-in; where it takes
+cookies or a proxy, use curl as below. The file has to come within 30 s, or the time of --timeout.
 
 Examples:
   wgoctl add debian.torrent
   wgoctl add --folder /srv/media --label tv ~/Downloads/*.torrent
   wgoctl add --only '*.mkv' --skip Sample show.torrent
   wgoctl add --wait done 'magnet:?xt=urn:btih:…'
-  curl -s https://example.org/a.torrent | wgoctl add -
   wgoctl add --priority high --ratio 2 --seed-time '7 d' debian.torrent
+  wgoctl add 'https://example.org/a.torrent'
+  curl -s -b cookies.txt https://example.org/a.torrent | wgoctl add -
   wgoctl add --check quick --folder /srv/media finished.torrent")]
 pub struct Args {
     /// .torrent files, folders of them, magnet links, URLs, - for standard input
@@ -130,7 +136,8 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         seed_idle_secs: args.seed_idle.and_then(|goal| goal.own(|time| time.0)),
         goal_action: None,
     };
-    let given = sources::gather(&args.sources, context.console);
+    let mut given = sources::gather(&args.sources, context.console);
+    fetch_all(&mut given, context.answer_time()).await;
     let labels: Vec<String> = given.iter().map(|given| given.label.clone()).collect();
     let result = AddResult { torrents: send(given, &template, context).await? };
     report(context, &result, &labels)?;

@@ -90,6 +90,11 @@ impl<'c, 'io> Context<'c, 'io> {
         self.timeout.flatten()
     }
 
+    /// How long an answer may take: as long as `--timeout` says, else the usual time.
+    pub(crate) fn answer_time(&self) -> Option<Duration> {
+        self.timeout.unwrap_or(Some(ANSWER_TIME))
+    }
+
     /// A client for a call in which the daemon waits for up to `patience`.
     pub(crate) fn waiting_client(&self, patience: Option<Duration>) -> UnixHttpClient {
         self.client.with_timeout(patience.map(|limit| limit + MARGIN))

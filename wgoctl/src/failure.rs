@@ -38,6 +38,16 @@ pub enum Failure {
         /// What is wrong with it.
         why: String,
     },
+    /// A web server gave no torrent.
+    #[error("{url}: {why}")]
+    Fetch {
+        /// Where it was to come from, without what may be secret.
+        url: String,
+        /// What kind of failure.
+        kind: Kind,
+        /// What went wrong, and what to do about it.
+        why: String,
+    },
     /// A file or folder cannot become a torrent, or part of one.
     #[error("{}: {why}", escaped(path))]
     Unfit {
@@ -73,6 +83,7 @@ impl Failure {
             }
             Failure::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Kind::DiskFull,
             Failure::BadTorrent { .. } => Kind::BadTorrent,
+            Failure::Fetch { kind, .. } => *kind,
             Failure::Unfit { .. } => Kind::Other,
             Failure::File { .. } | Failure::Write { .. } | Failure::Output(_) => Kind::Disk,
             Failure::System(..) => Kind::Internal,

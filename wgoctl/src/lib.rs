@@ -27,6 +27,7 @@ mod create;
 mod doctor;
 mod events;
 mod feed;
+mod fetch;
 mod files;
 mod limit;
 mod list;
@@ -74,7 +75,12 @@ where
     };
     let json = cli.json;
     let done = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(dispatch(cli, console)),
+        Ok(runtime) => {
+            let done = runtime.block_on(dispatch(cli, console));
+            // A name that is still being looked up keeps nobody waiting.
+            runtime.shutdown_background();
+            done
+        }
         Err(error) => Err(Failure::System("cannot start: the asynchronous runtime", error)),
     };
     let done = done.and_then(|code| console.out.flush().map(|()| code).map_err(Failure::Output));

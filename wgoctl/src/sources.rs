@@ -1,4 +1,5 @@
-//! What `add` was given on the command line, turned into sources: files, folders, standard input, URIs.
+//! What `add` was given on the command line, turned into sources: files, folders, standard input, and links, which
+//! `fetch` follows if they lead to a web server.
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -8,9 +9,10 @@ use wgo_api::params::Source;
 
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::fetch::{is_url, shown_text};
 
 /// Bytes of a `.torrent`: in base64 it still fits a request.
-const MAX_TORRENT: u64 = 45 * 1024 * 1024;
+pub(crate) const MAX_TORRENT: u64 = 45 * 1024 * 1024;
 
 /// One source, or why there is none.
 pub(crate) struct Given {
@@ -22,8 +24,12 @@ pub(crate) struct Given {
 
 /// Is this a link rather than a path?
 fn is_uri(text: &str) -> bool {
-    let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    matches!(scheme.as_deref(), Some("magnet" | "http" | "https"))
+    is_url(text) || text.split_once(':').is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("magnet"))
+}
+
+fn from_link(text: &str) -> Given {
+    let label = if is_url(text) { shown_text(text) } else { text.to_owned() };
+    Given { label, source: Ok(Source::Uri(text.to_owned())) }
 }
 
 /// Reads everything that the arguments name, in their order.
@@ -33,7 +39,7 @@ pub(crate) fn gather(arguments: &[PathBuf], console: &mut Console<'_>) -> Vec<Gi
         match argument.to_str() {
             Some("-") => from_input(console, &mut all),
             Some(text) if is_uri(text) => {
-                all.push(Given { label: text.to_owned(), source: Ok(Source::Uri(text.to_owned())) });
+                all.push(from_link(text));
             }
             _ if argument.is_dir() => from_folder(argument, &mut all),
             _ => all.push(from_file(argument)),
@@ -107,7 +113,7 @@ fn from_input(console: &mut Console<'_>, all: &mut Vec<Given>) {
             for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
             {
                 if is_uri(line) {
-                    all.push(Given { label: line.to_owned(), source: Ok(Source::Uri(line.to_owned())) });
+                    all.push(from_link(line));
                 } else if Path::new(line).is_dir() {
                     from_folder(Path::new(line), all);
                 } else {

@@ -123,7 +123,7 @@ impl FromStr for TorrentSource {
         match scheme.as_deref() {
             _ if text.is_empty() => Err("a file or a magnet link is needed"),
             Some("magnet") => Ok(TorrentSource::Magnet(text.to_owned())),
-            Some("http" | "https") => Err("download the .torrent file first, or use a magnet link"),
+            Some("http" | "https") => Err("wgod fetches no URLs: start it, and use `wgoctl add URL`"),
             _ => Ok(TorrentSource::File(text.into())),
         }
     }

@@ -81,7 +81,7 @@ fn each_source_succeeds_or_fails_by_itself() {
     let rig = Rig::new();
     let file = rig.file("a.torrent", b"d1:ae");
     let ran = rig.run(&["add", "/no/such.torrent", &file, BAD_URI]).code(5);
-    let ran = ran.complains(&["/no/such.torrent", "404 Not Found"]);
+    let ran = ran.complains(&["/no/such.torrent", "no usable hash in it"]);
     assert_eq!(ran.out.matches("Added ").count(), 1);
     let document = rig.run(&["--json", "add", "/no/such.torrent", &file]).code(5).json();
     assert_eq!(document["torrents"][0]["status"], "failed");

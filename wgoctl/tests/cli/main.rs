@@ -5,6 +5,7 @@ mod add;
 mod console;
 mod create;
 mod events;
+mod fetch;
 mod harness;
 mod remote;
 mod seen;

@@ -27,7 +27,7 @@ pub enum Kind {
     Ambiguous,
     /// The torrent is already here, and the call asked to fail then.
     Present,
-    /// The source is not a torrent, magnet link or URL that this daemon can read.
+    /// The source is no torrent or magnet link that this daemon can read.
     BadTorrent,
     /// A parameter is missing, unknown, of the wrong type or out of range.
     BadRequest,

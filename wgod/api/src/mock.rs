@@ -25,7 +25,7 @@ pub const PANICS: &str = "panics";
 /// `show` of this id never returns, and neither does `add` of it as a URI.
 pub const HANGS: &str = "hangs";
 /// `add` of this URI fails as a bad torrent.
-pub const BAD_URI: &str = "http://bad.example/";
+pub const BAD_URI: &str = "magnet:?xt=bad";
 /// The bytes of the mock's backup, and of all that it restores.
 pub const BACKUP: &[u8] = b"this is what the mock takes for a backup of everything";
 /// The pid that the mock claims to have: above what Linux gives to any process.

@@ -24,7 +24,7 @@ pub use tune::*;
 pub enum Source {
     /// The bytes of a `.torrent` file, in base64.
     Torrent(String),
-    /// A magnet link or the URL of a `.torrent` file.
+    /// A magnet link. The daemon fetches no URLs: `wgoctl` does that, and sends the file.
     Uri(String),
 }
 

@@ -198,7 +198,7 @@ fn refuse_uri(uri: &str) -> (Option<String>, Option<String>, ApiError) {
             ApiError::new(Kind::BadTorrent, format!("not a magnet link that can be read: {error}")),
         ),
         Err(_) => {
-            let message = "URLs are not fetched in this version; download the .torrent file and add that";
+            let message = "the daemon fetches no URLs: `wgoctl add URL` does, or send the file itself";
             (None, None, ApiError::new(Kind::Unsupported, message))
         }
     }

@@ -69,7 +69,7 @@ impl MockApi {
         let bytes = source.bytes()?;
         let name = match (source, &bytes) {
             (Source::Uri(uri), _) if uri == BAD_URI => {
-                return Err(ApiError::new(Kind::BadTorrent, "cannot fetch it: 404 Not Found").path(BAD_URI));
+                return Err(ApiError::new(Kind::BadTorrent, "no usable hash in it").path(BAD_URI));
             }
             (Source::Uri(uri), _) => uri.clone(),
             (_, bytes) => String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned(),
