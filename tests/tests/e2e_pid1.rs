@@ -77,7 +77,7 @@ fn the_service_starts_works_reloads_survives_a_crash_and_stops() {
 
     // A crash: it comes back by itself with what it had.
     let pid = machine.property("wgod", "MainPID");
-    machine.run(&["systemctl", "kill", "--signal=ABRT", "wgod"]).expect(0);
+    machine.run(&["systemctl", "kill", "--kill-whom=main", "--signal=ABRT", "wgod"]).expect(0);
     until("it is started again", SOON, || {
         let again = machine.property("wgod", "MainPID");
         (again != "0" && again != pid && machine.property("wgod", "ActiveState") == "active").then_some(())
