@@ -51,6 +51,8 @@ pub enum Verb {
     Show(crate::show::Args),
     /// Show or choose which files of a torrent are wanted
     Files(crate::files::Args),
+    /// Give torrents labels, or take them away
+    Label(crate::label::Args),
     /// Start torrents
     Start(crate::act::Args),
     /// Stop torrents

@@ -26,6 +26,7 @@ mod context;
 mod create;
 mod doctor;
 mod files;
+mod label;
 mod limit;
 mod list;
 mod log;
@@ -110,6 +111,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Show(args) => show::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Files(args) => files::run(args, context).await,
+        Verb::Label(args) => label::run(args, context).await,
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
         Verb::Move(args) => r#move::run(args, context).await,

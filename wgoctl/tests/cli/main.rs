@@ -5,5 +5,6 @@ mod add;
 mod console;
 mod create;
 mod harness;
+mod label;
 mod seen;
 mod verbs;

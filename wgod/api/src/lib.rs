@@ -9,7 +9,7 @@
 //! * [`rpc`]: the trait, [`ApiServer`] for wgod and [`ApiClient`] for callers;
 //!   [`params`] and [`result`] hold what goes in and out, [`torrent`] the object both talk about.
 //! * [`error`]: kinds of failure and their exit codes. [`ids`]: which torrent an operator means.
-//!   [`units`]: rates, sizes and durations as people write them.
+//!   [`labels`]: what a label may be. [`units`]: rates, sizes and durations as people write them.
 //! * [`socket`], [`server`], [`client`]: the transport, which knows nothing of torrents.
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod error;
 pub mod group;
 pub mod ids;
+pub mod labels;
 #[cfg(feature = "mock")]
 pub mod mock;
 pub mod params;

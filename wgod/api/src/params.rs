@@ -10,9 +10,11 @@ use crate::error::{ApiError, Kind};
 use crate::torrent::{Fields, Filter};
 
 mod files;
+mod labels;
 mod seen;
 
 pub use files::*;
+pub use labels::*;
 pub use seen::*;
 
 /// One torrent to add: `{"torrent": BASE64}` or `{"uri": "magnet:?…"}`.
@@ -101,7 +103,7 @@ pub struct AddParams {
     /// Add it stopped.
     #[serde(default)]
     pub paused: bool,
-    /// Labels to give it.
+    /// Labels to give it; see [`crate::labels`].
     #[serde(default)]
     pub labels: Vec<String>,
     /// How to check files that exist.

@@ -10,9 +10,9 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::params::{
-    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LimitParams, ListParams, LogParams,
-    MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams, SelectParams,
-    ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LabelParams, LimitParams, ListParams,
+    LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams,
+    SelectParams, ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult, ListResult,
@@ -55,6 +55,10 @@ pub trait Api {
     /// files along with their neighbours' pieces is kept in a hidden file beside them.
     #[method(name = "files")]
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError>;
+
+    /// Gives torrents labels or takes them away, durably.
+    #[method(name = "label")]
+    async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError>;
 
     /// Starts torrents; one that runs already is fine.
     #[method(name = "start")]

@@ -13,9 +13,10 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LimitParams, ListParams,
-    LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams,
-    SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LabelParams, LimitParams,
+    ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
+    RestoreParams, SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams,
+    WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, FilesResult,
@@ -225,7 +226,7 @@ fn request(
         raw,
         folder: folder.clone().map_err(plain)?,
         paused: params.paused,
-        labels: params.labels.clone(),
+        labels: wgo_api::labels::distinct(&params.labels).map_err(plain)?,
         check: params.check,
         peers: params.peers.clone(),
         fail_if_exists: params.fail_if_exists,
@@ -327,6 +328,10 @@ impl ApiServer for Console {
 
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {
         self.inner.session.ask(|reply| Command::Files(params, reply)).await.ok_or_else(stopping)?
+    }
+
+    async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Label(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {

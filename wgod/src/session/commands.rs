@@ -20,7 +20,7 @@ type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 /// The answer to a call on one torrent's limits.
 type LimitReply = oneshot::Sender<Result<LimitResult, ApiError>>;
 /// What a call on several torrents waits for: which of them, and how it went; `None`: nobody says.
-type Waits = JoinSet<(usize, Option<Result<(), String>>)>;
+pub(super) type Waits = JoinSet<(usize, Option<Result<(), String>>)>;
 
 impl Driver {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -31,6 +31,7 @@ impl Driver {
             Command::Act(verb, params, reply) => self.act(verb, &params, reply),
             Command::Move(params, reply) => self.relocate(&params, reply),
             Command::Files(params, reply) => self.files(&params, reply),
+            Command::Label(params, reply) => self.label(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),
@@ -110,7 +111,7 @@ impl Driver {
     }
 
     /// Answers when all of `waits`, each about one of `acted`, are over.
-    fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, reply: ActReply) {
+    pub(super) fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, reply: ActReply) {
         self.replies.spawn(async move {
             while let Some(Ok((at, result))) = waits.join_next().await {
                 let why = match result {

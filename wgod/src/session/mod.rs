@@ -13,6 +13,7 @@ mod effects;
 mod entries;
 mod entry;
 mod fault;
+mod labels;
 mod moving;
 mod ops;
 mod patterns;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
 use wgo_api::params::{
-    Check, Choice, FilesParams, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams,
+    Check, Choice, FilesParams, LabelParams, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams,
 };
 use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, ShowResult};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
@@ -72,6 +73,8 @@ pub enum Command {
     Move(MoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Shows or changes which files of a torrent are wanted.
     Files(FilesParams, oneshot::Sender<Result<FilesResult, ApiError>>),
+    /// Gives labels, or takes them away.
+    Label(LabelParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.

@@ -124,6 +124,16 @@ impl ApiServer for MockApi {
         Ok(AddResult { torrents: params.sources.iter().map(add).collect() })
     }
 
+    async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError> {
+        self.note("label", &params);
+        params.check()?;
+        self.act((&params.ids, params.all), |torrents, i| {
+            if let Ok(labels) = params.apply(&torrents[i].labels) {
+                torrents[i].labels = labels;
+            }
+        })
+    }
+
     async fn remove(&self, _: &Extensions, params: RemoveParams) -> Result<ActResult, ApiError> {
         self.note("remove", &params);
         self.act((&params.ids, params.all), |torrents, i| drop(torrents.remove(i)))

@@ -101,7 +101,7 @@ impl Acted {
     }
 }
 
-/// Result of `remove`, `start`, `stop`, `verify` and `announce`.
+/// Result of `remove`, `start`, `stop`, `verify`, `announce` and `label`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActResult {
     /// One per id in their order, or one per torrent with `all`.

@@ -47,6 +47,7 @@ const DEEDS: &[(&str, Deed)] = &[
     (LIMIT, Changes),
     // Without a choice it reports.
     (FILES, Changes),
+    ("label", Changes),
     ("start", Changes),
     ("stop", Changes),
     ("move", Changes),
