@@ -65,6 +65,8 @@ pub enum Verb {
     Announce(crate::act::Args),
     /// Show or set rate limits, of the daemon or of one torrent
     Limit(crate::limit::Args),
+    /// Show or switch the alternative limits
+    Alt(crate::alt::Args),
     /// Wait until a torrent is complete, or its metadata is known
     Wait(crate::wait::Args),
     /// Show the settings in force, or check a configuration file

@@ -18,6 +18,7 @@ pub mod units;
 
 mod act;
 mod add;
+mod alt;
 mod announce;
 mod backup;
 mod completions;
@@ -118,6 +119,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Announce(args) => announce::run(args, context).await,
         Verb::Limit(args) => limit::run(args, context).await,
+        Verb::Alt(args) => alt::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,
         Verb::Config(args) => config::run(args, context).await,
         Verb::Log(args) => log::run(args, context).await,

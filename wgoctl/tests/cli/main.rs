@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod add;
+mod alt;
 mod console;
 mod create;
 mod harness;

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ApiError, Kind};
 use crate::torrent::{Fields, Filter};
 
+mod alt;
 mod files;
 mod labels;
 mod seen;
 
+pub use alt::*;
 pub use files::*;
 pub use labels::*;
 pub use seen::*;

@@ -10,14 +10,14 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::params::{
-    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LabelParams, LimitParams, ListParams,
-    LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams, RestoreParams,
-    SelectParams, ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LabelParams, LimitParams,
+    ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
+    RestoreParams, SelectParams, ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
-    ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult, ListResult,
-    LogResult, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult, StatusResult,
-    WaitResult, WriteBackupResult,
+    ActResult, AddResult, AltResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult,
+    ListResult, LogResult, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult,
+    StatusResult, WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -50,6 +50,11 @@ pub trait Api {
     /// Sets and reports rate limits. What is set here lasts until the daemon restarts.
     #[method(name = "limit")]
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError>;
+
+    /// The alternative limits, after a change if one is asked for, which is durable. While they are on they
+    /// count in place of the daemon's own limits.
+    #[method(name = "alt")]
+    async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError>;
 
     /// The files of a torrent, after a change of which are wanted if one is asked for. What comes of unwanted
     /// files along with their neighbours' pieces is kept in a hidden file beside them.

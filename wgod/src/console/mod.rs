@@ -13,15 +13,15 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LabelParams, LimitParams,
-    ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
+    AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LabelParams,
+    LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
     RestoreParams, SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams,
     WriteBackupParams,
 };
 use wgo_api::result::{
-    ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, Disk, DoctorResult, FilesResult,
-    LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult,
-    ShowResult, StatusResult, WaitResult, WriteBackupResult,
+    ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, Disk, DoctorResult,
+    FilesResult, LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult,
+    RestoreResult, ShowResult, StatusResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -301,6 +301,7 @@ impl ApiServer for Console {
             downloaded_bytes: glance.totals.0,
             uploaded_bytes: glance.totals.1,
             limits: self.inner.control.limits().await,
+            alternative: self.inner.control.alternative_now().await,
             torrents: glance.states,
             peers: self.inner.engine.connections.taken() as u32,
             disks: self.disks(glance.folders, &glance.troubles).await,
@@ -321,9 +322,15 @@ impl ApiServer for Console {
             }
             None => {
                 let limits = self.inner.control.limit(params.up, params.down).await?;
-                Ok(LimitResult { limits, ..LimitResult::default() })
+                let alternative = self.inner.control.alternative_now().await;
+                let alternative = alternative.on.then_some(alternative.limits);
+                Ok(LimitResult { limits, alternative, ..LimitResult::default() })
             }
         }
+    }
+
+    async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError> {
+        self.inner.control.alternative(&params).await
     }
 
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {

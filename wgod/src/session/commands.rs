@@ -218,7 +218,7 @@ impl Driver {
         let rate = |limit: Option<ByteRate>| limit.map_or(0, |rate| rate.0);
         let limits = RateLimits { up: rate(entry.settings.up_limit), down: rate(entry.settings.down_limit) };
         let (info_hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
-        let result = LimitResult { info_hash, name, limits };
+        let result = LimitResult { info_hash, name, limits, alternative: None };
         if !changed {
             return drop(reply.send(Ok(result)));
         }

@@ -134,6 +134,17 @@ impl ApiServer for MockApi {
         })
     }
 
+    async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError> {
+        self.note("alt", &params);
+        let mut inner = self.0.lock();
+        let alt = &mut inner.alternative;
+        alt.mode = params.mode.unwrap_or(alt.mode);
+        alt.on = alt.mode == AltMode::On;
+        alt.limits.up = params.up.unwrap_or(alt.limits.up);
+        alt.limits.down = params.down.unwrap_or(alt.limits.down);
+        Ok(alt.clone())
+    }
+
     async fn remove(&self, _: &Extensions, params: RemoveParams) -> Result<ActResult, ApiError> {
         self.note("remove", &params);
         self.act((&params.ids, params.all), |torrents, i| drop(torrents.remove(i)))
@@ -189,6 +200,7 @@ impl ApiServer for MockApi {
             pid: PID,
             uptime_secs: 3600,
             limits: inner.limits,
+            alternative: inner.alternative.clone(),
             torrents: states,
             peers: 24,
             listen: vec!["0.0.0.0:6868".to_owned()],
@@ -215,7 +227,7 @@ impl ApiServer for MockApi {
         let limits = *limits;
         let of = i.map(|i| &inner.torrents[i]);
         let (info_hash, name) = (of.map(|t| t.info_hash.clone()), of.map(|t| t.name.clone()));
-        Ok(LimitResult { info_hash, name, limits })
+        Ok(LimitResult { info_hash, name, limits, alternative: None })
     }
 
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {

@@ -117,6 +117,9 @@ pub struct LimitResult {
     pub name: Option<String>,
     /// Bytes/s; 0 is unlimited.
     pub limits: RateLimits,
+    /// Of the whole daemon: the alternative limits, while they are in force in place of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternative: Option<RateLimits>,
 }
 
 /// Result of `wait`: the torrent, at the moment the goal was reached.

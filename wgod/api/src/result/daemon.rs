@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::params::AltMode;
 use crate::torrent::{RateLimits, State, Torrent};
 
 /// A file system that holds torrents.
@@ -47,6 +48,22 @@ pub struct Confinement {
     pub allowed_folders: Option<Vec<String>>,
 }
 
+/// Result of `alt`: the alternative limits as they stand now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AltResult {
+    /// They are in force.
+    pub on: bool,
+    /// Who decides that.
+    pub mode: AltMode,
+    /// When they are switched next, or the schedule decides again; in seconds since 1970, `null` is never.
+    pub until: Option<u64>,
+    /// What they are, bytes/s; 0 is unlimited.
+    pub limits: RateLimits,
+    /// When they are on by themselves, in the daemon's local time.
+    pub schedule: Vec<String>,
+}
+
 /// The daemon itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
@@ -64,8 +81,11 @@ pub struct Daemon {
     pub downloaded_bytes: u64,
     /// Payload bytes sent, likewise.
     pub uploaded_bytes: u64,
-    /// Global limits, bytes/s; 0 is unlimited.
+    /// Global limits in force, bytes/s; 0 is unlimited.
     pub limits: RateLimits,
+    /// The alternative limits, and whether they are those in force.
+    #[serde(default)]
+    pub alternative: AltResult,
     /// Number of torrents by state; states without torrents may be absent.
     pub torrents: BTreeMap<State, u32>,
     /// Connected peers.

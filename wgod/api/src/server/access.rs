@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Caller;
 use crate::error::{ApiError, Kind};
-use crate::params::{FilesParams, LimitParams, LogParams};
+use crate::params::{AltParams, FilesParams, LimitParams, LogParams};
 
 /// Target of the audit's records, a component of `[daemon] log`.
 const AUDIT: &str = "wgo_api::audit";
@@ -45,6 +45,8 @@ const DEEDS: &[(&str, Deed)] = &[
     ("status", Looks),
     // Without a limit to set it reports: see `deed`.
     (LIMIT, Changes),
+    // Without anything to set it reports.
+    (ALT, Changes),
     // Without a choice it reports.
     (FILES, Changes),
     ("label", Changes),
@@ -69,6 +71,7 @@ const DEEDS: &[(&str, Deed)] = &[
 
 /// The methods whose parameters decide.
 const LIMIT: &str = "limit";
+const ALT: &str = "alt";
 const LOG: &str = "log";
 const FILES: &str = "files";
 
@@ -76,6 +79,10 @@ const FILES: &str = "files";
 pub(super) fn deed(method: &str, params: Option<&str>) -> Deed {
     if method == LIMIT {
         let only_asks = |raw| matches!(serde_json::from_str::<[LimitParams; 1]>(raw), Ok([asked]) if asked.up.is_none() && asked.down.is_none());
+        return if params.is_some_and(only_asks) { Looks } else { Changes };
+    }
+    if method == ALT {
+        let only_asks = |raw| matches!(serde_json::from_str::<[AltParams; 1]>(raw), Ok([asked]) if asked == AltParams::default());
         return if params.is_some_and(only_asks) { Looks } else { Changes };
     }
     if method == FILES {
@@ -264,6 +271,14 @@ mod tests {
             ("[]", Changes),
         ] {
             assert_eq!(deed("log", Some(params)), expected, "{params}");
+        }
+        for (params, expected) in [
+            (r#"[{"mode":null}]"#, Looks),
+            (r#"[{"mode":"auto"}]"#, Changes),
+            (r#"[{"up":0}]"#, Changes),
+            (r#"[{"mode":"x"}]"#, Changes),
+        ] {
+            assert_eq!(deed("alt", Some(params)), expected, "{params}");
         }
         assert_eq!(deed("limit", None), Changes, "no caller comes here without parameters");
     }
