@@ -51,6 +51,8 @@ pub enum Verb {
     Show(crate::show::Args),
     /// Show or choose which files of a torrent are wanted
     Files(crate::files::Args),
+    /// Show or change the trackers of a torrent
+    Trackers(crate::trackers::Args),
     /// Give torrents labels, or take them away
     Label(crate::label::Args),
     /// Start torrents

@@ -45,6 +45,7 @@ mod start;
 mod status;
 mod stop;
 mod torrent_file;
+mod trackers;
 mod verify;
 mod wait;
 
@@ -112,6 +113,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Show(args) => show::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Files(args) => files::run(args, context).await,
+        Verb::Trackers(args) => trackers::run(args, context).await,
         Verb::Label(args) => label::run(args, context).await,
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,

@@ -192,7 +192,7 @@ fn flags(peer: &Peer) -> String {
     .collect()
 }
 
-pub(super) fn trackers_table(trackers: &[Tracker]) -> Table {
+pub(crate) fn trackers_table(trackers: &[Tracker]) -> Table {
     let mut table = Table::new()
         .column("TIER", Align::Right, false)
         .column("URL", Align::Left, true)

@@ -8,4 +8,5 @@ mod create;
 mod harness;
 mod label;
 mod seen;
+mod trackers;
 mod verbs;

@@ -13,11 +13,13 @@ mod alt;
 mod files;
 mod labels;
 mod seen;
+mod trackers;
 
 pub use alt::*;
 pub use files::*;
 pub use labels::*;
 pub use seen::*;
+pub use trackers::*;
 
 /// One torrent to add: `{"torrent": BASE64}` or `{"uri": "magnet:?…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

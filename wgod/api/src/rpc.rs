@@ -12,12 +12,13 @@ use crate::error::ApiError;
 use crate::params::{
     AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LabelParams, LimitParams,
     ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
-    RestoreParams, SelectParams, ShowParams, StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    RestoreParams, SelectParams, ShowParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
+    WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, AltResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult,
     ListResult, LogResult, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult,
-    StatusResult, WaitResult, WriteBackupResult,
+    StatusResult, TrackersResult, WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -60,6 +61,11 @@ pub trait Api {
     /// files along with their neighbours' pieces is kept in a hidden file beside them.
     #[method(name = "files")]
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError>;
+
+    /// The trackers of a torrent, after a change if one is asked for, which is durable: new ones are announced
+    /// to, removed ones hear that the torrent leaves. Over the read-only socket URLs end after the host.
+    #[method(name = "trackers", with_extensions)]
+    async fn trackers(&self, params: TrackersParams) -> Result<TrackersResult, ApiError>;
 
     /// Gives torrents labels or takes them away, durably.
     #[method(name = "label")]

@@ -15,13 +15,13 @@ use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LabelParams,
     LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
-    RestoreParams, SelectParams, ShowParams, Source, StatusParams, VerifyParams, WaitParams,
+    RestoreParams, SelectParams, ShowParams, Source, StatusParams, TrackersParams, VerifyParams, WaitParams,
     WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, Disk, DoctorResult,
     FilesResult, LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult,
-    RestoreResult, ShowResult, StatusResult, WaitResult, WriteBackupResult,
+    RestoreResult, ShowResult, StatusResult, Tracker, TrackersResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -257,6 +257,15 @@ fn refuse_uri(uri: &str) -> (Option<String>, Option<String>, ApiError) {
     }
 }
 
+/// Who may only look has no business with the owner's passkeys.
+fn hide_passkeys<'a>(caller: &Extensions, trackers: impl IntoIterator<Item = &'a mut Tracker>) {
+    if !caller.get::<Caller>().is_some_and(|caller| caller.access == Access::Full) {
+        for tracker in trackers {
+            tracker.url = crate::tracker::shown(&tracker.url);
+        }
+    }
+}
+
 fn stopping() -> ApiError {
     ApiError::new(Kind::Stopping, "the daemon is shutting down")
 }
@@ -278,12 +287,7 @@ impl ApiServer for Console {
     async fn show(&self, ext: &Extensions, params: ShowParams) -> Result<ShowResult, ApiError> {
         let shown = self.inner.session.ask(|reply| Command::Show(params, reply)).await;
         let mut shown = shown.ok_or_else(stopping)??;
-        // Who may only look has no business with the owner's passkeys.
-        if !ext.get::<Caller>().is_some_and(|caller| caller.access == Access::Full) {
-            for tracker in shown.trackers.iter_mut().flatten() {
-                tracker.url = crate::tracker::shown(&tracker.url);
-            }
-        }
+        hide_passkeys(ext, shown.trackers.iter_mut().flatten());
         Ok(shown)
     }
 
@@ -335,6 +339,13 @@ impl ApiServer for Console {
 
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {
         self.inner.session.ask(|reply| Command::Files(params, reply)).await.ok_or_else(stopping)?
+    }
+
+    async fn trackers(&self, ext: &Extensions, params: TrackersParams) -> Result<TrackersResult, ApiError> {
+        let ask = |reply| Command::Trackers(params, reply);
+        let mut result = self.inner.session.ask(ask).await.ok_or_else(stopping)??;
+        hide_passkeys(ext, &mut result.trackers);
+        Ok(result)
     }
 
     async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError> {

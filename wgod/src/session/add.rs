@@ -171,6 +171,7 @@ impl Driver {
             writing: false,
             completed_at: None,
             counters: Counters::default(),
+            retiered: false,
             trackers: None,
             starts_over: false,
             owed,

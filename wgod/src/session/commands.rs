@@ -32,6 +32,7 @@ impl Driver {
             Command::Move(params, reply) => self.relocate(&params, reply),
             Command::Files(params, reply) => self.files(&params, reply),
             Command::Label(params, reply) => self.label(&params, reply),
+            Command::Trackers(params, reply) => self.trackers_of(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),

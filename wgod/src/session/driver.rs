@@ -383,6 +383,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         writing,
         completed_at,
         counters,
+        retiered: false,
         trackers: None,
         starts_over: false,
         owed: check,

@@ -61,6 +61,8 @@ pub struct Entry {
     pub completed_at: Option<u64>,
     /// Totals, while it has no Swarm.
     pub counters: Counters,
+    /// They were changed, which those that are announced to have yet to hear.
+    pub(super) retiered: bool,
     /// What the trackers know, while it sleeps.
     pub(super) trackers: Option<Box<TrackerMemory>>,
     /// The operator wants it checked without what was known of it, which is about to be forgotten.

@@ -24,6 +24,7 @@ mod space;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod trackers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,8 +35,9 @@ use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
 use wgo_api::params::{
     Check, Choice, FilesParams, LabelParams, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams,
+    TrackersParams,
 };
-use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, ShowResult};
+use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, ShowResult, TrackersResult};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
@@ -75,6 +77,8 @@ pub enum Command {
     Files(FilesParams, oneshot::Sender<Result<FilesResult, ApiError>>),
     /// Gives labels, or takes them away.
     Label(LabelParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Shows or changes the trackers of a torrent.
+    Trackers(TrackersParams, oneshot::Sender<Result<TrackersResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.

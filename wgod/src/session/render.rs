@@ -4,7 +4,9 @@ use std::io;
 
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{ListParams, ShowParams};
-use wgo_api::result::{File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
+use wgo_api::result::{
+    File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker, TrackersResult,
+};
 use wgo_api::torrent::{FilePriority, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble};
 use wgo_core::piece_mgr::Priority as PiecePriority;
 use wgo_core::session::{FaultKind, State as CoreState};
@@ -178,11 +180,18 @@ impl Driver {
         views.unwrap_or_default().iter().map(|view| peer(view, now)).collect()
     }
 
+    /// The answer to `trackers`.
+    pub(super) fn trackers_result(&self, id: TorrentId) -> TrackersResult {
+        let Some(entry) = self.entries.get(&id) else { return TrackersResult::default() };
+        let (info_hash, name) = (entry.hash_text(), entry.settings.name.clone());
+        TrackersResult { info_hash, name, trackers: self.trackers(entry) }
+    }
+
     fn trackers(&self, entry: &Entry) -> Vec<Tracker> {
         let now = self.engine.clock.now();
         let asleep = || entry.trackers.as_deref().map(TrackerMemory::statuses);
         let live = entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.tracker_statuses()).ok());
-        match live.or_else(asleep) {
+        match live.or_else(asleep).filter(|_| !entry.retiered) {
             Some(statuses) => statuses.iter().map(|status| tracker(status, now)).collect(),
             None => {
                 let tiers = entry.tiers.iter().enumerate();

@@ -239,6 +239,14 @@ impl ApiServer for MockApi {
         Ok(FilesResult { info_hash, name, first_last, files: super::files(torrent) })
     }
 
+    async fn trackers(&self, _: &Extensions, params: TrackersParams) -> Result<TrackersResult, ApiError> {
+        self.note("trackers", &params);
+        let torrent = self.one(&params.id)?;
+        let added = params.add.into_iter().map(|url| Tracker { url, tier: 1, ..Tracker::default() });
+        let trackers = trackers().into_iter().chain(added).collect();
+        Ok(TrackersResult { info_hash: torrent.info_hash, name: torrent.name, trackers })
+    }
+
     async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
         self.note("start", &params);
         self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Downloading)

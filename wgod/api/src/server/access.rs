@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Caller;
 use crate::error::{ApiError, Kind};
-use crate::params::{AltParams, FilesParams, LimitParams, LogParams};
+use crate::params::{AltParams, FilesParams, LimitParams, LogParams, TrackersParams};
 
 /// Target of the audit's records, a component of `[daemon] log`.
 const AUDIT: &str = "wgo_api::audit";
@@ -50,6 +50,8 @@ const DEEDS: &[(&str, Deed)] = &[
     // Without a choice it reports.
     (FILES, Changes),
     ("label", Changes),
+    // Without anything to change it reports.
+    (TRACKERS, Changes),
     ("start", Changes),
     ("stop", Changes),
     ("move", Changes),
@@ -72,6 +74,7 @@ const DEEDS: &[(&str, Deed)] = &[
 /// The methods whose parameters decide.
 const LIMIT: &str = "limit";
 const ALT: &str = "alt";
+const TRACKERS: &str = "trackers";
 const LOG: &str = "log";
 const FILES: &str = "files";
 
@@ -83,6 +86,10 @@ pub(super) fn deed(method: &str, params: Option<&str>) -> Deed {
     }
     if method == ALT {
         let only_asks = |raw| matches!(serde_json::from_str::<[AltParams; 1]>(raw), Ok([asked]) if asked == AltParams::default());
+        return if params.is_some_and(only_asks) { Looks } else { Changes };
+    }
+    if method == TRACKERS {
+        let only_asks = |raw| matches!(serde_json::from_str::<[TrackersParams; 1]>(raw), Ok([asked]) if asked.only_asks());
         return if params.is_some_and(only_asks) { Looks } else { Changes };
     }
     if method == FILES {
@@ -279,6 +286,15 @@ mod tests {
             (r#"[{"mode":"x"}]"#, Changes),
         ] {
             assert_eq!(deed("alt", Some(params)), expected, "{params}");
+        }
+        for (params, expected) in [
+            (r#"[{"id":"ab"}]"#, Looks),
+            (r#"[{"id":"ab","add":[],"tier":1}]"#, Looks),
+            (r#"[{"id":"ab","remove":["udp://a:1"]}]"#, Changes),
+            (r#"[{"id":"ab","replace":[{"old":"a","new":"b"}]}]"#, Changes),
+            ("[{}]", Changes),
+        ] {
+            assert_eq!(deed("trackers", Some(params)), expected, "{params}");
         }
         assert_eq!(deed("limit", None), Changes, "no caller comes here without parameters");
     }

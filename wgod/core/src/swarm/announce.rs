@@ -25,6 +25,11 @@ impl TrackerMemory {
     pub fn statuses(&self) -> Vec<TrackerStatus> {
         self.trackers.statuses()
     }
+
+    /// As [`Swarm::set_trackers`], heard of when the torrent wakes.
+    pub fn set_trackers(&mut self, tiers: &[Vec<String>]) {
+        self.trackers.replace(tiers);
+    }
 }
 
 impl<B> Swarm<B> {
@@ -98,6 +103,12 @@ impl<B> Swarm<B> {
     /// The operator wants peers now, as far as the trackers' floors allow.
     pub fn announce_now(&mut self, now: Time) {
         self.trackers.announce_now(now);
+        self.announce_due(now);
+    }
+
+    /// Other trackers from now on: new ones hear that we join, those that are none any more that we leave.
+    pub fn set_trackers(&mut self, now: Time, tiers: &[Vec<String>]) {
+        self.trackers.replace(tiers);
         self.announce_due(now);
     }
 
