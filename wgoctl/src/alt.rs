@@ -14,9 +14,10 @@ use crate::units::{human_secs, limit};
 /// Whether the alternative limits are on, and what they are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-While the alternative limits are on, they count in place of those of the whole daemon. Limits of single torrents
-hold as ever. The schedule is `[limits] schedule` of the configuration, like [\"mon-fri 08:00-18:00\"]. What is
-set by hand lasts until the schedule would switch them on or off next; without a schedule until it is changed.
+While the alternative limits are on, they count in place of those of the whole daemon. Limits of
+single torrents hold as ever. The schedule is `[limits] schedule` of the configuration, a list like
+[\"mon-fri 08:00-18:00\"]. What is set by hand lasts until the schedule would switch them on or off
+next; without a schedule it lasts until it is changed.
 
 Examples:
   wgoctl alt                                  # show

@@ -43,6 +43,8 @@ pub enum Verb {
     Remove(crate::remove::Args),
     /// The daemon and its torrents at a glance
     Status(crate::status::Args),
+    /// How much was moved since the daemon's start, and in all
+    Stats(crate::stats::Args),
     /// Stop the daemon
     Quit(crate::quit::Args),
     /// List torrents

@@ -9,8 +9,10 @@ use crate::failure::Failure;
 
 /// Torrents, and which labels.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("labels").args(["add", "remove", "set"]).required(true).multiple(true))]
 #[command(after_help = "\
-A label is a word or some words of yours, without commas. `wgoctl list --filter label=tv` finds the torrents.
+A label is a word or some words of yours, without commas; `wgoctl list --filter label=tv` finds
+what has it.
 
 Examples:
   wgoctl label 3fa9 --add tv --add hd
@@ -26,7 +28,7 @@ pub struct Args {
     #[arg(long)]
     all: bool,
     /// Give this label; may be repeated
-    #[arg(long, value_name = "LABEL", value_parser = label, required_unless_present_any = ["remove", "set"])]
+    #[arg(long, value_name = "LABEL", value_parser = label)]
     add: Vec<String>,
     /// Take this label away; may be repeated
     #[arg(long, value_name = "LABEL")]

@@ -42,6 +42,7 @@ mod show;
 mod socket;
 mod sources;
 mod start;
+mod stats;
 mod status;
 mod stop;
 mod torrent_file;
@@ -112,6 +113,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::List(args) => list::run(args, context).await,
         Verb::Show(args) => show::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
+        Verb::Stats(args) => stats::run(args, context).await,
         Verb::Files(args) => files::run(args, context).await,
         Verb::Trackers(args) => trackers::run(args, context).await,
         Verb::Label(args) => label::run(args, context).await,

@@ -9,8 +9,8 @@ use crate::show::trackers_table;
 /// Which torrent, and what becomes of its trackers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Trackers of one tier stand in for each other. What is changed here counts in place of what the torrent names, at
-once and for good; a tracker that is removed is told that the torrent leaves.
+Trackers of one tier stand in for each other. What is changed here counts in place of what the
+torrent names, at once and for good; a tracker that is removed hears that the torrent leaves.
 
 Examples:
   wgoctl trackers 3fa9                                       # list them

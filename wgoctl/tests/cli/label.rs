@@ -23,7 +23,7 @@ fn label_gives_takes_and_replaces() {
 fn what_is_no_label_is_refused_before_the_daemon_is_asked() {
     let rig = Rig::new();
     for (wrong, why) in [
-        (&["label", "0101"][..], "--add"),
+        (&["label", "0101"][..], "--add <LABEL>|--remove <LABEL>|--set"),
         (&["label", "--add", "x"], "ID"),
         (&["label", "0101", "--add", "a,b"], "commas separate labels"),
         (&["label", "0101", "--add", ""], "can't be empty"),

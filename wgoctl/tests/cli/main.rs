@@ -8,5 +8,6 @@ mod create;
 mod harness;
 mod label;
 mod seen;
+mod stats;
 mod trackers;
 mod verbs;

@@ -233,6 +233,11 @@ pub struct StatusParams {
     pub torrents: bool,
 }
 
+/// Parameters of `stats`: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatsParams {}
+
 /// Parameters of `limit`. Without `up` and `down` it only reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

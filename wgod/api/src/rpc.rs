@@ -12,13 +12,13 @@ use crate::error::ApiError;
 use crate::params::{
     AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LabelParams, LimitParams,
     ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
-    RestoreParams, SelectParams, ShowParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
-    WriteBackupParams,
+    RestoreParams, SelectParams, ShowParams, StatsParams, StatusParams, TrackersParams, VerifyParams,
+    WaitParams, WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, AltResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult,
     ListResult, LogResult, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult,
-    StatusResult, TrackersResult, WaitResult, WriteBackupResult,
+    StatsResult, StatusResult, TrackersResult, WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -47,6 +47,10 @@ pub trait Api {
     /// The daemon at a glance, and torrents if asked for.
     #[method(name = "status")]
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError>;
+
+    /// How much was moved since the daemon's start and in all its runs.
+    #[method(name = "stats")]
+    async fn stats(&self, params: StatsParams) -> Result<StatsResult, ApiError>;
 
     /// Sets and reports rate limits. What is set here lasts until the daemon restarts.
     #[method(name = "limit")]

@@ -12,7 +12,8 @@ use wgo_api::params::ListParams;
 use wgo_api::result::DoctorResult;
 use wgo_api::torrent::{Filter, State};
 
-use super::{Console, HUNG_AFTER, stopping};
+use super::disks::HUNG_AFTER;
+use super::{Console, stopping};
 use crate::files::{DiskError, Done, Folder, Job};
 use crate::session::Command;
 use facts::{Facts, Hung, Place};

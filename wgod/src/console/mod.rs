@@ -1,27 +1,28 @@
 //! Console: the control API's server side. Each method asks the session's driver or the settings and
 //! answers; what changes something is done by them, whether or not the caller waits.
+mod disks;
 mod doctor;
 mod moving;
 mod paths;
+mod stats;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LabelParams,
     LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
-    RestoreParams, SelectParams, ShowParams, Source, StatusParams, TrackersParams, VerifyParams, WaitParams,
-    WriteBackupParams,
+    RestoreParams, SelectParams, ShowParams, Source, StatsParams, StatusParams, TrackersParams, VerifyParams,
+    WaitParams, WriteBackupParams,
 };
 use wgo_api::result::{
-    ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, Disk, DoctorResult,
-    FilesResult, LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult,
-    RestoreResult, ShowResult, StatusResult, Tracker, TrackersResult, WaitResult, WriteBackupResult,
+    ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, DoctorResult, FilesResult,
+    LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult,
+    ShowResult, StatsResult, StatusResult, Tracker, TrackersResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -33,13 +34,8 @@ use wgo_proto::metainfo::Metainfo;
 
 use crate::control::Control;
 use crate::engine::Engine;
-use crate::files::{DiskError, Done, Job, Space};
 use crate::session::{AddRequest, Command, SessionHandle, Verb};
 
-/// `status` waits so long for a file system's figures.
-const DISK_PATIENCE: Duration = Duration::from_millis(500);
-/// A disk operation that takes longer is shown as trouble.
-const HUNG_AFTER: Duration = Duration::from_secs(10);
 /// Changes are sent to subscribers this often at most.
 const SUBSCRIPTION_TICK: Duration = Duration::from_secs(1);
 
@@ -150,57 +146,6 @@ impl Console {
 
     async fn act(&self, verb: Verb, params: SelectParams) -> Result<ActResult, ApiError> {
         self.inner.session.ask(|reply| Command::Act(verb, params, reply)).await.ok_or_else(stopping)?
-    }
-
-    /// The file systems that hold torrents, with what is wrong with each. One that does not answer is shown
-    /// without figures.
-    async fn disks(
-        &self,
-        mut folders: BTreeMap<u64, PathBuf>,
-        troubles: &BTreeMap<u64, String>,
-    ) -> Vec<Disk> {
-        let engine = &self.inner.engine;
-        let torrents = !folders.is_empty();
-        if !torrents {
-            let folder = self.inner.default_folder.clone();
-            folders.insert(engine.storage.device_of(&folder), folder);
-        }
-        let devices = engine.storage.status();
-        let mut disks = Vec::new();
-        for (number, folder) in folders {
-            let device = devices.iter().find(|device| device.device == number);
-            let hung = device.and_then(|d| d.oldest).filter(|age| *age >= HUNG_AFTER);
-            // One that hangs would only gather questions.
-            let room = if hung.is_none() { self.free_space(number, &folder).await } else { None };
-            let (space, failed) = match room {
-                // Its own is not mounted: these are the figures of another.
-                Some(Ok(space)) if torrents && space.device != number => {
-                    (None, Some("gone: another disk is seen in its place; is it mounted?".to_owned()))
-                }
-                Some(Ok(space)) => (Some(space), None),
-                Some(Err(error)) => (None, Some(format!("failing: {error}"))),
-                None => (None, Some("hung: no answer".to_owned())),
-            };
-            disks.push(Disk {
-                path: folder.display().to_string(),
-                free_bytes: space.map(|space| space.free),
-                size_bytes: space.map(|space| space.total),
-                queue: device.map_or(0, |d| d.waiting as u32),
-                error: hung
-                    .map(|age| format!("hung: no answer for {} s", age.as_secs()))
-                    .or(failed)
-                    .or_else(|| troubles.get(&number).cloned()),
-            });
-        }
-        disks
-    }
-
-    /// `None` when the disk does not answer.
-    async fn free_space(&self, device: u64, folder: &std::path::Path) -> Option<Result<Space, DiskError>> {
-        let (sender, answer) = oneshot::channel();
-        let done = Done::new(move |room: Result<Space, DiskError>| drop(sender.send(room)));
-        self.inner.engine.storage.submit_now(Job::FreeSpace { device, folder: folder.to_owned(), done });
-        tokio::time::timeout(DISK_PATIENCE, answer).await.ok()?.ok()
     }
 }
 
@@ -314,6 +259,10 @@ impl ApiServer for Console {
             confinement: self.inner.engine.confinement.shown(),
         };
         Ok(StatusResult { daemon, torrents: glance.torrents })
+    }
+
+    async fn stats(&self, _params: StatsParams) -> Result<StatsResult, ApiError> {
+        Console::stats(self).await
     }
 
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError> {

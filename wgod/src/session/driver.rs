@@ -72,6 +72,8 @@ pub struct Driver {
     pub(super) removed: VecDeque<(u64, String)>,
     /// Traffic of torrents that were removed.
     pub(super) totals: Totals,
+    /// Traffic of all runs before this one.
+    pub(super) begun_with: Totals,
     commands: mpsc::Receiver<Command>,
     events: mpsc::UnboundedReceiver<Event>,
     actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
@@ -136,6 +138,7 @@ impl Driver {
             changed,
             removed: VecDeque::new(),
             totals: start.totals,
+            begun_with: start.totals,
             commands,
             events: start.events,
             actions: start.actions,
@@ -168,6 +171,10 @@ impl Driver {
                 }
             };
             driver.restore(record, suspects, device).await?;
+        }
+        for entry in driver.entries.values() {
+            driver.begun_with.downloaded += entry.counters.downloaded;
+            driver.begun_with.uploaded += entry.counters.uploaded;
         }
         Ok((driver, SessionHandle(sender), watcher))
     }

@@ -143,6 +143,8 @@ pub struct Glance {
     pub rates: (u64, u64),
     /// Payload bytes of all runs in and out.
     pub totals: (u64, u64),
+    /// The same, of this run.
+    pub session: (u64, u64),
     /// A folder on each device that holds torrents.
     pub folders: BTreeMap<u64, PathBuf>,
     /// What is wrong with a device.

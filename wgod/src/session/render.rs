@@ -216,6 +216,10 @@ impl Driver {
             folders: self.tally.folders(),
             troubles: self.disks.troubles(self.tunables.min_free_space),
             totals: (totals.downloaded, totals.uploaded),
+            session: (
+                totals.downloaded.saturating_sub(self.begun_with.downloaded),
+                totals.uploaded.saturating_sub(self.begun_with.uploaded),
+            ),
             torrents: chosen.map(|ids| ids.into_iter().filter_map(|id| self.row(id)).collect()),
         })
     }

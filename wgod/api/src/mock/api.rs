@@ -134,6 +134,13 @@ impl ApiServer for MockApi {
         })
     }
 
+    async fn stats(&self, params: StatsParams) -> Result<StatsResult, ApiError> {
+        self.note("stats", &params);
+        let torrents = self.0.lock().torrents.len() as u32;
+        let all_time = Traffic::new(2_000_000_000, 5_000_000_000);
+        Ok(StatsResult { uptime_secs: 3600, torrents, session: Traffic::new(0, 1_500_000), all_time })
+    }
+
     async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError> {
         self.note("alt", &params);
         let mut inner = self.0.lock();

@@ -111,6 +111,38 @@ pub struct StatusResult {
     pub torrents: Option<Vec<Torrent>>,
 }
 
+/// Payload that was moved, also by torrents that were removed since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes received.
+    pub downloaded_bytes: u64,
+    /// Bytes sent.
+    pub uploaded_bytes: u64,
+    /// Bytes sent over bytes received; `null` where nothing was received.
+    pub ratio: Option<f64>,
+}
+
+impl Traffic {
+    /// So many bytes in and out.
+    pub fn new(downloaded_bytes: u64, uploaded_bytes: u64) -> Traffic {
+        let ratio = (downloaded_bytes > 0).then(|| uploaded_bytes as f64 / downloaded_bytes as f64);
+        Traffic { downloaded_bytes, uploaded_bytes, ratio }
+    }
+}
+
+/// Result of `stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatsResult {
+    /// Seconds since the daemon's start.
+    pub uptime_secs: u64,
+    /// Torrents that it has.
+    pub torrents: u32,
+    /// Since its start.
+    pub session: Traffic,
+    /// In all its runs.
+    pub all_time: Traffic,
+}
+
 /// Result of `quit`: the daemon has begun to shut down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuitResult {

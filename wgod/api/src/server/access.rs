@@ -43,6 +43,7 @@ const DEEDS: &[(&str, Deed)] = &[
     ("list", Looks),
     ("show", Looks),
     ("status", Looks),
+    ("stats", Looks),
     // Without a limit to set it reports: see `deed`.
     (LIMIT, Changes),
     // Without anything to set it reports.
