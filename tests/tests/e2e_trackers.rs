@@ -156,7 +156,7 @@ fn trackers_are_added_replaced_and_removed_at_once_and_for_good() {
     heard(&second, Event::Stopped, 1);
     // Nothing changes, and the code says why.
     ctl::run(&daemon, &["trackers", &id, "--remove", "udp://nobody.invalid:1"]).expect(4);
-    ctl::run(&daemon, &["trackers", &id, "--add", "wss://nobody.invalid/"]).expect(1);
+    ctl::run(&daemon, &["trackers", &id, "--add", "wss://nobody.invalid/"]).expect(2);
     ctl::run(&daemon, &["trackers", "nobody", "--add", "udp://nobody.invalid:1"]).expect(4);
     daemon.kill9();
     daemon.run();
