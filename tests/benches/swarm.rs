@@ -47,7 +47,7 @@ impl Rig {
             have,
             selection: None,
             counters: Counters::default(),
-            tiers: vec![vec!["http://tracker.invalid/announce".to_owned()]],
+            tiers: [vec!["http://tracker.invalid/announce".into()]].into(),
             seed: 3,
         };
         let config =

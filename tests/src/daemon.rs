@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use wgo_api::client::UnixHttpClient;
 use wgo_api::params::{
-    AddParams, LimitParams, ListParams, RemoveParams, SelectParams, ShowParams, Source, StatusParams,
-    VerifyParams,
+    AddParams, LimitParams, ListParams, RemoveParams, SelectParams, ShowParams, Source, StartParams,
+    StatusParams, VerifyParams,
 };
 use wgo_api::result::{AddStatus, Added, Daemon as Status, Pieces, ShowResult};
 use wgo_api::{ApiClient, ApiError, State};
@@ -276,7 +276,12 @@ impl Daemon {
         VerifyParams { ids: vec![id.to_owned()], ..VerifyParams::default() }
     }
 
-    /// What `stop`, `start` and `announce` take.
+    /// What `start` takes.
+    pub fn starting(id: &str) -> StartParams {
+        StartParams { ids: vec![id.to_owned()], ..StartParams::default() }
+    }
+
+    /// What `stop` and `announce` take.
     pub fn select(id: &str) -> SelectParams {
         SelectParams { ids: vec![id.to_owned()], all: false }
     }

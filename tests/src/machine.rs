@@ -2,14 +2,16 @@
 //!
 //! Nothing of it outlives the test: its files lie in memory that goes with its mount namespace, and the
 //! kernel kills its processes together with process 1.
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::binaries;
 use crate::ctl::Ran;
-use crate::net::skip;
+use crate::net::{self, skip};
 use crate::process::Process;
 use crate::wait::try_until;
 
@@ -18,6 +20,9 @@ const BOOT: Duration = Duration::from_secs(180);
 
 /// Where systemd is, on Debian and elsewhere.
 const SYSTEMD: &str = "/usr/lib/systemd/systemd";
+
+/// Where the README and the units are.
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// Puts the file systems in place and becomes systemd. `$1` is an empty folder.
 ///
@@ -59,7 +64,7 @@ impl Machine {
         let folder = tempfile::Builder::new().prefix("wgod-machine-").tempdir().unwrap();
         let log = folder.path().join("log");
         let below = folder.path().join("machine");
-        std::fs::create_dir(&below).unwrap();
+        fs::create_dir(&below).unwrap();
         let script = BOOT_SCRIPT.replace("SYSTEMD", SYSTEMD);
         let mut unshare = Process::spawn("machine", Path::new("unshare"), &log, |command| {
             command.args("--fork --kill-child --pid --mount --uts --ipc --net --cgroup".split(' '));
@@ -71,7 +76,7 @@ impl Machine {
             if unshare.ended().is_some() {
                 return Some(false);
             }
-            let init = std::fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok()?;
+            let init = fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok()?;
             booted = Some(init);
             let state = enter(init, &["systemctl", "is-system-running"]).output().ok()?;
             let state = String::from_utf8_lossy(&state.stdout).into_owned();
@@ -85,6 +90,37 @@ impl Machine {
                 None
             }
         }
+    }
+
+    /// Installs the service in it as root, by the commands of the README. `alice` may drive it then and `bob`
+    /// may look; `dave` may neither.
+    pub fn install(&self) {
+        let source = self.path("/tmp/source");
+        fs::create_dir_all(source.join("target/release")).unwrap();
+        for program in [binaries::wgod(), binaries::wgoctl()] {
+            let name = program.file_name().unwrap();
+            fs::copy(&program, source.join("target/release").join(name)).unwrap();
+        }
+        fs::create_dir(source.join("systemd")).unwrap();
+        for entry in fs::read_dir(Path::new(REPOSITORY).join("systemd")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), source.join("systemd").join(entry.file_name())).unwrap();
+        }
+        for user in ["alice", "bob", "dave"] {
+            self.run(&["useradd", user]).expect(0);
+        }
+        let script = format!("set -e; cd /tmp/source; export USER=alice LOOKER=bob\n{}", readme());
+        self.run(&["sh", "-c", &script]).expect(0);
+    }
+
+    /// A property of one of its units.
+    pub fn property(&self, unit: &str, name: &str) -> String {
+        self.run(&["systemctl", "show", "--value", "-p", name, unit]).out.trim().to_owned()
+    }
+
+    /// Moves this thread, and what it starts from now on, into its network.
+    pub fn enter_network(&self) {
+        net::enter(self.init).unwrap();
     }
 
     /// One of its files, seen from outside.
@@ -105,6 +141,16 @@ impl Machine {
         all.extend(words);
         self.run(&all)
     }
+}
+
+/// The commands of the README's chapter, but for the build.
+fn readme() -> String {
+    let text = fs::read_to_string(Path::new(REPOSITORY).join("README.md")).unwrap();
+    let chapter = text.split("## As a service\n").nth(1).unwrap();
+    let lines = chapter.lines().skip_while(|line| !line.starts_with("    "));
+    let block: Vec<&str> = lines.take_while(|line| line.starts_with("    ")).collect();
+    assert!(block[0].contains("cargo build"), "{block:?}");
+    block[1..].join("\n")
 }
 
 fn enter(init: u32, words: &[&str]) -> Command {

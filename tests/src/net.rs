@@ -141,7 +141,8 @@ fn isolate() -> Result<(), String> {
     entered.map_err(|why| format!("{why} {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-fn enter(pid: u32) -> Result<(), String> {
+/// Moves this thread into the network namespace of a process.
+pub(crate) fn enter(pid: u32) -> Result<(), String> {
     let namespace = File::open(format!("/proc/{pid}/ns/net")).map_err(|error| error.to_string())?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(|error| format!("setns: {error}"))

@@ -84,7 +84,7 @@ impl Session {
         for torrent in &self.torrents[1..] {
             daemon.try_add(torrent, &daemon.downloads(), &[self.seeder.addr()]);
         }
-        daemon.call(async |client| client.start(Daemon::select(&halted)).await).unwrap();
+        daemon.call(async |client| client.start(Daemon::starting(&halted)).await).unwrap();
         daemon.wait_seeding(&leech);
         daemon.wait_seeding(&halted);
         self.payloads.iter().for_each(|payload| payload.assert_equals(&daemon.downloads()));
@@ -182,7 +182,7 @@ fn an_old_backup_finds_what_was_stored_since_and_what_was_changed() {
     // It was running then; all of it is there by now.
     daemon.wait_seeding(&leech);
     daemon.wait_state(&halted, State::Stopped, SOON);
-    daemon.call(async |client| client.start(Daemon::select(&halted)).await).unwrap();
+    daemon.call(async |client| client.start(Daemon::starting(&halted)).await).unwrap();
     daemon.wait_seeding(&halted);
     assert_eq!(session.seeder.sent(), fetched, "what had been stored since the backup was fetched again");
     until("the changed seed is not believed", TRANSFER, || {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -135,6 +135,46 @@ fn with_the_key_torrents_live_in_its_folders_and_nowhere_else() {
     daemon.remove(&id, true);
     assert_eq!(files_below(media.path()), Vec::<PathBuf>::new(), "deleted with its files");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn torrents_move_between_allowed_folders_and_to_no_others() {
+    let mut net = Net::new();
+    let [media, archive, elsewhere] = [folder("wgod-media-"), folder("wgod-arch-"), folder("wgod-else-")];
+    // Another file system, where there is one.
+    let memory = tempfile::Builder::new().prefix("wgod-shm-").tempdir_in("/dev/shm");
+    let memory = memory.unwrap_or_else(|_| folder("wgod-shm-"));
+    let allowed = [media.path(), archive.path(), memory.path()];
+    let Some(daemon) = confined(&net, &allowed, Settings::default()) else { return };
+    let payload = Payload::multi("moved", 16_384, &[("a", 12 * 16_384), ("sub/b", 6 * 16_384)]);
+    let torrent = Maker::new(&payload).make();
+    payload.write(media.path());
+    let inode = |folder: &Path| fs::metadata(folder.join("moved/a")).unwrap().ino();
+    let before = inode(media.path());
+    let id = daemon.add(&torrent, media.path(), &[]);
+    daemon.wait_seeding(&id);
+    let deep = archive.path().join("new/deep");
+    let mut from = media.path().to_owned();
+    for to in [archive.path(), memory.path(), &deep, media.path()] {
+        ctl::run(&daemon, &["move", &id, "--to", to.to_str().unwrap()]).expect(0);
+        until("it has moved", TRANSFER, || {
+            let torrent = daemon.torrent(&id);
+            assert_eq!(torrent.error, None);
+            (torrent.state == State::Seeding && Path::new(&torrent.folder) == to).then_some(())
+        });
+        payload.assert_equals(to);
+        assert_eq!(files_below(&from), Vec::<PathBuf>::new(), "left behind");
+        if to == archive.path() {
+            assert_eq!(inode(to), before, "copied although a second name will do");
+        }
+        from = to.to_owned();
+    }
+    let refused = ctl::run(&daemon, &["move", &id, "--to", elsewhere.path().to_str().unwrap()]).expect(8);
+    assert!(refused.err.contains(KEY), "{refused:?}");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    let to = daemon.listens(net.home());
+    let leecher = Leecher::start(net.ip(), to, torrent.hash, torrent.pieces, payload.piece_len);
+    until("it uploads", SOON, || (leecher.bytes() >= payload.len() as u64).then_some(()));
 }
 
 #[test]

@@ -47,6 +47,17 @@ fn first(value: &Value) -> &Value {
 }
 
 #[test]
+fn a_torrent_is_saved_as_it_was_added() {
+    let set = set();
+    let (_, torrent) = set.complete("a.bin");
+    ctl::run(&set.daemon, &["add", &set.path(&torrent)]).expect(0);
+    let saved = set.files.path().join("saved.torrent");
+    ctl::run(&set.daemon, &["show", &torrent.id(), "--save", saved.to_str().unwrap()]).expect(0);
+    assert_eq!(std::fs::read(&saved).unwrap(), torrent.bytes);
+    ctl::run(&set.daemon, &["show", "no such torrent", "--save", "/nonexistent"]).expect(4);
+}
+
+#[test]
 fn add_takes_files_folders_and_standard_input() {
     let set = set();
     let torrents: Vec<_> = ["a.bin", "b.bin", "c.bin"].map(|name| set.complete(name).1).into();

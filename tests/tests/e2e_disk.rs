@@ -184,7 +184,7 @@ fn files_that_vanish_while_seeding_stop_that_torrent_only() {
 
     gone.write(&daemon.downloads());
     daemon.call(async |client| client.verify(Daemon::check(&gone_id)).await).unwrap();
-    daemon.call(async |client| client.start(Daemon::select(&gone_id)).await).unwrap();
+    daemon.call(async |client| client.start(Daemon::starting(&gone_id)).await).unwrap();
     until("it seeds again", SOON, || (daemon.torrent(&gone_id).state == State::Seeding).then_some(()));
 }
 

@@ -85,6 +85,8 @@ fn a_seed_moves_to_another_disk_and_back_and_peers_find_it_there() {
             Leecher::start(net.ip(), daemon.listens(net.home()), torrent.hash, torrent.pieces, 65_536);
         until("it uploads from there", SOON, || (leecher.bytes() >= payload.len() as u64).then_some(()));
     }
+    let there = send(&daemon, &id, &near).expect(0);
+    assert_eq!(there.out, "There already: films – größe\n");
     let hashed = |log: &str| log.matches("hashing what").count();
     let before = hashed(&daemon.log());
     daemon.terminate();
@@ -177,7 +179,9 @@ fn a_file_that_two_torrents_share_stays_for_the_other() {
         payload.assert_equals(&daemon.downloads());
     }
     assert_eq!(files_below(&daemon.home().join("near")), [] as [PathBuf; 0]);
-    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::select(&twin.id())).await).unwrap();
+    daemon
+        .call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&twin.id())).await)
+        .unwrap();
     daemon.wait_seeding(&twin.id());
 }
 

@@ -1,12 +1,15 @@
 //! What survives: a clean stop, and any number of `kill -9`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use wgo_api::{ApiClient, State};
 use wgo_tests::net::Net;
+use wgo_tests::prometheus::Scrape;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::wait::{SOON, TRANSFER, long, pause, throughout, until};
-use wgo_tests::{Daemon, Maker, Payload, Settings, Torrent, procfs};
+use wgo_tests::{Daemon, Maker, Payload, Settings, Torrent, http, procfs};
 
 /// # Panics
 /// When the daemon says that it has a piece which its files don't hold.
@@ -136,4 +139,74 @@ fn what_was_acknowledged_survives_a_kill_at_once() {
     assert_eq!(names, ["kept-0.bin", "kept-1.bin", "kept-2.bin", "kept-3.bin"]);
     daemon.wait_state(&torrents[3].id(), State::Stopped, SOON);
     daemon.wait_state(&torrents[2].id(), State::Downloading, SOON);
+}
+
+/// Checks are kept this often; see `wgod/src/session/ops/check.rs`.
+const KEPT: Duration = Duration::from_secs(16);
+
+/// Waits for the middle of a check; false if it ended before anybody saw it.
+fn in_the_middle(daemon: &Daemon, id: &str) -> bool {
+    let end = Instant::now() + SOON;
+    while Instant::now() < end {
+        let torrent = daemon.torrent(id);
+        match torrent.state {
+            State::Checking if torrent.progress > 0.1 => return torrent.progress < 0.6,
+            State::Seeding => return false,
+            _ => {}
+        }
+    }
+    panic!("it neither checks nor seeds: {:?}", daemon.torrent(id));
+}
+
+#[test]
+fn a_check_killed_in_the_middle_goes_on_where_it_was_last_kept() {
+    let net = Net::new();
+    let sections = "[metrics]\nlisten = \"127.0.0.1:0\"\n".to_owned();
+    let mut daemon = Daemon::with(Settings { ips: vec![net.home()], sections, ..Settings::default() });
+    let seed = |name: &str, len: usize| {
+        let payload = Payload::single(name, len, 1 << 16);
+        payload.write(&daemon.downloads());
+        let torrent = Maker::new(&payload).make();
+        let begun = Instant::now();
+        daemon.wait_seeding(&daemon.add(&torrent, &daemon.downloads(), &[]));
+        (payload, torrent, begun.elapsed())
+    };
+    // So long that its check takes some seconds, however fast this build hashes.
+    let (_, _, quick) = seed("short.bin", 8 << 20);
+    let len = (8 << 20) as f64 * (Duration::from_secs(4).as_secs_f64() / quick.as_secs_f64());
+    let (payload, torrent, _) = seed("long.bin", (len as usize).clamp(8 << 20, 512 << 20));
+    let id = torrent.id();
+    let whole = payload.len() as u64;
+    // Which moment is hit depends on the machine.
+    let resumed = (0..8).any(|round| {
+        daemon.call(async |client| client.verify(Daemon::check(&id)).await).unwrap();
+        if !in_the_middle(&daemon, &id) {
+            daemon.wait_seeding(&id);
+            return false;
+        }
+        // It stands still until what it found is due to be kept, and is given the time for that alone.
+        daemon.process().signal(Signal::STOP);
+        pause(KEPT);
+        daemon.process().signal(Signal::CONT);
+        pause(Duration::from_millis(30 * (1 + round)));
+        let checks = daemon.torrent(&id).state == State::Checking;
+        daemon.kill9();
+        daemon.run();
+        daemon.wait_seeding(&id);
+        let hashed = hashed(&daemon);
+        eprintln!("round {round}: {hashed} of {whole} bytes hashed after the kill");
+        assert_eq!(daemon.pieces(&id), vec![true; torrent.pieces as usize], "nothing is lost");
+        checks && hashed > 0 && hashed < whole
+    });
+    assert!(resumed, "each time it began anew");
+}
+
+/// Bytes that this run of the daemon has hashed.
+fn hashed(daemon: &Daemon) -> u64 {
+    let log = daemon.log();
+    let line = log.lines().rfind(|line| line.contains("metrics are served")).unwrap();
+    let to: SocketAddr = line.rsplit_once("listen=\"").unwrap().1.trim_end_matches('"').parse().unwrap();
+    let stream = TcpStream::connect(to).unwrap();
+    let answer = http::ask(stream, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    Scrape::read(std::str::from_utf8(&answer.body).unwrap()).value("wgod_hashed_bytes_total") as u64
 }

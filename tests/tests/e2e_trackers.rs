@@ -115,7 +115,7 @@ fn stop_and_start_are_announced() {
     heard(Event::Started, 1);
     daemon.call(async |client| wgo_api::ApiClient::stop(client, Daemon::select(&id)).await).unwrap();
     heard(Event::Stopped, 1);
-    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::select(&id)).await).unwrap();
+    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&id)).await).unwrap();
     heard(Event::Started, 2);
     assert_eq!(tracker.count(torrent.hash, Event::Completed), 0, "it was complete from the start");
 }
@@ -170,7 +170,7 @@ fn trackers_are_added_replaced_and_removed_at_once_and_for_good() {
     trackers(&daemon, &[&id, "--add", &first.url(Over::Udp), "--tier", "0"]);
     assert_eq!(first.count(torrent.hash, Event::Started), 1);
     trackers(&daemon, &[&id, "--remove", &key(&third, "SECRET2")]);
-    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::select(&id)).await).unwrap();
+    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&id).into()).await).unwrap();
     heard(&first, Event::Started, 2);
     let log = daemon.log();
     assert!(log.contains("its trackers are others now"), "{log}");

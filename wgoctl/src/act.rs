@@ -1,6 +1,6 @@
-//! What `start`, `stop`, `announce` and `remove` share: which torrents, and what became of each.
+//! What `stop`, `announce` and others share: which torrents, and what became of each.
 use wgo_api::params::SelectParams;
-use wgo_api::result::{ActResult, ActStatus};
+use wgo_api::result::{ActResult, ActStatus, Acted};
 
 use crate::clean::{clean, clean_lines};
 use crate::context::Context;
@@ -11,9 +11,8 @@ use crate::units::count;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  wgoctl start debian-13.iso
   wgoctl stop 3fa9 77c2
-  wgoctl start --all
+  wgoctl stop --all
   wgoctl announce 3fa9")]
 pub struct Args {
     /// Info-hashes, unique prefixes of them, or exact names
@@ -32,21 +31,41 @@ impl Args {
 
 /// Prints what became of each torrent and returns the exit code. `done` is the verb's past form.
 pub(crate) fn report(context: &mut Context<'_, '_>, result: &ActResult, done: &str) -> Result<u8, Failure> {
+    report_with(context, result, done, "Unchanged:")
+}
+
+/// The same; `before` is said of those that were so before.
+pub(crate) fn report_with(
+    context: &mut Context<'_, '_>,
+    result: &ActResult,
+    done: &str,
+    before: &str,
+) -> Result<u8, Failure> {
+    let name = |acted: &Acted| clean(acted.name.as_deref().unwrap_or(&acted.id));
     context.answer(result, |result, _| {
-        let ok: Vec<_> = result.torrents.iter().filter(|acted| acted.status == ActStatus::Ok).collect();
-        match ok[..] {
-            [] => String::new(),
-            [one] => format!("{done} {}\n", clean(one.name.as_deref().unwrap_or(&one.id))),
-            _ => format!("{done} {}\n", count(ok.len(), "torrent")),
-        }
+        let told = |status, verb: &str| {
+            let all = result.torrents.iter().filter(|acted| acted.status == status && acted.note.is_none());
+            let all: Vec<_> = all.collect();
+            match all[..] {
+                [] => String::new(),
+                [one] => format!("{verb} {}\n", name(one)),
+                _ => format!("{verb} {}\n", count(all.len(), "torrent")),
+            }
+        };
+        let noted = result.torrents.iter().filter_map(|acted| Some((acted, acted.note.as_deref()?)));
+        let notes: String =
+            noted.map(|(acted, note)| format!("{}: {}\n", name(acted), clean(note))).collect();
+        told(ActStatus::Ok, done) + &notes + &told(ActStatus::Unchanged, before)
     })?;
     let failed = |acted: &&wgo_api::result::Acted| acted.status == ActStatus::Failed;
     for acted in result.torrents.iter().filter(failed) {
         let why = clean_lines(acted.error.as_deref().unwrap_or("failed for no given reason"));
-        context.console.note(&format!("wgoctl: {}: {why}", clean(&acted.id)));
+        let id = clean(&acted.id);
+        let line = if why.contains(id.as_str()) { why } else { format!("{id}: {why}") };
+        context.console.note(&format!("wgoctl: {line}"));
     }
     Ok(exit_code_of(result.torrents.iter().map(|acted| match acted.status {
-        ActStatus::Ok => None,
+        ActStatus::Ok | ActStatus::Unchanged => None,
         ActStatus::Failed => Some(acted.kind.unwrap_or(wgo_api::Kind::Other)),
     })))
 }

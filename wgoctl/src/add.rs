@@ -3,14 +3,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use wgo_api::params::{AddParams, Check, Goal, Source};
+use wgo_api::params::{AddParams, Check, Goal as WaitFor, Source};
 use wgo_api::result::{AddResult, AddStatus, Added};
+use wgo_api::torrent::Priority;
+use wgo_api::units::Period;
 use wgo_api::{ApiClient, ApiError, Kind};
 
 use crate::clean::{clean, clean_lines};
 use crate::context::Context;
 use crate::failure::{Failure, exit_code_of};
 use crate::progress::wait_for;
+use crate::set::{Goal, PriorityArg, RatioArg};
 use crate::sources::{self, Given};
 
 /// Torrents to add, and how.
@@ -25,6 +28,7 @@ Examples:
   wgoctl add --only '*.mkv' --skip Sample show.torrent
   wgoctl add --wait done 'magnet:?xt=urn:btih:…'
   curl -s https://example.org/a.torrent | wgoctl add -
+  wgoctl add --priority high --ratio 2 --seed-time '7 d' debian.torrent
   wgoctl add --check quick --folder /srv/media finished.torrent")]
 pub struct Args {
     /// .torrent files, folders of them, magnet links, URLs, - for standard input
@@ -56,6 +60,18 @@ pub struct Args {
     /// Fetch the first and last pieces of each file before its others
     #[arg(long)]
     first_last: bool,
+    /// How it ranks in the queue
+    #[arg(long, value_enum, value_name = "HOW")]
+    priority: Option<PriorityArg>,
+    /// Seeding goal: uploaded bytes over the torrent's size [default: as the daemon is configured]
+    #[arg(long, value_name = "X|none", allow_negative_numbers = true)]
+    ratio: Option<Goal<RatioArg>>,
+    /// Seeding goal: time spent seeding, like "7 d"
+    #[arg(long, value_name = "TIME|none")]
+    seed_time: Option<Goal<Period>>,
+    /// Seeding goal: time spent seeding without an upload
+    #[arg(long, value_name = "TIME|none")]
+    seed_idle: Option<Goal<Period>>,
     /// Return only when this is reached; --timeout limits the wait
     #[arg(long, value_enum, value_name = "WHAT")]
     wait: Option<GoalArg>,
@@ -79,11 +95,11 @@ pub(crate) enum GoalArg {
     Done,
 }
 
-impl From<GoalArg> for Goal {
-    fn from(goal: GoalArg) -> Goal {
+impl From<GoalArg> for WaitFor {
+    fn from(goal: GoalArg) -> WaitFor {
         match goal {
-            GoalArg::Metadata => Goal::Metadata,
-            GoalArg::Done => Goal::Done,
+            GoalArg::Metadata => WaitFor::Metadata,
+            GoalArg::Done => WaitFor::Done,
         }
     }
 }
@@ -96,7 +112,7 @@ const REQUEST_SOURCES: usize = 500;
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
     let template = AddParams {
         sources: Vec::new(),
-        folder: args.folder.as_deref().map(absolute).transpose()?,
+        folder: args.folder.as_deref().map(|folder| context.folder(folder)).transpose()?,
         paused: args.paused,
         labels: args.label,
         check: match args.check {
@@ -108,6 +124,11 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         sequential: args.sequential,
         choose: args.chosen.into(),
         first_last: args.first_last,
+        priority: args.priority.map(Priority::from).unwrap_or_default(),
+        ratio: args.ratio.and_then(|goal| goal.own(|ratio| ratio.0)),
+        seed_time_secs: args.seed_time.and_then(|goal| goal.own(|time| time.0)),
+        seed_idle_secs: args.seed_idle.and_then(|goal| goal.own(|time| time.0)),
+        goal_action: None,
     };
     let given = sources::gather(&args.sources, context.console);
     let labels: Vec<String> = given.iter().map(|given| given.label.clone()).collect();
@@ -218,7 +239,7 @@ async fn flush(
     }
 }
 
-async fn wait(result: &AddResult, goal: Goal, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+async fn wait(result: &AddResult, goal: WaitFor, context: &mut Context<'_, '_>) -> Result<(), Failure> {
     let wanted = result.torrents.iter().filter(|added| added.status != AddStatus::Failed);
     let ids: Vec<String> = wanted.filter_map(|added| added.info_hash.clone()).collect();
     // One limit for all of them, not one for each.

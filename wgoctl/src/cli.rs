@@ -8,7 +8,7 @@ use wgo_api::units::Period;
 #[derive(Debug, Parser)]
 #[command(name = "wgoctl", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {
-    /// The daemon's control socket [default: that of your own wgod, else /run/wgod/wgod.sock, else the read-only one beside it]
+    /// The daemon's control socket, or ssh://[USER@]HOST[:PORT][/PATH] of one elsewhere [default: that of your own wgod, else /run/wgod/wgod.sock, else the read-only one beside it]
     #[arg(long, global = true, env = "WGOD_SOCKET", value_name = "PATH", hide_env_values = true)]
     pub socket: Option<PathBuf>,
     /// Print one JSON document instead of text
@@ -25,6 +25,7 @@ pub struct Cli {
 const AFTER: &str = "\
 A torrent's ID is its info-hash, a unique prefix of it (4 digits or more), or its exact name.
 Rates: \"20 MB/s\", \"1 MiB/s\", \"500000 B/s\"; a bare number is in KB/s; 0 is unlimited.
+Understood as well: ls, rm, mv, info, resume, pause, recheck.
 
 Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 no or ambiguous match, 5 partly done,
 6 already present (with --fail-if-exists), 7 wait timed out, 8 permission denied.
@@ -32,7 +33,8 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 daemon unreachable, 4 no or ambiguous mat
 Examples:
   wgoctl add debian.torrent --wait done
   wgoctl status
-  wgoctl --json list | jq '.torrents[].name'";
+  wgoctl --json list | jq '.torrents[].name'
+  wgoctl --socket ssh://seedbox top";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -40,6 +42,7 @@ pub enum Verb {
     /// Add torrents: files, folders of .torrent files, magnet links, URLs, - for standard input
     Add(crate::add::Args),
     /// Remove torrents; their files stay unless --data is given
+    #[command(alias = "rm")]
     Remove(crate::remove::Args),
     /// The daemon and its torrents at a glance
     Status(crate::status::Args),
@@ -48,8 +51,10 @@ pub enum Verb {
     /// Stop the daemon
     Quit(crate::quit::Args),
     /// List torrents
+    #[command(alias = "ls")]
     List(crate::list::Args),
     /// Show one torrent, or what is in a .torrent file
+    #[command(alias = "info")]
     Show(crate::show::Args),
     /// Show or choose which files of a torrent are wanted
     Files(crate::files::Args),
@@ -58,12 +63,22 @@ pub enum Verb {
     /// Give torrents labels, or take them away
     Label(crate::label::Args),
     /// Start torrents
-    Start(crate::act::Args),
-    /// Stop torrents
+    #[command(alias = "resume")]
+    Start(crate::start::Args),
+    /// Stop torrents; returns when they have stopped and all they stored is on disk
+    #[command(alias = "pause")]
     Stop(crate::act::Args),
+    /// Set a torrent's priority, order of pieces, seeding goals and limits
+    Set(crate::set::Args),
+    /// Show or change the order in which torrents wait
+    Queue(crate::queue::Args),
     /// Move torrents' files to another folder
+    #[command(alias = "mv")]
     Move(crate::r#move::Args),
+    /// Rename a torrent, or a file or folder in it
+    Rename(crate::rename::Args),
     /// Hash what is on disk anew
+    #[command(alias = "recheck")]
     Verify(crate::verify::Args),
     /// Ask the trackers for peers now
     Announce(crate::act::Args),
@@ -73,6 +88,10 @@ pub enum Verb {
     Alt(crate::alt::Args),
     /// Wait until a torrent is complete, or its metadata is known
     Wait(crate::wait::Args),
+    /// Watch torrents on the whole terminal, and act on them by keys
+    Top(crate::top::Args),
+    /// Tell what happens to torrents, as lines of JSON
+    Events(crate::events::Args),
     /// Show the settings in force, or check a configuration file
     Config(crate::config::Args),
     /// Make the daemon read its configuration again
@@ -89,6 +108,15 @@ pub enum Verb {
     Create(crate::create::Args),
     /// Print a script that completes wgoctl's arguments in a shell
     Completions(crate::completions::Args),
+    /// Print the manual, or write its pages to a folder
+    Man(crate::man::Args),
+}
+
+impl Verb {
+    /// Whether it talks to a daemon, or may.
+    pub(crate) fn needs_daemon(&self) -> bool {
+        !matches!(self, Verb::Completions(_) | Verb::Man(_))
+    }
 }
 
 #[cfg(test)]

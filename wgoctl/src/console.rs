@@ -1,9 +1,10 @@
 //! Where text comes from and goes to: standard input and output, or a test's buffers.
 use std::io::{BufRead, IsTerminal, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
-use crate::clean::{clean_lines, json_safe};
+use crate::clean::{JsonSafe, clean_lines};
 use crate::failure::Failure;
 
 /// What is known of the terminal.
@@ -19,8 +20,8 @@ pub struct Terminal {
     pub can_redraw: bool,
 }
 
-/// Narrower terminals are treated as this wide: a table of less tells nothing.
-const MIN_COLUMNS: usize = 40;
+/// Narrower terminals are treated as this wide: some say 0 when they don't know.
+const MIN_COLUMNS: usize = 16;
 
 impl Terminal {
     /// Looks at the process's standard streams, `COLUMNS` and `NO_COLOR`.
@@ -37,6 +38,14 @@ impl Terminal {
             can_redraw: err && !dumb,
         }
     }
+}
+
+/// Whether standard output is a pipe that nobody reads any more.
+pub fn reader_is_gone() -> bool {
+    let stdout = std::io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    // A stream of which this can't be asked has a reader.
+    poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::ERR)
 }
 
 /// The streams of one run.
@@ -70,8 +79,9 @@ impl Console<'_> {
     /// # Errors
     /// [`Failure::Output`], also when the reader is gone.
     pub fn print_json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(value).map_err(|e| Failure::Output(e.into()))?;
-        self.print(&(json_safe(&text) + "\n"))
+        let mut safe = JsonSafe::new(self.out);
+        serde_json::to_writer_pretty(&mut safe, value).map_err(|e| Failure::Output(e.into()))?;
+        safe.end().map_err(Failure::Output)
     }
 
     /// Says what failed, on standard error, and as the JSON document if one is due.

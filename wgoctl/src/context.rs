@@ -1,15 +1,18 @@
 //! One run: the daemon to talk to, how long to wait for it, and how to answer.
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
 use wgo_api::Kind;
 use wgo_api::client::{UnixHttpClient, no_permission};
 
+use crate::add::absolute;
 use crate::cli::Cli;
 use crate::console::{Console, Terminal};
 use crate::failure::Failure;
 use crate::socket::{self, Found};
+use crate::tunnel::Tunnel;
 
 /// How long an answer may take unless `--timeout` says otherwise.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
@@ -27,6 +30,8 @@ pub(crate) struct Context<'c, 'io> {
     pub(crate) json: bool,
     /// The daemon's socket, which is for others: `client` uses its read-only one.
     instead_of: Option<PathBuf>,
+    /// The way to a daemon on another machine.
+    tunnel: Option<Rc<Tunnel>>,
     /// `--timeout`: `None` when not given, `Some(None)` for ever.
     timeout: Option<Option<Duration>>,
 }
@@ -39,7 +44,30 @@ impl<'c, 'io> Context<'c, 'io> {
             None => socket::find(&socket::Surroundings::of_process()),
         };
         let client = UnixHttpClient::new(path, timeout.unwrap_or(Some(ANSWER_TIME)));
-        Self { client, console, json: cli.json, instead_of, timeout }
+        Self { client, console, json: cli.json, instead_of, tunnel: None, timeout }
+    }
+
+    /// The same with the daemon at the far end of a tunnel.
+    pub(crate) fn through(mut self, tunnel: Option<Tunnel>) -> Self {
+        self.tunnel = tunnel.map(Rc::new);
+        self
+    }
+
+    /// The way to the daemon, if it is on another machine.
+    pub(crate) fn tunnel(&self) -> Option<Rc<Tunnel>> {
+        self.tunnel.clone()
+    }
+
+    /// A folder of the daemon's machine as it needs it: absolute, and in UTF-8 for JSON.
+    pub(crate) fn folder(&self, folder: &Path) -> Result<PathBuf, Failure> {
+        match &self.tunnel {
+            Some(tunnel) if !folder.is_absolute() => Err(Failure::Usage(format!(
+                "{}: give the whole path of the folder, which is at {}",
+                folder.display(),
+                tunnel.url()
+            ))),
+            _ => absolute(folder),
+        }
     }
 
     /// Says of a refusal why this run could do no more than look.
@@ -49,6 +77,10 @@ impl<'c, 'io> Context<'c, 'io> {
                 error.message = format!("{}. There is {}", error.message, no_permission(path).message);
                 Failure::Api(error)
             }
+            (Failure::Api(error), None) => Failure::Api(match &self.tunnel {
+                Some(tunnel) => tunnel.explain(error),
+                None => error,
+            }),
             (failure, _) => failure,
         }
     }

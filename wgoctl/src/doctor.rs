@@ -6,12 +6,13 @@ mod local;
 mod page;
 
 use serde_json::json;
-use wgo_api::ApiClient;
 use wgo_api::doctor::{Finding, Severity};
 use wgo_api::params::{DoctorParams, StatusParams};
+use wgo_api::{ApiClient, ApiError};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::tunnel::Tunnel;
 
 /// No options of its own.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,11 @@ pub(crate) async fn run(_: Args, context: &mut Context<'_, '_>) -> Result<u8, Fa
     let mut findings = Vec::new();
     let status = client.status(StatusParams::default()).await.map_err(wgo_api::ApiError::from);
     let running = status.is_ok();
-    findings.push(local::socket(context.socket(), status.as_ref().map(|_| ())));
+    let reached = status.as_ref().map(|_| ());
+    findings.push(match context.tunnel() {
+        Some(tunnel) => through(&tunnel, reached),
+        None => local::socket(context.socket(), reached),
+    });
     match status {
         Ok(status) => {
             findings.push(local::daemon(&status.daemon));
@@ -38,6 +43,8 @@ pub(crate) async fn run(_: Args, context: &mut Context<'_, '_>) -> Result<u8, Fa
                 Err(error) => findings.push(local::no_answer(&error)),
             }
         }
+        // What keeps it from running is to be seen on its own machine.
+        Err(_) if context.tunnel().is_some() => {}
         Err(_) => findings.extend(local::without_daemon(context.socket())),
     }
     let count = |severity| findings.iter().filter(|finding: &&Finding| finding.severity == severity).count();
@@ -49,4 +56,19 @@ pub(crate) async fn run(_: Args, context: &mut Context<'_, '_>) -> Result<u8, Fa
     });
     context.answer(&document, |_, terminal| page::page(&findings, terminal))?;
     Ok(u8::from(bad > 0))
+}
+
+/// Whether the daemon answers at the far end of a tunnel.
+fn through(tunnel: &Tunnel, reached: Result<(), &ApiError>) -> Finding {
+    match reached {
+        Ok(()) => Finding::ok("socket", tunnel.url()),
+        Err(error) => {
+            let why = tunnel.explain(error.clone()).message;
+            Finding::bad(
+                "socket",
+                why,
+                "run `wgoctl doctor` on that machine; name its socket in the URL if it has another",
+            )
+        }
+    }
 }

@@ -26,18 +26,25 @@ mod config;
 mod context;
 mod create;
 mod doctor;
+mod events;
+mod feed;
 mod files;
 mod label;
 mod limit;
 mod list;
 mod log;
+mod man;
 mod r#move;
+mod nearby;
 mod new_file;
 mod progress;
+mod queue;
 mod quit;
 mod reload;
 mod remove;
+mod rename;
 mod restore;
+mod set;
 mod show;
 mod socket;
 mod sources;
@@ -45,8 +52,10 @@ mod start;
 mod stats;
 mod status;
 mod stop;
+mod top;
 mod torrent_file;
 mod trackers;
+mod tunnel;
 mod verify;
 mod wait;
 
@@ -54,6 +63,7 @@ use cli::{Cli, Verb};
 use console::Console;
 use context::Context;
 use failure::Failure;
+use tunnel::Tunnel;
 
 /// Runs the command line `args`, the program's name first, and returns the exit code.
 pub fn run<I, A>(args: I, console: &mut Console<'_>) -> u8
@@ -100,10 +110,30 @@ fn refuse(error: &clap::Error, json: bool, console: &mut Console<'_>) -> u8 {
     u8::try_from(error.exit_code()).unwrap_or(2)
 }
 
-async fn dispatch(cli: Cli, console: &mut Console<'_>) -> Result<u8, Failure> {
-    let mut context = Context::new(&cli, console);
-    let done = perform(cli.verb, &mut context).await;
-    done.map_err(|failure| context.explain(failure))
+async fn dispatch(mut cli: Cli, console: &mut Console<'_>) -> Result<u8, Failure> {
+    let tunnel = match &cli.socket {
+        Some(socket) if Tunnel::is_for(socket) && cli.verb.needs_daemon() => {
+            let patience = cli.timeout.filter(|period| period.0 > 0).map(Into::into);
+            Some(Tunnel::open(socket, patience, console.terminal.can_ask).await?)
+        }
+        _ => None,
+    };
+    if let Some(tunnel) = &tunnel {
+        cli.socket = Some(tunnel.socket());
+    }
+    let tunneled = tunnel.is_some();
+    let mut context = Context::new(&cli, console).through(tunnel);
+    let done = tokio::select! {
+        done = perform(cli.verb, &mut context) => done,
+        code = tunnel::interrupted(), if tunneled => return Ok(code),
+    };
+    match done {
+        Ok(code) => Ok(code),
+        Err(failure) => {
+            let failure = nearby::name(failure, &context).await;
+            Err(context.explain(failure))
+        }
+    }
 }
 
 async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
@@ -119,12 +149,17 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Label(args) => label::run(args, context).await,
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
+        Verb::Set(args) => set::run(args, context).await,
+        Verb::Queue(args) => queue::run(args, context).await,
         Verb::Move(args) => r#move::run(args, context).await,
+        Verb::Rename(args) => rename::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Announce(args) => announce::run(args, context).await,
         Verb::Limit(args) => limit::run(args, context).await,
         Verb::Alt(args) => alt::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,
+        Verb::Top(args) => top::run(args, context).await,
+        Verb::Events(args) => events::run(args, context).await,
         Verb::Config(args) => config::run(args, context).await,
         Verb::Log(args) => log::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,
@@ -133,6 +168,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Backup(args) => backup::run(args, context).await,
         Verb::Restore(args) => restore::run(args, context).await,
         Verb::Create(args) => create::run(args, context).await,
+        Verb::Man(args) => man::run(args, context),
         Verb::Completions(args) => completions::run(args, context),
     }
 }

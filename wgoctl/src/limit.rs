@@ -20,10 +20,10 @@ Examples:
   wgoctl limit --up 500 3fa9            # 500 KB/s for one torrent")]
 pub struct Args {
     /// Upload limit, like "2 MB/s"; a bare number is in KB/s, 0 is unlimited
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     up: Option<Rate>,
     /// Download limit
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     down: Option<Rate>,
     /// The limits of this torrent: info-hash, unique prefix of it, or exact name
     id: Option<String>,

@@ -1,6 +1,7 @@
 //! `wgoctl list`: torrents by filter, order and columns.
 use wgo_api::ApiClient;
 use wgo_api::params::ListParams;
+use wgo_api::suggest::nearest;
 use wgo_api::torrent::{Fields, Filter, State, Torrent};
 
 use crate::context::Context;
@@ -8,14 +9,14 @@ use crate::failure::Failure;
 use crate::table::Table;
 
 mod columns;
-pub(crate) use columns::{Column, columns, rank};
+pub(crate) use columns::{Column, column, columns, rank};
 
 /// Which torrents, and what of them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Filters: state=downloading,seeding   label=tv   or text that occurs in the name; all must hold.
 Columns: name state progress size done down up downloaded uploaded wasted eta ratio peers seeds
-folder labels added completed priority queue private error id hash hash_v2
+folder labels added completed priority queue goals reason sequential private error id hash hash_v2
 
 Examples:
   wgoctl list
@@ -41,7 +42,7 @@ pub struct Args {
 }
 
 /// Titles of the usual columns that a narrow terminal does without, the first first.
-pub(crate) const EXPENDABLE: &[&str] = &["RATIO", "PEERS", "ID", "SIZE", "ETA", "UP", "DOWN"];
+pub(crate) const EXPENDABLE: &[&str] = &["RATIO", "PEERS", "ID", "SIZE", "ETA", "UP", "DOWN", "STATE"];
 
 const DEFAULT_COLUMNS: &str = "id,name,state,progress,size,down,up,eta,ratio,peers";
 
@@ -100,8 +101,11 @@ pub(crate) fn tabulate(columns: &[&Column], torrents: &[&Torrent]) -> Table {
     table
 }
 
+/// What stands before the `=` of a filter.
+const KEYS: [&str; 3] = ["state", "label", "name"];
+
 /// The filter that the options describe.
-fn filter(given: &[String]) -> Result<Filter, Failure> {
+pub(crate) fn filter(given: &[String]) -> Result<Filter, Failure> {
     let mut filter = Filter::default();
     for text in given {
         match text.split_once('=') {
@@ -112,6 +116,14 @@ fn filter(given: &[String]) -> Result<Filter, Failure> {
             }
             Some(("label", label)) => filter.labels.push(label.to_owned()),
             Some(("name", name)) => text_filter(&mut filter, name)?,
+            // A slip would look for a text that no name has, and find nothing.
+            Some((slip, value)) if nearest(slip, KEYS).is_some() => {
+                let meant = nearest(slip, KEYS).unwrap_or_default();
+                return Err(Failure::Usage(format!(
+                    "unknown filter {slip:?}, did you mean {meant}={value}? Filters are state=, label= and name=; \
+                     name={text} looks for that text"
+                )));
+            }
             _ => text_filter(&mut filter, text)?,
         }
     }

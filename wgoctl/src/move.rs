@@ -4,8 +4,7 @@ use std::path::PathBuf;
 use wgo_api::ApiClient;
 use wgo_api::params::MoveParams;
 
-use crate::act::report;
-use crate::add::absolute;
+use crate::act::report_with;
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -15,6 +14,10 @@ use crate::failure::Failure;
 Returns when the move is scheduled; `wgoctl list` shows how far it is. The old files are deleted when the
 new ones are whole and known to be right, and files that other torrents use are copied. A torrent neither
 downloads nor uploads while its files are copied.
+
+A torrent that is kept in storage.incomplete_folder until it is complete stays there until then, and goes to
+DIR instead of where it would have gone. If it is complete and can't get there, it goes to DIR at once.
+With --cancel the files stay where they are for good.
 
 Examples:
   wgoctl move 3fa9 --to /srv/films
@@ -36,8 +39,8 @@ pub struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
-    let folder = args.to.as_deref().map(absolute).transpose()?;
+    let folder = args.to.as_deref().map(|folder| context.folder(folder)).transpose()?;
     let params = MoveParams { ids: args.ids, all: args.all, folder, cancel: args.cancel };
     let result = context.client.relocate(params).await?;
-    report(context, &result, if args.cancel { "Not moved:" } else { "Moving" })
+    report_with(context, &result, if args.cancel { "Not moved:" } else { "Moving" }, "There already:")
 }

@@ -15,6 +15,8 @@ use crate::units::{human_bytes, human_rate, human_secs, known, percent};
 pub(crate) const PERIOD: Duration = Duration::from_millis(500);
 /// Columns of the bar.
 const BAR: usize = 20;
+/// Lines of fewer columns have no bar.
+const NARROW: usize = 60;
 /// Columns of the line where standard output, whose width is known, is not the terminal.
 pub(crate) const USUAL_COLUMNS: usize = 80;
 
@@ -28,8 +30,7 @@ pub(crate) async fn wait_for(
     patience: Option<Duration>,
     context: &mut Context<'_, '_>,
 ) -> Result<Torrent, Failure> {
-    let params =
-        WaitParams { id: id.to_owned(), goal, timeout_secs: patience.map(|limit| limit.as_secs().max(1)) };
+    let params = WaitParams { id: id.to_owned(), goal, timeout_secs: patience.map(whole_secs) };
     let waiter = context.waiting_client(patience);
     let mut waiting = std::pin::pin!(waiter.wait(params));
     if !context.terminal().can_redraw {
@@ -45,13 +46,18 @@ pub(crate) async fn wait_for(
                 let status = asker.status(StatusParams { ids: vec![id.to_owned()], torrents: false }).await;
                 if let Some(torrent) = status.ok().and_then(|status| status.torrents?.into_iter().next()) {
                     let columns = context.terminal().columns.unwrap_or(USUAL_COLUMNS);
-                    redraw(context, &cut(&line(&torrent), columns.saturating_sub(1)));
+                    redraw(context, &cut(&line(&torrent, columns), columns.saturating_sub(1)));
                 }
             }
         }
     };
     redraw(context, "");
     Ok(done?.torrent)
+}
+
+/// Seconds for the daemon to wait: a part of one that is left counts as one.
+fn whole_secs(limit: Duration) -> u64 {
+    limit.as_secs() + u64::from(limit.subsec_nanos() > 0)
 }
 
 /// Replaces the line on standard error (ECMA-48 EL).
@@ -72,16 +78,17 @@ pub(crate) fn bar(share: f64) -> String {
 }
 
 /// `[=====>   ] 42.0%  1.2 GB of 2.9 GB  3.4 MB/s  8m 20s left  name`
-fn line(torrent: &Torrent) -> String {
+fn line(torrent: &Torrent, columns: usize) -> String {
+    // In a narrow line the figure says more than the bar.
+    let bar = if columns < NARROW { String::new() } else { format!("[{}] ", bar(torrent.progress)) };
+    let left = torrent.eta_secs.map(|secs| format!("{} left  ", human_secs(secs))).unwrap_or_default();
     format!(
-        "[{}] {}  {}  {} of {}  {}  {} left  {}",
-        bar(torrent.progress),
+        "{bar}{}  {}  {} of {}  {}  {left}{}",
         percent(torrent.progress),
         torrent.state,
         human_bytes(torrent.done_bytes),
         known(torrent.size_bytes, human_bytes),
         human_rate(torrent.down_rate),
-        known(torrent.eta_secs, human_secs),
         clean(&torrent.name),
     )
 }
@@ -93,10 +100,12 @@ mod tests {
     #[test]
     fn the_line_shows_progress_and_survives_odd_figures() {
         let torrent = Torrent { progress: 0.5, name: "a\u{1b}".into(), ..Torrent::default() };
-        assert!(line(&torrent).starts_with("[==========>         ] 50.0%"), "{}", line(&torrent));
-        assert!(!line(&torrent).contains('\u{1b}'));
+        let wide = line(&torrent, 80);
+        assert!(wide.starts_with("[==========>         ] 50.0%  stopped"), "{wide}");
+        assert!(!wide.contains('\u{1b}') && !wide.contains("left"));
+        assert!(line(&torrent, 20).starts_with("50.0%  stopped"));
         for progress in [f64::NAN, -1.0, 9.0, 1.0] {
-            assert_eq!(line(&Torrent { progress, ..Torrent::default() }).find(']'), Some(BAR + 1));
+            assert_eq!(line(&Torrent { progress, ..Torrent::default() }, 80).find(']'), Some(BAR + 1));
         }
     }
 }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
-use wgo_api::params::QuitParams;
+use wgo_api::params::{QuitParams, StatusParams};
 use wgo_api::{ApiClient, ApiError, Kind};
 
 use crate::context::Context;
@@ -37,7 +37,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
     let result = context.client.quit(QuitParams { now: args.now }).await?;
     wait_until_gone(result.pid, result.socket_stays, context).await?;
-    let socket = context.socket().display().to_string();
+    let socket =
+        context.tunnel().map_or(context.socket().display().to_string(), |tunnel| tunnel.url().to_owned());
     context.answer(&result, |result, _| match result.socket_stays {
         true => format!(
             "wgod has stopped; the service manager listens on {socket} and starts it again for whoever connects\n"
@@ -58,6 +59,9 @@ pub(crate) async fn wait_until_gone(
 ) -> Result<(), Failure> {
     let end = Instant::now() + context.patience().unwrap_or(PATIENCE);
     let gone = match socket_stays {
+        // Its process can't be seen from here, and to connect would start the next.
+        true if context.tunnel().is_some() => true,
+        false if context.tunnel().is_some() => answers_no_more(context, end).await,
         true => process_ends(pid, end).await,
         false => {
             let goes = socket_goes(context.socket(), end).await;
@@ -72,6 +76,18 @@ pub(crate) async fn wait_until_gone(
     }
     let message = format!("wgod (pid {pid}) was told to stop and still runs; see its log");
     Err(ApiError::new(Kind::Timeout, message).into())
+}
+
+/// Waits until nobody answers at the far end of a tunnel, which itself takes every connection.
+async fn answers_no_more(context: &Context<'_, '_>, end: Instant) -> bool {
+    let client = context.prompt_client();
+    while client.status(StatusParams::default()).await.is_ok() {
+        if Instant::now() >= end {
+            return false;
+        }
+        sleep(PAUSE).await;
+    }
+    true
 }
 
 /// Waits until nobody answers at `socket`; false when somebody still does at the `end`.

@@ -1,16 +1,20 @@
 //! `wgoctl show`: one torrent in full, of the daemon or in a `.torrent` file.
-use std::path::Path;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use wgo_api::ApiClient;
-use wgo_api::params::ShowParams;
+use wgo_api::params::{MetainfoParams, ShowParams};
 use wgo_api::result::{File, Pieces, ShowResult, Tracker};
 
+use crate::clean::clean;
 use crate::console::Terminal;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::torrent_file::{self, FileDocument};
 
-mod pages;
+pub(crate) mod pages;
 pub(crate) use pages::{Facts, files_table, trackers_table};
 use pages::{peers_table, pieces_map};
 
@@ -22,6 +26,7 @@ An ID that is the path of an existing file, and ends in .torrent or contains a /
 Examples:
   wgoctl show 3fa9
   wgoctl show --files --trackers 'Debian 13'
+  wgoctl show 3fa9 --save debian.torrent
   wgoctl show ./new.torrent --json")]
 pub struct Args {
     /// Info-hash, unique prefix of it, exact name, or the path of a .torrent file
@@ -39,17 +44,50 @@ pub struct Args {
     /// With the map of its pieces
     #[arg(long)]
     pieces: bool,
+    /// Write the torrent to this .torrent file, which must not exist; - is standard output
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "peers", "trackers", "pieces"])]
+    save: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
+    if let Some(file) = args.save {
+        return save(args.id, &file, context).await;
+    }
     if is_file(&args.id) {
         let document = torrent_file::read(Path::new(&args.id))?;
         context.answer(&document, |document, terminal| of_file(document, terminal, &args))?;
         return Ok(0);
     }
-    let Args { id, files, peers, trackers, pieces } = args;
+    let Args { id, files, peers, trackers, pieces, save: _ } = args;
     let result = context.client.show(ShowParams { id, files, peers, trackers, pieces }).await?;
     context.answer(&result, of_daemon)?;
+    Ok(0)
+}
+
+/// Writes the torrent as a file; one that is there stays as it is.
+async fn save(id: String, file: &Path, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
+    let result = context.client.metainfo(MetainfoParams { id }).await?;
+    let bytes = &result.torrent.0;
+    if file == Path::new("-") {
+        if context.json {
+            return Err(Failure::Usage("--save - writes the file itself: leave out --json".into()));
+        }
+        context.console.out.write_all(bytes).map_err(Failure::Output)?;
+        return Ok(0);
+    }
+    let failed = |source| Failure::Write { path: file.to_owned(), source };
+    let mut made = fs::File::create_new(file).map_err(failed)?;
+    let written = made.write_all(bytes).and_then(|()| made.sync_all());
+    if let Err(error) = written {
+        // Half a torrent is worse than none.
+        let _ = fs::remove_file(file);
+        return Err(failed(error));
+    }
+    let path = file.display().to_string();
+    let document = json!({
+        "info_hash": result.info_hash, "name": result.name, "file": path, "size_bytes": bytes.len(),
+    });
+    context.answer(&document, |_, _| format!("Wrote {} to {}\n", clean(&result.name), clean(&path)))?;
     Ok(0)
 }
 

@@ -1,7 +1,7 @@
 //! `wgoctl status`: the daemon and its torrents at a glance.
 use wgo_api::ApiClient;
 use wgo_api::params::{AltMode, StatusParams};
-use wgo_api::result::{Confinement, Daemon, PortState, StatusResult};
+use wgo_api::result::{Confinement, Daemon, Hooks, PortState, StatusResult};
 use wgo_api::torrent::{State, Torrent};
 
 use crate::clean::clean;
@@ -95,6 +95,14 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     let listen = if daemon.listen.is_empty() { "nowhere".to_owned() } else { daemon.listen.join(", ") };
     line("Listening", format!("{}, {port}", clean(&listen)));
     line("Confined", clean(&confined(&daemon.confinement)));
+    match daemon.hooks {
+        Hooks::Off => {}
+        Hooks::On => line("Hooks", "on".to_owned()),
+        Hooks::Ended => {
+            let ended = "none is run any more: the process that ran them has ended; restart wgod";
+            line("Hooks", Tone::Bad.paint(ended, terminal.color));
+        }
+    }
     for disk in &daemon.disks {
         let free = format!(
             "{} free of {}",

@@ -1,4 +1,6 @@
 //! Quantities as the tables show them; what is unknown is a dash.
+use wgo_api::goals::{AfterGoal, Goals};
+use wgo_api::units::Period;
 pub use wgo_api::units::{human_bytes, human_date as date, human_rate, human_secs};
 
 /// Stands for what is unknown.
@@ -19,6 +21,23 @@ pub fn percent(share: f64) -> String {
 /// A rate, with nothing for no traffic: a table of zeros hides the rest.
 pub fn rate_or_blank(bytes_per_sec: u64) -> String {
     if bytes_per_sec == 0 { String::new() } else { human_rate(bytes_per_sec) }
+}
+
+/// Seeding goals, as `ratio 2.00, 7 d or 2 h without upload, then remove`; nothing where there are none.
+pub fn goals_or_blank(goals: &Goals) -> String {
+    if goals.action == AfterGoal::Keep {
+        return String::new();
+    }
+    let ratio = goals.ratio.map(|ratio| format!("ratio {ratio:.2}"));
+    let time = goals.time_secs.map(|secs| Period(secs).to_string());
+    let idle = goals.idle_secs.map(|secs| format!("{} without upload", Period(secs)));
+    let all: Vec<String> = [ratio, time, idle].into_iter().flatten().collect();
+    let then = match goals.action {
+        AfterGoal::Stop | AfterGoal::Keep => "",
+        AfterGoal::Remove => ", then remove",
+        AfterGoal::RemoveWithFiles => ", then remove with files",
+    };
+    if all.is_empty() { String::new() } else { all.join(" or ") + then }
 }
 
 /// A limit, exactly; 0 is `unlimited`.

@@ -10,6 +10,10 @@ use crate::progress::wait_for;
 /// What to wait for.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+A torrent is done when all of it is safe on the disk, and in the folder where it stays: one that is kept in
+storage.incomplete_folder meanwhile, when its files have got from there to their final folder. If they can't,
+that is an error.
+
 Examples:
   wgoctl wait 3fa9
   wgoctl wait 3fa9 --for metadata --timeout '5 min' || echo 'no metadata yet'")]

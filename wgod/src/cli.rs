@@ -59,11 +59,11 @@ pub struct Cli {
     pub port: Option<u16>,
 
     /// Upload at most this much: a number of KB/s (1000 bytes), or with a unit; 0 is no limit
-    #[arg(long, value_name = "KB/s", value_parser = |text: &str| valid("limits.up", text))]
+    #[arg(long, value_name = "KB/s", allow_hyphen_values = true, value_parser = |text: &str| valid("limits.up", text))]
     pub up_limit: Option<String>,
 
     /// Download at most this much
-    #[arg(long, value_name = "KB/s", value_parser = |text: &str| valid("limits.down", text))]
+    #[arg(long, value_name = "KB/s", allow_hyphen_values = true, value_parser = |text: &str| valid("limits.down", text))]
     pub down_limit: Option<String>,
 
     /// Processors to use at most; 0 is all
@@ -85,6 +85,24 @@ pub struct Cli {
     /// Print every setting with its default and exit
     #[arg(long)]
     pub print_config: bool,
+
+    /// Print a page of the manual and exit: wgod --print-man | man -l -
+    #[arg(long, value_name = "PAGE", value_enum, num_args = 0..=1, default_missing_value = "wgod")]
+    pub print_man: Option<ManualPage>,
+
+    /// Run hooks for the daemon that started it
+    #[arg(long, hide = true)]
+    pub hook_helper: bool,
+}
+
+/// A page of the manual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ManualPage {
+    /// The program
+    Wgod,
+    /// Its settings
+    #[value(name = "wgod.toml")]
+    WgodToml,
 }
 
 /// A torrent named on the command line.
@@ -202,6 +220,8 @@ mod tests {
         let err = parse(&["--up-limit", "fast"]).unwrap_err();
         assert_eq!(err.exit_code(), 2);
         assert!(err.to_string().contains("allowed is a rate such as"), "{err}");
+        let negative = parse(&["--down-limit", "-5"]).unwrap_err();
+        assert_eq!(negative.kind(), ErrorKind::ValueValidation, "{negative}");
         assert!(parse(&["--procs", "5000"]).is_err());
     }
 }

@@ -3,21 +3,24 @@ mod alternative;
 mod log;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Mutex;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::result::{ConfigResult, ReloadResult, Setting};
+use wgo_api::suggest::hint;
 use wgo_api::torrent::RateLimits;
+use wgo_core::ByteRate;
 use wgo_core::choke_mgr::SeedingRule;
+use wgo_core::session::{AfterGoal, ChosenGoals, QueueLimits, Ratio};
 
 use crate::config::{
     self, Change, Config, Decision, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved,
-    SeedingOrder, Slots, Surroundings,
+    SeedingOrder, Slots, Storage, Surroundings,
 };
 use crate::engine::Engine;
-use crate::files::Preallocate;
+use crate::files::{Modes, Preallocate};
 use crate::logging::Logging;
 use crate::session::{ChokeTunables, SessionHandle, Tunables};
 use crate::store::Change as StoreChange;
@@ -97,7 +100,7 @@ impl Control {
         };
         let layers = Layers { file, ..state.layers.clone() };
         let mut plan = config::plan(&state.running, layers).map_err(|problems| bad_config(&problems))?;
-        self.put_off_folder(&mut plan, &state.running);
+        self.put_off_folders(&mut plan, &state.running);
         let result = ReloadResult {
             applied: plan.applied.iter().map(change_text).collect(),
             restart: plan.restart.iter().map(|change| change.key.name()).collect(),
@@ -157,19 +160,19 @@ impl Control {
     /// The folder for torrents that are added without one.
     pub async fn folder(&self) -> Option<PathBuf> {
         let state = self.state.lock().await;
-        let folder = state.running.config.storage.folder.as_deref()?;
-        // Without a home, the daemon would not have started.
-        Surroundings::observe().expand(folder).ok()
+        expanded(state.running.config.storage.folder.as_deref())
     }
 
     /// A new folder for torrents that is out of this run's bounds is for the next start, whose bounds may be
     /// others.
-    fn put_off_folder(&self, plan: &mut Plan, running: &Resolved) {
-        let folder = plan.next.config.storage.folder.as_deref();
-        let folder = folder.and_then(|folder| Surroundings::observe().expand(folder).ok());
-        let out = folder.is_some_and(|folder| !self.engine.confinement.allowed.names(&folder));
-        if let Some(key) = KeyId::find("storage.folder").filter(|_| out) {
-            plan.put_off(running, key);
+    fn put_off_folders(&self, plan: &mut Plan, running: &Resolved) {
+        let Storage { folder, incomplete_folder, .. } = plan.next.config.storage.clone();
+        for (name, folder) in [("storage.folder", folder), ("storage.incomplete_folder", incomplete_folder)] {
+            let folder = expanded(folder.as_deref());
+            let out = folder.is_some_and(|folder| !self.engine.confinement.allowed.names(&folder));
+            if let Some(key) = KeyId::find(name).filter(|_| out) {
+                plan.put_off(running, key);
+            }
         }
     }
 
@@ -182,8 +185,13 @@ impl Control {
                     || keys.iter().any(|key| *key == id.name() || key.as_str() == id.key().section)
             })
             .collect();
-        if chosen.is_empty() {
-            let message = format!("no setting or section {}", keys.join(", "));
+        let known =
+            |key: &&String| chosen.iter().any(|id| **key == id.name() || key.as_str() == id.key().section);
+        if let Some(unknown) = keys.iter().find(|key| !known(key)) {
+            let names: Vec<String> = KeyId::all().map(KeyId::name).collect();
+            let sections = KeyId::all().map(|id| id.key().section);
+            let hint = hint(unknown, names.iter().map(String::as_str).chain(sections));
+            let message = format!("no setting or section {unknown:?}{hint}; `wgoctl config show` lists all");
             return Err(ApiError::new(Kind::BadRequest, message));
         }
         let defaults = Config::default();
@@ -230,8 +238,21 @@ impl Control {
             tracing::warn!(%error, "the log level can't be changed");
         }
         self.engine.store.keep_backups(config.daemon.backups);
+        self.engine.storage.set_modes(modes(config));
         self.session.apply(tunables(config)).await;
     }
+}
+
+/// A configured folder, which may be below the user's home. Without a home that one needs, the daemon would not
+/// have started.
+fn expanded(folder: Option<&Path>) -> Option<PathBuf> {
+    Surroundings::observe().expand(folder?).ok()
+}
+
+/// The modes of what torrents make.
+fn modes(config: &Config) -> Modes {
+    let storage = &config.storage;
+    Modes { file: storage.file_mode.map(|mode| mode.0), folder: storage.folder_mode.map(|mode| mode.0) }
 }
 
 /// Bytes of `[storage] memory` that are for pieces on their way to the disk.
@@ -265,6 +286,7 @@ pub fn tunables(config: &Config) -> Tunables {
     Tunables {
         max_peers_per_torrent: config.network.max_peers_per_torrent,
         min_free_space: config.storage.min_free_space.0,
+        incomplete_folder: expanded(config.storage.incomplete_folder.as_deref()),
         preallocate,
         choke: ChokeTunables {
             slots: slots(config.choke.slots),
@@ -272,7 +294,32 @@ pub fn tunables(config: &Config) -> Tunables {
             seeding,
         },
         memory_blocks: (pieces / BLOCK) as usize,
+        queue: queue_limits(config),
+        goals: seeding_goals(config),
     }
+}
+
+fn queue_limits(config: &Config) -> QueueLimits {
+    let limit = |n: u32| (n > 0).then_some(n);
+    QueueLimits {
+        downloads: limit(config.queue.downloads),
+        seeds: limit(config.queue.seeds),
+        active: limit(config.queue.active),
+        slow: ByteRate(config.queue.slow.0),
+    }
+}
+
+fn seeding_goals(config: &Config) -> ChosenGoals {
+    let seeding = &config.seeding;
+    let action = match seeding.action {
+        config::AfterGoal::Stop => AfterGoal::Stop,
+        config::AfterGoal::Remove => AfterGoal::Remove,
+        config::AfterGoal::RemoveWithFiles => AfterGoal::RemoveWithFiles,
+        config::AfterGoal::Keep => AfterGoal::Keep,
+    };
+    // The bounds of the setting are those of a ratio.
+    let ratio = Ratio::of(seeding.ratio);
+    ChosenGoals { ratio, time: Some(seeding.time.0), idle: Some(seeding.idle.0), action: Some(action) }
 }
 
 fn bad_config(problems: &Problems) -> ApiError {

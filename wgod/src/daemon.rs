@@ -13,7 +13,7 @@ use wgo_api::socket;
 
 use crate::chores::StatusLine;
 use crate::clock::Clock;
-use crate::config::{self, Config, Loaded, Surroundings};
+use crate::config::{self, Config, Loaded, Surroundings, WatchFolder};
 use crate::confine::Confinement;
 use crate::console::{Console, Parts};
 use crate::control::{Control, tunables};
@@ -21,6 +21,7 @@ use crate::ending::{Ending, Patience, Stop};
 use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::given::{self, Given};
+use crate::hooks::{self, Helper, Hooks};
 use crate::logging::Logging;
 use crate::metrics;
 use crate::registry::Registry;
@@ -32,6 +33,7 @@ use crate::systemd::activation::Inherited;
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::transport::{Listener, LocalAddrs};
+use crate::watch::Watch;
 use crate::{backups, chores, listen, progress, systemd};
 
 /// Opening the state may take this long: after a crash the database may have to be read once.
@@ -60,16 +62,18 @@ pub fn make_folders(loaded: &Loaded, inherited: &Inherited) -> Result<()> {
 }
 
 /// Runs the daemon with `loaded` settings, confined as it says, on the `inherited` sockets or its own,
-/// until a signal or `quit` ends it.
+/// until a signal or `quit` ends it. `helper` runs the operator's programs.
 pub async fn run(
     loaded: Loaded,
     logging: Logging,
     confinement: Confinement,
     torrents: Vec<Given>,
     inherited: Inherited,
+    helper: Option<Helper>,
 ) -> Result<Ended> {
     let logging = Arc::new(logging);
-    for warning in &loaded.warnings {
+    let faults = hooks::faults(&loaded.resolved.config, &Surroundings::observe());
+    for warning in loaded.warnings.iter().chain(&faults) {
         tracing::warn!("{warning}");
     }
     systemd::starting("opening the state", OPENING);
@@ -99,10 +103,11 @@ pub async fn run(
         .collect();
     let pairs = overrides.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let loaded = loaded.with_stored(pairs, &Surroundings::observe())?;
-    let daemon = Daemon::start(store, stored, loaded, logging, confinement, inherited).await?;
+    let hooks = Hooks::of(helper.as_ref(), &socket);
+    let daemon = Daemon::start(store, stored, loaded, logging, confinement, inherited, hooks).await?;
     daemon.greet();
     daemon.engine.announces.spawn(given::add_all(daemon.console.clone(), torrents));
-    daemon.run().await
+    daemon.run(helper).await
 }
 
 fn open_store(state_dir: &Path, socket: &Path, keep: u32) -> Result<(Store, Stored)> {
@@ -121,6 +126,9 @@ struct Daemon {
     listeners: Vec<Listener>,
     driver: Driver,
     folder: PathBuf,
+    watch: Watch,
+    /// The folders that are watched.
+    rules: Vec<WatchFolder>,
     stop: Stop,
 }
 
@@ -132,6 +140,7 @@ impl Daemon {
         logging: Arc<Logging>,
         confinement: Confinement,
         inherited: Inherited,
+        hooks: Hooks,
     ) -> Result<Daemon> {
         let config = loaded.resolved.config.clone();
         let listeners = if config.network.tcp {
@@ -141,7 +150,7 @@ impl Daemon {
             Vec::new()
         };
         let stop = Stop::default();
-        let start = engine(store, stored, &config, &listeners, confinement, &stop)?;
+        let start = engine(store, stored, &config, &listeners, (confinement, hooks), &stop)?;
         let engine = start.engine.clone();
         let store = engine.store.clone();
         let (driver, session, changed) = match Driver::load(start).await {
@@ -155,6 +164,7 @@ impl Daemon {
             Some(endpoint) => Some(metrics::Server::bind(endpoint).await?),
             None => None,
         };
+        let watched = (loaded.places.watched.clone(), config.watch.after);
         let control = Control::new(engine.clone(), session.clone(), logging.clone(), loaded).await;
         let console = Console::new(Parts {
             engine: engine.clone(),
@@ -165,10 +175,18 @@ impl Daemon {
             quit_now: stop.quit_now.clone(),
             restored: stop.restored.clone(),
             default_folder: folder.clone(),
-            state_dir,
+            state_dir: state_dir.clone(),
             listen: addrs(&listeners),
             socket_stays: sockets.stays(),
         });
+        let (rules, after) = watched;
+        let watch = Watch {
+            console: console.clone(),
+            after,
+            state_dir,
+            confined: engine.confinement.landlock.is_some(),
+            stopping: stop.session.clone(),
+        };
         Ok(Daemon {
             engine,
             session,
@@ -180,6 +198,8 @@ impl Daemon {
             listeners,
             driver,
             folder,
+            watch,
+            rules,
             stop,
         })
     }
@@ -210,7 +230,7 @@ impl Daemon {
         }
     }
 
-    async fn run(self) -> Result<Ended> {
+    async fn run(self, helper: Option<Helper>) -> Result<Ended> {
         let Daemon {
             engine,
             session,
@@ -221,6 +241,8 @@ impl Daemon {
             metrics,
             listeners,
             driver,
+            watch,
+            rules,
             stop,
             ..
         } = self;
@@ -239,6 +261,12 @@ impl Daemon {
         parts.spawn(chores::run(status.clone(), logging.clone(), rest.clone()));
         parts.spawn(control.clone().follow_schedule(rest.clone()));
         parts.spawn(backups::run(engine.store.clone(), rest.clone()));
+        if let Some(helper) = helper {
+            let told = engine.clone();
+            let told = move |event| told.tell(event);
+            parts.spawn(hooks::run(engine.hooks.clone(), helper, told, stop.session.clone()));
+        }
+        parts.spawn(watch.run(rules));
         let mut server = JoinSet::new();
         server.spawn(sockets.serve(console, stop.quit.clone()));
         let mut session_task = JoinSet::new();
@@ -271,7 +299,7 @@ fn engine(
     stored: Stored,
     config: &Config,
     listeners: &[Listener],
-    confinement: Confinement,
+    (confinement, hooks): (Confinement, Hooks),
     stop: &Stop,
 ) -> Result<Start> {
     let clock = Clock::start();
@@ -300,6 +328,7 @@ fn engine(
         announces: TaskTracker::new(),
         connections: Places::new(config.network.max_peers as usize),
         confinement,
+        hooks,
         counters: Default::default(),
     });
     Ok(Start {

@@ -17,6 +17,7 @@ use crate::files::{
     BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, DiskErrorKind, Done, Job,
     ReadOutcome, Storage, StoreOutcome, wire_len,
 };
+use crate::hooks::Hooks;
 use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::session::Event;
@@ -62,6 +63,8 @@ pub struct Engine {
     pub connections: Places,
     /// What the process may not do.
     pub confinement: Confinement,
+    /// The operator's programs.
+    pub hooks: Hooks,
     /// What is counted for `[metrics]`.
     pub counters: Counters,
 }

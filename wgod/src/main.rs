@@ -15,7 +15,7 @@ use wgod::ending::NotClosed;
 use wgod::files::RealDisk;
 use wgod::store::{self, RestoreError, StoreError};
 use wgod::systemd::activation;
-use wgod::{confine, daemon, given, logging};
+use wgod::{confine, daemon, given, hooks, logging, manual};
 
 /// Wrong arguments or configuration; clap uses the same.
 const USAGE: u8 = 2;
@@ -34,8 +34,27 @@ fn main() -> ExitCode {
         let _ = io::stdout().write_all(config::document().as_bytes());
         return ExitCode::SUCCESS;
     }
+    if cli.hook_helper {
+        return match hooks::run_helper() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.into(), USAGE),
+        };
+    }
+    if let Some(page) = cli.print_man {
+        return match manual::page(page).context("cannot make the page") {
+            Ok(page) => {
+                let _ = io::stdout().write_all(&page);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error, 1),
+        };
+    }
     let loaded = match load(&cli) {
-        Ok(_) if cli.check_config => return ExitCode::SUCCESS,
+        Ok(loaded) if cli.check_config => {
+            let faults = hooks::faults(&loaded.resolved.config, &Surroundings::observe());
+            loaded.warnings.iter().chain(&faults).for_each(|warning| say(&format!("warning: {warning}")));
+            return ExitCode::SUCCESS;
+        }
         Ok(loaded) => loaded,
         Err(error) => return fail(&error, USAGE),
     };
@@ -129,13 +148,15 @@ fn run(loaded: Loaded, cli: Cli) -> anyhow::Result<Ended> {
     // comes before it has a second thread.
     let torrents = given::read_all(cli.torrent);
     daemon::make_folders(&loaded, &inherited)?;
+    let helper = hooks::launch(&loaded.resolved.config, &Surroundings::observe())
+        .context("the process that is to run hooks can't be started")?;
     let confinement = confine::enforce(&loaded);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if loaded.resolved.config.storage.procs > 0 {
         builder.worker_threads(loaded.resolved.config.storage.procs as usize);
     }
     let runtime = builder.enable_all().thread_name("wgod").build().context("no runtime")?;
-    let ended = runtime.block_on(daemon::run(loaded, logging, confinement, torrents, inherited));
+    let ended = runtime.block_on(daemon::run(loaded, logging, confinement, torrents, inherited, helper));
     // A look-up of the system's resolver can't be ended, and nobody waits for its result.
     runtime.shutdown_background();
     ended

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wgo_api::params::{Check, SelectParams, ShowParams};
-use wgo_api::result::Added;
+use wgo_api::result::{ActResult, Added};
 use wgo_api::torrent::{State, Torrent as Row};
 use wgo_core::choke_mgr::SeedingRule;
 use wgo_proto::PeerId;
@@ -115,6 +115,7 @@ impl Rig {
             announces: TaskTracker::new(),
             connections: Places::new(100),
             confinement: Confinement::default(),
+            hooks: Default::default(),
             counters: Default::default(),
         });
         let (stopping, rest) = (CancellationToken::new(), CancellationToken::new());
@@ -172,10 +173,10 @@ impl Rig {
         self.session.ask(|reply| Command::Add(Box::new(request), reply)).await.expect("it answers")
     }
 
-    pub(crate) async fn act(&self, verb: Verb) {
+    pub(crate) async fn act(&self, verb: Verb) -> ActResult {
         let params = SelectParams { all: true, ..SelectParams::default() };
         let acted = self.session.ask(|reply| Command::Act(verb, params, reply)).await;
-        acted.expect("it answers").expect("it is done");
+        acted.expect("it answers").expect("it is done")
     }
 
     pub(crate) async fn row(&self, name: &str) -> Row {
@@ -227,6 +228,8 @@ pub(crate) fn request(rig: &Rig, metainfo: Metainfo, raw: &[u8]) -> AddRequest {
         sequential: false,
         choose: Default::default(),
         first_last: false,
+        priority: Default::default(),
+        goals: Default::default(),
     }
 }
 
@@ -234,9 +237,12 @@ pub(crate) fn tunables() -> Tunables {
     Tunables {
         max_peers_per_torrent: 50,
         min_free_space: 0,
+        incomplete_folder: None,
         preallocate: crate::files::Preallocate::Sparse,
         choke: ChokeTunables { slots: None, optimistic: None, seeding: SeedingRule::RoundRobin },
         memory_blocks: 1000,
+        queue: Default::default(),
+        goals: Default::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wgo_core::TorrentId;
 use wgo_core::peer::CloseReason;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::{Check, Effect, FaultKind, Newcomer, share_memory};
+use wgo_core::session::{Check, Effect, FaultKind, Newcomer, Place, share_memory};
 use wgo_core::swarm::{Action, Start, Swarm, SwarmConfig};
 use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome, Retry};
 use wgo_proto::Bitfield;
@@ -133,8 +133,10 @@ impl World {
             Effect::ForgetCheck(_) => {}
             // Nobody else writes to simulated disks.
             Effect::Look(_) => {}
-            // Nobody moves files here.
-            Effect::Move(_) | Effect::CancelMove(_) | Effect::Select(_) => {}
+            // No simulated torrent has a goal.
+            Effect::Goal(_) => {}
+            // Nobody moves, renames or chooses files here.
+            Effect::Move(_) | Effect::CancelMove(_) | Effect::Rename(_) | Effect::Select(_) => {}
             // No simulated daemon starts so many seeds that one of them has to wait.
             Effect::Listen(id) => unreachable!("{id:?} waits for its turn"),
             Effect::GoLive(id) => self.go_live(node, id),
@@ -194,7 +196,7 @@ impl World {
         let seed = self.rng.u64(..);
         let content = self.content(id);
         let (hash, layout) = (content.hash(), content.layout.clone());
-        let (tiers, private) = (vec![vec![content.url()]], content.private);
+        let (tiers, private) = ([vec![content.url().into()]].into(), content.private);
         let one = &mut self.nodes[node];
         let (peer_id, max_peers) = (one.peer_id(), one.habits.max_peers);
         let config = SwarmConfig { peer_id, listen_port: one.addr.port(), max_peers, private };
@@ -359,6 +361,7 @@ impl World {
             let Some(swarm) = &entry.live else { continue };
             let view = swarm.view(now);
             one.session.on_unsynced(*id, view.unsynced_bytes);
+            one.session.on_traffic(now, *id, view.counters.downloaded, view.counters.uploaded);
             if !view.finished {
                 ids.push(*id);
                 held.push(swarm.held_blocks());
@@ -437,5 +440,6 @@ fn newcomer(
     finished: bool,
     device: u64,
 ) -> Newcomer {
-    Newcomer { id, hashes, started: true, needs, check_asked: false, finished, device, moving: None }
+    let (started, check_asked, moving, place) = (true, false, None, Place::default());
+    Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place }
 }

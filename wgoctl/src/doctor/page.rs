@@ -11,23 +11,27 @@ use crate::units::count;
 const WORD: usize = 4;
 /// Columns between two parts of a line.
 const GAP: usize = 2;
-/// Narrower text is not wrapped further.
+/// Where the text beside the names would be narrower than this, it stands below them.
 const LEAST: usize = 20;
+/// Columns before a text that stands below.
+const BELOW: usize = 2;
 
 pub(super) fn page(findings: &[Finding], terminal: Terminal) -> String {
     let name = findings.iter().map(|finding| clean(&finding.what).width()).max().unwrap_or(0);
-    let indent = WORD + GAP + name + GAP;
-    let room = terminal.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(LEAST));
+    let beside = WORD + GAP + name + GAP;
+    let narrow = terminal.columns.is_some_and(|columns| columns < beside + LEAST);
+    let indent = if narrow { BELOW } else { beside };
+    let room = terminal.columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent));
     let mut out = String::new();
     for finding in findings {
         let (word, tone) = (finding.severity.as_str(), tone(finding.severity));
         let what = clean(&finding.what);
-        let mut lead = format!(
-            "{}{}{what}{}",
-            tone.paint(word, terminal.color),
-            " ".repeat(WORD + GAP - word.len()),
-            " ".repeat(name + GAP - what.width()),
-        );
+        let padded = " ".repeat(WORD + GAP - word.len());
+        let mut lead = format!("{}{padded}{what}", tone.paint(word, terminal.color));
+        lead.push_str(&match narrow {
+            true => format!("\n{}", " ".repeat(indent)),
+            false => " ".repeat(name + GAP - what.width()),
+        });
         let remedy = finding.remedy.as_ref().map(|remedy| format!("→ {remedy}"));
         for text in [Some(&finding.why), remedy.as_ref()].into_iter().flatten() {
             for line in wrap(&clean(text), room) {
@@ -102,6 +106,11 @@ mod tests {
              \x20             → stop the other\n\
              \n\
              1 bad, 1 warning.\n"
+        );
+        assert_eq!(
+            page(&findings[..2], at(30)),
+            "ok    kernel\n  Linux 6.12\nbad   state\n  /var/lib/wgod: nothing can\n  be written: Read-only file\n  \
+             system\n  → free it\n\n1 bad.\n"
         );
         let unbroken = page(&findings, Terminal::default());
         assert_eq!(unbroken.lines().count(), 7, "{unbroken}");

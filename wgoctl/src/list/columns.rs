@@ -1,11 +1,12 @@
 //! The columns that `list` and `status` know: title, look and order of each.
 use std::cmp::Ordering;
 
+use wgo_api::suggest::hint;
 use wgo_api::torrent::{State, Torrent};
 
 use crate::failure::Failure;
 use crate::table::{Align, Cell, Tone};
-use crate::units::{UNKNOWN, date, human_bytes, human_secs, known, percent, rate_or_blank};
+use crate::units::{UNKNOWN, date, goals_or_blank, human_bytes, human_secs, known, percent, rate_or_blank};
 
 /// One column.
 pub(crate) struct Column {
@@ -69,7 +70,21 @@ static COLUMNS: &[Column] = &[
     column!("hash" "INFO-HASH" Left false [] t => &t.info_hash, t.info_hash.clone()),
     column!("hash_v2" "INFO-HASH V2" Left false ["info_hash_v2"]
         t => t.info_hash_v2.as_deref().unwrap_or(UNKNOWN), t.info_hash_v2.clone()),
-    column!("name" "NAME" Left true ["name"] t => &t.name, t.name.to_lowercase()),
+    Column {
+        name: "name",
+        title: "NAME",
+        fields: &["name"],
+        align: Align::Left,
+        flexible: true,
+        cell: |t| Cell::from(&t.name),
+        compare: |a, b| {
+            // Letter by letter: most names differ soon, and copies would be made for each comparison.
+            fn lower(name: &str) -> impl Iterator<Item = char> {
+                name.chars().flat_map(char::to_lowercase)
+            }
+            lower(&a.name).cmp(lower(&b.name))
+        },
+    },
     Column {
         name: "state",
         title: "STATE",
@@ -101,8 +116,14 @@ static COLUMNS: &[Column] = &[
         t => known(t.completed_at, |at| date(at as i64)), t.completed_at),
     column!("priority" "PRIORITY" Left false ["priority"]
         t => format!("{:?}", t.priority).to_lowercase(), t.priority),
-    column!("queue" "QUEUE" Right false ["queue_position"]
-        t => known(t.queue_position, |place| place.to_string()), t.queue_position),
+    column!("queue" "QUEUE" Right false ["queue_position" "forced"]
+        t => if t.forced { "now".to_owned() } else { known(t.queue_position, |place| place.to_string()) },
+        t.queue_position),
+    column!("goals" "GOALS" Left true ["goals"] t => goals_or_blank(&t.goals), goals_or_blank(&t.goals)),
+    column!("reason" "REASON" Left true ["done_reason"]
+        t => t.done_reason.as_deref().unwrap_or_default(), t.done_reason.clone()),
+    column!("sequential" "ORDER" Left false ["sequential"]
+        t => if t.sequential { "in order" } else { "rarest first" }, t.sequential),
     column!("private" "PRIVATE" Left false ["private"]
         t => known(t.private, |private| if private { "yes".into() } else { "no".into() }), t.private),
     Column {
@@ -118,10 +139,11 @@ static COLUMNS: &[Column] = &[
 
 /// The column of this name, or of the field of this name.
 pub(crate) fn column(name: &str) -> Result<&'static Column, Failure> {
-    let by_field = || COLUMNS.iter().find(|column| column.fields == [name]);
+    let by_field = || COLUMNS.iter().find(|column| column.fields.first() == Some(&name));
     COLUMNS.iter().find(|column| column.name == name).or_else(by_field).ok_or_else(|| {
         let all: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
-        Failure::Usage(format!("unknown column {name:?}: one of {}", all.join(" ")))
+        let hint = hint(name, all.iter().copied());
+        Failure::Usage(format!("unknown column {name:?}{hint}; columns are {}", all.join(", ")))
     })
 }
 

@@ -1,17 +1,23 @@
 //! How `show` lays out a torrent: its facts, and tables of its files, peers, trackers and pieces.
-use wgo_api::State;
+use wgo_api::goals::OwnGoals;
 use wgo_api::result::{File, Peer, Pieces, TorrentDetails, Tracker};
+use wgo_api::torrent::Priority;
+use wgo_api::{State, Torrent};
 
 use crate::clean::clean;
 use crate::console::Terminal;
 use crate::table::{Align, Cell, Table, Tone, cut};
 use crate::torrent_file::FileDocument;
-use crate::units::{count, date, human_bytes, human_rate, human_secs, known, limit, percent, rate_or_blank};
+use crate::units::{
+    count, date, goals_or_blank, human_bytes, human_rate, human_secs, known, limit, percent, rate_or_blank,
+};
 
 /// Names and values, one a line.
 #[derive(Default)]
 pub(crate) struct Facts(Vec<(&'static str, String)>);
 
+/// Narrower terminals wrap long values: what would be left of them says nothing.
+const WIDE: usize = 40;
 /// Columns of the names.
 const NAMES: usize = 13;
 /// Columns of the map of pieces where there is no terminal.
@@ -39,7 +45,7 @@ impl Facts {
         for (name, value) in &self.0 {
             let value = match terminal.columns {
                 // Hashes and links are there to be copied, whole.
-                Some(columns) if !value.contains(':') && value.contains(' ') => {
+                Some(columns @ WIDE..) if !value.contains(':') && value.contains(' ') => {
                     cut(value, columns.saturating_sub(NAMES + 1))
                 }
                 _ => value.clone(),
@@ -59,7 +65,8 @@ impl Facts {
         facts.add("Info-hash", &t.info_hash);
         facts.maybe("Info-hash v2", t.info_hash_v2.as_ref());
         let kind = t.error_kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
-        facts.add("State", format!("{}{kind}", t.state));
+        let done = t.done_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        facts.add("State", format!("{}{kind}{done}", t.state));
         facts.maybe("Error", t.error.as_ref());
         let size = known(t.size_bytes, human_bytes);
         let done = format!("{} of {size}", human_bytes(t.done_bytes));
@@ -79,9 +86,17 @@ impl Facts {
         }
         facts.add("Ratio", known(t.ratio, |ratio| format!("{ratio:.2}")));
         facts.add("Limits", format!("up {}, down {}", limit(t.limits.up), limit(t.limits.down)));
-        facts.add("Peers", format!("{}, of which {}", t.peers, count(t.seeds as usize, "seed")));
+        facts.add("Queue", queue_text(t));
+        facts.add("Seeding goals", goals_text(details));
+        if details.seeding_secs > 0 {
+            facts.add("Seeded", seeded_text(details));
+        }
+        facts.maybe("Order", t.sequential.then_some("pieces in order"));
+        let seeds = format!(", of which {}", count(t.seeds as usize, "seed"));
+        facts.add("Peers", format!("{}{}", t.peers, if t.peers > 0 { seeds.as_str() } else { "" }));
         facts.maybe("Availability", details.availability.map(|copies| format!("{copies:.2} copies")));
         facts.add("Folder", &t.folder);
+        facts.maybe("Goes to", t.final_folder.as_ref());
         if !t.labels.is_empty() {
             facts.add("Labels", t.labels.join(", "));
         }
@@ -122,6 +137,38 @@ impl Facts {
     }
 }
 
+/// Where it stands in the queue.
+fn queue_text(t: &Torrent) -> String {
+    let place = match t.queue_position {
+        _ if t.forced => "outside of it, started with --now".to_owned(),
+        Some(0) => "first".to_owned(),
+        Some(before) => format!("{} before it", count(before as usize, "torrent")),
+        None => "not in it".to_owned(),
+    };
+    let priority = match t.priority {
+        Priority::High => ", high priority",
+        Priority::Normal => "",
+        Priority::Low => ", low priority",
+    };
+    place + priority
+}
+
+/// How long, and how much of that since the last upload.
+fn seeded_text(details: &TorrentDetails) -> String {
+    let (all, idle) = (human_secs(details.seeding_secs), human_secs(details.idle_secs));
+    match details.idle_secs {
+        secs if secs >= details.seeding_secs => format!("for {all}, without an upload"),
+        _ => format!("for {all}, {idle} of it since the last upload"),
+    }
+}
+
+/// The goals in force, and whether they are its own.
+fn goals_text(details: &TorrentDetails) -> String {
+    let goals = goals_or_blank(&details.torrent.goals);
+    let own = if details.own_goals == OwnGoals::default() { "" } else { " (its own)" };
+    if goals.is_empty() { format!("none{own}") } else { goals + own }
+}
+
 /// Files with their numbers, from 1; how much each is wanted, if that is known.
 pub(crate) fn files_table(files: &[File]) -> Table {
     let known_wish = files.iter().any(|file| file.priority.is_some());
@@ -147,7 +194,7 @@ pub(crate) fn files_table(files: &[File]) -> Table {
     table
 }
 
-pub(super) fn peers_table(peers: &[Peer]) -> Table {
+pub(crate) fn peers_table(peers: &[Peer]) -> Table {
     let mut table = Table::new()
         .column("ADDRESS", Align::Left, false)
         .column("CLIENT", Align::Left, true)

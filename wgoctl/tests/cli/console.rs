@@ -19,6 +19,51 @@ fn usage_errors_exit_2_and_help_exits_0() {
 }
 
 #[test]
+fn a_slip_is_told_with_what_was_meant() {
+    let rig = Rig::new();
+    for (args, meant) in [
+        (&["lst"][..], "'list'"),
+        (&["list", "--filtr", "x"], "'--filter'"),
+        (&["add", "x", "--wait", "don"], "'done'"),
+        (&["list", "--columns", "nmae"], "did you mean name?"),
+        (&["list", "--sort", "-sise"], "did you mean size?"),
+        (&["list", "--filter", "state=seding"], "did you mean seeding?"),
+        (&["list", "--filter", "stat=seeding"], "did you mean state=seeding?"),
+        (&["events", "--filter", "lable=tv"], "did you mean label=tv?"),
+    ] {
+        rig.run(args).code(2).complains(&[meant]);
+    }
+    assert!(rig.daemon.mock().calls().is_empty());
+    rig.run(&["list", "--filter", "name=stat=seeding"]).code(0);
+    rig.run(&["show", "torrent"]).code(4).complains(&["occurs in the name of:", "torrent 1", "torrent 3"]);
+    rig.run(&["show", "nothing like it"]).code(4).complains(&["wgoctl list"]);
+}
+
+#[test]
+fn what_other_programs_call_the_verbs_is_understood() {
+    let rig = Rig::new();
+    for (alias, method) in [
+        (&["ls"][..], "list"),
+        (&["info", "0101"], "show"),
+        (&["pause", "0101"], "stop"),
+        (&["resume", "0101"], "start"),
+        (&["recheck", "0101"], "verify"),
+        (&["mv", "0101", "--to", "/srv"], "move"),
+        (&["rm", "0101"], "remove"),
+    ] {
+        rig.run(alias).code(0);
+        assert_eq!(rig.last_call().0, method, "{alias:?}");
+    }
+}
+
+#[test]
+fn what_draws_on_terminals_refuses_to_draw_elsewhere() {
+    let rig = Rig::new();
+    rig.run(&["top"]).code(2).complains(&["needs a terminal", "events --follow"]);
+    assert!(rig.daemon.mock().calls().is_empty());
+}
+
+#[test]
 fn hostile_names_do_not_reach_the_terminal() {
     let rig = Rig::new();
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}31m\u{202e}gpj\r\nfake line";
@@ -57,7 +102,7 @@ fn tables_fit_the_terminal_and_pipes_get_everything() {
     let rig = Rig::new();
     let long = "漢字 and many more letters ".repeat(10);
     rig.daemon.mock().change(|torrents| torrents[0].name = long.clone());
-    for columns in [40, 80, 132] {
+    for columns in [16, 20, 40, 80, 132] {
         let terminal = Terminal { columns: Some(columns), ..Terminal::default() };
         for verb in ["list", "status"] {
             let ran = rig.run_with(&[verb], b"", terminal);

@@ -68,6 +68,25 @@ fn show_prints_facts_and_what_is_asked_for() {
 }
 
 #[test]
+fn show_writes_the_torrent_to_a_new_file() {
+    let rig = Rig::new();
+    let path = rig.daemon.folder().join("saved.torrent");
+    let path = path.to_str().unwrap();
+    rig.run(&["show", "0101", "--save", path]).code(0).says(&["Wrote torrent 1 to", path]);
+    assert_eq!(rig.last_call(), ("metainfo".to_owned(), json!({"id": "0101"})));
+    assert_eq!(std::fs::read(path).unwrap(), b"d4:name9:torrent 1e");
+    rig.run(&["show", "0202", "--save", path]).code(1).complains(&["cannot write", path, "exists"]);
+    assert_eq!(std::fs::read(path).unwrap(), b"d4:name9:torrent 1e");
+    assert_eq!(rig.run(&["show", "0202", "--save", "-"]).code(0).out, "d4:name9:torrent 2e");
+    let document = rig.run(&["--json", "show", "0101", "--save", &format!("{path}2")]).code(0).json();
+    assert_eq!(document["size_bytes"], 19);
+    rig.run(&["show", "nothing", "--save", &format!("{path}3")]).code(4);
+    assert!(!std::path::Path::new(&format!("{path}3")).exists());
+    rig.run(&["show", "0101", "--save", path, "--peers"]).code(2);
+    rig.run(&["--json", "show", "0101", "--save", "-"]).code(2);
+}
+
+#[test]
 fn show_of_a_file_needs_no_daemon() {
     let rig = Rig::new();
     let info = "d6:lengthi5e4:name5:a.iso12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
@@ -126,9 +145,27 @@ fn move_sends_torrents_to_an_absolute_folder_or_calls_that_off() {
     assert_eq!(rig.last_call().1["folder"], json!(here));
     rig.run(&["move", "0101", "--cancel"]).code(0).says(&["Not moved: torrent 1"]);
     assert_eq!(rig.last_call().1, json!({"ids": ["0101"], "all": false, "folder": null, "cancel": true}));
-    rig.run(&["move", "0101", "nothing", "--to", "/x"]).code(5).complains(&["nothing: no torrent matches"]);
+    rig.run(&["move", "0101", "nothing", "--to", "/x"])
+        .code(5)
+        .complains(&["no torrent matches \"nothing\""]);
     for wrong in [&["move", "0101"][..], &["move", "--to", "/x"], &["move", "0101", "--to", "/x", "--cancel"]]
     {
+        rig.run(wrong).code(2);
+    }
+}
+
+#[test]
+fn rename_gives_a_new_path_as_it_was_written() {
+    let rig = Rig::new();
+    let ran = rig.run(&["rename", "0101", "torrent 1", "A film"]).code(0);
+    assert_eq!(ran.out, "Renamed torrent 1 to A film (1 file)\n");
+    let (method, params) = rig.last_call();
+    assert_eq!((&*method, params), ("rename", json!({"id": "0101", "path": "torrent 1", "to": "A film"})));
+    let document = rig.run(&["--json", "rename", "A film", "A film", "torrent 1"]).code(0).json();
+    assert_eq!((&document["name"], &document["files"]), (&json!("torrent 1"), &json!(1)));
+    rig.run(&["rename", "0101", "x", "y"]).code(4).complains(&["no file or folder “x”"]);
+    rig.run(&["rename", "nothing", "x", "y"]).code(4);
+    for wrong in [&["rename", "0101"][..], &["rename", "0101", "a"], &["rename", "0101", "a", "b", "c"]] {
         rig.run(wrong).code(2);
     }
 }
@@ -137,7 +174,7 @@ fn move_sends_torrents_to_an_absolute_folder_or_calls_that_off() {
 fn partial_success_exits_5_and_says_which_failed() {
     let rig = Rig::new();
     let ran = rig.run(&["stop", "0101", "nothing", "0202"]).code(5);
-    ran.says(&["Stopped 2 torrents"]).complains(&["nothing: no torrent matches"]);
+    ran.says(&["Stopped 2 torrents"]).complains(&["no torrent matches \"nothing\""]);
     rig.run(&["stop", "nothing", "nobody"]).code(4);
     let document = rig.run(&["--json", "stop", "0101", "nothing"]).code(5).json();
     assert_eq!(document["torrents"][1]["kind"], "no_match");
@@ -184,6 +221,9 @@ fn limits_are_read_with_units_and_sent_in_bytes() {
     let document = rig.run(&["--json", "limit", "--up", "0"]).code(0).json();
     assert_eq!(document["limits"], json!({"up": 0, "down": 500_000}));
     rig.run(&["limit", "--up", "fast"]).code(2).complains(&["20 MB/s"]);
+    for negative in [&["limit", "--down", "-5"][..], &["limit", "--up", "-5 MB/s"], &["limit", "--up=-1"]] {
+        rig.run(negative).code(2).complains(&["is negative", "0 for unlimited"]);
+    }
     rig.run(&["limit", "--up", "5 Mb/s"]).code(2).complains(&["bits"]);
     rig.run(&["limit", "nothing"]).code(4);
 }
@@ -268,4 +308,53 @@ fn a_restore_is_checked_first_and_asked_for() {
     ]);
     assert_eq!(rig.last_call(), ("restore".to_owned(), json!({"id": "2", "check": false})));
     rig.run(&["restore", "--check", &rig.file("missing/x", b"")]).code(3);
+}
+
+#[test]
+fn set_says_what_it_means_and_refuses_what_means_nothing() {
+    let rig = Rig::new();
+    let goals = ["--ratio", "1.5", "--seed-time", "2 h", "--seed-idle", "none", "--goal-action", "remove"];
+    rig.run(&[&["set", "torrent 1", "0202"][..], &goals].concat()).code(0).says(&["Set: 2 torrents"]);
+    let sent = rig.last_call().1;
+    assert_eq!((&sent["ratio"], &sent["seed_time_secs"]), (&json!(1.5), &json!(7200)));
+    assert_eq!((&sent["seed_idle_secs"], &sent["goal_action"]), (&json!(0), &json!("remove")));
+    rig.run(&["set", "--all", "--ratio", "default", "--priority", "low", "--sequential", "off"]).code(0);
+    let sent = rig.last_call().1;
+    assert_eq!((&sent["ratio"], &sent["priority"]), (&json!("default"), &json!("low")));
+    assert_eq!((&sent["sequential"], &sent["up"]), (&json!(false), &json!(null)));
+    let calls = rig.daemon.mock().calls();
+    rig.run(&["set", "torrent 1"]).code(2).complains(&["nothing to set", "--priority"]);
+    rig.run(&["set", "--ratio", "2"]).code(2).complains(&["<ID>"]);
+    rig.run(&["set", "torrent 1", "--ratio", "two"]).code(2).complains(&["a ratio is a number such as 1.5"]);
+    rig.run(&["set", "torrent 1", "--ratio=-1"]).code(2).complains(&["from 0", "100000"]);
+    rig.run(&["set", "torrent 1", "--seed-time", "soon"]).code(2).complains(&["soon"]);
+    assert_eq!(rig.daemon.mock().calls(), calls, "nothing was sent");
+    rig.run(&["set", "torrent 1", "nobody", "--up", "5"]).code(4).complains(&["nobody"]);
+}
+
+#[test]
+fn queue_shows_the_order_and_changes_it() {
+    let rig = Rig::new();
+    for (to, sent) in [("--top", json!("top")), ("--down", json!("down")), ("--position=7", json!(7))] {
+        rig.run(&["queue", "0101", "0202", to]).code(0).says(&["Moved in the queue: 2 torrents"]);
+        let call = rig.last_call();
+        assert_eq!((call.0.as_str(), &call.1["to"]), ("queue", &sent));
+    }
+    rig.run(&["queue"]).code(0).says(&["QUEUE", "PRIORITY", "torrent 3"]);
+    rig.run(&["queue", "0101"]).code(2).complains(&["--top"]);
+    rig.run(&["queue", "--top"]).code(2).complains(&["ID"]);
+    rig.run(&["queue", "0101", "--top", "--up"]).code(2).complains(&["--up"]);
+    rig.run(&["start", "0101", "--now"]).code(0);
+    assert_eq!(rig.last_call().1["now"], json!(true));
+    rig.run(&["queue"]).code(0).says(&["now"]);
+}
+
+#[test]
+fn add_takes_priority_and_goals() {
+    let rig = Rig::new();
+    let file = rig.file("a.torrent", b"a torrent of the mock");
+    rig.run(&["add", &file, "--priority", "high", "--ratio", "2", "--seed-time", "none"]).code(0);
+    let sent = rig.last_call().1;
+    assert_eq!((&sent["priority"], &sent["ratio"]), (&json!("high"), &json!(2.0)));
+    assert_eq!((&sent["seed_time_secs"], &sent["seed_idle_secs"]), (&json!(0), &json!(null)));
 }

@@ -18,9 +18,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use jsonrpsee::client_transport::ws::{Url, WsTransportClientBuilder};
-use jsonrpsee::core::client::{
-    BatchResponse, Client, ClientBuilder, ClientT, Error, Subscription, SubscriptionClientT,
-};
+use jsonrpsee::core::client::{BatchResponse, ClientBuilder, ClientT, Error, SubscriptionClientT};
 use jsonrpsee::core::params::BatchRequestBuilder;
 use jsonrpsee::core::traits::ToRpcParams;
 use jsonrpsee::types::ErrorObject;
@@ -31,6 +29,9 @@ use tokio::net::UnixStream;
 
 use crate::error::{ApiError, Kind};
 use crate::group;
+
+/// What [`connect_websocket`] makes, and what subscriptions over it are.
+pub use jsonrpsee::core::client::{Client, Subscription};
 
 /// Bytes of a request that a daemon takes; see [`crate::server::Limits::request_bytes`].
 pub const MAX_REQUEST: usize = 64 * 1024 * 1024;
@@ -64,11 +65,17 @@ struct Call<'a> {
 
 /// The answer on the wire.
 #[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
+#[serde(bound(deserialize = "R: Deserialize<'de>"))]
+struct Answer<'a, R> {
+    #[serde(default = "none")]
+    result: Option<R>,
     #[serde(borrow, default)]
     error: Option<ErrorObject<'a>>,
+}
+
+/// A default that `R` needs none for.
+fn none<R>() -> Option<R> {
+    None
 }
 
 impl UnixHttpClient {
@@ -105,13 +112,16 @@ impl UnixHttpClient {
             return Err(ApiError::new(Kind::BadRequest, message).into());
         }
         let (status, body) = within(self.timeout, method, exchange(&self.path, body)).await?;
-        let Ok(answer) = serde_json::from_slice::<Answer<'_>>(&body) else {
-            return Err(not_json_rpc(&self.path, status, &body).into());
-        };
-        match answer {
-            Answer { error: Some(error), .. } => Err(ApiError::from(error).into()),
-            Answer { result: Some(result), .. } => Ok(serde_json::from_str(result.get())?),
-            Answer { result: None, error: None } => Err(not_json_rpc(&self.path, status, &body).into()),
+        // Nearly always it is what was asked for: then its megabytes are looked at once.
+        if let Ok(Answer { result: Some(result), error: None }) = serde_json::from_slice(&body) {
+            return Ok(result);
+        }
+        match serde_json::from_slice::<Answer<'_, &RawValue>>(&body) {
+            Ok(Answer { error: Some(error), .. }) => Err(ApiError::from(error).into()),
+            Ok(Answer { result: Some(result), .. }) => Ok(serde_json::from_str(result.get())?),
+            Ok(Answer { result: None, error: None }) | Err(_) => {
+                Err(not_json_rpc(&self.path, status, &body).into())
+            }
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum Kind {
     DiskFull,
     /// The operating system or the configuration forbids it.
     Permission,
+    /// It is done, but not all of it; the message says what isn't.
+    Partly,
     /// A tracker, a web server or another host could not be reached.
     Network,
     /// The awaited state did not come in time.
@@ -69,6 +71,7 @@ impl Kind {
             Kind::BadRequest => 2,
             Kind::Unreachable | Kind::Stopping => 3,
             Kind::NoMatch | Kind::Ambiguous => 4,
+            Kind::Partly => EXIT_PARTLY,
             Kind::Present => 6,
             Kind::Timeout => 7,
             Kind::Permission => 8,
@@ -111,7 +114,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Exit code for a call on several torrents of which some failed.
+/// Exit code for a call on several torrents of which some failed, or on one that was done in part.
 pub const EXIT_PARTLY: u8 = 5;
 
 /// `error.data` of a failed call.

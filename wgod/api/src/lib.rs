@@ -10,12 +10,14 @@
 //!   [`params`] and [`result`] hold what goes in and out, [`torrent`] the object both talk about.
 //! * [`error`]: kinds of failure and their exit codes. [`ids`]: which torrent an operator means.
 //!   [`labels`]: what a label may be. [`units`]: rates, sizes and durations as people write them.
+//!   [`suggest`]: names that were meant.
 //! * [`socket`], [`server`], [`client`]: the transport, which knows nothing of torrents.
 #![forbid(unsafe_code)]
 
 pub mod client;
 pub mod doctor;
 pub mod error;
+pub mod goals;
 pub mod group;
 pub mod ids;
 pub mod labels;
@@ -27,6 +29,7 @@ pub mod result;
 pub mod rpc;
 pub mod server;
 pub mod socket;
+pub mod suggest;
 pub mod torrent;
 pub mod units;
 

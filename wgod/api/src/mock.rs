@@ -177,26 +177,27 @@ impl MockDaemon {
     /// When the machine has no room for a socket and a thread.
     pub fn start_as(access: Access, torrents: Vec<Torrent>, limits: Limits) -> MockDaemon {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let (listener, file) = socket::bind(&folder.path().join("s"), socket::MODE)
-            .expect("the folder is new and the path short");
-        let mock = Mock::new(torrents);
-        let shared = Arc::clone(&mock);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime takes a few descriptors only");
-        let thread = std::thread::spawn(move || {
-            runtime.block_on(async move {
-                let listener = tokio::net::UnixListener::from_std(listener)
-                    .expect("the socket is new and does not block");
-                let mut stop = shared.stop.subscribe();
-                let stopped = async move {
-                    // The sender lives in `shared`, which outlives this.
-                    let _ = stop.wait_for(|stop| *stop).await;
-                };
-                serve(listener, access, MockApi(Arc::clone(&shared)), limits, stopped).await;
-                drop(file);
-            });
-        });
+        let (mock, thread) = begin(folder.path(), access, torrents, limits);
         MockDaemon { mock, folder, thread: Some(thread) }
+    }
+
+    /// Ends it if it has not ended yet, and starts another on the same socket.
+    ///
+    /// # Panics
+    /// When the machine has no room for a socket and a thread.
+    pub fn restart(&mut self, torrents: Vec<Torrent>) {
+        self.end();
+        let limits = Limits { grace: Duration::from_millis(200), ..Limits::default() };
+        let (mock, thread) = begin(self.folder.path(), Access::Full, torrents, limits);
+        (self.mock, self.thread) = (mock, Some(thread));
+    }
+
+    fn end(&mut self) {
+        self.mock.stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the server has been printed and fails the test by what it didn't answer.
+            let _ = thread.join();
+        }
     }
 
     /// Names of all methods of the API.
@@ -222,12 +223,37 @@ impl MockDaemon {
 
 impl Drop for MockDaemon {
     fn drop(&mut self) {
-        self.mock.stop();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the server has been printed and fails the test by what it didn't answer.
-            let _ = thread.join();
-        }
+        self.end();
     }
+}
+
+/// Serves these torrents in a thread of its own, on the socket in `folder`.
+fn begin(
+    folder: &Path,
+    access: Access,
+    torrents: Vec<Torrent>,
+    limits: Limits,
+) -> (Arc<Mock>, JoinHandle<()>) {
+    let (listener, file) =
+        socket::bind(&folder.join("s"), socket::MODE).expect("the folder is new and the path short");
+    let mock = Mock::new(torrents);
+    let shared = Arc::clone(&mock);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime takes a few descriptors only");
+    let thread = std::thread::spawn(move || {
+        runtime.block_on(async move {
+            let listener =
+                tokio::net::UnixListener::from_std(listener).expect("the socket is new and does not block");
+            let mut stop = shared.stop.subscribe();
+            let stopped = async move {
+                // The sender lives in `shared`, which outlives this.
+                let _ = stop.wait_for(|stop| *stop).await;
+            };
+            serve(listener, access, MockApi(Arc::clone(&shared)), limits, stopped).await;
+            drop(file);
+        });
+    });
+    (mock, thread)
 }
 
 /// The torrent that `id` names.

@@ -7,19 +7,22 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ApiError, Kind};
-use crate::torrent::{Fields, Filter};
+use crate::goals::AfterGoal;
+use crate::torrent::{Fields, Filter, Priority};
 
 mod alt;
 mod files;
 mod labels;
 mod seen;
 mod trackers;
+mod tune;
 
 pub use alt::*;
 pub use files::*;
 pub use labels::*;
 pub use seen::*;
 pub use trackers::*;
+pub use tune::*;
 
 /// One torrent to add: `{"torrent": BASE64}` or `{"uri": "magnet:?…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +99,7 @@ pub enum Check {
 }
 
 /// Parameters of `add`. Only `sources` is needed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddParams {
     /// What to add. Each succeeds or fails by itself.
@@ -128,9 +131,24 @@ pub struct AddParams {
     /// Fetch the first and last pieces of each file before its others.
     #[serde(default)]
     pub first_last: bool,
+    /// How it ranks in the queue.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Its own seeding goal, as of `set`; absent or `null`: as `[seeding]` says.
+    #[serde(default)]
+    pub ratio: Option<f64>,
+    /// Its own seeding goal, as of `set`.
+    #[serde(default)]
+    pub seed_time_secs: Option<u64>,
+    /// Its own seeding goal, as of `set`.
+    #[serde(default)]
+    pub seed_idle_secs: Option<u64>,
+    /// What happens when it reaches one, as of `set`.
+    #[serde(default)]
+    pub goal_action: Option<AfterGoal>,
 }
 
-/// Which torrents: `start`, `stop`, `announce`. Either `ids` or `all`.
+/// Which torrents: `stop`, `announce`. Either `ids` or `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectParams {
@@ -179,6 +197,18 @@ pub struct MoveParams {
     pub cancel: bool,
 }
 
+/// Parameters of `rename`. All are needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenameParams {
+    /// Info-hash, unique prefix of it, or exact name.
+    pub id: String,
+    /// A file or folder of the torrent, as `show` lists files: relative, with `/`.
+    pub path: String,
+    /// Its whole new path. What lies below a folder goes along.
+    pub to: String,
+}
+
 /// Checks that a call names torrents or says `all`, and not both.
 ///
 /// # Errors
@@ -223,6 +253,14 @@ pub struct ShowParams {
     pub pieces: bool,
 }
 
+/// Parameters of `metainfo`: `id` is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetainfoParams {
+    /// Info-hash, unique prefix of it, or exact name.
+    pub id: String,
+}
+
 /// Parameters of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -256,7 +294,8 @@ pub struct LimitParams {
 pub enum Goal {
     /// The metadata of a magnet link is known.
     Metadata,
-    /// All wanted pieces are stored, verified and durable on disk.
+    /// All wanted pieces are stored, verified and durable on disk, and the files are in the folder where they
+    /// stay: after those of a torrent that was kept elsewhere meanwhile have got there.
     #[default]
     Done,
 }

@@ -11,14 +11,14 @@ use jsonrpsee::proc_macros::rpc;
 use crate::error::ApiError;
 use crate::params::{
     AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LabelParams, LimitParams,
-    ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
-    RestoreParams, SelectParams, ShowParams, StatsParams, StatusParams, TrackersParams, VerifyParams,
-    WaitParams, WriteBackupParams,
+    ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams, ReadBackupParams,
+    ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams, ShowParams,
+    StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, AltResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult,
-    ListResult, LogResult, QuitResult, ReadBackupResult, ReloadResult, RestoreResult, ShowResult,
-    StatsResult, StatusResult, TrackersResult, WaitResult, WriteBackupResult,
+    ListResult, LogResult, MetainfoResult, QuitResult, ReadBackupResult, ReloadResult, RenameResult,
+    RestoreResult, ShowResult, StatsResult, StatusResult, TrackersResult, WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -43,6 +43,11 @@ pub trait Api {
     /// comes behind is often a key to somebody's account.
     #[method(name = "show", with_extensions)]
     async fn show(&self, params: ShowParams) -> Result<ShowResult, ApiError>;
+
+    /// A torrent as the `.torrent` file that it was added from, with all that is in its trackers' URLs. Kind
+    /// `unsupported` while the metadata of a magnet link is not known.
+    #[method(name = "metainfo")]
+    async fn metainfo(&self, params: MetainfoParams) -> Result<MetainfoResult, ApiError>;
 
     /// The daemon at a glance, and torrents if asked for.
     #[method(name = "status")]
@@ -75,20 +80,40 @@ pub trait Api {
     #[method(name = "label")]
     async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError>;
 
-    /// Starts torrents; one that runs already is fine.
+    /// Starts torrents; one that runs already is fine. One that reached a seeding goal goes on until its goals
+    /// change.
     #[method(name = "start")]
-    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+    async fn start(&self, params: StartParams) -> Result<ActResult, ApiError>;
 
-    /// Stops torrents; one that is stopped already is fine.
+    /// Stops torrents; one that is stopped already is fine. Answers when they have stopped and what they stored
+    /// is durable, so that their files can be copied then; or after 15 s, which it says: a disk may hang.
     #[method(name = "stop")]
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Changes what torrents have of their own: priority, order of pieces, seeding goals, limits. Durable
+    /// before it is acknowledged. When anything is wrong, an id included, nothing is changed.
+    #[method(name = "set")]
+    async fn set(&self, params: SetParams) -> Result<ActResult, ApiError>;
+
+    /// Changes the order in which torrents wait. Durable before it is acknowledged. When an id is wrong,
+    /// nothing is changed.
+    #[method(name = "queue")]
+    async fn queue(&self, params: QueueParams) -> Result<ActResult, ApiError>;
 
     /// Brings torrents' files to another folder, or calls that off. Returns when that is decided and
     /// durable; then the state is `moving`, or `queued` until other work on the disks is done. Refused
     /// where it can't succeed: no room (`disk_full`), something else in the way (`conflict`). A move that
-    /// fails later leaves the files where they were, and the torrent's `error` says why.
+    /// fails later leaves the files where they were, and the torrent's `error` says why. A torrent that is in
+    /// `[storage] incomplete_folder` and not complete stays there, and goes to this folder in the end.
     #[method(name = "move")]
     async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError>;
+
+    /// Gives a file or folder of a torrent another path in its folder; that of the torrent's only file or
+    /// own folder renames the torrent, too. Returns when it is done and durable. Kind `no_match` when
+    /// nothing of the torrent has the path, `conflict` when something else has the new one, on disk, in
+    /// the torrent or in another one; then nothing has changed.
+    #[method(name = "rename")]
+    async fn rename(&self, params: RenameParams) -> Result<RenameResult, ApiError>;
 
     /// Hashes what is on disk anew. Returns when the checks are scheduled. A torrent whose mount, folder or
     /// files are missing is not hashed but waits for them, unless it is to start over.
@@ -100,7 +125,8 @@ pub trait Api {
     async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError>;
 
     /// Returns when the torrent reaches the goal. Fails with kind `timeout` when it doesn't in
-    /// time, and with the torrent's own trouble as soon as it is in state `error`.
+    /// time, and with the torrent's own trouble as soon as it is in state `error`, or complete and unable to get
+    /// to its final folder.
     #[method(name = "wait")]
     async fn wait(&self, params: WaitParams) -> Result<WaitResult, ApiError>;
 

@@ -31,11 +31,13 @@ use crate::rpc::ApiServer;
 mod access;
 mod body;
 mod calls;
+mod guests;
 mod stream;
 
 pub use access::Access;
 use body::TimedBody;
 use calls::{CallGate, CallLayer};
+use guests::{Guests, Seat};
 use stream::{Activity, Watched};
 
 /// Who asks: in the extensions of every call.
@@ -56,7 +58,7 @@ pub struct Caller {
 /// Bounds of [`serve`].
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Open connections; one more is answered with 503 and kind `busy`.
+    /// Open connections; one more takes the place of one that is idle, or is answered with 503 and kind `busy`.
     pub connections: usize,
     /// Of these, WebSockets, so that subscribers cannot lock out commands.
     pub websockets: usize,
@@ -74,8 +76,10 @@ pub struct Limits {
     pub batch: u32,
     /// Subscriptions of one WebSocket.
     pub subscriptions: u32,
-    /// A connection on which nothing moves and no call is under way ends after this long.
+    /// A connection on which nothing moves and no call is under way ends after this long,
     pub idle: Duration,
+    /// and, unless it is a WebSocket, already after this long when another needs its place.
+    pub spare: Duration,
     /// A request body of which nothing arrives for this long fails; the whole may take four times as long.
     pub body: Duration,
     /// A client that does not take its answer for this long is dropped.
@@ -100,6 +104,7 @@ impl Default for Limits {
             batch: 64,
             subscriptions: 8,
             idle: Duration::from_secs(60),
+            spare: Duration::from_secs(1),
             body: Duration::from_secs(15),
             stall: Duration::from_secs(60),
             grace: Duration::from_secs(5),
@@ -144,7 +149,7 @@ pub async fn serve<A: ApiServer>(
     stop: impl Future<Output = ()>,
 ) {
     let (stop_handle, server) = stop_channel();
-    let front = Front::new(access, api.into_rpc().into(), &limits, stop_handle);
+    let mut front = Front::new(access, api.into_rpc().into(), &limits, stop_handle);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     let mut number = 0;
@@ -201,6 +206,7 @@ struct Front {
     stop: StopHandle,
     limits: Arc<Limits>,
     connections: Arc<Semaphore>,
+    guests: Guests,
     websockets: Arc<Semaphore>,
     large: Arc<Semaphore>,
     /// Refused connections that are told so; further ones are just closed.
@@ -209,7 +215,7 @@ struct Front {
 
 /// Held as long as its connection: by the task of an HTTP one, by the extensions of a WebSocket.
 struct Place {
-    _connection: Arc<OwnedSemaphorePermit>,
+    _connection: Arc<Seat>,
     _websocket: Option<OwnedSemaphorePermit>,
 }
 
@@ -222,14 +228,16 @@ impl Front {
             stop,
             limits: Arc::new(limits.clone()),
             connections: Arc::new(Semaphore::new(limits.connections)),
+            guests: Guests::new(limits.connections, limits.spare),
             websockets: Arc::new(Semaphore::new(limits.websockets)),
             large: Arc::new(Semaphore::new(limits.large_requests)),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
         }
     }
 
-    fn connect(&self, socket: UnixStream, connection: u64, tasks: &mut JoinSet<()>) {
-        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
+    fn connect(&mut self, socket: UnixStream, connection: u64, tasks: &mut JoinSet<()>) {
+        let free = Arc::clone(&self.connections).try_acquire_owned().ok();
+        let Some(permit) = free.or_else(|| self.guests.make_room()) else {
             tracing::debug!(connection, "too many control connections");
             if let Ok(permit) = Arc::clone(&self.refusals).try_acquire_owned() {
                 tasks.spawn(refuse(socket).map(move |()| drop(permit)));
@@ -247,7 +255,8 @@ impl Front {
             }
         };
         let activity = Activity::new();
-        let request = self.requests(caller, Arc::new(permit), Arc::clone(&activity));
+        let seat = self.guests.seat(permit, Arc::clone(&activity));
+        let request = self.requests(caller, seat, Arc::clone(&activity));
         let socket = Watched::new(socket, Arc::clone(&activity), self.limits.stall);
         // This future must be spawned as it is: inside an `async` block it isn't provably `Send`.
         let serving = serve_with_graceful_shutdown(socket, service_fn(request), self.stop.clone().shutdown());
@@ -263,7 +272,7 @@ impl Front {
     fn requests(
         &self,
         caller: Caller,
-        permit: Arc<OwnedSemaphorePermit>,
+        seat: Arc<Seat>,
         activity: Arc<Activity>,
     ) -> impl FnMut(http::Request<Incoming>) -> Answer + Clone + Send + 'static {
         let limits = Arc::clone(&self.limits);
@@ -285,7 +294,10 @@ impl Front {
                 Some(Ok(permit)) => Some(permit),
                 Some(Err(_)) => return std::future::ready(Ok(refusal("too many WebSockets"))).boxed(),
             };
-            let place = Place { _connection: Arc::clone(&permit), _websocket: websocket };
+            if is_websocket {
+                activity.last();
+            }
+            let place = Place { _connection: Arc::clone(&seat), _websocket: websocket };
             request.extensions_mut().insert(caller);
             request.extensions_mut().insert(Arc::new(place));
             // `curl -d` says it sends a form; here is only one thing that it can mean.

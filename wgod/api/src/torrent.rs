@@ -6,6 +6,9 @@ use serde::de::Error as _;
 use serde::ser::{SerializeSeq, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::goals::Goals;
+use crate::suggest::hint;
+
 /// What a torrent is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,8 +71,8 @@ impl FromStr for State {
 
     fn from_str(s: &str) -> Result<Self, String> {
         State::ALL.into_iter().find(|state| state.as_str() == s).ok_or_else(|| {
-            let all = State::ALL.map(State::as_str).join(", ");
-            format!("unknown state {s:?}: one of {all}")
+            let all = State::ALL.map(State::as_str);
+            format!("unknown state {s:?}{}; states are {}", hint(s, all), all.join(", "))
         })
     }
 }
@@ -226,22 +229,32 @@ torrent! {
     seeds: u32,
     /// Absolute folder that holds its files.
     folder: String,
+    /// Absolute folder that its files go to when it is complete, until they are there; `null` if `folder` is
+    /// where they stay.
+    final_folder: Option<String>,
     /// Labels, sorted.
     labels: Vec<String>,
     /// BEP 27; `null` before the metadata is known.
     private: Option<bool>,
     /// When it was added, Unix seconds.
     added_at: u64,
-    /// When it became complete, Unix seconds.
+    /// When it became complete, Unix seconds; its files may have to get to `final_folder` yet.
     completed_at: Option<u64>,
     /// Its own limits, bytes/s; 0 is unlimited.
     limits: RateLimits,
     /// Its rank in the queue.
     priority: Priority,
-    /// Place in the queue, from 0; `null` when it is not in one.
+    /// How many torrents are before it in the queue, whatever they do; it decides among those of the same
+    /// priority. `null` when it runs outside of the queue.
     queue_position: Option<u32>,
+    /// It was started with `now`, and runs outside of the queue.
+    forced: bool,
     /// Pieces are fetched in order.
     sequential: bool,
+    /// The seeding goals in force for it.
+    goals: Goals,
+    /// The seeding goal that stopped it, in words; `null` when none did, and once it was started again.
+    done_reason: Option<String>,
 }
 
 impl Serialize for Torrent {
@@ -270,7 +283,8 @@ impl Fields {
         let mut bits = 1 << Index::info_hash as u32;
         for name in names {
             let Some(index) = FIELDS.iter().position(|field| *field == name) else {
-                return Err(format!("unknown field {name:?}: one of {}", FIELDS.join(", ")));
+                let hint = hint(name, FIELDS.iter().copied());
+                return Err(format!("unknown field {name:?}{hint}; fields are {}", FIELDS.join(", ")));
             };
             bits |= 1 << index;
         }
@@ -377,7 +391,10 @@ mod tests {
         assert_eq!(serde_json::to_string(&row).unwrap(), r#"{"info_hash":"","name":"a","up_rate":0}"#);
         assert_eq!(serde_json::to_string(&fields).unwrap(), r#"["info_hash","name","up_rate"]"#);
         let wrong = serde_json::from_str::<Fields>(r#"["nmae"]"#).unwrap_err();
-        assert!(wrong.to_string().contains("unknown field \"nmae\""), "{wrong}");
+        assert!(
+            wrong.to_string().contains("unknown field \"nmae\", did you mean name?; fields are"),
+            "{wrong}"
+        );
     }
 
     #[test]

@@ -49,6 +49,14 @@ pub enum BadUnit {
         /// What is allowed.
         examples: &'static str,
     },
+    /// It is below zero.
+    #[error("{text:?} is negative, which no limit, size or time can be; write {examples}")]
+    Negative {
+        /// What was given.
+        text: String,
+        /// What is allowed.
+        examples: &'static str,
+    },
     /// The unit isn't known.
     #[error("{text:?} has the unknown unit {unit:?}; write {examples}")]
     UnknownUnit {
@@ -210,6 +218,10 @@ fn split<'a>(text: &'a str, examples: &'static str) -> Result<(Decimal, &'a str)
     let (number, unit) = text.split_at(end);
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     let all = format!("{whole}{part}");
+    let below_zero = |rest: &str| rest.trim_start().starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if text.strip_prefix(['-', '\u{2212}']).is_some_and(below_zero) {
+        return Err(BadUnit::Negative { text: text.to_owned(), examples });
+    }
     if whole.is_empty() || part.contains('.') || (number.contains('.') && part.is_empty()) {
         return Err(BadUnit::NoNumber { text: text.to_owned(), examples });
     }

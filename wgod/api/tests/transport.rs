@@ -229,7 +229,7 @@ fn idle_connections_end_and_calls_under_way_do_not() {
 
 #[test]
 fn connections_beyond_the_limit_hear_busy_and_places_come_back() {
-    let limits = Limits { connections: 4, ..Limits::default() };
+    let limits = Limits { connections: 4, spare: Duration::from_secs(3600), ..Limits::default() };
     let daemon = MockDaemon::start_with(Vec::new(), limits);
     let mut held: Vec<UnixStream> = (0..4).map(|_| connect(&daemon)).collect();
     let began = Instant::now();
@@ -241,6 +241,23 @@ fn connections_beyond_the_limit_hear_busy_and_places_come_back() {
     while post_as(&daemon, "", r#"{"jsonrpc":"2.0","id":1,"method":"status"}"#).0 != 200 {
         assert!(began.elapsed() < PATIENCE, "places do not come back");
     }
+}
+
+#[test]
+fn idle_connections_make_room_oldest_first_and_busy_ones_do_not() {
+    let limits = Limits { connections: 3, spare: Duration::from_millis(300), ..Limits::default() };
+    let daemon = MockDaemon::start_with(vec![torrent(1, State::Downloading)], limits);
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "show", "params": {"id": HANGS}}).to_string();
+    let mut busy = connect(&daemon);
+    write!(busy, "POST / HTTP/1.1\r\nHost: l\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut idle: Vec<UnixStream> = (0..2).map(|_| connect(&daemon)).collect();
+    let began = Instant::now();
+    while post_as(&daemon, "", r#"{"jsonrpc":"2.0","id":1,"method":"status"}"#).0 != 200 {
+        assert!(began.elapsed() < PATIENCE, "idle connections keep others out");
+    }
+    assert_eq!(idle[0].read(&mut [0; 10]).unwrap(), 0, "the one that was idle longest was closed");
+    busy.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(busy.read(&mut [0; 10]).is_err(), "a call is under way");
 }
 
 #[test]

@@ -21,6 +21,9 @@ use crate::Time;
 use entry::{Sent, Tracker};
 pub use entry::{State, TrackerStatus};
 
+/// URLs of trackers in their tiers (BEP 12), which torrents share.
+pub type Tiers = Arc<[Vec<Arc<str>>]>;
+
 /// Trackers of one torrent; more are ignored. A metainfo or a magnet link may name any number, and each
 /// costs memory and announces.
 pub const MAX_TRACKERS: usize = 128;
@@ -140,8 +143,10 @@ pub struct TrackerList {
     policy: Policy,
     rng: fastrand::Rng,
     key: u32,
-    /// In tiers, or on their way out; at most [`MAX_TRACKERS`] of the former.
-    trackers: BTreeMap<TrackerId, Tracker>,
+    /// In tiers, or on their way out; at most [`MAX_TRACKERS`] of the former. In the order of their ids. Not
+    /// a map, whose nodes hold room for eleven: most torrents have one or two, and thousands of torrents
+    /// keep their list while they sleep.
+    trackers: Vec<Tracker>,
     /// No tier is empty.
     tiers: Vec<Vec<TrackerId>>,
     next_id: u32,
@@ -155,14 +160,14 @@ pub struct TrackerList {
 impl TrackerList {
     /// Trackers in tiers as the metainfo gives them, each tier shuffled with `seed` (BEP 12). Doubled
     /// URLs count once. Due at once.
-    pub fn new(tiers: &[Vec<String>], policy: Policy, seed: u64) -> TrackerList {
+    pub fn new(tiers: &[Vec<Arc<str>>], policy: Policy, seed: u64) -> TrackerList {
         let mut rng = fastrand::Rng::with_seed(seed);
         let key = rng.u32(..);
         let mut list = TrackerList {
             policy,
             rng,
             key,
-            trackers: BTreeMap::new(),
+            trackers: Vec::new(),
             tiers: Vec::new(),
             next_id: 0,
             running: true,
@@ -180,7 +185,8 @@ impl TrackerList {
         self.expire(now);
         let next = self.schedule().filter(|&(at, _)| at <= now).min();
         let announce = next.map(|(_, id)| {
-            let tracker = self.trackers.get_mut(&id).expect("the schedule names trackers that exist");
+            let at = self.place(id).expect("the schedule names trackers that exist");
+            let tracker = &mut self.trackers[at];
             let farewell = !self.running || tracker.leaving;
             let event = tracker.event(farewell, self.finished);
             let attempt = tracker.send(
@@ -203,7 +209,7 @@ impl TrackerList {
 
     /// The tracker answered.
     pub fn on_success(&mut self, now: Time, id: AnnounceId, outcome: &Outcome) {
-        let Some(tracker) = self.trackers.get_mut(&id.tracker) else { return };
+        let Some(tracker) = self.get_mut(id.tracker) else { return };
         if tracker.succeed(now, id.attempt, outcome) {
             for tier in &mut self.tiers {
                 if let Some(position) = tier.iter().position(|&other| other == id.tracker) {
@@ -217,8 +223,8 @@ impl TrackerList {
 
     /// The tracker could not be reached, refused us, or made no sense; `reason` is for the operator.
     pub fn on_failure(&mut self, now: Time, id: AnnounceId, reason: &str, retry: Retry) {
-        let Some(tracker) = self.trackers.get_mut(&id.tracker) else { return };
-        tracker.fail(now, id.attempt, reason, retry, &mut self.rng);
+        let Ok(at) = self.place(id.tracker) else { return };
+        self.trackers[at].fail(now, id.attempt, reason, retry, &mut self.rng);
         self.forget_if_gone(id.tracker);
         self.rearm();
     }
@@ -235,7 +241,7 @@ impl TrackerList {
     pub fn set_hungry(&mut self, hungry: bool) {
         if self.hungry != hungry {
             self.hungry = hungry;
-            self.trackers.values_mut().for_each(Tracker::reset_early);
+            self.trackers.iter_mut().for_each(Tracker::reset_early);
             self.rearm();
         }
     }
@@ -243,7 +249,7 @@ impl TrackerList {
     /// The operator wants an announce now: past back-off and intervals, but never sooner than 30 s after
     /// the last to the same tracker.
     pub fn announce_now(&mut self, now: Time) {
-        for tracker in self.trackers.values_mut() {
+        for tracker in &mut self.trackers {
             tracker.hurry(now, MANUAL_FLOOR);
         }
         self.rearm();
@@ -260,7 +266,7 @@ impl TrackerList {
     pub fn start(&mut self, now: Time) {
         self.running = true;
         self.finished = false;
-        self.trackers.values_mut().for_each(|tracker| tracker.restart(now));
+        self.trackers.iter_mut().for_each(|tracker| tracker.restart(now));
         self.rearm();
     }
 
@@ -268,7 +274,7 @@ impl TrackerList {
     pub fn is_quiet(&self) -> bool {
         let silent =
             |tracker: &Tracker| tracker.in_flight.is_none() && (self.running || !tracker.heard.started);
-        self.trackers.values().all(silent)
+        self.trackers.iter().all(silent)
     }
 
     /// Changes the policy.
@@ -279,9 +285,9 @@ impl TrackerList {
 
     /// Adds a tracker at the end of a tier, or in a new last tier. One that is there already stays where
     /// it is; `None` when there are [`MAX_TRACKERS`].
-    pub fn add(&mut self, url: &str, tier: usize) -> Option<TrackerId> {
+    pub fn add(&mut self, url: impl Into<Arc<str>>, tier: usize) -> Option<TrackerId> {
         let tier = tier.min(self.tiers.len());
-        let id = self.insert(url, tier);
+        let id = self.insert(url.into(), tier);
         self.rearm();
         id
     }
@@ -291,7 +297,7 @@ impl TrackerList {
         let there = self.tiers.iter().any(|tier| tier.contains(&id));
         self.tiers.iter_mut().for_each(|tier| tier.retain(|&other| other != id));
         self.tiers.retain(|tier| !tier.is_empty());
-        if let Some(tracker) = self.trackers.get_mut(&id) {
+        if let Some(tracker) = self.get_mut(id) {
             tracker.leaving = true;
         }
         self.forget_if_gone(id);
@@ -300,12 +306,11 @@ impl TrackerList {
     }
 
     /// Replaces all trackers; those that stay keep what they know of us and we of them.
-    pub fn replace(&mut self, tiers: &[Vec<String>]) {
+    pub fn replace(&mut self, tiers: &[Vec<Arc<str>>]) {
         self.tiers.clear();
-        self.trackers.values_mut().for_each(|tracker| tracker.leaving = true);
+        self.trackers.iter_mut().for_each(|tracker| tracker.leaving = true);
         self.set_tiers(tiers);
-        let ids: Vec<_> = self.trackers.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.forget_if_gone(id));
+        self.trackers.retain(|tracker| !tracker.is_gone());
         self.rearm();
     }
 
@@ -318,14 +323,17 @@ impl TrackerList {
     pub fn statuses(&self) -> Vec<TrackerStatus> {
         let due: BTreeMap<_, _> = self.schedule().map(|(at, id)| (id, at)).collect();
         let places = (0..).zip(&self.tiers).flat_map(|(tier, ids)| ids.iter().map(move |id| (tier, *id)));
-        places.map(|(tier, id)| self.trackers[&id].status(id, tier, due.get(&id).copied())).collect()
+        places.map(|(tier, id)| self.tracker(id).status(tier, due.get(&id).copied())).collect()
     }
 
-    fn set_tiers(&mut self, tiers: &[Vec<String>]) {
+    fn set_tiers(&mut self, tiers: &[Vec<Arc<str>>]) {
+        // Exactly: lists are kept of all torrents.
+        self.trackers.reserve_exact(tiers.iter().map(Vec::len).sum::<usize>().min(MAX_TRACKERS));
+        self.tiers.reserve_exact(tiers.len().min(MAX_TRACKERS));
         for urls in tiers {
             let tier = self.tiers.len();
             for url in urls {
-                self.insert(url, tier);
+                self.insert(url.clone(), tier);
             }
             if let Some(ids) = self.tiers.get_mut(tier) {
                 self.rng.shuffle(ids);
@@ -333,19 +341,19 @@ impl TrackerList {
         }
     }
 
-    fn insert(&mut self, url: &str, tier: usize) -> Option<TrackerId> {
-        let known = self.trackers.iter_mut().find(|(_, tracker)| *tracker.url == *url);
+    fn insert(&mut self, url: Arc<str>, tier: usize) -> Option<TrackerId> {
+        let known = self.trackers.iter_mut().find(|tracker| tracker.url == url);
         let id = match known {
-            Some((&id, tracker)) if !tracker.leaving => return Some(id),
+            Some(tracker) if !tracker.leaving => return Some(tracker.id),
             _ if self.tiers.iter().map(Vec::len).sum::<usize>() >= MAX_TRACKERS => return None,
-            Some((&id, tracker)) => {
+            Some(tracker) => {
                 tracker.leaving = false;
-                id
+                tracker.id
             }
             None => {
                 let id = TrackerId(self.next_id);
                 self.next_id += 1;
-                self.trackers.insert(id, Tracker::new(url));
+                self.trackers.push(Tracker::new(id, url));
                 id
             }
         };
@@ -358,9 +366,9 @@ impl TrackerList {
 
     /// Announces that are wanted, and from when on.
     fn schedule(&self) -> impl Iterator<Item = (Time, TrackerId)> {
-        let farewell = |(&id, tracker): (&TrackerId, &Tracker)| {
+        let farewell = |tracker: &Tracker| {
             let owed = (!self.running || tracker.leaving) && tracker.heard.started;
-            (owed && tracker.in_flight.is_none()).then_some((Time::ZERO, id))
+            (owed && tracker.in_flight.is_none()).then_some((Time::ZERO, tracker.id))
         };
         let mut served = false;
         let tiers = if self.running { &self.tiers[..] } else { &[] };
@@ -378,12 +386,12 @@ impl TrackerList {
     /// The next announce in a tier, and whether the tier needs no backup: its tracker works or is yet to
     /// be heard.
     fn of_tier(&self, tier: &[TrackerId]) -> (Option<(Time, TrackerId)>, bool) {
-        let usable = || tier.iter().map(|id| (*id, &self.trackers[id])).filter(|(_, t)| !t.disabled);
-        if let Some((_, busy)) = usable().find(|(_, tracker)| tracker.in_flight.is_some()) {
+        let usable = || tier.iter().map(|id| self.tracker(*id)).filter(|tracker| !tracker.disabled);
+        if let Some(busy) = usable().find(|tracker| tracker.in_flight.is_some()) {
             return (None, busy.fails == 0);
         }
-        let due = |(id, tracker): (TrackerId, &Tracker)| (tracker.due(self.finished, self.hungry), id);
-        match usable().find(|(_, tracker)| tracker.fails == 0) {
+        let due = |tracker: &Tracker| (tracker.due(self.finished, self.hungry), tracker.id);
+        match usable().find(|tracker| tracker.fails == 0) {
             Some(good) => (Some(due(good)), true),
             None => (usable().map(due).min(), false),
         }
@@ -393,20 +401,33 @@ impl TrackerList {
         let late = |tracker: &Tracker| {
             tracker.in_flight.as_ref().filter(|sent| sent.deadline <= now).map(|s| s.attempt)
         };
-        let lost: Vec<_> = self.trackers.iter().filter_map(|(&id, t)| Some((id, late(t)?))).collect();
+        let lost: Vec<_> = self.trackers.iter().filter_map(|t| Some((t.id, late(t)?))).collect();
         for (tracker, attempt) in lost {
             self.on_failure(now, AnnounceId { tracker, attempt }, "no answer in time", Retry::BackOff);
         }
     }
 
     fn forget_if_gone(&mut self, id: TrackerId) {
-        if self.trackers.get(&id).is_some_and(Tracker::is_gone) {
-            self.trackers.remove(&id);
-        }
+        self.trackers.retain(|tracker| tracker.id != id || !tracker.is_gone());
+    }
+
+    fn place(&self, id: TrackerId) -> Result<usize, usize> {
+        self.trackers.binary_search_by_key(&id, |tracker| tracker.id)
+    }
+
+    fn get_mut(&mut self, id: TrackerId) -> Option<&mut Tracker> {
+        let at = self.place(id).ok()?;
+        self.trackers.get_mut(at)
+    }
+
+    /// One that is in a tier.
+    fn tracker(&self, id: TrackerId) -> &Tracker {
+        let at = self.place(id).expect("tiers name trackers that exist");
+        &self.trackers[at]
     }
 
     fn rearm(&mut self) {
-        let lost = self.trackers.values().filter_map(|tracker| Some(tracker.in_flight.as_ref()?.deadline));
+        let lost = self.trackers.iter().filter_map(|tracker| Some(tracker.in_flight.as_ref()?.deadline));
         self.due = self.schedule().map(|(at, _)| at).chain(lost).min();
     }
 
@@ -416,10 +437,11 @@ impl TrackerList {
         assert!(placed.len() <= MAX_TRACKERS);
         assert!(self.tiers.iter().all(|tier| !tier.is_empty()));
         placed.sort();
-        let staying: Vec<_> = self.trackers.iter().filter(|(_, t)| !t.leaving).map(|(&id, _)| id).collect();
+        let staying: Vec<_> = self.trackers.iter().filter(|t| !t.leaving).map(|t| t.id).collect();
         assert_eq!(placed, staying, "a tracker is in exactly one tier or on its way out");
-        assert!(!self.trackers.values().any(Tracker::is_gone));
-        let lost = self.trackers.values().filter_map(|tracker| Some(tracker.in_flight.as_ref()?.deadline));
+        assert!(!self.trackers.iter().any(Tracker::is_gone));
+        assert!(self.trackers.is_sorted_by_key(|tracker| tracker.id));
+        let lost = self.trackers.iter().filter_map(|tracker| Some(tracker.in_flight.as_ref()?.deadline));
         assert_eq!(self.due, self.schedule().map(|(at, _)| at).chain(lost).min());
     }
 }

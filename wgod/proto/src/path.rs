@@ -189,14 +189,23 @@ pub fn dedupe(paths: &mut [&mut SafePath]) {
     }
 }
 
+/// Two of the paths that can't be those of two files: they are equal, or the second lies below the first.
+pub fn first_clash<'a>(paths: &[&'a SafePath]) -> Option<(&'a SafePath, &'a SafePath)> {
+    let mut sorted = paths.to_vec();
+    sorted.sort_unstable_by(|a, b| by_component(a.as_str(), b.as_str()));
+    // Files below a folder come right after where the folder itself would stand.
+    sorted.windows(2).find_map(|pair| match *pair {
+        [a, b] if a == b || b.is_below(a) => Some((a, b)),
+        _ => None,
+    })
+}
+
 fn renames(paths: &[&SafePath]) -> Vec<(usize, SafePath)> {
-    let mut original: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
-    original.sort_unstable_by(|a, b| by_component(a, b));
-    let clash = |pair: &[&str]| matches!(pair, [a, b] if a == b || is_below(b, a));
-    if !original.windows(2).any(clash) {
+    if first_clash(paths).is_none() {
         return Vec::new();
     }
-    // Files below a folder come right after where the folder itself would stand.
+    let mut original: Vec<&str> = paths.iter().map(|path| path.as_str()).collect();
+    original.sort_unstable_by(|a, b| by_component(a, b));
     let first_at = |path: &str| original.partition_point(|other| by_component(other, path).is_lt());
     let exists = |path: &str| original.get(first_at(path)).is_some_and(|o| *o == path || is_below(o, path));
     let is_folder = |path: &str| {

@@ -1,6 +1,6 @@
 //! Settings that are one of a few words.
 use super::setting::{Raw, Refused, Setting, quoted};
-use super::suggest::nearest;
+use wgo_api::suggest::nearest;
 
 /// Declares an enum and the word that stands for each of its values in a configuration.
 macro_rules! choice {
@@ -64,6 +64,8 @@ choice! {
         Remove = "remove",
         /// It leaves the list and its files are deleted.
         RemoveWithFiles = "remove-with-files",
+        /// Nothing: there are no goals but for torrents with an action of their own.
+        Keep = "keep",
     }
 }
 

@@ -3,7 +3,7 @@ use super::key::KeyId;
 use super::layers::{Layer, Origin};
 use super::problem::Problems;
 use super::setting::Raw;
-use super::suggest::nearest;
+use wgo_api::suggest::nearest;
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "WGOD_";

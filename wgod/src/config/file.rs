@@ -10,7 +10,7 @@ use super::layers::{Layer, Origin};
 use super::problem::{Fault, Problem, Problems};
 use super::setting::Raw;
 use super::settings::SECTIONS;
-use super::suggest::nearest;
+use wgo_api::suggest::nearest;
 
 /// The values that the file sets, or everything that is wrong with it. `path` is for the messages.
 pub fn parse(path: &Path, text: &str) -> Result<Layer, Problems> {
@@ -89,6 +89,9 @@ fn raw(value: &Spanned<DeValue<'_>>) -> Raw {
         DeValue::Float(x) => x.as_str().parse().map_or(Raw::Other("number beyond 64 bits"), Raw::Float),
         DeValue::Array(items) => Raw::List(items.iter().map(raw).collect()),
         DeValue::Datetime(_) => Raw::Other("date"),
-        DeValue::Table(_) => Raw::Other("table"),
+        DeValue::Table(fields) => {
+            let fields = fields.iter().map(|(name, value)| (name.get_ref().clone().into_owned(), raw(value)));
+            Raw::Table(fields.collect())
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::Config;
 use super::problem::Fault;
 use super::setting::{Raw, Refused, Setting};
 use super::settings::KEYS;
-use super::suggest::nearest;
+use wgo_api::suggest::nearest;
 
 /// When a changed value begins to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,8 +161,8 @@ macro_rules! settings {
             },
         )*)*];
 
-        /// The doc comments of the sections, by name.
-        pub(super) static SECTIONS: &[(&str, &[&str])] =
+        /// The tables of the file, each with the lines of its doc comment.
+        pub static SECTIONS: &[(&str, &[&str])] =
             &[$((stringify!($section), &[$($section_doc),*]),)*];
     };
     (@parse $ty:ty, $raw:ident) => { <$ty as Setting>::parse($raw) };

@@ -84,6 +84,11 @@ impl Layer {
         let (mut layer, mut problems) = (Layer::default(), Vec::new());
         for (name, text) in pairs {
             let taken = match (KeyId::find(name), super::file::value(text)) {
+                // A backup that somebody restored over the socket may say anything.
+                (Some(id), _) if let Some(why) = super::plan::fixed(id) => {
+                    let fault = Fault::Conflict(format!("not taken from the database: {why}"));
+                    Err(Problem { origin: Origin::Stored, key: name.to_owned(), fault })
+                }
                 (Some(id), Some(raw)) => layer.insert(id, raw, Origin::Stored),
                 (id, _) => {
                     let wrong = || Fault::Syntax(format!("{text} is not a value"));
@@ -166,7 +171,7 @@ pub fn resolve(layers: &Layers) -> Result<Resolved, Problems> {
 
 /// Values that can't be used together.
 fn conflicts(resolved: &Resolved) -> Vec<Problem> {
-    let Config { network, storage, .. } = &resolved.config;
+    let Config { network, storage, watch, .. } = &resolved.config;
     let mut found = Vec::new();
     let mut conflict = |name: &str, why: String| {
         found.extend(KeyId::find(name).map(|id| Problem {
@@ -178,10 +183,21 @@ fn conflicts(resolved: &Resolved) -> Vec<Problem> {
     if !network.tcp && !network.utp {
         conflict("network.tcp", "with network.utp off too, no peer can be reached; one must be true".into());
     }
+    if let (Some(folder), Some(incomplete)) = (&storage.folder, &storage.incomplete_folder)
+        && folder == incomplete
+    {
+        let why = format!(
+            "{} is storage.folder, where complete torrents go; choose another one, such as {}",
+            incomplete.display(),
+            incomplete.join("incomplete").display()
+        );
+        conflict("storage.incomplete_folder", why);
+    }
     let folders =
         [("storage.folder", &storage.folder), ("storage.incomplete_folder", &storage.incomplete_folder)];
-    for (name, folder) in folders {
-        if let Some(folder) = folder.as_ref().filter(|folder| storage.allowed_folders.excludes(folder)) {
+    let folders = folders.into_iter().filter_map(|(name, folder)| Some((name, folder.as_deref()?)));
+    for (name, folder) in folders.chain(watch.folders.targets().map(|folder| ("watch.folders", folder))) {
+        if storage.allowed_folders.excludes(folder) {
             let (folder, allowed) = (folder.display(), storage.allowed_folders.to_toml());
             conflict(
                 name,

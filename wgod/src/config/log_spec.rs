@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::setting::{Raw, Refused, Setting, quoted};
-use super::suggest::nearest;
+use wgo_api::suggest::nearest;
 
 /// How much is logged; each level includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +54,8 @@ pub static COMPONENTS: &[Component] = &[
     Component { name: "audit", targets: &["wgo_api::audit"] },
     Component { name: "listen", targets: &["wgod::listen", "wgod::dial"] },
     Component { name: "choke", targets: &["wgod::session::choke"] },
+    Component { name: "hooks", targets: &["wgod::hooks"] },
+    Component { name: "watch", targets: &["wgod::watch"] },
     Component { name: "config", targets: &["wgod::control"] },
     Component {
         name: "daemon",

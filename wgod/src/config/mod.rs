@@ -11,10 +11,12 @@ mod choices;
 mod endpoint;
 pub mod environment;
 pub mod file;
+mod hook_command;
 mod key;
 mod layers;
 mod load;
 mod log_spec;
+mod modes;
 mod places;
 mod plan;
 mod print;
@@ -22,17 +24,19 @@ mod problem;
 mod schedule;
 mod setting;
 mod settings;
-mod suggest;
 mod units;
 mod values;
+mod watch_folder;
 
 pub use allowed_folders::AllowedFolders;
 pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
 pub use endpoint::Endpoint;
+pub use hook_command::HookCommand;
 pub use key::{Effect, Key, KeyId};
 pub use layers::{Given, Layer, Layers, Origin, Resolved, resolve};
 pub use load::{LoadError, Loaded, read_file};
 pub use log_spec::{COMPONENTS, Component, LogLevel, LogSpec};
+pub use modes::{FileMode, FolderMode};
 pub use places::{NoPlace, Places, Surroundings};
 pub use plan::{Change, Plan, Shadowed, plan, reset, set, set_all};
 pub use print::document;
@@ -41,8 +45,10 @@ pub use schedule::{Alternative, Decision, Schedule};
 
 pub use setting::Raw;
 pub use settings::{
-    Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, Seeding, Storage, Watch,
+    Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, SECTIONS, Seeding,
+    Storage, Watch,
 };
+pub use watch_folder::{WatchFolder, WatchFolders};
 pub use wgo_api::units::{Period, Rate, Size};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wgo_api::socket::looking_twin;
 
-use super::{AllowedFolders, Config};
+use super::{AllowedFolders, Config, WatchFolder};
 
 /// The file name of the control socket.
 const SOCKET: &str = "wgod.sock";
@@ -110,6 +110,8 @@ pub struct Places {
     pub folder: PathBuf,
     /// The only folders that torrents may be put into; `None` is any.
     pub allowed: Option<Vec<PathBuf>>,
+    /// The folders whose .torrent files are added, with absolute paths.
+    pub watched: Vec<WatchFolder>,
 }
 
 /// A place that neither the configuration nor the surroundings give.
@@ -152,7 +154,8 @@ impl Places {
             Some(folder) => around.expand(folder)?,
             None => around.downloads().unwrap_or_else(|| state_dir.join("downloads")),
         };
-        let allowed = allowed(config, around, &folder)?;
+        let watched = watched(config, around)?;
+        let allowed = allowed(config, around, &folder, &watched)?;
         let socket_ro = match &config.daemon.socket_ro {
             Some(socket) => Some(around.expand(socket)?),
             None => around.looking_socket.clone(),
@@ -165,13 +168,18 @@ impl Places {
         if socket_ro.as_ref() == Some(&socket) {
             return Err(NoPlace::SameSocket(socket));
         }
-        Ok(Places { state_dir, socket, socket_ro, folder, allowed })
+        Ok(Places { state_dir, socket, socket_ro, folder, allowed, watched })
     }
 }
 
 /// The folders that torrents may be put into. A service is confined to what it was given, unless it is told
 /// otherwise; who starts wgod by hand says with each torrent where it goes.
-fn allowed(config: &Config, around: &Surroundings, folder: &Path) -> Result<Option<Vec<PathBuf>>, NoPlace> {
+fn allowed(
+    config: &Config,
+    around: &Surroundings,
+    folder: &Path,
+    watched: &[WatchFolder],
+) -> Result<Option<Vec<PathBuf>>, NoPlace> {
     let expand = |paths: &[PathBuf]| -> Result<Vec<PathBuf>, NoPlace> {
         paths.iter().map(|path| around.expand(path)).collect()
     };
@@ -182,10 +190,27 @@ fn allowed(config: &Config, around: &Surroundings, folder: &Path) -> Result<Opti
         AllowedFolders::Auto => {
             let mut named = vec![folder.to_owned()];
             named.extend(config.storage.incomplete_folder.clone());
-            named.extend(config.watch.folders.iter().cloned());
-            expand(&named).map(Some)
+            let mut named = expand(&named)?;
+            named.extend(watched.iter().map(|rule| rule.path.clone()));
+            let targets = watched.iter().filter_map(|rule| rule.folder.clone());
+            // Rules may share one.
+            for target in targets {
+                if !named.contains(&target) {
+                    named.push(target);
+                }
+            }
+            Ok(Some(named))
         }
     }
+}
+
+/// The watched folders, `~/` replaced.
+fn watched(config: &Config, around: &Surroundings) -> Result<Vec<WatchFolder>, NoPlace> {
+    let expand = |rule: &WatchFolder| {
+        let folder = rule.folder.as_deref().map(|folder| around.expand(folder)).transpose()?;
+        Ok(WatchFolder { path: around.expand(&rule.path)?, folder, ..rule.clone() })
+    };
+    config.watch.folders.0.iter().map(expand).collect()
 }
 
 /// The first of systemd's colon-separated directories.
@@ -275,16 +300,29 @@ mod tests {
         let with = |allowed, around: &Surroundings| {
             let mut config = Config::default();
             config.storage.allowed_folders = allowed;
-            config.watch.folders = vec!["~/watch".into()];
+            let tv = WatchFolder { folder: Some("~/tv".into()), ..WatchFolder::plain("/srv/tv") };
+            config.watch.folders.0 =
+                vec![WatchFolder::plain("~/watch"), tv.clone(), WatchFolder { path: "/srv/x".into(), ..tv }];
+            config.storage.incomplete_folder = Some("/srv/begin".into());
             Places::decide(&config, around).unwrap().allowed
         };
         let only = || AllowedFolders::Only(vec!["/srv/a".into(), "~/b".into()]);
-        let folders = |paths: [&str; 2]| Some(paths.map(PathBuf::from).to_vec());
+        let folders = |paths: &[&str]| Some(paths.iter().map(PathBuf::from).collect::<Vec<_>>());
         assert_eq!(with(AllowedFolders::Auto, &user()), None);
-        assert_eq!(with(AllowedFolders::Auto, &systemd), folders(["/var/lib/w/downloads", "/home/u/watch"]));
+        assert_eq!(
+            with(AllowedFolders::Auto, &systemd),
+            folders(&[
+                "/var/lib/w/downloads",
+                "/srv/begin",
+                "/home/u/watch",
+                "/srv/tv",
+                "/srv/x",
+                "/home/u/tv"
+            ])
+        );
         for around in [user(), systemd] {
             assert_eq!(with(AllowedFolders::Any, &around), None);
-            assert_eq!(with(only(), &around), folders(["/srv/a", "/home/u/b"]));
+            assert_eq!(with(only(), &around), folders(&["/srv/a", "/home/u/b"]));
         }
     }
 

@@ -5,11 +5,22 @@ use super::problem::{Fault, Problem, Problems};
 use super::setting::Raw;
 use super::{Config, file};
 
-/// The settings that no override can change, and why.
-const NO_OVERRIDE: &[(&str, &str)] = &[
-    ("daemon.state_dir", "the overrides are stored there; set it in the file"),
-    ("storage.allowed_folders", "it bounds what the socket may ask for; set it in the file and restart wgod"),
-];
+/// Why no override can change a setting; `None` if one can.
+pub(super) fn fixed(key: KeyId) -> Option<&'static str> {
+    match (key.key().section, key.key().field) {
+        ("daemon", "state_dir") => Some("the overrides are stored there; set it in the file"),
+        ("storage", "allowed_folders") => {
+            Some("it bounds what the socket may ask for; set it in the file and restart wgod")
+        }
+        ("hooks", _) => {
+            Some("whoever reaches the socket must not choose programs; set it in the file and restart wgod")
+        }
+        ("watch", _) => {
+            Some("files in those folders are taken and deleted; set it in the file and restart wgod")
+        }
+        _ => None,
+    }
+}
 
 /// A setting whose value changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,9 +117,8 @@ pub fn set_all(running: &Resolved, layers: &Layers, values: Vec<(KeyId, Raw)>) -
 
 fn override_with(layers: &mut Layers, key: KeyId, value: Raw) -> Result<(), Problems> {
     let refuse = |fault| Problems(vec![Problem { origin: Origin::Socket, key: key.name(), fault }]);
-    let name = key.name();
-    if let Some((_, why)) = NO_OVERRIDE.iter().find(|(fixed, _)| *fixed == name) {
-        return Err(refuse(Fault::Conflict((*why).into())));
+    if let Some(why) = fixed(key) {
+        return Err(refuse(Fault::Conflict(why.into())));
     }
     let mut alone = Config::default();
     key.assign(&mut alone, &value).map_err(refuse)?;

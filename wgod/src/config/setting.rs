@@ -14,6 +14,8 @@ pub enum Raw {
     Text(String),
     /// A list in TOML or JSON.
     List(Vec<Raw>),
+    /// A table in TOML, an object in JSON: names and values, in the order of the names.
+    Table(Vec<(String, Raw)>),
     /// Text that carries no type of its own: an environment variable, a command line argument.
     Bare(String),
     /// Something that no setting takes; the name of its kind.
@@ -29,7 +31,7 @@ impl Raw {
             Raw::Text(text) => matches!(text.as_str(), "" | "off"),
             Raw::Bare(text) => matches!(text.as_str(), "" | "off" | "false" | "no"),
             Raw::List(items) => items.is_empty(),
-            Raw::Int(_) | Raw::Float(_) | Raw::Other(_) => false,
+            Raw::Int(_) | Raw::Float(_) | Raw::Table(_) | Raw::Other(_) => false,
         }
     }
 
@@ -63,9 +65,20 @@ impl fmt::Display for Raw {
                 let items: Vec<_> = items.iter().map(Raw::to_string).collect();
                 write!(f, "[{}]", items.join(", "))
             }
+            Raw::Table(fields) => {
+                let fields: Vec<_> =
+                    fields.iter().map(|(name, raw)| format!("{} = {raw}", key(name))).collect();
+                write!(f, "{{ {} }}", fields.join(", "))
+            }
             Raw::Other(kind) => write!(f, "a {kind}"),
         }
     }
+}
+
+/// A name as a key of TOML, quoted where it has to be.
+fn key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
 }
 
 /// `text` as a TOML basic string.

@@ -11,10 +11,13 @@ use wgo_api::units::{Period, Rate, Size};
 use super::allowed_folders::AllowedFolders;
 use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
 use super::endpoint::Endpoint;
+use super::hook_command::HookCommand;
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
+use super::modes::{FileMode, FolderMode};
 use super::schedule::{Alternative, Schedule};
 use super::setting::Setting;
+use super::watch_folder::WatchFolders;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -46,7 +49,7 @@ settings! {
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
         /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over
-        /// the control sockets), listen, choke, config, daemon.
+        /// the control sockets), listen, choke, hooks, watch, config, daemon.
         [Now] log: LogSpec = LogSpec::default();
     }
 
@@ -57,21 +60,33 @@ settings! {
         /// state directory.
         [Now] folder: Option<PathBuf> = None;
 
-        /// Where incomplete torrents are kept until they are complete.
-        [Unbuilt] incomplete_folder: Option<PathBuf> = None;
+        /// Where torrents are kept until they are complete; then their files go to the folder that they were
+        /// added to, or `folder`. On another file system they are copied and hashed for that. A torrent of
+        /// which that folder has files already begins there. Counts for torrents that are added from then on.
+        [Now] incomplete_folder: Option<PathBuf> = None;
 
         /// The only folders, each with all below it, that torrents may be put into. The daemon confines
         /// itself to them by Landlock, where the kernel has that. "auto": under systemd `folder`,
-        /// `incomplete_folder` and `watch.folders`; started by hand, any folder. "any": any folder that the
-        /// daemon may write to. Name the folder above the mount point for a disk that comes and goes: what is
-        /// mounted on an allowed folder itself later is out of reach until the next start. Can't be set by
-        /// wgoctl.
+        /// `incomplete_folder`, `watch.folders` and the folders of their rules; started by hand, any folder.
+        /// "any": any folder that the daemon may write to. Name the folder above the mount point for a disk that
+        /// comes and goes: what is mounted on an allowed folder itself later is out of reach until the next
+        /// start. Can't be set by wgoctl.
         [Restart] allowed_folders: AllowedFolders = AllowedFolders::Auto;
 
         /// How the space of a file is reserved before the first write to it. "full": all of it, which
         /// keeps files in one stretch and finds a full disk early (sparse where the file system can't, or
         /// lies in memory); "sparse": its length alone; "none": it grows with what is written.
         [Now] preallocate: Preallocate = Preallocate::Full;
+
+        /// The mode of the files that torrents make, as in "0640": exactly that, whatever the umask. Those
+        /// that a torrent calls executable may be executed by whoever may read them. Not set: what the umask
+        /// leaves of 0666. What is there already keeps its mode.
+        [Now] file_mode: Option<FileMode> = None;
+
+        /// The same of folders, as in "0750", or "2775" for folders whose group passes on to what is made in
+        /// them (a service of systemd may set that bit only without `RestrictSUIDSGID=`). Not set: what the
+        /// umask leaves of 0777.
+        [Now] folder_mode: Option<FolderMode> = None;
 
         /// All memory for payload: pieces on their way to the disk, pieces read ahead, batches being
         /// sent.
@@ -171,62 +186,78 @@ settings! {
         [Now] seeding: SeedingOrder = SeedingOrder::RoundRobin;
     }
 
-    /// How many torrents are active at once; 0 is no limit. Others wait in the order of the queue.
+    /// How many torrents are active at once; 0 is no limit. Others wait: downloads in the order of the queue,
+    /// seeds for their turn, which changes every half an hour; those of a higher priority go first.
     queue: Queue {
         /// Torrents that download.
-        [Unbuilt] downloads: u32 = 0;
+        [Now] downloads: u32 = 0;
 
         /// Torrents that seed.
-        [Unbuilt] seeds: u32 = 0;
+        [Now] seeds: u32 = 0;
 
-        /// Torrents that download or seed.
-        [Unbuilt] active: u32 = 0;
+        /// Torrents that download or seed, slow ones included; downloads go first.
+        [Now] active: u32 = 0;
 
-        /// A torrent slower than this for some minutes doesn't count; 0 counts every one.
-        [Unbuilt] slow: Rate = Rate(0);
+        /// A torrent that is slower than this for a minute goes on but doesn't count as a download or a
+        /// seed, up to 100 of each; 0 counts every one.
+        [Now] slow: Rate = Rate(1000);
     }
 
-    /// When a torrent has been seeded enough; a torrent's own values win. 0 is no limit.
+    /// When a torrent has been seeded enough; a torrent's own values win. 0 is no limit. One that is started
+    /// again after it reached a goal goes on until its goals change.
     seeding: Seeding {
-        /// Uploaded bytes over the torrent's size.
-        [Unbuilt] ratio: f64 = 0.0, within 0.0..=100_000.0;
+        /// Uploaded bytes over the torrent's size, to three decimals.
+        [Now] ratio: f64 = 0.0, within 0.0..=100_000.0;
 
         /// Time spent seeding.
-        [Unbuilt] time: Period = Period(0);
+        [Now] time: Period = Period(0);
 
-        /// Time without an upload.
-        [Unbuilt] idle: Period = Period(0);
+        /// Time spent seeding without an upload.
+        [Now] idle: Period = Period(0);
 
-        /// What happens at the first of these: "stop", "remove" or "remove-with-files".
-        [Unbuilt] action: AfterGoal = AfterGoal::Stop;
+        /// What happens at the first of these: "stop", "remove", "remove-with-files", or "keep", which is
+        /// nothing.
+        [Now] action: AfterGoal = AfterGoal::Stop;
     }
 
-    /// Folders whose .torrent files are added by themselves.
+    /// Folders whose .torrent files are added by themselves. Can't be set by wgoctl.
     watch: Watch {
-        /// The folders.
-        [Unbuilt] folders: Vec<PathBuf> = Vec::new();
+        /// The folders, as in ["/srv/watch"]; what lies deeper, is hidden or a symlink is left alone. A folder
+        /// may have rules for its torrents, written in place of its path or, headed by [[watch.folders]], at the
+        /// end of this section:
+        ///   { path = "/srv/watch/tv", label = "tv", folder = "/srv/media/tv", paused = true }
+        /// Only the path is needed; `label` may be a list; `folder` is where the torrent's files go, if not to
+        /// storage.folder. A file that is no torrent gets `.error` behind its name, and the log says why.
+        [Restart] folders: WatchFolders = WatchFolders::default();
 
-        /// What happens to a .torrent file that was added: "keep", "rename" or "delete".
-        [Unbuilt] after: AfterImport = AfterImport::Rename;
+        /// What happens to a .torrent file that was added, or was there already: "keep" leaves it as it is and
+        /// remembers it; "rename" puts `.added` behind its name; "delete" deletes it.
+        [Restart] after: AfterImport = AfterImport::Rename;
     }
 
-    /// Commands run on events, each a list of program and arguments; the torrent is described in the
-    /// environment.
+    /// Programs run on events, each a list of program and arguments that no shell reads. The torrent is
+    /// described in the environment: WGOD_EVENT, WGOD_INFO_HASH, WGOD_NAME, WGOD_FOLDER, WGOD_PATH, WGOD_LABELS,
+    /// WGOD_SIZE_BYTES and more; WGOD_SOCKET lets wgoctl find the daemon. What they print goes to the log.
+    /// Can't be set by wgoctl.
     hooks: Hooks {
         /// A torrent was added.
-        [Unbuilt] on_added: Vec<String> = Vec::new();
+        [Restart] on_added: HookCommand = HookCommand::default();
 
-        /// A torrent is complete and safe on the disk.
-        [Unbuilt] on_completed: Vec<String> = Vec::new();
+        /// The metadata of a magnet link have come.
+        [Unbuilt] on_metadata: HookCommand = HookCommand::default();
+
+        /// A torrent that was downloaded is complete and safe on the disk. Runs at least once: what a crash or
+        /// the end of the daemon interrupts runs again at the next start.
+        [Restart] on_completed: HookCommand = HookCommand::default();
 
         /// A torrent was removed.
-        [Unbuilt] on_removed: Vec<String> = Vec::new();
+        [Restart] on_removed: HookCommand = HookCommand::default();
 
-        /// A torrent stopped with an error.
-        [Unbuilt] on_error: Vec<String> = Vec::new();
+        /// A torrent came into the state "error"; WGOD_ERROR says why.
+        [Restart] on_error: HookCommand = HookCommand::default();
 
-        /// A command that runs longer than this is ended.
-        [Unbuilt] time_limit: Period = Period(60);
+        /// A program that runs longer is ended, with all that it started: by SIGTERM, after 5 s by SIGKILL.
+        [Restart] time_limit: Period = Period(60), within Period(1)..=Period(7 * 86_400);
     }
 
     /// Figures for a monitoring system.

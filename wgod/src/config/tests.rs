@@ -123,6 +123,16 @@ fn errors_name_file_line_key_and_what_is_allowed() {
             ":2: metrics.listen: \"0.0.0.0:9868\" can't be used; allowed is a loopback address with a port, such as",
         ),
         ("[metrics]\nlisten = \"[::]:9868\"", "or \"\" for none (:: can be reached from other machines"),
+        (
+            "[watch]\nafter = \"keep\"\n[[watch.folders]]\nlabel = \"tv\"",
+            ":3: watch.folders: [{ label = \"tv\" }] can't be used",
+        ),
+        ("[watch.folders]\npath = \"/w\"", "one folder of a list is headed by [[watch.folders]]"),
+        (
+            "[hooks]\non_added = \"/bin/x\"",
+            ":2: hooks.on_added: \"/bin/x\" can't be used; allowed is a list of a program",
+        ),
+        ("[hooks]\ntime_limit = 0", ":2: hooks.time_limit: 0 can't be used"),
         ("[daemon]\nlog = ", "/etc/wgod/wgod.toml:2: not valid TOML: "),
         ("[network]\nport = 1\nport = 2", "/etc/wgod/wgod.toml:3: not valid TOML: duplicate key"),
         ("network = 1", "network: this is a section, to be written as [network]"),
@@ -146,10 +156,7 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
         ("network.encryption", "\"prefer\""),
         ("network.proxy", "\"socks5://127.0.0.1:1080\""),
         ("discovery.dht", "true"),
-        ("storage.incomplete_folder", "\"/tmp\""),
-        ("watch.folders", "[\"/tmp\"]"),
-        ("hooks.on_added", "[\"/bin/true\"]"),
-        ("seeding.ratio", "2"),
+        ("hooks.on_metadata", "[\"/bin/true\"]"),
     ];
     for (name, value) in cases {
         let (section, field) = name.split_once('.').unwrap();
@@ -173,6 +180,18 @@ fn values_that_exclude_each_other_are_refused_together() {
     let err = resolve(&layers(outside)).unwrap_err().to_string();
     assert!(err.contains("wgod.toml:2: storage.folder: /srv/b is in none of"), "{err}");
     assert!(err.contains("[\"/srv/a\"]; add it there"), "{err}");
+    let same = "[storage]\nfolder = \"~/dl\"\nincomplete_folder = \"~/dl/\"";
+    let err = resolve(&layers(same)).unwrap_err().to_string();
+    assert!(err.contains("wgod.toml:3: storage.incomplete_folder: ~/dl/ is storage.folder"), "{err}");
+    // Watched folders are within reach; where their rules put torrents must be allowed.
+    let watch = |to: &str| {
+        layers(&format!(
+            "[storage]\nallowed_folders = [\"/srv/a\"]\n[[watch.folders]]\npath = \"/w\"\nfolder = \"{to}\""
+        ))
+    };
+    assert!(resolve(&watch("/srv/a/tv")).is_ok());
+    let err = resolve(&watch("/srv/b")).unwrap_err().to_string();
+    assert!(err.contains("wgod.toml:3: watch.folders: /srv/b is in none of"), "{err}");
 }
 
 #[test]
@@ -296,10 +315,25 @@ fn a_value_of_the_socket_wins_now_is_stored_and_can_be_taken_back() {
     assert_eq!(stored, [("limits.up".to_owned(), "\"500 KB/s\"".to_owned())]);
     let bare = super::set(&resolved(&old), &old, key("network.port"), Raw::Bare("7000".into())).unwrap();
     assert_eq!(bare.layers.stored.store().map(|(_, value)| value).collect::<Vec<_>>(), ["7000"]);
-    for fixed in ["daemon.state_dir", "storage.allowed_folders"] {
+    for fixed in [
+        "daemon.state_dir",
+        "storage.allowed_folders",
+        "hooks.on_completed",
+        "hooks.time_limit",
+        "watch.folders",
+        "watch.after",
+    ] {
         let refused = super::set(&resolved(&old), &old, key(fixed), Raw::Text("any".into())).unwrap_err();
         assert!(refused.to_string().contains("set it in the file"), "{refused}");
     }
+    // Nor by a backup that somebody restored.
+    let (layer, problems) = Layer::from_store([("hooks.on_added", "[\"/bin/sh\"]")]);
+    assert_eq!((layer.iter().count(), problems.len()), (0, 1));
+    assert!(
+        problems[0].to_string().contains("hooks.on_added: not taken from the database"),
+        "{}",
+        problems[0]
+    );
     // Two keys together are one plan; with one that is wrong neither is set.
     let both = |down: &str| {
         let values = vec![(up, Raw::Text("7 B/s".into())), (key("limits.down"), Raw::Text(down.into()))];

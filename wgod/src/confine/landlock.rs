@@ -64,7 +64,10 @@ fn open(folder: &Path) -> io::Result<(PathFd, (u64, u64))> {
 }
 
 /// Gives up all access to files but what is granted; returns the version of the interface in force.
-pub(super) fn enforce(grants: &[Grant], folders: &[Folder]) -> Result<u32, Unenforced> {
+pub(super) fn enforce<'a>(
+    grants: &[Grant],
+    folders: impl IntoIterator<Item = &'a Folder>,
+) -> Result<u32, Unenforced> {
     let ruleset = Ruleset::default().handle_access(AccessFs::from_all(KNOWN))?.scope(Scope::Signal)?;
     let mut ruleset = ruleset.create()?;
     for Grant { path, rights } in grants {
@@ -74,7 +77,7 @@ pub(super) fn enforce(grants: &[Grant], folders: &[Folder]) -> Result<u32, Unenf
             ruleset = ruleset.add_rule(PathBeneath::new(open, access))?;
         }
     }
-    for open in folders.iter().filter_map(|folder| folder.open.as_ref()) {
+    for open in folders.into_iter().filter_map(|folder| folder.open.as_ref()) {
         ruleset = ruleset.add_rule(PathBeneath::new(open, access(Rights::Own)))?;
     }
     let status = ruleset.restrict_self()?;

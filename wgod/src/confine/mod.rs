@@ -30,6 +30,10 @@ use plan::System;
 /// serving the others.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The settings that name folders.
+const ALLOWED: &str = "storage.allowed_folders";
+const WATCHED: &str = "watch.folders";
+
 /// What is in force.
 #[derive(Clone, Debug, Default)]
 pub struct Confinement {
@@ -67,8 +71,13 @@ pub fn enforce(loaded: &Loaded) -> Confinement {
         let metrics = loaded.resolved.config.metrics.listen.as_ref().and_then(Endpoint::socket);
         let file = loaded.file.as_deref();
         let grants = plan::plan(&loaded.places, metrics, file, &System::observe(file));
-        let folders: Vec<Folder> = allowed.iter().map(|path| find(path, &loaded.places.state_dir)).collect();
-        confinement.landlock = match landlock::enforce(&grants, &folders) {
+        let folders: Vec<Folder> =
+            allowed.iter().map(|path| find(path, &loaded.places.state_dir, ALLOWED)).collect();
+        let watched =
+            loaded.places.watched.iter().map(|rule| &rule.path).filter(|path| !allowed.contains(path));
+        let watched: Vec<Folder> =
+            watched.map(|path| find(path, &loaded.places.state_dir, WATCHED)).collect();
+        confinement.landlock = match landlock::enforce(&grants, folders.iter().chain(&watched)) {
             Ok(abi) => Some(abi),
             Err(error) => {
                 tracing::warn!(
@@ -103,9 +112,9 @@ pub fn enforce(loaded: &Loaded) -> Confinement {
     confinement
 }
 
-/// An allowed folder as it is now. One that isn't there, or does not answer, can't be reached in this run,
+/// A folder that the setting `key` names, as it is now. One that isn't there, or does not answer, can't be reached in this run,
 /// unless it lies in the state directory.
-fn find(path: &Path, state_dir: &Path) -> Folder {
+fn find(path: &Path, state_dir: &Path, key: &str) -> Folder {
     let (sender, answer) = mpsc::sync_channel(1);
     let owned = path.to_owned();
     // A thread that hangs in there wakes to nothing but its end.
@@ -118,10 +127,7 @@ fn find(path: &Path, state_dir: &Path) -> Folder {
         Err(error) => (unknown(path), error.to_string()),
     };
     if !path.starts_with(state_dir) {
-        tracing::warn!(
-            "{}, of storage.allowed_folders, is out of reach until wgod is restarted: {why}",
-            path.display()
-        );
+        tracing::warn!("{}, of {key}, is out of reach until wgod is restarted: {why}", path.display());
     }
     folder
 }

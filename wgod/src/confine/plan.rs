@@ -105,6 +105,7 @@ mod tests {
             socket_ro: Some("/run/w-ro/s".into()),
             folder: "/srv/dl".into(),
             allowed: Some(vec!["/srv/dl".into()]),
+            watched: Vec::new(),
         }
     }
 

@@ -14,7 +14,9 @@ use wgo_api::torrent::{Filter, State};
 
 use super::disks::HUNG_AFTER;
 use super::{Console, stopping};
+use crate::config::Surroundings;
 use crate::files::{DiskError, Done, Folder, Job};
+use crate::hooks;
 use crate::session::Command;
 use facts::{Facts, Hung, Place};
 
@@ -69,6 +71,8 @@ impl Console {
             memory: config.storage.memory.0,
             troubled: troubled.len(),
             confinement: inner.engine.confinement.shown(),
+            hooks: inner.engine.hooks.shown(),
+            hook_faults: hooks::faults(&config, &Surroundings::observe()),
             named: troubled.into_iter().take(NAMED).collect(),
             ..Facts::of_the_machine()
         })

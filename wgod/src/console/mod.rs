@@ -2,6 +2,7 @@
 //! answers; what changes something is done by them, whether or not the caller waits.
 mod disks;
 mod doctor;
+mod metainfo;
 mod moving;
 mod paths;
 mod stats;
@@ -15,18 +16,20 @@ use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LabelParams,
-    LimitParams, ListParams, LogParams, MoveParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
-    RestoreParams, SelectParams, ShowParams, Source, StatsParams, StatusParams, TrackersParams, VerifyParams,
-    WaitParams, WriteBackupParams,
+    LimitParams, ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams,
+    ReadBackupParams, ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams,
+    ShowParams, Source, StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
+    WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, DoctorResult, FilesResult,
-    LimitResult, ListResult, LogResult, PortState, QuitResult, ReadBackupResult, ReloadResult, RestoreResult,
-    ShowResult, StatsResult, StatusResult, Tracker, TrackersResult, WaitResult, WriteBackupResult,
+    LimitResult, ListResult, LogResult, MetainfoResult, PortState, QuitResult, ReadBackupResult,
+    ReloadResult, RenameResult, RestoreResult, ShowResult, StatsResult, StatusResult, Tracker,
+    TrackersResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
-use wgo_api::torrent::State;
+use wgo_api::torrent::{State, Torrent};
 use wgo_api::{Extensions, PendingSubscriptionSink, SubscriptionMessage, SubscriptionResult, async_trait};
 use wgo_core::limiter::Direction;
 use wgo_proto::magnet::Magnet;
@@ -34,7 +37,7 @@ use wgo_proto::metainfo::Metainfo;
 
 use crate::control::Control;
 use crate::engine::Engine;
-use crate::session::{AddRequest, Command, SessionHandle, Verb};
+use crate::session::{AddRequest, Command, SessionHandle, Verb, goals_of_add, rank};
 
 /// Changes are sent to subscribers this often at most.
 const SUBSCRIPTION_TICK: Duration = Duration::from_secs(1);
@@ -178,6 +181,8 @@ fn request(
         sequential: params.sequential,
         choose: params.choose.clone(),
         first_last: params.first_last,
+        priority: rank(params.priority),
+        goals: goals_of_add(params).map_err(plain)?,
     }))
 }
 
@@ -211,6 +216,12 @@ fn hide_passkeys<'a>(caller: &Extensions, trackers: impl IntoIterator<Item = &'a
     }
 }
 
+/// Complete, and its final folder can't be had at present.
+fn is_stranded(torrent: &Torrent, goal: Goal) -> bool {
+    let late = torrent.completed_at.is_some() && torrent.final_folder.is_some();
+    goal == Goal::Done && late && torrent.error.is_some() && torrent.state != State::Moving
+}
+
 fn stopping() -> ApiError {
     ApiError::new(Kind::Stopping, "the daemon is shutting down")
 }
@@ -236,6 +247,10 @@ impl ApiServer for Console {
         Ok(shown)
     }
 
+    async fn metainfo(&self, params: MetainfoParams) -> Result<MetainfoResult, ApiError> {
+        self.torrent_file(params).await
+    }
+
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {
         let with = params.torrents || !params.ids.is_empty();
         let ids = with.then_some(params.ids);
@@ -257,6 +272,7 @@ impl ApiServer for Console {
             listen: self.inner.listen.clone(),
             port_state: PortState::Unknown,
             confinement: self.inner.engine.confinement.shown(),
+            hooks: self.inner.engine.hooks.shown(),
         };
         Ok(StatusResult { daemon, torrents: glance.torrents })
     }
@@ -301,8 +317,18 @@ impl ApiServer for Console {
         self.inner.session.ask(|reply| Command::Label(params, reply)).await.ok_or_else(stopping)?
     }
 
-    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
-        self.act(Verb::Start, params).await
+    async fn start(&self, params: StartParams) -> Result<ActResult, ApiError> {
+        let StartParams { ids, all, now } = params;
+        self.act(if now { Verb::StartNow } else { Verb::Start }, SelectParams { ids, all }).await
+    }
+
+    async fn set(&self, params: SetParams) -> Result<ActResult, ApiError> {
+        let params = Box::new(params);
+        self.inner.session.ask(|reply| Command::Set(params, reply)).await.ok_or_else(stopping)?
+    }
+
+    async fn queue(&self, params: QueueParams) -> Result<ActResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Queue(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError> {
@@ -311,6 +337,10 @@ impl ApiServer for Console {
 
     async fn relocate(&self, params: MoveParams) -> Result<ActResult, ApiError> {
         self.move_torrents(params).await
+    }
+
+    async fn rename(&self, params: RenameParams) -> Result<RenameResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Rename(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn verify(&self, params: VerifyParams) -> Result<ActResult, ApiError> {
@@ -328,7 +358,12 @@ impl ApiServer for Console {
         let reached = self.reach(&params.id, params.goal);
         let Some(limit) = limit else { return reached.await };
         let late = || {
-            let message = format!("not reached within {} s", limit.as_secs());
+            let missing = match params.goal {
+                Goal::Metadata => "its metadata is not known",
+                Goal::Done => "not complete",
+            };
+            let message =
+                format!("{}: {missing} within {} s; wgod goes on with it", params.id, limit.as_secs());
             Err(ApiError::new(Kind::Timeout, message).torrent(params.id.clone()))
         };
         tokio::time::timeout(limit, reached).await.unwrap_or_else(|_| late())
@@ -419,12 +454,15 @@ impl Console {
             let torrent = shown.torrent.torrent;
             let reached = match goal {
                 Goal::Metadata => torrent.size_bytes.is_some(),
-                Goal::Done => torrent.completed_at.is_some() && torrent.progress >= 1.0,
+                Goal::Done => {
+                    let complete = torrent.completed_at.is_some() && torrent.progress >= 1.0;
+                    complete && torrent.final_folder.is_none()
+                }
             };
             if reached {
                 return Ok(WaitResult { torrent });
             }
-            if torrent.state == State::Error {
+            if torrent.state == State::Error || is_stranded(&torrent, goal) {
                 let message = torrent.error.unwrap_or_else(|| "it failed".to_owned());
                 return Err(ApiError::new(Kind::Disk, message).torrent(torrent.info_hash));
             }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use wgo_proto::path::SafePath;
 
 use super::blocking_disk::BlockingDisk;
-use super::disk::{At, Handle, Op, OpenHow, OpenMode};
+use super::disk::{At, Handle, OpenHow, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::place::FolderId;
 
@@ -136,7 +136,7 @@ impl Base {
             let how = OpenHow { mode: OpenMode::Dir, follow: depth == 0 && self.has_root };
             let mut opened = disk.open(At::inside(&handle, name), how);
             if parents == Parents::Create && is_missing(&opened) {
-                match disk.run(Op::CreateDir(At::inside(&handle, name))) {
+                match disk.make_dir(At::inside(&handle, name)) {
                     // Someone else, perhaps another storage thread, was faster.
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(e) => {
@@ -217,7 +217,7 @@ impl Base {
             let at = At::inside(&parent.handle, path.file_name());
             disk.open(at, OpenHow { mode, follow: false })
         };
-        let create = OpenMode::CreateNew { executable };
+        let create = disk.new_file(executable);
         let mut mode = if expected == Expected::Missing { create } else { OpenMode::Write };
         let mut opened = open(mode);
         // Another storage thread may make it between two tries.

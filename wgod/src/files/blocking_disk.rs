@@ -6,11 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bufs::Bufs;
-use super::disk::{At, Completion, Disk, FsStat, Handle, Op, OpenHow, Output, Stat};
+use super::disk::{At, Completion, Disk, FsStat, Handle, Op, OpenHow, OpenMode, Output, Stat};
+use super::modes::{Modes, SharedModes};
 
 /// The blocking face of a [`Disk`], for storage threads and the database: submits and waits.
 #[derive(Clone)]
-pub struct BlockingDisk(Arc<dyn Disk>);
+pub struct BlockingDisk {
+    disk: Arc<dyn Disk>,
+    /// Of what torrents make. The same for all clones.
+    modes: Arc<SharedModes>,
+}
 
 impl fmt::Debug for BlockingDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,17 +26,32 @@ impl fmt::Debug for BlockingDisk {
 impl BlockingDisk {
     /// Wraps `disk`.
     pub fn new(disk: Arc<dyn Disk>) -> BlockingDisk {
-        BlockingDisk(disk)
+        BlockingDisk { disk, modes: Arc::default() }
     }
 
     /// The disk itself.
     pub fn disk(&self) -> &Arc<dyn Disk> {
-        &self.0
+        &self.disk
+    }
+
+    /// From now on new files and folders of torrents get these modes.
+    pub(super) fn set_modes(&self, modes: Modes) {
+        self.modes.set(modes);
+    }
+
+    /// How to make a file of a torrent.
+    pub(super) fn new_file(&self, executable: bool) -> OpenMode {
+        OpenMode::CreateNew { executable, mode: self.modes.load().of_file(executable) }
+    }
+
+    /// Makes a folder of a torrent, or one that it lies in.
+    pub(super) fn make_dir(&self, at: At) -> io::Result<()> {
+        self.run(Op::CreateDir { at, mode: self.modes.load().folder.map(u32::from) })
     }
 
     /// Submits `op` and waits for it.
     pub fn call(&self, op: Op) -> Completion {
-        self.0.perform(op)
+        self.disk.perform(op)
     }
 
     /// Opens a file or directory.

@@ -141,6 +141,8 @@ pub enum OpenMode {
     CreateNew {
         /// As in [`Create`](Self::Create).
         executable: bool,
+        /// The new file's permission bits, whatever the umask; `None` leaves them to that.
+        mode: Option<u32>,
     },
     /// A directory: the base of relative names, and what [`Op::SyncAll`] takes.
     Dir,
@@ -229,7 +231,12 @@ pub enum Op {
         offset: u64,
     },
     /// Makes a directory; its parent must exist.
-    CreateDir(At),
+    CreateDir {
+        /// Where.
+        at: At,
+        /// Its permission bits, whatever the umask; `None` leaves them to that.
+        mode: Option<u32>,
+    },
     /// Makes a symlink.
     Symlink {
         /// Where.

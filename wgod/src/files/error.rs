@@ -19,6 +19,7 @@ pub enum DiskOp {
     Remove,
     Link,
     Move,
+    Rename,
 }
 
 impl fmt::Display for DiskOp {
@@ -34,6 +35,7 @@ impl fmt::Display for DiskOp {
             DiskOp::Remove => "remove",
             DiskOp::Link => "make the symlink",
             DiskOp::Move => "move",
+            DiskOp::Rename => "rename",
         })
     }
 }

@@ -1,8 +1,10 @@
 //! The work that storage threads do, and the promise that each piece of it ends with a call.
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wgo_proto::metainfo::Info;
 use wgo_proto::{Block, FileIndex, PieceIndex};
 
 use super::allowed::real_path;
@@ -12,10 +14,11 @@ use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::examine::{Folder, examine};
 use super::parts::{drop_parts, take_out};
 use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
-use super::place::{Space, Whereabouts, free_space, whereabouts};
+use super::place::{Presence, Space, Whereabouts, find_files, free_space, whereabouts};
 use super::prepare::prepare;
 use super::relocate::{RelocateWork, Relocation};
 use super::remove::{RemoveOutcome, remove};
+use super::rename::{Renaming, RenamingWork};
 use super::sync::{Stamp, SyncOutcome, stat, sync};
 use super::torrent::{Context, OpenError, TorrentFiles, TorrentSpec};
 use super::upload::{read_run, wire_len};
@@ -117,6 +120,8 @@ pub enum Job {
         mount: Option<PathBuf>,
         done: Done<Result<Whereabouts, DiskError>>,
     },
+    /// Which of a torrent's files are in a folder, by their names and lengths.
+    FindFiles { folder: PathBuf, info: Arc<Info>, done: Done<Result<Presence, DiskError>> },
     /// At the start of a download: makes the folder, empty files and symlinks. From then on nothing is
     /// made in another folder that takes its place.
     Prepare { torrent: Arc<TorrentFiles>, done: Done<Result<Space, DiskError>> },
@@ -150,12 +155,15 @@ pub enum Job {
     TakeOut { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<Result<(), DiskError>> },
     /// Removes the part file, of which nothing is needed any more.
     DropParts { torrent: Arc<TorrentFiles>, done: Done<Result<(), DiskError>> },
-    /// Deletes the torrent's files and closes it.
-    Remove { torrent: Arc<TorrentFiles>, done: Done<RemoveOutcome> },
+    /// Deletes the torrent's files and closes it. `kept` are those that stay because another torrent has them
+    /// too: storage knows of those torrents only that ran.
+    Remove { torrent: Arc<TorrentFiles>, kept: BTreeSet<FileIndex>, done: Done<RemoveOutcome> },
     /// Makes durable what was stored, closes the files and lets go of the paths.
     Close { torrent: Arc<TorrentFiles>, done: Done<SyncOutcome> },
     /// A part of a move, on threads for moves.
     Relocate { relocation: Arc<Relocation>, work: RelocateWork },
+    /// A part of a rename, on threads for moves.
+    Rename { renaming: Arc<Renaming>, work: RenamingWork },
     /// The room in a folder of the device, or in what will hold it.
     FreeSpace { device: u64, folder: PathBuf, done: Done<Result<Space, DiskError>> },
     /// Where a folder really is, symlinks followed. The end of its path need not exist.
@@ -172,6 +180,8 @@ impl Job {
             | Job::FreeSpace { .. }
             | Job::Locate { .. }
             | Job::Relocate { .. }
+            | Job::FindFiles { .. }
+            | Job::Rename { .. }
             | Job::Examine { .. } => None,
             Job::Check(check) => Some(&check.torrent),
             Job::FindFolder { torrent, .. }
@@ -199,6 +209,11 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         }
         Job::Locate { folder, done } => done.call(real_path(&cx.disk, &folder)),
         Job::Relocate { relocation, work } => relocation.run(work),
+        Job::FindFiles { folder, info, done } => {
+            let found = find_files(&cx.disk, &folder, &info);
+            done.call(found.map_err(|e| cx.allowed.explain(&cx.disk, e)));
+        }
+        Job::Rename { renaming, work } => renaming.run(work),
         Job::Examine { folder, done } => done.call(examine(&folder)),
         Job::FindFolder { torrent, mount, done } => {
             done.call(gated(&torrent, || whereabouts(&torrent, mount.as_deref())));
@@ -237,11 +252,11 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             done.call(gated(&torrent, || take_out(&torrent, &files)));
         }
         Job::DropParts { torrent, done } => done.call(gated(&torrent, || drop_parts(&torrent))),
-        Job::Remove { torrent, done } => {
+        Job::Remove { torrent, kept, done } => {
             torrent.shut();
             cx.open.remove_torrent(torrent.id, false);
             cx.pieces.forget_torrent(torrent.id);
-            let outcome = remove(&torrent);
+            let outcome = remove(&torrent, &kept);
             torrent.let_go();
             done.call(outcome);
         }

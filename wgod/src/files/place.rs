@@ -3,14 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wgo_proto::metainfo::Info;
+use wgo_proto::metainfo::{FileEntry, Info};
 use wgo_proto::path::SafePath;
 
 use super::beneath::Base;
 use super::blocking_disk::BlockingDisk;
 use super::disk::{At, FileKind, Handle, OpenHow, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
-use super::torrent::TorrentFiles;
+use super::torrent::{TorrentFiles, has_root};
 
 /// The real place of a torrent's folder.
 #[derive(Debug)]
@@ -117,15 +117,58 @@ pub(super) fn whereabouts(torrent: &TorrentFiles, recorded: Option<&Path>) -> Re
 
 /// Whether any of the torrent's files is there, of those that take space.
 fn has_files(disk: &BlockingDisk, place: &Place, base: &Base, info: &Info) -> Result<bool, DiskError> {
-    let stored = |file: &&wgo_proto::metainfo::FileEntry| !file.pad && file.len > 0 && file.symlink.is_none();
-    for file in info.files.iter().filter(stored) {
-        match disk.stat(At::path(place.path(&file.path))) {
-            Ok(stat) if stat.kind == FileKind::File => return Ok(true),
-            Err(e) if !is_absent(&e) => return Err(DiskError::new(DiskOp::Stat, base.full(&file.path), &e)),
-            _ => {}
+    for file in stored(info) {
+        if length_of(disk, place, base, file)?.is_some() {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// The files that take space.
+fn stored(info: &Info) -> impl Iterator<Item = &FileEntry> {
+    info.files.iter().filter(|file| !file.pad && file.len > 0 && file.symlink.is_none())
+}
+
+/// The length of a regular file in a torrent's place.
+fn length_of(
+    disk: &BlockingDisk,
+    place: &Place,
+    base: &Base,
+    file: &FileEntry,
+) -> Result<Option<u64>, DiskError> {
+    match disk.stat(At::path(place.path(&file.path))) {
+        Ok(stat) => Ok(Some(stat.len).filter(|_| stat.kind == FileKind::File)),
+        Err(e) if is_absent(&e) => Ok(None),
+        Err(e) => Err(DiskError::new(DiskOp::Stat, base.full(&file.path), &e)),
+    }
+}
+
+/// What of a torrent seems to be in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// No file that may be one of its.
+    Nothing,
+    /// A file by the name of one, and not longer.
+    Some,
+    /// All of them, in their full lengths.
+    All,
+}
+
+/// Looks by names and lengths for a torrent's files in a folder.
+pub(super) fn find_files(disk: &BlockingDisk, folder: &Path, info: &Info) -> Result<Presence, DiskError> {
+    let base = Base::new(folder.to_owned(), has_root(info));
+    let place = Place::find(disk, &base, info)?;
+    let (mut found, mut all) = (false, true);
+    for file in stored(info) {
+        let len = length_of(disk, &place, &base, file)?;
+        found |= len.is_some_and(|len| len <= file.len);
+        all &= len == Some(file.len);
+        if found && !all {
+            return Ok(Presence::Some);
+        }
+    }
+    Ok(if found { Presence::All } else { Presence::Nothing })
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -47,7 +47,7 @@ pub(super) fn make_folder(disk: &BlockingDisk, folder: &std::path::Path) -> Resu
     let mut path = existing.to_owned();
     for name in folder.strip_prefix(existing).unwrap_or(folder) {
         path.push(name);
-        match disk.run(Op::CreateDir(At::inside(&parent, name))) {
+        match disk.make_dir(At::inside(&parent, name)) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(DiskError::new(DiskOp::Create, path, &e));
             }
@@ -79,7 +79,7 @@ fn make_symlink(torrent: &TorrentFiles, entry: &FileEntry, target: &SafePath) ->
 }
 
 /// The text of a link at `link` that leads to `target`, both relative to one folder.
-fn relative(link: &SafePath, target: &SafePath) -> PathBuf {
+pub(super) fn relative(link: &SafePath, target: &SafePath) -> PathBuf {
     // The last component of the link is its own name, not a folder on the way.
     let folders = link.components().count() - 1;
     let pairs = link.components().take(folders).zip(target.components());

@@ -24,6 +24,7 @@ use super::mounts::Mounts;
 mod cachestat;
 mod copy;
 mod direct;
+mod mode;
 mod pull;
 mod read_clean;
 
@@ -226,7 +227,7 @@ fn simple(op: Op) -> io::Result<Output> {
         }
         Op::StatFs(file) => return Ok(Output::FsStat(fs_stat(fd(&file)?)?)),
         Op::NextData { file, offset } => return next_data(fd(&file)?, offset).map(Output::Offset),
-        Op::CreateDir(at) => fs::mkdirat(base(&at)?, &at.path, Mode::from_raw_mode(0o777))?,
+        Op::CreateDir { at, mode } => mode::make_dir(&at, mode)?,
         Op::Symlink { at, target } => fs::symlinkat(&target, base(&at)?, &at.path)?,
         Op::Rename { from, to } => fs::renameat(base(&from)?, &from.path, base(&to)?, &to.path)?,
         Op::RenameNew { from, to } => copy::rename_new(&from, &to)?,
@@ -262,21 +263,24 @@ fn open(at: &At, how: OpenHow) -> io::Result<Handle> {
     if !how.follow {
         flags |= OFlags::NOFOLLOW;
     }
-    let mut mode = 0o666;
+    let mut bits = 0o666;
     flags |= match how.mode {
         OpenMode::Read => OFlags::RDONLY,
         OpenMode::Write => OFlags::RDWR,
         OpenMode::Create { executable } => {
-            mode = if executable { 0o777 } else { 0o666 };
+            bits = if executable { 0o777 } else { 0o666 };
             OFlags::RDWR | OFlags::CREATE
         }
-        OpenMode::CreateNew { executable } => {
-            mode = if executable { 0o777 } else { 0o666 };
+        OpenMode::CreateNew { executable, mode } => {
+            bits = mode.unwrap_or(if executable { 0o777 } else { 0o666 });
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL
         }
         OpenMode::Dir => OFlags::RDONLY | OFlags::DIRECTORY,
     };
-    let fd = fs::openat(base(at)?, &at.path, flags, Mode::from_raw_mode(mode))?;
+    let fd = fs::openat(base(at)?, &at.path, flags, Mode::from_raw_mode(bits))?;
+    if let OpenMode::CreateNew { mode: Some(mode), .. } = how.mode {
+        mode::give(fd.as_fd(), mode, &at.path);
+    }
     let access = match how.mode {
         OpenMode::Dir | OpenMode::Read => OFlags::RDONLY,
         OpenMode::Write | OpenMode::Create { .. } | OpenMode::CreateNew { .. } => OFlags::RDWR,

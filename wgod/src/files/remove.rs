@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wgo_proto::FileIndex;
 use wgo_proto::metainfo::FileEntry;
 
 use super::beneath::{Base, Parents};
@@ -48,14 +49,15 @@ enum Removed {
     Foreign,
 }
 
-/// Removes the files, then the folders that are empty without them.
-pub(super) fn remove(torrent: &TorrentFiles) -> RemoveOutcome {
+/// Removes the files, but for those of `kept`, then the folders that are empty without them.
+pub(super) fn remove(torrent: &TorrentFiles, kept: &BTreeSet<FileIndex>) -> RemoveOutcome {
     let mut outcome = RemoveOutcome::default();
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
     // Neighbours in the list mostly share a folder: it is kept open.
     let mut last: Option<(PathBuf, Handle)> = None;
-    for entry in torrent.info.files.iter().filter(|entry| !entry.pad) {
-        if torrent.is_shared(entry) {
+    let files = (0..).map(FileIndex).zip(&torrent.info.files);
+    for (index, entry) in files.filter(|(_, entry)| !entry.pad) {
+        if kept.contains(&index) || torrent.is_shared(entry) {
             outcome.shared += 1;
             continue;
         }

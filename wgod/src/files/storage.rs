@@ -12,10 +12,12 @@ use super::cache::{DEFAULT_OPEN_FILES, OpenFiles};
 use super::device::{Device, DeviceStatus};
 use super::disk::Disk;
 use super::job::{self, Job};
+use super::modes::Modes;
 use super::mounts::Mounts;
 use super::piece_cache::PieceCache;
 use super::refs::PathRefs;
 use super::relocate::{Relocation, RelocationSpec};
+use super::rename::{Renaming, RenamingSpec};
 use super::torrent::Context;
 use super::volumes::Volumes;
 
@@ -80,6 +82,11 @@ impl Storage {
         Storage { cx: Arc::new(cx), threads: limits.threads, devices: Mutex::default() }
     }
 
+    /// From now on new files and folders of torrents get these modes.
+    pub fn set_modes(&self, modes: Modes) {
+        self.cx.disk.set_modes(modes);
+    }
+
     /// Where block buffers come from.
     pub fn pool(&self) -> &BufPool {
         &self.cx.pool
@@ -106,6 +113,17 @@ impl Storage {
     /// A move to be done with [`Job::Relocate`]. Touches no disk.
     pub fn relocation(&self, spec: RelocationSpec) -> Arc<Relocation> {
         Relocation::new(self.cx.clone(), spec)
+    }
+
+    /// A rename to be done with [`Job::Rename`]. Touches no disk.
+    pub fn renaming(&self, spec: RenamingSpec) -> Arc<Renaming> {
+        Renaming::new(self.cx.clone(), spec)
+    }
+
+    /// Whether a torrent other than `id` that is open has this file, whose path has no symlinks.
+    #[cfg(test)]
+    pub(crate) fn is_used(&self, id: wgo_core::TorrentId, path: &Path) -> bool {
+        self.cx.refs.is_shared(id, path)
     }
 
     /// The device that seems to hold a folder, found without waiting for any disk.
@@ -173,12 +191,15 @@ impl Storage {
         let number = match (job.torrent(), job) {
             (Some(torrent), _) => torrent.device,
             (_, Job::Open { spec, .. }) => self.device_of(&spec.folder),
-            (_, Job::Locate { folder, .. } | Job::Examine { folder, .. }) => self.device_of(folder),
+            (_, Job::Locate { folder, .. } | Job::Examine { folder, .. } | Job::FindFiles { folder, .. }) => {
+                self.device_of(folder)
+            }
             (_, Job::FreeSpace { device, .. }) => *device,
             (_, Job::Relocate { relocation, .. }) => relocation.device,
+            (_, Job::Rename { renaming, .. }) => renaming.device,
             _ => 0,
         };
-        let moves = matches!(job, Job::Relocate { .. });
+        let moves = matches!(job, Job::Relocate { .. } | Job::Rename { .. });
         let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
         let stopping = devices.stopping;
         let fresh = || {

@@ -6,6 +6,7 @@ mod parts;
 mod payload;
 mod relocate;
 mod removal;
+mod rename;
 mod rig;
 mod runs;
 mod safety;

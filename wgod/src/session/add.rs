@@ -10,16 +10,20 @@ use wgo_api::params::Check as ApiCheck;
 use wgo_api::result::{AddStatus, Added};
 use wgo_core::TorrentId;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::{Check, Newcomer};
+use wgo_core::session::{Check, Newcomer, Place};
 use wgo_proto::Bitfield;
 
 use super::checking::kind_of;
 use super::entry::{About, Entry, Shown, selection_of, with_parts};
+use super::goals::Activity;
+use super::happened::Telling;
+use super::ops::{Born, Newborn, Op};
 use super::selecting::choose;
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
-use crate::store::{Change, Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
+use crate::hooks;
+use crate::store::{Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
 use wgo_core::piece_mgr::Priority;
 
 /// A folder is on the device that it was on so long ago, as far as queues of checks go.
@@ -58,9 +62,9 @@ impl Driver {
         };
         let id = TorrentId(self.next_id);
         self.next_id += 1;
-        let (entry, check) = self.new_entry(id, request, files, reply);
+        let (entry, op) = self.new_entry(id, request, files, reply);
         self.insert(entry);
-        self.push_op(id, check);
+        self.push_op(id, op);
     }
 
     /// It is here already: peers that came along are tried, nothing else changes.
@@ -107,36 +111,19 @@ impl Driver {
     }
 
     fn new_entry(
-        &self,
+        &mut self,
         id: TorrentId,
         request: AddRequest,
         file_priorities: Vec<Priority>,
         reply: oneshot::Sender<Added>,
-    ) -> (Entry, super::ops::Op) {
-        let AddRequest {
-            metainfo, raw, folder, paused, labels, check, peers, sequential, first_last, ..
-        } = request;
-        let settings = Settings {
-            hashes: metainfo.hashes,
-            name: metainfo.info.name.clone(),
-            folder,
-            added_at: unix_now().max(0) as u64,
-            wanted: if paused { Wanted::Stopped } else { Wanted::Started },
-            check_asked: false,
-            error: None,
-            labels,
-            sequential,
-            up_limit: None,
-            down_limit: None,
-            priority: Priority::Normal,
-            file_priorities,
-            ends_first: first_last,
-            parted: None,
-            trackers: None,
-            user_peers: peers,
-            moving: None,
-            newer: NewerFields::default(),
-        };
+    ) -> (Entry, Op) {
+        let place = Place { key: self.session.key_of_new(id), priority: request.priority, forced: false };
+        let mut settings = new_settings(&request, file_priorities, place);
+        let AddRequest { metainfo, raw, check, .. } = request;
+        if let Some(begins) = self.beginning(&metainfo.info, &settings.folder) {
+            let folder = std::mem::replace(&mut settings.folder, begins);
+            settings.final_folder = Some(self.final_folder(&folder));
+        }
         let have = Bitfield::new(metainfo.info.layout.piece_count());
         let check = match check {
             _ if metainfo.info.layout.piece_count() == 0 => Check::None,
@@ -144,17 +131,16 @@ impl Driver {
             ApiCheck::Full => Check::Full,
         };
         let owed = kind_of(check).map(OwedCheck::anew).map(Box::new);
-        let record = TorrentRecord {
+        let record = Box::new(TorrentRecord {
             id,
             settings: settings.clone(),
             progress: Progress { check: owed.clone(), ..Progress::default() },
             counters: Counters::default(),
-        };
-        let changes = vec![Change::Torrent(Box::new(record)), Change::Metainfo(id, raw)];
+        });
         let about = About::of(&metainfo);
         let entry = Entry {
             id,
-            tiers: metainfo.tiers,
+            tiers: self.urls.share(&metainfo.tiers),
             selection: selection_of(&metainfo.info, &settings),
             info: Arc::new(with_parts(metainfo.info, &settings)),
             about,
@@ -172,13 +158,16 @@ impl Driver {
             completed_at: None,
             counters: Counters::default(),
             retiered: false,
+            activity: Activity::default(),
             trackers: None,
             starts_over: false,
             owed,
             check: None,
             moving: None,
+            renaming: None,
             move_error: None,
             wish: None,
+            ranked_anew: false,
             lane: VecDeque::new(),
             busy: false,
             leaving: true,
@@ -186,20 +175,19 @@ impl Driver {
             saving: super::save::Saving::default(),
             unsaved: Vec::new(),
             awaiting_save: Vec::new(),
+            telling: Telling::default(),
             shown: Shown::default(),
             share: Share::default(),
         };
-        (entry, super::ops::Op::Add { changes, check, reply })
+        (entry, Op::Add(Newborn { record, raw, check, reply }))
     }
 
     /// The store has it, or not: it is listed and begins, or is forgotten.
-    pub(super) fn on_added(
-        &mut self,
-        id: TorrentId,
-        check: Check,
-        result: Result<(), String>,
-        reply: oneshot::Sender<Added>,
-    ) {
+    pub(super) fn on_added(&mut self, id: TorrentId, born: Born) {
+        let Born { check, in_place, result, reply } = born;
+        if in_place {
+            self.entries.relocate(&id, Settings::begin_in_place);
+        }
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let (hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
         if let Err(error) = result {
@@ -210,13 +198,15 @@ impl Driver {
         }
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
+        let place = entry.settings.place;
         entry.span().in_scope(|| tracing::info!("added"));
         let folder = entry.settings.folder.clone();
         let device = self.device_of(&folder);
-        let (check_asked, finished, moving) = (false, false, None);
-        let newcomer = Newcomer { id, hashes, started, needs: check, check_asked, finished, device, moving };
+        let (check_asked, finished, moving, needs) = (false, false, None, check);
+        let newcomer = Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place };
         self.begin_selection(id);
         self.session.add(self.engine.clock.now(), newcomer);
+        self.happened(hooks::Event::Added, id);
         drop(reply.send(Added { info_hash: hash, name, status: AddStatus::Added, error: None, kind: None }));
     }
 
@@ -239,11 +229,43 @@ impl Driver {
         let entry = self.entries.remove(&id)?;
         self.tally.remove(id, &entry.share);
         self.unseen.remove(&id);
+        self.arrivals.forget(id);
         for hash in entry.settings.hashes.wire() {
             self.by_hash.remove(&hash);
         }
         self.engine.shaper.remove_torrent(id);
         self.waking.remove(&id);
         Some(entry)
+    }
+}
+
+/// What is kept of what a torrent was added with.
+fn new_settings(request: &AddRequest, file_priorities: Vec<Priority>, place: Place) -> Settings {
+    Settings {
+        hashes: request.metainfo.hashes,
+        name: request.metainfo.info.name.clone(),
+        folder: request.folder.clone(),
+        added_at: unix_now().max(0) as u64,
+        wanted: if request.paused { Wanted::Stopped } else { Wanted::Started },
+        check_asked: false,
+        error: None,
+        labels: request.labels.clone(),
+        sequential: request.sequential,
+        up_limit: None,
+        down_limit: None,
+        place,
+        goals: request.goals,
+        goal_reached: None,
+        file_priorities,
+        ends_first: request.first_last,
+        parted: None,
+        trackers: None,
+        user_peers: request.peers.clone(),
+        moving: None,
+        final_folder: None,
+        renames: Vec::new(),
+        renaming: None,
+        completion_owed: true,
+        newer: NewerFields::default(),
     }
 }

@@ -3,15 +3,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wgo_core::Time;
 use wgo_core::session::Check;
 use wgo_core::status::RateMeter;
+use wgo_core::{Time, TorrentId};
 use wgo_proto::layout::Layout;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
+use super::Driver;
 use super::entry::{from_stored, to_stored};
 use crate::files::Checked;
 use crate::store::{CheckKind, FileStamp, OwedCheck};
+
+/// Checks whose findings are being saved while their devices go on with the next: what lets a commit take in
+/// the findings of many, and bounds what waits for a store that hangs. More than end in a beat of saving.
+pub(super) const SAVED_BESIDE: usize = 256;
+
+impl Driver {
+    /// A check has looked at all that it has to: its device goes on with the next.
+    pub(super) fn on_hashed(&mut self, id: TorrentId, check: &Arc<CheckProgress>) {
+        let current = self.entries.get(&id).and_then(|entry| entry.check.as_ref());
+        let counts = current.is_some_and(|current| Arc::ptr_eq(current, check)) && !check.is_cancelled();
+        if counts && self.saved_beside.len() < SAVED_BESIDE {
+            self.saved_beside.insert(id);
+            self.session.on_hashed(self.engine.clock.now(), id);
+        }
+    }
+}
 
 /// A check under way.
 #[derive(Debug)]

@@ -1,16 +1,21 @@
 //! What callers of the control API ask of the driver.
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::ids::Matcher;
 use wgo_api::params::{RemoveParams, SelectParams, check_selection};
 use wgo_api::result::{ActResult, Acted, LimitResult};
 use wgo_api::torrent::RateLimits;
 use wgo_core::limiter::Direction;
+use wgo_core::session::Phase;
 use wgo_core::{ByteRate, TorrentId};
 
 use super::ops::Op;
-use super::{Command, Driver, Tunables, Verb};
+use super::{Command, Driver, Named, Tunables, Verb};
+use crate::hooks;
 use crate::store::Counters;
 
 /// An id as it was given, and the torrent that it names.
@@ -19,6 +24,17 @@ pub(super) type Selected = (String, Result<TorrentId, ApiError>);
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 /// The answer to a call on one torrent's limits.
 type LimitReply = oneshot::Sender<Result<LimitResult, ApiError>>;
+/// `stop` waits so long for a torrent to end: less than callers wait for the answer.
+const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// Of one that is told to stop while it is moved.
+const STILL_MOVES: &str = "it is being moved, and stops when that has ended; \
+    to stop it where it is, call the move off with `wgoctl move ID --cancel`";
+
+/// Why a torrent that was told to stop hasn't.
+fn late(why: &str) -> String {
+    format!("it is told to stop, but after {} s {why} See `wgoctl status`", STOP_PATIENCE.as_secs())
+}
+
 /// What a call on several torrents waits for: which of them, and how it went; `None`: nobody says.
 pub(super) type Waits = JoinSet<(usize, Option<Result<(), String>>)>;
 
@@ -33,8 +49,12 @@ impl Driver {
             Command::Files(params, reply) => self.files(&params, reply),
             Command::Label(params, reply) => self.label(&params, reply),
             Command::Trackers(params, reply) => self.trackers_of(&params, reply),
+            Command::Rename(params, reply) => self.rename(&params, reply),
+            Command::Set(params, reply) => self.set(&params, reply),
+            Command::Queue(params, reply) => self.queue(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
+            Command::Name(id, reply) => drop(reply.send(self.named(&id))),
             Command::Glance(ids, reply) => drop(reply.send(self.glance(ids.as_deref()))),
             Command::LimitTorrent(id, limits, reply) => self.limit(&id, limits, reply),
             Command::Settings(tunables) => self.apply_settings(*tunables),
@@ -54,6 +74,13 @@ impl Driver {
             matcher.see(entry.id, &entry.hash_text(), v2.as_deref(), &entry.settings.name);
         }
         matcher.finish().one(id)
+    }
+
+    fn named(&self, id: &str) -> Result<Named, ApiError> {
+        let found = self.resolve(id)?;
+        let entry =
+            self.entries.get(&found).ok_or_else(|| ApiError::new(Kind::NoMatch, "it has just gone"))?;
+        Ok(Named { id: found, info_hash: entry.hash_text(), name: entry.settings.name.clone() })
     }
 
     /// The torrents of a call, each with the id as it was given.
@@ -90,7 +117,10 @@ impl Driver {
                 }
             };
             match verb {
-                Verb::Start => self.session.start(now, id),
+                Verb::Start | Verb::StartNow => {
+                    self.start(id, verb == Verb::StartNow);
+                    self.arrive(id);
+                }
                 Verb::Stop => self.session.stop(now, id),
                 Verb::Verify => self.session.verify(now, id),
                 Verb::StartOver => {
@@ -103,27 +133,81 @@ impl Driver {
             }
             let at = acted.len();
             acted.push(self.acted(&given, id));
-            if matches!(verb, Verb::Start | Verb::Stop) {
-                let saved = self.saved(id);
-                waits.spawn(async move { (at, saved.await.ok()) });
+            match verb {
+                Verb::Start | Verb::StartNow => {
+                    let saved = self.saved(id);
+                    waits.spawn(async move { (at, saved.await.ok()) });
+                }
+                Verb::Stop => {
+                    let stopped = self.stopped(id);
+                    waits.spawn(async move { (at, stopped.await) });
+                }
+                Verb::Verify | Verb::StartOver | Verb::Announce => {}
             }
         }
-        self.answer_when(waits, acted, reply);
+        self.answer_when(waits, acted, Kind::Disk, reply);
     }
 
-    /// Answers when all of `waits`, each about one of `acted`, are over.
-    pub(super) fn answer_when(&mut self, mut waits: Waits, mut acted: Vec<Acted>, reply: ActReply) {
+    /// Ends when a torrent that was told to stop has: its connections, its last checkpoint, and whatever else
+    /// was under way on its files. A disk that hangs is not waited for.
+    fn stopped(
+        &mut self,
+        id: TorrentId,
+    ) -> impl Future<Output = Option<Result<(), String>>> + Send + 'static {
+        let saved = self.saved(id);
+        // What ends it is to be in its lane before the question is.
+        self.carry_out();
+        let moves = self.session.row(id).is_some_and(|row| row.phase == Phase::Moving);
+        let (told, ended) = oneshot::channel();
+        if !moves {
+            self.push_op(id, Op::Tell(told));
+        }
+        async move {
+            let deadline = Instant::now() + STOP_PATIENCE;
+            match timeout_at(deadline, saved).await {
+                Ok(Ok(Ok(()))) if moves => Some(Err(STILL_MOVES.to_owned())),
+                Ok(Ok(Ok(()))) => match timeout_at(deadline, ended).await {
+                    Ok(answer) => answer.ok(),
+                    Err(_) => Some(Err(late("its last data is not on disk: does that disk answer?"))),
+                },
+                Ok(failed) => failed.ok(),
+                Err(_) => Some(Err(late("this is not saved: does the disk of the state directory answer?"))),
+            }
+        }
+    }
+
+    /// Answers when all of `waits`, each about one of `acted`, are over; one that fails does so with `kind`.
+    pub(super) fn answer_when(
+        &mut self,
+        mut waits: Waits,
+        mut acted: Vec<Acted>,
+        kind: Kind,
+        reply: ActReply,
+    ) {
         self.replies.spawn(async move {
             while let Some(Ok((at, result))) = waits.join_next().await {
-                let why = match result {
+                let gone = "the daemon stopped, or the torrent was removed, before it was done";
+                let error = match result {
                     Some(Ok(())) => continue,
-                    Some(Err(why)) => why,
-                    None => "the daemon stopped, or the torrent was removed, before it was done".to_owned(),
+                    Some(Err(why)) => ApiError::new(kind, why),
+                    None => ApiError::new(Kind::Stopping, gone),
                 };
-                acted[at] = Acted::failed(acted[at].id.clone(), ApiError::new(Kind::Disk, why));
+                acted[at] = Acted::failed(acted[at].id.clone(), error);
             }
             drop(reply.send(Ok(ActResult { torrents: acted })));
         });
+    }
+
+    /// A seeding goal that was reached counts no longer for who is started again.
+    fn start(&mut self, id: TorrentId, at_once: bool) {
+        let now = self.engine.clock.now();
+        if let Some(done) = self.entries.get_mut(&id).and_then(|entry| entry.settings.goal_reached.as_mut()) {
+            done.started_again = true;
+        }
+        match at_once {
+            true => self.session.start_now(now, id),
+            false => self.session.start(now, id),
+        }
     }
 
     fn announce_now(&mut self, id: TorrentId) {
@@ -156,10 +240,15 @@ impl Driver {
             self.begin_removal(id, params.data, done);
             waits.spawn(async move { (at, gone.await.ok()) });
         }
-        self.answer_when(waits, acted, reply);
+        self.answer_when(waits, acted, Kind::Partly, reply);
     }
 
-    fn begin_removal(&mut self, id: TorrentId, data: bool, reply: oneshot::Sender<Result<(), String>>) {
+    pub(super) fn begin_removal(
+        &mut self,
+        id: TorrentId,
+        data: bool,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) {
         let now = self.engine.clock.now();
         self.session.remove(now, id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
@@ -172,6 +261,9 @@ impl Driver {
         }
         if let Some(moving) = &entry.moving {
             moving.stop();
+        }
+        if let Some(pending) = &mut entry.renaming {
+            pending.dismiss();
         }
         let hash = entry.hash_text();
         self.touch();
@@ -190,10 +282,12 @@ impl Driver {
         counters: &Counters,
         reply: oneshot::Sender<Result<(), String>>,
     ) {
-        if let Some(entry) = self.forget(id) {
+        if let Some(mut entry) = self.forget(id) {
             self.totals.downloaded += counters.downloaded;
             self.totals.uploaded += counters.uploaded;
             entry.span().in_scope(|| tracing::info!("removed"));
+            entry.counters = counters.clone();
+            self.tell_of(hooks::Event::Removed, &entry);
         }
         drop(reply.send(result));
     }
@@ -205,17 +299,12 @@ impl Driver {
             Ok(id) => id,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        let Some(entry) = self.entries.get_mut(&id) else { return drop(reply.send(Err(gone()))) };
         let mut changed = false;
         for (direction, bytes) in limits.into_iter().flatten() {
-            let limit = (bytes > 0).then_some(ByteRate(bytes));
-            match direction {
-                Direction::Up => entry.settings.up_limit = limit,
-                Direction::Down => entry.settings.down_limit = limit,
-            }
-            self.engine.shaper.set(Some(id), direction, limit);
+            self.set_limit(id, direction, bytes);
             changed = true;
         }
+        let Some(entry) = self.entries.get(&id) else { return drop(reply.send(Err(gone()))) };
         let rate = |limit: Option<ByteRate>| limit.map_or(0, |rate| rate.0);
         let limits = RateLimits { up: rate(entry.settings.up_limit), down: rate(entry.settings.down_limit) };
         let (info_hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
@@ -236,7 +325,11 @@ impl Driver {
     }
 
     fn apply_settings(&mut self, tunables: Tunables) {
-        self.tunables = tunables;
+        let old = std::mem::replace(&mut self.tunables, tunables);
+        self.session.set_queue(self.engine.clock.now(), self.tunables.queue);
+        if old.goals != self.tunables.goals {
+            self.look_at_all_goals();
+        }
         self.ask_all_rooms();
         let max_peers = self.tunables.max_peers_per_torrent;
         for entry in self.entries.values() {

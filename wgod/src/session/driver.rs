@@ -11,18 +11,24 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
-use wgo_core::{Time, TorrentId};
+use wgo_core::tracker::Tiers;
+use wgo_core::{ByteRate, Time, TorrentId};
 use wgo_proto::WireHash;
 use wgo_proto::metainfo::Metainfo;
 
+use super::arrival::Arrivals;
 use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
+use super::goals::Activity;
+use super::happened::Telling;
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
+use super::renaming::{self, Pending, names_in_force};
 use super::space::{Disks, WATCH_INTERVAL};
 use super::tally::{Share, Tally};
+use super::urls::Urls;
 use super::{Command, Event, SessionHandle, Tunables, fault};
 use crate::ending::Patience;
 use crate::engine::Engine;
@@ -36,6 +42,10 @@ const TRIM_INTERVAL: Duration = Duration::from_secs(5);
 /// Torrents that went away, kept for `list` with `since`; older callers get a full list.
 pub(super) const REMEMBERED_REMOVALS: usize = 4096;
 
+/// A queue in which everybody waits.
+const CLOSED: QueueLimits =
+    QueueLimits { downloads: Some(0), seeds: Some(0), active: Some(0), slow: ByteRate(0) };
+
 /// The session's driver.
 pub struct Driver {
     pub(super) engine: Arc<Engine>,
@@ -48,16 +58,24 @@ pub struct Driver {
     pub(super) unseen: BTreeSet<TorrentId>,
     /// The device of the folder that the last torrent was added to, and until when that is believed.
     pub(super) last_device: Option<(PathBuf, u64, Time)>,
+    /// Of trackers.
+    pub(super) urls: Urls,
     pub(super) tunables: Tunables,
     pub(super) choke: ChokeState,
     pub(super) disks: Disks,
+    pub(super) arrivals: Arrivals,
     pub(super) seed: u64,
     pub(super) next_id: u64,
     pub(super) ops: JoinSet<(TorrentId, Outcome)>,
     /// Whose operation each task of `ops` is.
     pub(super) op_of: HashMap<tokio::task::Id, TorrentId>,
+    /// Torrents whose checks are being saved and have given their device to the next; at most
+    /// [`SAVED_BESIDE`](super::checking::SAVED_BESIDE).
+    pub(super) saved_beside: BTreeSet<TorrentId>,
     /// Moves that were asked for, looked into.
     pub(super) surveys: JoinSet<Surveyed>,
+    /// Renames that were asked for, looked into.
+    pub(super) rename_surveys: JoinSet<renaming::Surveyed>,
     /// Tasks that gather an answer for a caller.
     pub(super) replies: JoinSet<()>,
     /// Settings on their way to the store, at most one save for each torrent.
@@ -74,6 +92,8 @@ pub struct Driver {
     pub(super) totals: Totals,
     /// Traffic of all runs before this one.
     pub(super) begun_with: Totals,
+    /// When the totals of live seeds were last saved.
+    pub(super) counters_saved: Option<Time>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::UnboundedReceiver<Event>,
     actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
@@ -116,20 +136,25 @@ impl Driver {
         let (changed, watcher) = watch::channel(0);
         let mut driver = Driver {
             engine: start.engine,
-            session: Session::new(QueueLimits::default()),
+            // Nobody runs before all are known: who comes first may be the last of them.
+            session: Session::new(CLOSED),
             entries: Entries::default(),
             tally: Tally::default(),
             unseen: BTreeSet::new(),
             by_hash: HashMap::new(),
+            urls: Urls::default(),
             tunables: start.tunables,
             choke: ChokeState::default(),
             disks: Disks::default(),
+            arrivals: Arrivals::default(),
             seed: start.seed,
             last_device: None,
             next_id: start.next_id.0,
             ops: JoinSet::new(),
             op_of: HashMap::new(),
+            saved_beside: BTreeSet::new(),
             surveys: JoinSet::new(),
+            rename_surveys: JoinSet::new(),
             replies: JoinSet::new(),
             saves: JoinSet::new(),
             waking: HashMap::new(),
@@ -139,6 +164,7 @@ impl Driver {
             removed: VecDeque::new(),
             totals: start.totals,
             begun_with: start.totals,
+            counters_saved: None,
             commands,
             events: start.events,
             actions: start.actions,
@@ -176,6 +202,7 @@ impl Driver {
             driver.begun_with.downloaded += entry.counters.downloaded;
             driver.begun_with.uploaded += entry.counters.uploaded;
         }
+        driver.session.set_queue(driver.engine.clock.now(), driver.tunables.queue);
         Ok((driver, SessionHandle(sender), watcher))
     }
 
@@ -195,14 +222,15 @@ impl Driver {
             );
             return Ok(());
         };
-        let metainfo = match Metainfo::parse(&raw) {
-            Ok(metainfo) => metainfo,
+        let (metainfo, renaming) = match take_up(&raw, &record.settings) {
+            Ok(taken) => taken,
             Err(error) => {
-                tracing::error!(id = id.0, name = record.settings.name, %error, "its metainfo is damaged; it is left alone");
+                tracing::error!(id = id.0, name = record.settings.name, error, "it is left alone");
                 return Ok(());
             }
         };
-        let entry = entry_of(record, metainfo, suspects);
+        let tiers = self.urls.share(record.settings.trackers.as_ref().unwrap_or(&metainfo.tiers));
+        let entry = Entry { renaming, ..entry_of(record, metainfo, tiers, suspects) };
         let finished = entry.is_finished();
         // Complete, but not all of it was ever hashed: what a quick check left behind.
         let believed = entry.completed_at.is_some() && !finished && !entry.writing;
@@ -220,16 +248,30 @@ impl Driver {
             finished,
             device,
             moving: underway(&entry.settings, |folder| self.engine.storage.device_of(folder)),
+            place: entry.settings.place,
         };
         let undo = newcomer.moving.is_none() && entry.settings.moving.is_some();
+        let renames = entry.renaming.is_some();
+        let untold = finished && entry.completed_at.is_some() && entry.settings.completion_owed;
         let error = entry.settings.error.as_ref().map(fault::from_stored);
+        if entry.is_to_arrive() {
+            self.arrivals.plan(id, self.engine.clock.now());
+        }
         self.insert(entry);
         if undo {
             self.push_op(id, Op::Move);
         }
         self.session.add(self.engine.clock.now(), newcomer);
+        if renames {
+            // Before what the session has it do.
+            self.push_op(id, Op::Rename);
+        }
         if let Some(error) = error {
             self.session.recall_fault(id, error);
+        }
+        // The last run ended before that was told.
+        if untold {
+            self.tell_completion(id);
         }
         Ok(())
     }
@@ -273,6 +315,7 @@ impl Driver {
                 Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
                 Some(Ok(id)) = self.saves.join_next() => self.on_saved(id),
                 Some(Ok(surveyed)) = self.surveys.join_next() => self.on_surveyed(surveyed),
+                Some(Ok(surveyed)) = self.rename_surveys.join_next() => self.on_rename_surveyed(surveyed),
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
                 _ = trim.tick() => self.engine.storage.trim(),
@@ -320,8 +363,8 @@ impl Driver {
         while let Ok((torrent, action)) = self.actions.try_recv() {
             self.on_action(&torrent, action);
         }
-        if timeout_at(trackers_end, self.save_totals()).await.is_err() {
-            tracing::error!("totals not saved: does the disk of the state directory answer?");
+        if timeout_at(trackers_end, self.save_asleep()).await.is_err() {
+            tracing::error!("seeding times not saved: does the disk of the state directory answer?");
         }
         if !self.remembered.is_empty() {
             let forgotten = self.engine.store.put(super::save::removals(&self.remembered));
@@ -338,10 +381,13 @@ impl Driver {
         }
     }
 
-    /// Keeps the traffic of torrents that are gone; those that are here have their own counters.
-    async fn save_totals(&self) {
-        if let Err(error) = self.engine.store.put(vec![crate::store::Change::Totals(self.totals)]).await {
-            tracing::warn!(%error, "totals not saved");
+    /// Keeps the time of torrents that sleep; the others' counters are saved as they end.
+    async fn save_asleep(&self) {
+        let changes = self.totals_asleep();
+        if !changes.is_empty()
+            && let Err(error) = self.engine.store.put(changes).await
+        {
+            tracing::warn!(%error, "seeding times not saved");
         }
     }
 
@@ -357,8 +403,25 @@ impl Driver {
     }
 }
 
+/// What the store knows of a torrent's files: with their names, and those that they are to get.
+fn take_up(
+    raw: &[u8],
+    settings: &crate::store::Settings,
+) -> Result<(Metainfo, Option<Box<Pending>>), String> {
+    let mut metainfo = Metainfo::parse(raw).map_err(|error| format!("its metainfo is damaged: {error}"))?;
+    let (info, renaming) = names_in_force(metainfo.info, settings)
+        .map_err(|error| format!("the names of its files are damaged: {error}"))?;
+    metainfo.info = info;
+    Ok((metainfo, renaming))
+}
+
 /// An entry made of a stored record.
-fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::PieceIndex>) -> Entry {
+fn entry_of(
+    record: TorrentRecord,
+    metainfo: Metainfo,
+    tiers: Tiers,
+    suspects: Vec<wgo_proto::PieceIndex>,
+) -> Entry {
     let TorrentRecord { id, settings, progress, counters } = record;
     let Progress { have, partials, writing, completed_at, check, files, mount, .. } = progress;
     let about = About::of(&metainfo);
@@ -373,7 +436,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         .collect();
     Entry {
         id,
-        tiers: settings.trackers.clone().unwrap_or(metainfo.tiers),
+        tiers,
         selection: selection_of(&metainfo.info, &settings),
         info: Arc::new(with_parts(metainfo.info, &settings)),
         about,
@@ -389,6 +452,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         mount,
         writing,
         completed_at,
+        activity: Activity::new(&counters),
         counters,
         retiered: false,
         trackers: None,
@@ -396,8 +460,10 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         owed: check,
         check: None,
         moving: None,
+        renaming: None,
         move_error: None,
         wish: None,
+        ranked_anew: false,
         lane: VecDeque::new(),
         busy: false,
         leaving: false,
@@ -405,6 +471,7 @@ fn entry_of(record: TorrentRecord, metainfo: Metainfo, suspects: Vec<wgo_proto::
         saving: super::save::Saving::default(),
         unsaved: Vec::new(),
         awaiting_save: Vec::new(),
+        telling: Telling::default(),
         shown: Shown::default(),
         share: Share::default(),
     }

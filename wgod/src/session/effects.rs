@@ -12,6 +12,7 @@ use wgo_proto::tracker as wire;
 use super::ops::Op;
 use super::{Driver, Event, fault};
 use crate::files::{BlockBuf, DiskErrorKind};
+use crate::hooks;
 use crate::store::{CheckKind, OwedCheck};
 use crate::torrent::Torrent;
 use crate::tracker::TrackerError;
@@ -20,9 +21,11 @@ impl Driver {
     /// Carries out everything that the session wants.
     pub(super) fn carry_out(&mut self) {
         while let Some(effect) = self.session.poll_effect() {
+            let torrent = effect.torrent();
             match effect {
                 Effect::Check(id, check) => self.push_op(id, Op::Check(check)),
                 Effect::Move(id) => self.push_op(id, Op::Move),
+                Effect::Rename(id) => self.push_op(id, Op::Rename),
                 Effect::CancelMove(id) => self.cancel_move(id),
                 Effect::CancelCheck(id) => self.cancel_check(id),
                 Effect::ForgetCheck(id) => self.forget_check(id),
@@ -44,6 +47,10 @@ impl Driver {
                 Effect::ChokeFill => self.choke_fill(),
                 Effect::Housekeep => self.housekeep(),
                 Effect::Completed(id) => self.completed(id),
+                Effect::Goal(id) => self.look_at_goal(id),
+            }
+            if let Some(id) = torrent {
+                self.count_time(id);
             }
             self.touch();
         }
@@ -104,6 +111,8 @@ impl Driver {
     /// Shares payload memory out among the torrents that download, and tells the session what waits for
     /// a checkpoint.
     fn housekeep(&mut self) {
+        self.save_counters();
+        let now = self.engine.clock.now();
         let mut torrents = Vec::new();
         let mut held = Vec::new();
         for live in self.live_torrents() {
@@ -114,7 +123,10 @@ impl Driver {
             }) else {
                 continue;
             };
+            let counters = view.counters;
             self.session.on_unsynced(live.id, view.unsynced_bytes);
+            self.session.on_traffic(now, live.id, counters.downloaded, counters.uploaded);
+            self.on_uploaded(live.id, counters.uploaded);
             if !view.finished {
                 torrents.push(live.clone());
                 held.push(blocks);
@@ -126,7 +138,8 @@ impl Driver {
         }
     }
 
-    /// The torrent finished, durably: the trackers hear of it, and it is no longer written to.
+    /// The torrent finished, durably: the trackers hear of it, it is no longer written to, and goes to its
+    /// final folder.
     fn completed(&mut self, id: TorrentId) {
         let Some(entry) = self.entries.get(&id) else { return };
         entry.span().in_scope(|| tracing::info!("complete"));
@@ -138,6 +151,8 @@ impl Driver {
                 }
             });
         }
+        self.arrive(id);
+        self.tell_completion(id);
     }
 
     pub(super) fn on_action(&mut self, torrent: &Arc<Torrent>, action: Action<BlockBuf>) {
@@ -214,6 +229,8 @@ impl Driver {
                 let Some(fault) = fault::of_disk(&error) else { return };
                 self.disk_failed(id, &error, fault);
             }
+            Event::Hashed(id, check) => self.on_hashed(id, &check),
+            Event::CompletionTold(id) => self.on_completion_told(id),
             Event::Forgot(ids, done) => self.on_forgot(ids, done),
             Event::Room(device, answer) => self.on_room(device, answer),
             // Of those that many peers found, the first is enough.
@@ -270,11 +287,20 @@ impl Driver {
         }
         let known =
             self.session.row(id).and_then(|row| row.fault.as_deref()).is_some_and(|old| *old == fault);
+        let was_well = self.is_well(id);
         if !known && let Some(entry) = self.entries.get(&id) {
             entry.span().in_scope(|| tracing::warn!(error = fault.message, "torrent stands"));
         }
         self.session.on_fault(self.engine.clock.now(), id, fault);
+        if was_well && !self.is_well(id) {
+            self.happened(hooks::Event::Error, id);
+        }
         self.touch();
+    }
+
+    /// Whether nothing stands in the torrent's way, nor did when it was last tried.
+    fn is_well(&self, id: TorrentId) -> bool {
+        self.session.row(id).is_some_and(|row| row.trouble().is_none())
     }
 
     /// The torrent's Swarm panicked: it is taken down, the others go on.

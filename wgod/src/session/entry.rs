@@ -6,13 +6,17 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::Span;
 use wgo_core::swarm::TrackerMemory;
+use wgo_core::tracker::Tiers;
 use wgo_core::{Selection, TorrentId};
 use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::checking::CheckProgress;
+use super::goals::Activity;
+use super::happened::Telling;
 use super::moving::MoveProgress;
 use super::ops::Op;
+use super::renaming::Pending;
 use super::save::Saving;
 use super::selecting::Wish;
 use super::tally::Share;
@@ -35,7 +39,7 @@ pub struct Entry {
     /// What else its metainfo says that people want to see.
     pub about: Option<Box<About>>,
     /// Its trackers by tier.
-    pub tiers: Vec<Vec<String>>,
+    pub tiers: Tiers,
     /// Its files, once they were found.
     pub files: Option<Arc<TorrentFiles>>,
     /// Its Swarm, while it has one.
@@ -59,10 +63,12 @@ pub struct Entry {
     pub writing: bool,
     /// When the last wanted piece became durable.
     pub completed_at: Option<u64>,
-    /// Totals, while it has no Swarm.
+    /// Totals, while it has no Swarm; times at all times, up to when they were last counted.
     pub counters: Counters,
     /// They were changed, which those that are announced to have yet to hear.
     pub(super) retiered: bool,
+    /// Since when its time is not counted.
+    pub(super) activity: Activity,
     /// What the trackers know, while it sleeps.
     pub(super) trackers: Option<Box<TrackerMemory>>,
     /// The operator wants it checked without what was known of it, which is about to be forgotten.
@@ -73,10 +79,14 @@ pub struct Entry {
     pub check: Option<Arc<CheckProgress>>,
     /// The first half of a move under way.
     pub(super) moving: Option<Arc<MoveProgress>>,
+    /// A rename that is neither done nor undone.
+    pub(super) renaming: Option<Box<Pending>>,
     /// Why the last move was given up.
     pub(super) move_error: Option<String>,
     /// What is to be wanted of it, once its turn comes.
     pub(super) wish: Option<Box<Wish>>,
+    /// How much its files are wanted changed while it had no Swarm, or while that was made.
+    pub(super) ranked_anew: bool,
     /// Operations that wait for the one under way.
     pub(super) lane: VecDeque<Op>,
     /// An operation is under way.
@@ -92,6 +102,8 @@ pub struct Entry {
     pub(super) unsaved: Vec<Change>,
     /// Who is told when the next save to begin has ended.
     pub(super) awaiting_save: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Whether its completion is being told.
+    pub(super) telling: Telling,
     /// What the last list showed of it.
     pub(super) shown: Shown,
     /// What it adds to the sums over all torrents.
@@ -152,14 +164,41 @@ impl Entry {
         files.watch(known.filter_map(|(file, stamp)| stamp.map(|stamp| from_file_stamp(file, stamp))));
     }
 
+    /// Whether the folder has files of it, or is to have them, and that stays so.
+    pub(super) fn has_files_in(&self, folder: &Path) -> bool {
+        !self.removing && self.settings.places().any(|place| place == folder)
+    }
+
     /// Whether it has files in a folder that have the paths of another torrent's, or is to have them there.
     pub(super) fn has_paths_of(&self, info: &Info, folder: &Path) -> bool {
-        let (place, other) = (&self.settings.folder, self.settings.moving.as_ref().map(|m| &m.other));
-        if self.removing || (place != folder && other.is_none_or(|other| other != folder)) {
-            return false;
-        }
         let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
-        self.info.files.iter().any(|f| !f.pad && paths.contains(f.path.as_str()))
+        self.first_of(&paths, folder).is_some()
+    }
+
+    /// The first of its paths that is one of `paths` in a folder where it has files, or is to have them.
+    pub(super) fn first_of(&self, paths: &BTreeSet<&str>, folder: &Path) -> Option<&str> {
+        if !self.has_files_in(folder) {
+            return None;
+        }
+        self.paths().find(|path| paths.contains(path))
+    }
+
+    /// The paths of its files, and those that they are to get.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        let new = self.renaming.as_ref().map(|pending| &pending.info.files);
+        let files = self.info.files.iter().chain(new.into_iter().flatten());
+        files.filter(|file| !file.pad).map(|file| file.path.as_str())
+    }
+
+    /// Whoever waits for it to stop learns that not all of it is durable.
+    pub(super) fn tell_stopped(&mut self, why: &str) {
+        for op in std::mem::take(&mut self.lane) {
+            match op {
+                // Whoever asked may have hung up.
+                Op::Tell(reply) => drop(reply.send(Err(why.to_owned()))),
+                op => self.lane.push_back(op),
+            }
+        }
     }
 
     /// How far its move is, 0…1: of the first half, since the second takes a moment.

@@ -1,6 +1,6 @@
 //! Labels of torrents: words of the operator's, to find them by.
 use tokio::sync::oneshot;
-use wgo_api::error::ApiError;
+use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::LabelParams;
 use wgo_api::result::{ActResult, Acted};
 use wgo_core::TorrentId;
@@ -39,7 +39,7 @@ impl Driver {
             }
         }
         self.touch();
-        self.answer_when(waits, acted, reply);
+        self.answer_when(waits, acted, Kind::Disk, reply);
     }
 
     /// Whether the torrent has other labels now.

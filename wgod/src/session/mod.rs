@@ -5,6 +5,7 @@
 //! the order in which they were asked for, so a stop never overtakes a check and a restart never
 //! meets the leftovers of the last run.
 mod add;
+mod arrival;
 mod checking;
 mod choke;
 mod commands;
@@ -13,10 +14,13 @@ mod effects;
 mod entries;
 mod entry;
 mod fault;
+mod goals;
+mod happened;
 mod labels;
 mod moving;
 mod ops;
 mod patterns;
+mod renaming;
 mod render;
 mod save;
 mod selecting;
@@ -25,6 +29,8 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod trackers;
+mod tune;
+mod urls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,13 +40,17 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
 use wgo_api::params::{
-    Check, Choice, FilesParams, LabelParams, ListParams, MoveParams, RemoveParams, SelectParams, ShowParams,
-    TrackersParams,
+    Check, Choice, FilesParams, LabelParams, ListParams, MoveParams, QueueParams, RemoveParams, RenameParams,
+    SelectParams, SetParams, ShowParams, TrackersParams,
 };
-use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, ShowResult, TrackersResult};
+use wgo_api::result::{
+    ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ShowResult, TrackersResult,
+};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
+use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{ChosenGoals, QueueLimits};
 use wgo_proto::metainfo::Metainfo;
 
 use crate::files::{DiskError, Preallocate, Space};
@@ -48,6 +58,8 @@ use crate::torrent::Torrent;
 
 pub use driver::{Driver, Start};
 pub use entry::Entry;
+pub use tune::goals_of_add;
+pub(crate) use tune::rank;
 
 /// What tasks report to the driver.
 pub enum Event {
@@ -57,8 +69,12 @@ pub enum Event {
     Forgot(Vec<TorrentId>, bool),
     /// A device has this room, or can't say.
     Room(u64, Result<Space, DiskError>),
+    /// A check has looked at all that it has to, and saves what it found.
+    Hashed(TorrentId, Arc<checking::CheckProgress>),
     /// A piece that a quick check believed is wrong.
     Doubt(TorrentId, wgo_proto::PieceIndex),
+    /// The operator's program has heard that the torrent completed.
+    CompletionTold(TorrentId),
     /// Someone needs the torrent awake; answered when it is, with `None` if it can't be.
     Wake(TorrentId, oneshot::Sender<Option<Arc<Torrent>>>),
 }
@@ -79,10 +95,18 @@ pub enum Command {
     Label(LabelParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Shows or changes the trackers of a torrent.
     Trackers(TrackersParams, oneshot::Sender<Result<TrackersResult, ApiError>>),
+    /// Renames a file or folder of a torrent.
+    Rename(RenameParams, oneshot::Sender<Result<RenameResult, ApiError>>),
+    /// Sets what torrents have of their own.
+    Set(Box<SetParams>, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Moves torrents in the queue.
+    Queue(QueueParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Lists torrents.
     List(ListParams, oneshot::Sender<ListResult>),
     /// Shows one torrent.
     Show(ShowParams, oneshot::Sender<Result<ShowResult, ApiError>>),
+    /// Finds the torrent that an id names.
+    Name(String, oneshot::Sender<Result<Named, ApiError>>),
     /// The torrents named, or all; and the counts of the daemon.
     Glance(Option<Vec<String>>, oneshot::Sender<Result<Glance, ApiError>>),
     /// Sets limits of a torrent (bytes/s, 0 is unlimited) and reports them.
@@ -91,11 +115,24 @@ pub enum Command {
     Settings(Box<Tunables>),
 }
 
+/// A torrent that an id names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its number.
+    pub id: TorrentId,
+    /// Its canonical info-hash.
+    pub info_hash: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// What `start`, `stop`, `verify` and `announce` do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// Run it.
+    /// Run it, when the queue has a place for it.
     Start,
+    /// Run it outside of the queue.
+    StartNow,
     /// Leave it alone.
     Stop,
     /// Hash everything anew.
@@ -130,6 +167,10 @@ pub struct AddRequest {
     pub choose: Choice,
     /// The ends of each file first.
     pub first_last: bool,
+    /// How it ranks in the queue.
+    pub priority: Priority,
+    /// Its own seeding goals.
+    pub goals: ChosenGoals,
 }
 
 /// The daemon's figures that the driver knows.
@@ -160,12 +201,18 @@ pub struct Tunables {
     pub max_peers_per_torrent: u32,
     /// Bytes to leave free on a file system.
     pub min_free_space: u64,
+    /// Where torrents are kept until they are complete.
+    pub incomplete_folder: Option<PathBuf>,
     /// How the space of files is reserved.
     pub preallocate: Preallocate,
     /// Slots, optimistic slots and the rule for seeds.
     pub choke: choke::ChokeTunables,
     /// Payload memory for pieces on their way to disk, in blocks.
     pub memory_blocks: usize,
+    /// How many torrents run at once.
+    pub queue: QueueLimits,
+    /// When torrents have been seeded enough that have no goals of their own.
+    pub goals: ChosenGoals,
 }
 
 pub use choke::ChokeTunables;

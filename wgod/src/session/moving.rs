@@ -21,20 +21,38 @@ use super::Driver;
 use super::ops::{Cx, Op, Outcome, Placed, relocate};
 use crate::clock::Clock;
 use crate::files::{DiskErrorKind, MoveError, MoveWatch};
-use crate::store::{Change, Move, MoveStage, Settings};
+use crate::store::{Change, Move, MoveStage, Rename, Settings};
 
 /// The answer to a call on several torrents.
 type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 /// What one torrent of a call waits for.
-type Wait = oneshot::Receiver<Result<(), ApiError>>;
+pub(super) type Wait = oneshot::Receiver<Result<(), ApiError>>;
+
+/// What a call finds of one torrent.
+enum Asked {
+    /// Its answer comes.
+    Waits(Wait),
+    /// It is on the way.
+    Moves,
+    /// It is there.
+    There,
+}
 
 /// Whether a torrent can be moved is known, or the folder that it goes to is marked.
 pub(super) struct Surveyed {
-    id: TorrentId,
-    folder: PathBuf,
-    marked: bool,
-    result: Result<(), MoveError>,
-    reply: oneshot::Sender<Result<(), ApiError>>,
+    pub(super) id: TorrentId,
+    pub(super) folder: PathBuf,
+    pub(super) marked: bool,
+    pub(super) result: Result<(), MoveError>,
+    pub(super) asker: Asker,
+}
+
+/// Who wants a torrent moved.
+pub(super) enum Asker {
+    /// A caller of the API, who waits for an answer.
+    Caller(oneshot::Sender<Result<(), ApiError>>),
+    /// The torrent is complete and goes to its final folder.
+    Nobody,
 }
 
 /// A move under way, up to the switch: told by storage threads, shown to readers.
@@ -128,9 +146,14 @@ impl Driver {
             let begun = found.and_then(|id| {
                 let wait = match &params.folder {
                     Some(folder) => self.ask_move(id, folder),
-                    None => self.ask_cancel(id).map(Some),
+                    None => self.ask_cancel(id).map(Asked::Waits),
                 };
-                wait.map(|wait| (self.acted(&given, id), wait))
+                let acted = Acted { note: self.note_of(id), ..self.acted(&given, id) };
+                wait.map(|asked| match asked {
+                    Asked::Waits(wait) => (acted, Some(wait)),
+                    Asked::Moves => (acted, None),
+                    Asked::There => (acted.unchanged(), None),
+                })
             });
             acted.push(begun.unwrap_or_else(|error| (Acted::failed(given, error), None)));
         }
@@ -152,58 +175,85 @@ impl Driver {
         });
     }
 
-    /// Looks whether a torrent can be moved, and has it done then; `None` if it is there already, or on the way.
-    fn ask_move(&mut self, id: TorrentId, folder: &Path) -> Result<Option<Wait>, ApiError> {
+    /// Looks whether a torrent can be moved, and has it done then.
+    fn ask_move(&mut self, id: TorrentId, folder: &Path) -> Result<Asked, ApiError> {
+        let gone = || ApiError::new(Kind::NoMatch, "it is being removed");
         let entry = self.entries.get(&id).filter(|entry| !entry.removing);
-        let entry = entry.ok_or_else(|| ApiError::new(Kind::NoMatch, "it is being removed"))?;
+        let entry = entry.ok_or_else(gone)?;
         match &entry.settings.moving {
-            Some(moving) if moving.stage == MoveStage::Placing && moving.other == folder => return Ok(None),
+            Some(moving) if moving.stage == MoveStage::Placing && moving.other == folder => {
+                return Ok(Asked::Moves);
+            }
             Some(moving) => return Err(busy(moving, &entry.settings.folder)),
-            None if entry.settings.folder == folder => return Ok(None),
             None => {}
+        }
+        if let Some(names) = &entry.settings.renaming {
+            return Err(renaming(names));
+        }
+        if let Some(redirected) = self.redirect(id, folder) {
+            return redirected.map(Asked::Waits);
+        }
+        if self.entries.get(&id).is_none_or(|entry| entry.settings.folder == folder) {
+            return Ok(Asked::There);
         }
         if let Some(occupied) = self.occupied(id, folder) {
             return Err(refusal(&occupied));
         }
-        let Some(cx) = self.cx(id) else { return Ok(None) };
         let (reply, wait) = oneshot::channel();
-        let (kept, folder) = (self.kept(id, &cx.folder), folder.to_owned());
-        self.surveys.spawn(async move {
-            let result = relocate::survey(&cx, kept, folder.clone()).await;
-            Surveyed { id, folder, marked: false, result, reply }
-        });
-        Ok(Some(wait))
+        self.survey(id, folder.to_owned(), Asker::Caller(reply));
+        Ok(Asked::Waits(wait))
     }
 
     /// Nothing stands in the way of a move, or something does.
     pub(super) fn on_surveyed(&mut self, surveyed: Surveyed) {
-        let Surveyed { id, folder, marked, result, reply } = surveyed;
+        let Surveyed { id, folder, marked, result, asker } = surveyed;
         if self.entries.get(&id).is_none_or(|entry| entry.removing) {
             return;
         }
         // Whoever asked may have hung up; the work is done all the same.
         match result {
-            Ok(()) if marked => self.begin_move(id, folder, reply),
-            Ok(()) => self.mark_folder(id, folder, reply),
+            Ok(()) if marked => self.begin_move(id, folder, asker),
+            Ok(()) => self.mark_folder(id, folder, asker),
             Err(error) => {
                 if marked {
                     self.entries.relocate(&id, |settings| settings.moving = None);
                     self.save(id);
                 }
-                drop(reply.send(Err(refusal(&error))));
+                match (asker, &error) {
+                    (Asker::Caller(reply), _) => drop(reply.send(Err(refusal(&error)))),
+                    (Asker::Nobody, MoveError::SameFolder { .. }) => {
+                        self.stay(id);
+                        self.save(id);
+                    }
+                    (Asker::Nobody, _) => self.not_arrived(id, &not_moved(&folder, &error), false),
+                }
             }
         }
     }
 
     /// It can be moved, unless something came between.
-    fn mark_folder(&mut self, id: TorrentId, folder: PathBuf, reply: oneshot::Sender<Result<(), ApiError>>) {
+    fn mark_folder(&mut self, id: TorrentId, folder: PathBuf, asker: Asker) {
         let occupied = self.occupied(id, &folder).map(|error| refusal(&error));
         let Some(cx) = self.cx(id) else { return };
         let Some(entry) = self.entries.get(&id) else { return };
         let moving = entry.settings.moving.as_ref().map(|moving| busy(moving, &entry.settings.folder));
-        if let Some(error) = moving.or(occupied) {
-            return drop(reply.send(Err(error)));
+        let renaming = entry.settings.renaming.as_ref().map(renaming);
+        match (moving.or(renaming).or(occupied), asker) {
+            (Some(error), Asker::Caller(reply)) => drop(reply.send(Err(error))),
+            (Some(error), Asker::Nobody) => {
+                self.not_arrived(id, &not_moved(&folder, &error.message), false);
+            }
+            (None, Asker::Nobody) if cx.final_folder.as_ref() != Some(&folder) => {
+                // It was told another one meanwhile, or to stay.
+                self.arrivals.plan(id, self.engine.clock.now());
+                self.arrive(id);
+            }
+            (None, asker) => self.mark(cx, folder, asker),
         }
+    }
+
+    fn mark(&mut self, cx: Cx, folder: PathBuf, asker: Asker) {
+        let id = cx.id;
         // Should the daemon end before it is decided, the mark goes at the next start.
         let moving = Move { other: folder.clone(), stage: MoveStage::Undoing };
         self.entries.relocate(&id, |settings| settings.moving = Some(moving));
@@ -213,40 +263,52 @@ impl Driver {
                 Ok(_) => relocate::mark(&cx, folder.clone()).await,
                 Err(_) => Err(MoveError::Cancelled),
             };
-            Surveyed { id, folder, marked: true, result, reply }
+            Surveyed { id, folder, marked: true, result, asker }
         });
     }
 
-    fn begin_move(&mut self, id: TorrentId, folder: PathBuf, reply: oneshot::Sender<Result<(), ApiError>>) {
+    fn begin_move(&mut self, id: TorrentId, folder: PathBuf, asker: Asker) {
+        let home = self.final_folder(&folder);
         let Some(entry) = self.entries.get_mut(&id) else { return };
         tracing::info!(torrent = entry.settings.name, to = %folder.display(), "to be moved");
         let device = self.engine.storage.device_of(&folder);
         entry.move_error = None;
         let moving = Move { other: folder, stage: MoveStage::Placing };
-        self.entries.relocate(&id, |settings| settings.moving = Some(moving));
+        self.entries.relocate(&id, |settings| {
+            settings.moving = Some(moving);
+            // One that was still to leave the folder where it began ends there.
+            settings.final_folder = settings.final_folder.take().map(|_| home);
+        });
         self.session.move_to(self.engine.clock.now(), id, device);
         self.touch();
-        self.answer_when_saved(id, reply);
+        match asker {
+            Asker::Caller(reply) => self.answer_when_saved(id, reply),
+            Asker::Nobody => self.save(id),
+        }
     }
 
     fn ask_cancel(&mut self, id: TorrentId) -> Result<Wait, ApiError> {
         let entry = self.entries.get_mut(&id).filter(|entry| !entry.removing);
         let entry = entry.ok_or_else(|| ApiError::new(Kind::NoMatch, "it is being removed"))?;
+        let arrives = entry.is_to_arrive();
         match &mut entry.settings.moving {
+            // It is tried again and again.
+            None if arrives => {}
             None => return Err(ApiError::new(Kind::Conflict, "it is not being moved")),
             Some(moving) if moving.stage != MoveStage::Placing => {
                 return Err(busy(moving, &entry.settings.folder));
             }
             Some(moving) => moving.stage = MoveStage::Undoing,
         }
+        // Of one that is complete that says where it is to be.
+        self.stay(id);
         self.session.cancel_move(self.engine.clock.now(), id);
-        self.touch();
         let (reply, wait) = oneshot::channel();
         self.answer_when_saved(id, reply);
         Ok(wait)
     }
 
-    fn answer_when_saved(&mut self, id: TorrentId, reply: oneshot::Sender<Result<(), ApiError>>) {
+    pub(super) fn answer_when_saved(&mut self, id: TorrentId, reply: oneshot::Sender<Result<(), ApiError>>) {
         let saved = self.saved(id);
         self.replies.spawn(async move {
             // Without an answer the torrent was removed.
@@ -257,12 +319,11 @@ impl Driver {
     }
 
     /// Another torrent that has one of these files where they are to go.
-    fn occupied(&self, id: TorrentId, folder: &Path) -> Option<MoveError> {
+    pub(super) fn occupied(&self, id: TorrentId, folder: &Path) -> Option<MoveError> {
         let info = &self.entries.get(&id)?.info;
         let mut others = self.entries.neighbours(folder, info);
         let other = others.find(|other| other.id != id && other.has_paths_of(info, folder))?;
-        let shared =
-            |path: &&str| other.info.files.iter().any(|file| !file.pad && file.path.as_str() == *path);
+        let shared = |path: &&str| other.paths().any(|other| other == *path);
         let mut paths = info.files.iter().filter(|file| !file.pad).map(|file| file.path.as_str());
         let (this, other_name) = (info.name.clone(), other.settings.name.clone());
         Some(MoveError::Occupied { path: folder.join(paths.find(shared)?), this, other: other_name })
@@ -273,15 +334,7 @@ impl Driver {
         let Some(info) = self.entries.get(&id).map(|entry| entry.info.clone()) else {
             return BTreeSet::new();
         };
-        let others = self.entries.neighbours(folder, &info);
-        let others = others.filter(|other| other.id != id && other.has_paths_of(&info, folder));
-        let taken: BTreeSet<&str> = others
-            .flat_map(|other| other.info.files.iter())
-            .filter(|f| !f.pad)
-            .map(|f| f.path.as_str())
-            .collect();
-        let files = (0..).map(FileIndex).zip(&info.files);
-        files.filter(|(_, f)| taken.contains(f.path.as_str())).map(|(file, _)| file).collect()
+        self.entries.shared(id, folder, &info)
     }
 
     /// Begins the half of the torrent's move that is due, in its lane.
@@ -354,20 +407,34 @@ impl Driver {
         tracing::info!(torrent = entry.settings.name, to = %entry.settings.folder.display(), "moved");
         entry.files = Some(files);
         entry.watch_files();
-        self.entries.relocate(&id, |settings| settings.moving = None);
+        self.entries.relocate(&id, |settings| {
+            settings.moving = None;
+            let home = settings.final_folder.take();
+            settings.final_folder = home.filter(|home| home.path != settings.folder);
+        });
+        self.arrivals.forget(id);
         self.session.on_moved(self.engine.clock.now(), id);
+        self.arrived(id);
     }
 
     /// The torrent stays where it was, by wish or because of `why`.
     pub(super) fn on_unmoved(&mut self, id: TorrentId, why: Option<String>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        let arrives = entry.settings.final_folder.is_some();
         match &why {
+            Some(_) if arrives => {}
             Some(why) => tracing::warn!(torrent = entry.settings.name, error = why, "not moved"),
             None => tracing::info!(torrent = entry.settings.name, "its move was called off"),
         }
-        entry.move_error = why;
+        entry.move_error.clone_from(&why);
         self.entries.relocate(&id, |settings| settings.moving = None);
         self.session.on_unmoved(self.engine.clock.now(), id);
+        match why {
+            Some(why) if arrives => self.not_arrived(id, &why, true),
+            // The daemon ended before the move began. One that somebody called off has no final folder.
+            None if arrives => self.arrivals.plan(id, self.engine.clock.now()),
+            _ => {}
+        }
         self.save(id);
     }
 
@@ -380,6 +447,11 @@ impl Driver {
         }
         self.session.on_move_fault(self.engine.clock.now(), id, fault);
     }
+}
+
+/// The error of a torrent whose files stay where they are.
+pub(super) fn not_moved(to: &Path, why: &impl std::fmt::Display) -> String {
+    format!("not moved to {}: {why}", to.display())
 }
 
 /// Why a torrent on its way can't be sent on another.
@@ -401,6 +473,12 @@ pub(super) fn busy(moving: &Move, folder: &Path) -> ApiError {
             moving.other.display()
         ),
     };
+    ApiError::new(Kind::Conflict, message)
+}
+
+/// Why a torrent can't be sent off now.
+fn renaming(names: &Rename) -> ApiError {
+    let message = format!("“{}” is becoming “{}”; try again when that is over", names.from, names.to);
     ApiError::new(Kind::Conflict, message)
 }
 

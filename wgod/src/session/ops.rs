@@ -1,5 +1,6 @@
 //! Operations on one torrent that wait for disks: queued per torrent, one under way at a time, each in
 //! a task of its own that gets what it needs and returns an [`Outcome`].
+mod add;
 mod check;
 mod checkpoint;
 mod cx;
@@ -9,8 +10,10 @@ mod missing;
 mod outcome;
 pub(super) mod relocate;
 mod remove;
+pub(super) mod rename;
 mod select;
 
+pub(super) use add::{Born, Newborn};
 pub(super) use cx::Cx;
 pub(super) use outcome::{Outcome, Rest};
 pub(super) use relocate::Placed;
@@ -20,7 +23,6 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
-use wgo_api::result::Added;
 use wgo_core::TorrentId;
 use wgo_core::session::Check;
 
@@ -34,7 +36,7 @@ use crate::store::{Change, CheckKind, OwedCheck, Progress};
 #[derive(Debug)]
 pub(super) enum Op {
     /// Make a new torrent durable.
-    Add { changes: Vec<Change>, check: Check, reply: oneshot::Sender<Added> },
+    Add(Newborn),
     /// Hash what must be hashed.
     Check(Check),
     /// Keep that a full check is owed of which nothing is done.
@@ -45,6 +47,8 @@ pub(super) enum Op {
     Select,
     /// Remove the part file, once it is saved that nothing in it is needed.
     DropParts { saved: oneshot::Receiver<Result<(), String>> },
+    /// Give files the names that they are to have.
+    Rename,
     /// Forget what was known to be on disk; a full check is owed.
     StartOver,
     /// Make a Swarm.
@@ -57,8 +61,17 @@ pub(super) enum Op {
     Checkpoint,
     /// See whether what stood in the way is gone.
     Probe,
+    /// Tell whoever stopped the torrent that all before this has ended.
+    Tell(oneshot::Sender<Result<(), String>>),
     /// Remove the torrent.
     Remove { data: bool, reply: oneshot::Sender<Result<(), String>> },
+}
+
+impl Op {
+    /// Whether it goes by the names of files on disk, which must be known then.
+    pub(super) fn needs_names(&self) -> bool {
+        matches!(self, Op::Check(_) | Op::GoLive | Op::Move | Op::Probe | Op::Select | Op::DropParts { .. })
+    }
 }
 
 /// Finds the torrent's files, or why it can't.
@@ -107,11 +120,24 @@ impl Driver {
         if entry.busy {
             return;
         }
-        let Some(op) = entry.lane.pop_front() else { return };
+        let next = loop {
+            // A rename that was not ended goes on first.
+            let unclear = entry.renaming.is_some() && entry.live.is_none();
+            let next = match entry.lane.front() {
+                Some(op) if unclear && op.needs_names() => Some(Op::Rename),
+                _ => entry.lane.pop_front(),
+            };
+            match next {
+                // Whoever asked may have hung up.
+                Some(Op::Tell(reply)) => drop(reply.send(Ok(()))),
+                next => break next,
+            }
+        };
         if entry.lane.is_empty() {
             // Thousands of torrents have nothing to do, and keep no room for it.
             entry.lane = VecDeque::new();
         }
+        let Some(op) = next else { return };
         entry.busy = true;
         let Some(mut cx) = self.cx(id) else { return };
         if matches!(op, Op::GoLive | Op::Halt | Op::Remove { .. })
@@ -139,6 +165,7 @@ impl Driver {
                 }
             }
             Op::DropParts { saved } => self.spawn(id, select::drop_parts(cx, saved)),
+            Op::Rename => self.begin_rename(id, cx),
             Op::StartOver => {
                 let store = self.engine.store.clone();
                 let check = Some(Box::new(OwedCheck::anew(CheckKind::Full)));
@@ -153,15 +180,12 @@ impl Driver {
             Op::Halt => self.spawn(id, live::halt(cx)),
             Op::Checkpoint => self.spawn(id, checkpoint::run(cx)),
             Op::Probe => self.spawn(id, live::probe(cx)),
-            Op::Add { changes, check, reply } => {
-                let store = self.engine.store.clone();
-                self.spawn(id, async move {
-                    let result = store.put(changes).await.map_err(|error| error.to_string());
-                    Outcome::Added { check, result, reply }
-                });
-            }
+            Op::Add(newborn) => self.spawn(id, add::run(cx, newborn)),
+            // Told above.
+            Op::Tell(_) => self.spawn(id, async { Outcome::Done }),
             Op::Remove { data, reply } => {
-                let kept = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
+                let other = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
+                let kept = remove::Kept { here: self.kept(id, &cx.folder), other };
                 self.spawn(id, remove::run(cx, kept, data, reply));
             }
         }

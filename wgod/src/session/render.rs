@@ -3,13 +3,16 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io;
 
 use wgo_api::error::{ApiError, Kind};
+use wgo_api::goals::{AfterGoal as ApiAfterGoal, Goals as ApiGoals, OwnGoals};
 use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{
     File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker, TrackersResult,
 };
-use wgo_api::torrent::{FilePriority, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble};
+use wgo_api::torrent::{
+    FilePriority, Filter, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble,
+};
 use wgo_core::piece_mgr::Priority as PiecePriority;
-use wgo_core::session::{FaultKind, State as CoreState};
+use wgo_core::session::{AfterGoal, ChosenGoals, FaultKind, Goals, Ratio, State as CoreState};
 use wgo_core::swarm::TrackerMemory;
 use wgo_core::swarm::{PeerView, SwarmView};
 use wgo_core::tracker::TrackerStatus;
@@ -17,6 +20,7 @@ use wgo_core::{Selection, TorrentId};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::entry::{Entry, Shown};
+use super::goals::reason;
 use super::{Driver, Glance};
 
 impl Driver {
@@ -30,6 +34,9 @@ impl Driver {
         });
         let fields = params.fields.unwrap_or_default();
         let mut result = ListResult { version: self.version, full: known.is_none(), ..ListResult::default() };
+        if known.is_none() && params.filter == Filter::default() {
+            result.torrents.reserve_exact(self.entries.len());
+        }
         for entry in self.entries.listed() {
             if known.is_some_and(|since| entry.shown.version <= since) {
                 continue;
@@ -72,7 +79,7 @@ impl Driver {
         self.entries.get(&id).map(|entry| self.row_of(entry))
     }
 
-    fn row_of(&self, entry: &Entry) -> TorrentRow {
+    pub(super) fn row_of(&self, entry: &Entry) -> TorrentRow {
         let row = self.session.row(entry.id);
         let view = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now)).ok());
         let state = row.map_or(CoreState::Stopped, |row| row.state());
@@ -129,6 +136,11 @@ impl Driver {
             peers: view.as_ref().map_or(0, |v| v.peers as u32),
             seeds: view.as_ref().map_or(0, |v| v.seeds as u32),
             folder: entry.settings.folder.to_string_lossy().into_owned(),
+            final_folder: entry
+                .settings
+                .final_folder
+                .as_ref()
+                .map(|folder| folder.path.to_string_lossy().into_owned()),
             labels: sorted(&entry.settings.labels),
             private: Some(entry.info.private),
             added_at: entry.settings.added_at,
@@ -137,9 +149,16 @@ impl Driver {
                 up: entry.settings.up_limit.map_or(0, |rate| rate.0),
                 down: entry.settings.down_limit.map_or(0, |rate| rate.0),
             },
-            priority: api_priority(entry.settings.priority),
-            queue_position: row.map(|row| row.queue_position as u32),
+            priority: row.map_or(Priority::Normal, |row| api_priority(row.priority)),
+            queue_position: self.session.queue_position(entry.id).map(|position| position as u32),
+            forced: row.is_some_and(|row| row.forced),
             sequential: entry.settings.sequential,
+            goals: api_goals(self.goals_of(entry)),
+            done_reason: entry
+                .settings
+                .goal_reached
+                .filter(|done| !done.started_again)
+                .map(|done| reason(done.reached)),
         }
     }
 
@@ -152,6 +171,7 @@ impl Driver {
         let have = entry.have_shown();
         let layout = &entry.info.layout;
         let about = entry.about.as_deref();
+        let counters = entry.counters_now(self.engine.clock.now());
         let availability =
             entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.availability()).ok());
         let details = TorrentDetails {
@@ -164,6 +184,10 @@ impl Driver {
             created_by: about.and_then(|about| about.created_by.clone()),
             created_at: about.and_then(|about| about.created_at),
             magnet: None,
+            own_goals: api_own_goals(entry.settings.goals),
+            active_secs: counters.active_secs,
+            seeding_secs: counters.seeding_secs,
+            idle_secs: counters.idle_secs,
         };
         Ok(ShowResult {
             torrent: details,
@@ -196,7 +220,7 @@ impl Driver {
             None => {
                 let tiers = entry.tiers.iter().enumerate();
                 let each = tiers.flat_map(|(tier, urls)| urls.iter().map(move |url| (tier as u32, url)));
-                each.map(|(tier, url)| Tracker { url: url.clone(), tier, ..Tracker::default() }).collect()
+                each.map(|(tier, url)| Tracker { url: url.to_string(), tier, ..Tracker::default() }).collect()
             }
         }
     }
@@ -281,6 +305,25 @@ fn api_file_priority(entry: &Entry, file: FileIndex) -> FilePriority {
         Some(PiecePriority::High) => FilePriority::High,
         Some(PiecePriority::Normal) | None => FilePriority::Normal,
     }
+}
+
+fn api_after(action: AfterGoal) -> ApiAfterGoal {
+    match action {
+        AfterGoal::Stop => ApiAfterGoal::Stop,
+        AfterGoal::Remove => ApiAfterGoal::Remove,
+        AfterGoal::RemoveWithFiles => ApiAfterGoal::RemoveWithFiles,
+        AfterGoal::Keep => ApiAfterGoal::Keep,
+    }
+}
+
+fn api_goals(Goals { ratio, time, idle, action }: Goals) -> ApiGoals {
+    let ratio = ratio.map(Ratio::as_f64);
+    ApiGoals { ratio, time_secs: time, idle_secs: idle, action: api_after(action) }
+}
+
+fn api_own_goals(ChosenGoals { ratio, time, idle, action }: ChosenGoals) -> OwnGoals {
+    let (ratio, action) = (ratio.map(Ratio::as_f64), action.map(api_after));
+    OwnGoals { ratio, time_secs: time, idle_secs: idle, action }
 }
 
 fn sorted(labels: &[String]) -> Vec<String> {

@@ -94,10 +94,12 @@ impl Driver {
         let row = self.session.row(id)?;
         let (started, check_asked) = (row.started, row.check_asked);
         let error = row.trouble().map(fault::to_stored);
+        let place = self.session.place(id)?;
         let entry = self.entries.get_mut(&id)?;
         entry.settings.wanted = if started { Wanted::Started } else { Wanted::Stopped };
         entry.settings.check_asked = check_asked;
         entry.settings.error = error;
+        entry.settings.place = place;
         Some(entry.settings.clone())
     }
 }

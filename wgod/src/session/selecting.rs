@@ -16,6 +16,7 @@ use wgo_proto::{FileIndex, PieceIndex};
 use super::entry::{selection_of, with_parts};
 use super::ops::Op;
 use super::patterns::{self, PatternError};
+use super::tune::order;
 use super::{Driver, render};
 use crate::store::{Change, Progress};
 
@@ -136,12 +137,25 @@ impl Driver {
         entry.settings.file_priorities = files;
         entry.settings.ends_first = ends_first;
         entry.selection = selection_of(&entry.info, &entry.settings);
-        if let Some(live) = entry.live.clone() {
-            let selection = entry.selection.clone();
-            self.engine.call(&live, |swarm, now| swarm.select(now, selection.as_deref()));
-        }
+        entry.ranked_anew = true;
+        self.tune(id);
         self.touch();
         self.answer_choice(id, vec![reply]);
+    }
+
+    /// Has the torrent's Swarm, if there is one, do as the settings say now: it may have been made after what
+    /// they said before.
+    pub(super) fn tune(&mut self, id: TorrentId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(live) = entry.live.clone() else { return };
+        let order = order(entry.settings.sequential);
+        let selection = std::mem::take(&mut entry.ranked_anew).then(|| entry.selection.clone());
+        self.engine.call(&live, |swarm, now| {
+            swarm.set_order(order);
+            if let Some(selection) = selection {
+                swarm.select(now, selection.as_deref());
+            }
+        });
     }
 
     /// A new torrent of which not all is wanted: before anything else is done with its files, those are set

@@ -62,6 +62,7 @@ impl Driver {
     pub(super) fn watch_disks(&mut self) {
         self.watch_mounts();
         self.forget_again();
+        self.watch_arrivals();
         let folders = self.downloads();
         self.disks.known.retain(|device, disk| disk.asked || folders.contains_key(device));
         for (device, folder) in folders {
@@ -180,6 +181,7 @@ impl Driver {
             return self.miss_mounts(&now);
         }
         let differs = |point: &Path| now.on(point) != before.on(point);
+        self.arrivals.hurry(self.engine.clock.now());
         for entry in self.entries.values() {
             let folder = &entry.settings.folder;
             let found = now.holding(folder).filter(|mount| before.holding(folder) != Some(mount));

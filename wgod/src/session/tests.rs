@@ -1,10 +1,15 @@
 //! The driver with real files and peers: races between commands, operations and reports.
+mod arrival;
 mod checks;
+mod goals;
 mod many;
 mod missing;
 mod mounts;
 mod moves;
+mod queue;
+mod renames;
 mod selecting;
+mod stop;
 
 use std::time::Duration;
 
@@ -146,8 +151,8 @@ async fn a_swarm_that_panics_ends_its_torrent_and_a_start_brings_it_back() {
     rig.until("bad", State::Seeding).await;
     until_listed(&rig, &hash_of(&bad_file), true).await;
     until_listed(&rig, &hash_of(&good_file), true).await;
-    let id = rig.engine.registry.find(&hash_of(&bad_file)).expect("it is listed");
-    let torrent = rig.engine.registry.live(id).expect("it is live");
+    // It may sleep already.
+    let torrent = rig.engine.torrent_for(&hash_of(&bad_file)).await.expect("it wakes");
     assert!(torrent.call(|_, _| -> () { panic!("a defect, on purpose") }).is_err());
     let row = rig.until("bad", State::Error).await;
     assert!(row.error.is_some_and(|error| error.contains("engine")));

@@ -26,8 +26,9 @@ const MAX_URL_LEN: usize = 4096;
 /// # Errors
 /// [`Kind::BadRequest`] for what can't be a tracker's URL and for too many, [`Kind::NoMatch`] for one that isn't
 /// there.
-fn changed(tiers: &[Vec<String>], params: &TrackersParams) -> Result<Vec<Vec<String>>, ApiError> {
-    let mut tiers = tiers.to_vec();
+fn changed<T: AsRef<str>>(tiers: &[Vec<T>], params: &TrackersParams) -> Result<Vec<Vec<String>>, ApiError> {
+    let owned = |tier: &Vec<T>| tier.iter().map(|url| url.as_ref().to_owned()).collect();
+    let mut tiers: Vec<Vec<String>> = tiers.iter().map(owned).collect();
     let gone = |url: &str| {
         let message = format!("{url:?} is none of its trackers; `wgoctl trackers ID` lists them");
         ApiError::new(Kind::NoMatch, message)
@@ -99,22 +100,24 @@ impl Driver {
             Ok(id) => id,
             Err(error) => return Err((error, reply)),
         };
-        let Some(entry) = self.entries.get_mut(&id).filter(|entry| !entry.removing) else {
+        let Some(entry) = self.entries.get(&id).filter(|entry| !entry.removing) else {
             return Err((ApiError::new(Kind::NoMatch, "it is being removed"), reply));
         };
         let tiers = match changed(&entry.tiers, params) {
             Ok(tiers) => tiers,
             Err(error) => return Err((error, reply)),
         };
-        if params.only_asks() || tiers == entry.tiers {
+        let shared = self.urls.share(&tiers);
+        let Some(entry) = self.entries.get_mut(&id) else { return Ok(()) };
+        if params.only_asks() || shared == entry.tiers {
             drop(reply.send(Ok(self.trackers_result(id))));
             return Ok(());
         }
         // Their URLs may be keys to accounts, so none is logged.
         let count = tiers.iter().map(Vec::len).sum::<usize>();
         entry.span().in_scope(|| tracing::info!(trackers = count, "its trackers are others now"));
-        entry.settings.trackers = Some(tiers.clone());
-        entry.tiers = tiers;
+        entry.settings.trackers = Some(tiers);
+        entry.tiers = shared;
         entry.retiered = true;
         self.tell_trackers(id);
         self.touch();

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use wgo_core::TorrentId;
 
-use super::record::{Counters, FileStamp, OwedCheck, Progress, Settings, TorrentRecord, Totals};
+use super::record::{Counters, FileStamp, OwedCheck, Progress, Settings, TorrentRecord};
 
 /// One change. Those of one request are committed together, in order.
 ///
@@ -31,10 +31,9 @@ pub enum Change {
     Counters(TorrentId, Counters),
     /// Stores the raw `.torrent`.
     Metainfo(TorrentId, Vec<u8>),
-    /// Removes everything about a torrent. Its id is never used again.
+    /// Removes everything about a torrent, but that its totals are added to those of the daemon. Its id is
+    /// never used again.
     Remove(TorrentId),
-    /// Replaces the totals of the daemon.
-    Totals(Totals),
     /// Sets an override of a configuration key, or takes it back.
     Override {
         /// The key, such as `limits.up`.
@@ -49,7 +48,8 @@ impl Change {
     pub(super) fn weight(&self) -> usize {
         match self {
             Change::Metainfo(_, bytes) => bytes.len(),
-            Change::Torrent(record) => 1024 + record.progress.weight(),
+            Change::Torrent(record) => 1024 + record.progress.weight() + record.settings.weight(),
+            Change::Settings(_, settings) => 256 + settings.weight(),
             Change::Progress(_, progress) => progress.weight(),
             Change::Moved(_, files) => 256 + files.len() * 16,
             Change::Check(_, check) => 256 + check.weight(),

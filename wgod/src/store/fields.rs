@@ -4,10 +4,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{AfterGoal, Goals, Ratio, Reached};
 use wgo_proto::FileIndex;
+use wgo_proto::metainfo::MAX_PATHS_LEN;
+use wgo_proto::path::SafePath;
 
 use super::codec::{Field, Payload, RowError};
-use super::record::{CheckKind, FileStamp, Have, Move, MoveStage, OwedCheck, TorrentFault};
+use super::record::{
+    CheckKind, FileStamp, FinalFolder, GoalReached, Have, Move, MoveStage, OwedCheck, Rename, TorrentFault,
+};
 
 pub(super) fn mark(f: &mut Field<'_>) -> Result<(), RowError> {
     match f.varint()? {
@@ -206,6 +211,71 @@ pub(super) fn moving(f: &mut Field<'_>) -> Result<Move, RowError> {
     Ok(Move { other: f.path(), stage })
 }
 
+/// The path, then the mount point, if one is known.
+pub(super) fn put_final_folder(p: &mut Payload, folder: &FinalFolder) {
+    p.bytes(folder.path.as_os_str().as_bytes());
+    if let Some(mount) = &folder.mount {
+        p.bytes(mount.as_os_str().as_bytes());
+    }
+}
+
+pub(super) fn final_folder(f: &mut Field<'_>) -> Result<FinalFolder, RowError> {
+    let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+    let folder = path(f.bytes()?);
+    let mount = if f.is_empty() { None } else { Some(path(f.bytes()?)) };
+    Ok(FinalFolder { path: folder, mount })
+}
+
+/// Of each file how far its number is from the one before, how many bytes its path begins with that the
+/// path before has too, and the rest of it: a folder's name takes room once.
+pub(super) fn put_renames(p: &mut Payload, renames: &[(FileIndex, SafePath)]) {
+    let (mut next, mut last) = (0, "");
+    for (file, path) in renames {
+        let path = path.as_str();
+        let same = last.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+        let shared = path.floor_char_boundary(same);
+        p.varint(u64::from(file.0.saturating_sub(next)));
+        p.varint(shared as u64);
+        p.bytes(&path.as_bytes()[shared..]);
+        (next, last) = (file.0.saturating_add(1), path);
+    }
+}
+
+pub(super) fn renames(f: &mut Field<'_>) -> Result<Vec<(FileIndex, SafePath)>, RowError> {
+    let (mut out, mut next, mut last, mut total) = (Vec::new(), 0_u64, String::new(), 0);
+    while !f.is_empty() {
+        let (skipped, shared) = (f.varint()?, f.varint()?);
+        let rest = f.bytes()?;
+        let rest = f.text(rest)?;
+        let file = next.checked_add(skipped).and_then(|file| u32::try_from(file).ok());
+        let file = file.ok_or_else(|| f.malformed("a file's number is above 2^32"))?;
+        let shared = usize::try_from(shared).ok().filter(|&shared| last.is_char_boundary(shared));
+        last.truncate(shared.ok_or_else(|| f.malformed("a path shares more than there is"))?);
+        last.push_str(&rest);
+        // What is shared takes no room in the row: a damaged one must not claim memory.
+        total += last.len();
+        let path = SafePath::exact(&last).ok().filter(|_| total <= MAX_PATHS_LEN);
+        out.push((FileIndex(file), path.ok_or_else(|| f.malformed("no such path can be"))?));
+        next = u64::from(file) + 1;
+    }
+    Ok(out)
+}
+
+/// The two paths.
+pub(super) fn put_rename(p: &mut Payload, rename: &Rename) {
+    p.bytes(rename.from.as_str().as_bytes());
+    p.bytes(rename.to.as_str().as_bytes());
+}
+
+pub(super) fn rename(f: &mut Field<'_>) -> Result<Rename, RowError> {
+    let mut path = || {
+        let bytes = f.bytes()?;
+        let text = f.text(bytes)?;
+        SafePath::exact(&text).map_err(|_| f.malformed("no such path can be"))
+    };
+    Ok(Rename { from: path()?, to: path()? })
+}
+
 /// The kind, the two sets, the stamps to the end of the field.
 pub(super) fn put_check(p: &mut Payload, check: &OwedCheck) {
     p.varint(match check.kind {
@@ -248,4 +318,60 @@ pub(super) fn stamp(f: &mut Field<'_>) -> Result<Option<FileStamp>, RowError> {
         None => Ok(None),
         Some(len) => Ok(Some(FileStamp { len, mtime_nanos: f.signed()? })),
     }
+}
+
+pub(super) fn action_byte(action: AfterGoal) -> u8 {
+    match action {
+        AfterGoal::Stop => 0,
+        AfterGoal::Remove => 1,
+        AfterGoal::RemoveWithFiles => 2,
+        AfterGoal::Keep => 3,
+    }
+}
+
+pub(super) fn action(f: &mut Field<'_>) -> Result<AfterGoal, RowError> {
+    let [byte] = f.array()?;
+    match byte {
+        0 => Ok(AfterGoal::Stop),
+        1 => Ok(AfterGoal::Remove),
+        2 => Ok(AfterGoal::RemoveWithFiles),
+        3 => Ok(AfterGoal::Keep),
+        _ => Err(f.malformed("nothing that happens at a goal")),
+    }
+}
+
+/// Which goal, whether the torrent was started since, the action, the goal's value; then each goal that was in force, plus one, 0 for none.
+pub(super) fn put_reached(p: &mut Payload, done: &GoalReached) {
+    let (kind, value) = match done.reached {
+        Reached::Ratio(ratio) => (0, u64::from(ratio.0)),
+        Reached::Time(secs) => (1, secs),
+        Reached::Idle(secs) => (2, secs),
+    };
+    let Goals { ratio, time, idle, action } = done.goals;
+    p.rest(&[kind, u8::from(done.started_again), action_byte(action)]);
+    p.varint(value);
+    for goal in [ratio.map(|ratio| u64::from(ratio.0)), time, idle] {
+        p.varint(goal.map_or(0, |goal| goal.saturating_add(1)));
+    }
+}
+
+pub(super) fn reached(f: &mut Field<'_>) -> Result<GoalReached, RowError> {
+    let [kind, again] = f.array()?;
+    let action = action(f)?;
+    let value = f.varint()?;
+    let ratio =
+        |f: &Field<'_>, n: u64| u32::try_from(n).map(Ratio).map_err(|_| f.malformed("a ratio is above 2^32"));
+    let reached = match kind {
+        0 => Reached::Ratio(ratio(f, value)?),
+        1 => Reached::Time(value),
+        2 => Reached::Idle(value),
+        _ => return Err(f.malformed("no such goal")),
+    };
+    let [first, time, idle] = [f.varint()?, f.varint()?, f.varint()?].map(|goal| goal.checked_sub(1));
+    let ratio = first.map(|n| ratio(f, n)).transpose()?;
+    let started_again = match again {
+        0 | 1 => again == 1,
+        _ => return Err(f.malformed("a mark is 0 or 1")),
+    };
+    Ok(GoalReached { reached, goals: Goals { ratio, time, idle, action }, started_again })
 }

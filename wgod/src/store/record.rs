@@ -4,10 +4,12 @@
 //! while seeding. Each part is one row, so a checkpoint rewrites neither the trackers of a torrent
 //! nor, of a seeding one, its bitmap; and two writers of different parts can't undo each other.
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{ChosenGoals, Goals, Place, Reached};
 use wgo_core::{ByteRate, TorrentId};
+use wgo_proto::path::SafePath;
 use wgo_proto::{FileIndex, InfoHashes, PieceIndex};
 
 /// A torrent as stored.
@@ -48,8 +50,12 @@ pub struct Settings {
     pub up_limit: Option<ByteRate>,
     /// Download limit.
     pub down_limit: Option<ByteRate>,
-    /// Rank among torrents.
-    pub priority: Priority,
+    /// Where it stands in the queue.
+    pub place: Place,
+    /// Its own seeding goals.
+    pub goals: ChosenGoals,
+    /// The seeding goal that it has reached.
+    pub goal_reached: Option<GoalReached>,
     /// One per file of the torrent, or empty: all `Normal`.
     pub file_priorities: Vec<Priority>,
     /// The ends of each file come before its middle.
@@ -63,8 +69,68 @@ pub struct Settings {
     pub user_peers: Vec<SocketAddr>,
     /// The files are on their way to another folder.
     pub moving: Option<Move>,
+    /// The files are in `folder` only until the torrent is complete, or have just left there.
+    pub final_folder: Option<FinalFolder>,
+    /// Paths of files that were renamed, by ascending number; the others have those of the metainfo.
+    pub renames: Vec<(FileIndex, SafePath)>,
+    /// Files are being renamed.
+    pub renaming: Option<Rename>,
+    /// When it completes, or since it has, the operator's program is to hear of it.
+    pub completion_owed: bool,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
+}
+
+impl Settings {
+    /// About how many bytes its row takes beside its fixed part.
+    pub(super) fn weight(&self) -> usize {
+        self.renames.iter().map(|(_, path)| path.as_str().len() + 8).sum()
+    }
+
+    /// Every folder that has files of the torrent, or is to have them.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        let moving = self.moving.as_ref().map(|moving| moving.other.as_path());
+        let last = self.final_folder.as_ref().map(|folder| folder.path.as_path());
+        std::iter::once(self.folder.as_path()).chain(moving).chain(last)
+    }
+
+    /// The final folder is where its files are.
+    pub fn begin_in_place(&mut self) {
+        if let Some(folder) = self.final_folder.take() {
+            self.folder = folder.path;
+        }
+    }
+}
+
+/// A rename that has not ended: until `renames` has its outcome each file has either path on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rename {
+    /// The file or folder of the torrent, by the paths in force.
+    pub from: SafePath,
+    /// What it is to become.
+    pub to: SafePath,
+}
+
+/// Where a torrent's files go when it is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalFolder {
+    /// The folder, absolute.
+    pub path: PathBuf,
+    /// Where the file system that holds it was mounted when it was chosen: without that mount it is not to be
+    /// made.
+    pub mount: Option<PathBuf>,
+}
+
+/// A seeding goal that was reached. As long as its goals stay the same, none of them counts any more: who starts
+/// the torrent again wants it to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoalReached {
+    /// Which.
+    pub reached: Reached,
+    /// The goals that were in force.
+    pub goals: Goals,
+    /// Somebody has started the torrent since.
+    pub started_again: bool,
 }
 
 /// A move that has not ended.
@@ -255,6 +321,8 @@ pub struct Counters {
     pub active_secs: u64,
     /// Seconds of those as a seed.
     pub seeding_secs: u64,
+    /// Seconds of those since the last upload.
+    pub idle_secs: u64,
     /// Fields of a newer release, kept as they came.
     pub newer: NewerFields,
 }

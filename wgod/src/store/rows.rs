@@ -8,11 +8,14 @@ use wgo_core::ByteRate;
 use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{ChosenGoals, Place, Ratio};
 
-use super::codec::{RowError, RowReader, RowWriter};
+use super::codec::{Field, RowError, RowReader, RowWriter};
 use super::fields::{
-    addr, check, fault, files, have_some, mark, moving, priority, priority_byte, put_addr, put_check,
-    put_fault, put_files, put_move, put_runs, put_stamp, put_tiers, runs, stamp, texts, tiers,
+    action, action_byte, addr, check, fault, files, final_folder, have_some, mark, moving, priority,
+    priority_byte, put_addr, put_check, put_fault, put_files, put_final_folder, put_move, put_reached,
+    put_rename, put_renames, put_runs, put_stamp, put_tiers, reached, rename, renames, runs, stamp, texts,
+    tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
 
@@ -34,6 +37,17 @@ mod settings {
     pub(super) const USER_PEERS: u64 = 15;
     pub(super) const CHECK_ASKED: u64 = 16;
     pub(super) const MOVE: u64 = 17;
+    pub(super) const RENAMES: u64 = 18;
+    pub(super) const FINAL_FOLDER: u64 = 19;
+    pub(super) const RENAMING: u64 = 20;
+    pub(super) const QUEUE_KEY: u64 = 21;
+    pub(super) const RATIO: u64 = 22;
+    pub(super) const SEED_TIME: u64 = 23;
+    pub(super) const SEED_IDLE: u64 = 24;
+    pub(super) const GOAL_ACTION: u64 = 25;
+    pub(super) const GOAL_REACHED: u64 = 26;
+    pub(super) const FORCED: u64 = 27;
+    pub(super) const COMPLETION_OWED: u64 = 28;
     pub(super) const PARTED: u64 = 30;
     pub(super) const ENDS_FIRST: u64 = 31;
 }
@@ -63,8 +77,8 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
             row.field(tag, |p| p.varint(rate.0));
         }
     }
-    if s.priority != Priority::Normal {
-        row.field(PRIORITY, |p| p.rest(&[priority_byte(s.priority)]));
+    if s.place.priority != Priority::Normal {
+        row.field(PRIORITY, |p| p.rest(&[priority_byte(s.place.priority)]));
     }
     if !s.file_priorities.is_empty() {
         row.field(FILE_PRIORITIES, |p| put_runs(p, &s.file_priorities));
@@ -79,11 +93,62 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if let Some(moving) = &s.moving {
         row.field(MOVE, |p| put_move(p, moving));
     }
+    if !s.renames.is_empty() {
+        row.field(RENAMES, |p| put_renames(p, &s.renames));
+    }
+    if let Some(folder) = &s.final_folder {
+        row.field(FINAL_FOLDER, |p| put_final_folder(p, folder));
+    }
+    if let Some(renaming) = &s.renaming {
+        row.field(RENAMING, |p| put_rename(p, renaming));
+    }
+    encode_tuned(&mut row, s);
+    row.mark(COMPLETION_OWED, s.completion_owed);
     if let Some(parted) = &s.parted {
         row.field(PARTED, |p| put_files(p, parted));
     }
     row.mark(ENDS_FIRST, s.ends_first);
     row.finish(&s.newer)
+}
+
+/// Place in the queue and seeding goals.
+fn encode_tuned(row: &mut RowWriter, s: &Settings) {
+    use settings::*;
+    if let Some(key) = s.place.key {
+        row.field(QUEUE_KEY, |p| p.rest(&key.to_le_bytes()));
+    }
+    if let Some(ratio) = s.goals.ratio {
+        row.field(RATIO, |p| p.varint(u64::from(ratio.0)));
+    }
+    for (tag, secs) in [(SEED_TIME, s.goals.time), (SEED_IDLE, s.goals.idle)] {
+        if let Some(secs) = secs {
+            row.field(tag, |p| p.varint(secs));
+        }
+    }
+    if let Some(action) = s.goals.action {
+        row.field(GOAL_ACTION, |p| p.rest(&[action_byte(action)]));
+    }
+    if let Some(reached) = &s.goal_reached {
+        row.field(GOAL_REACHED, |p| put_reached(p, reached));
+    }
+    row.mark(FORCED, s.place.forced);
+}
+
+fn decode_tuned(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
+    use settings::*;
+    match f.tag {
+        QUEUE_KEY => s.place.key = Some(i64::from_le_bytes(f.array()?)),
+        RATIO => s.goals.ratio = Some(Ratio(f.varint_u32()?)),
+        SEED_TIME => s.goals.time = Some(f.varint()?),
+        SEED_IDLE => s.goals.idle = Some(f.varint()?),
+        GOAL_ACTION => s.goals.action = Some(action(f)?),
+        GOAL_REACHED => s.goal_reached = Some(reached(f)?),
+        _ => {
+            mark(f)?;
+            s.place.forced = true;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
@@ -102,13 +167,19 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         sequential: false,
         up_limit: None,
         down_limit: None,
-        priority: Priority::Normal,
+        place: Place::default(),
+        goals: ChosenGoals::default(),
+        goal_reached: None,
         file_priorities: Vec::new(),
         ends_first: false,
         parted: None,
         trackers: None,
         user_peers: Vec::new(),
         moving: None,
+        final_folder: None,
+        renames: Vec::new(),
+        renaming: None,
+        completion_owed: false,
         newer: Default::default(),
     };
     while let Some(mut f) = row.next_field()? {
@@ -133,7 +204,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
             }
             UP_LIMIT => s.up_limit = Some(ByteRate(f.varint()?)),
             DOWN_LIMIT => s.down_limit = Some(ByteRate(f.varint()?)),
-            PRIORITY => s.priority = priority(&mut f)?,
+            PRIORITY => s.place.priority = priority(&mut f)?,
             FILE_PRIORITIES => s.file_priorities = runs(&mut f)?,
             TRACKERS => s.trackers = Some(tiers(&mut f)?),
             USER_PEERS => {
@@ -151,6 +222,14 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 mark(&mut f)?;
                 s.ends_first = true;
             }
+            FINAL_FOLDER => s.final_folder = Some(final_folder(&mut f)?),
+            RENAMES => s.renames = renames(&mut f)?,
+            RENAMING => s.renaming = Some(rename(&mut f)?),
+            COMPLETION_OWED => {
+                mark(&mut f)?;
+                s.completion_owed = true;
+            }
+            QUEUE_KEY..=FORCED => decode_tuned(&mut f, &mut s)?,
             _ => {
                 row.keep(&f);
                 f.rest();
@@ -262,6 +341,7 @@ mod counters {
     pub(super) const WASTED: u64 = 3;
     pub(super) const ACTIVE_SECS: u64 = 4;
     pub(super) const SEEDING_SECS: u64 = 5;
+    pub(super) const IDLE_SECS: u64 = 6;
 }
 
 pub(super) fn encode_counters(c: &Counters) -> Vec<u8> {
@@ -272,6 +352,7 @@ pub(super) fn encode_counters(c: &Counters) -> Vec<u8> {
     row.number(WASTED, c.wasted);
     row.number(ACTIVE_SECS, c.active_secs);
     row.number(SEEDING_SECS, c.seeding_secs);
+    row.number(IDLE_SECS, c.idle_secs);
     row.finish(&c.newer)
 }
 
@@ -286,6 +367,7 @@ pub(super) fn decode_counters(row: &[u8]) -> Result<Counters, RowError> {
             WASTED => c.wasted = f.varint()?,
             ACTIVE_SECS => c.active_secs = f.varint()?,
             SEEDING_SECS => c.seeding_secs = f.varint()?,
+            IDLE_SECS => c.idle_secs = f.varint()?,
             _ => {
                 row.keep(&f);
                 f.rest();

@@ -118,14 +118,15 @@ impl<'t> Tables<'t> {
                 tracing::debug!(torrent = id.0, "a change to a torrent that is gone, dropped");
             }
             Change::Remove(id) => {
-                for table in [&mut self.torrents, &mut self.progress, &mut self.counters, &mut self.metainfo]
-                {
+                let counters = self.counters.remove(id.0)?.map(|row| rows::decode_counters(row.value()));
+                // A row that can't be read adds nothing.
+                if let Some(Ok(counters)) = counters {
+                    self.add_to(META_DOWNLOADED, counters.downloaded)?;
+                    self.add_to(META_UPLOADED, counters.uploaded)?;
+                }
+                for table in [&mut self.torrents, &mut self.progress, &mut self.metainfo] {
                     table.remove(id.0)?;
                 }
-            }
-            Change::Totals(totals) => {
-                self.meta.insert(META_DOWNLOADED, totals.downloaded)?;
-                self.meta.insert(META_UPLOADED, totals.uploaded)?;
             }
             Change::Override { key, value: Some(value) } => {
                 self.overrides.insert(key.as_str(), value.to_string().as_str())?;
@@ -134,6 +135,12 @@ impl<'t> Tables<'t> {
                 self.overrides.remove(key.as_str())?;
             }
         }
+        Ok(())
+    }
+
+    fn add_to(&mut self, total: &'static str, bytes: u64) -> Result<(), redb::Error> {
+        let sum = number(&self.meta, total)?.saturating_add(bytes);
+        self.meta.insert(total, sum)?;
         Ok(())
     }
 

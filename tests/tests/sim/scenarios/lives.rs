@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use wgo_core::session::{Fault, FaultKind, QueueLimits, State};
-use wgo_core::{Time, TorrentId};
+use wgo_core::{ByteRate, Time, TorrentId};
 
 use super::{seeds, small};
 use crate::content::Shape;
@@ -41,8 +41,8 @@ fn commands_at_random_do_not_confuse_the_session() {
             let id = ids[world.rng.usize(..ids.len())];
             let choice = world.rng.u32(..8);
             let limit = |n: u32| (n < 3).then_some(n);
-            let queue =
-                QueueLimits { downloads: limit(world.rng.u32(..6)), seeds: limit(world.rng.u32(..6)) };
+            let (downloads, seeds) = (limit(world.rng.u32(..6)), limit(world.rng.u32(..6)));
+            let queue = QueueLimits { downloads, seeds, slow: ByteRate(500), ..QueueLimits::default() };
             let full = world.rng.bool();
             match choice {
                 0 | 1 => world.command(node, |session, now| session.stop(now, id)),
@@ -75,7 +75,7 @@ fn commands_at_random_do_not_confuse_the_session() {
 fn a_queue_of_one_downloads_one_after_the_other() {
     seeds("a_queue_of_one_downloads_one_after_the_other", 3, |world| {
         let ids: Vec<_> = (0..3).map(|_| world.torrent(&Shape::new(10, 4, 1))).collect();
-        let queue = QueueLimits { downloads: Some(1), seeds: None };
+        let queue = QueueLimits { downloads: Some(1), ..QueueLimits::default() };
         let node = world.node(Habits { queue, ..Habits::default() });
         for id in &ids {
             world.seeder(*id, Habits { line: 200_000, ..Habits::default() });

@@ -187,6 +187,17 @@ impl ApiServer for MockApi {
         })
     }
 
+    async fn metainfo(&self, params: MetainfoParams) -> Result<MetainfoResult, ApiError> {
+        self.note("metainfo", &params);
+        let torrent = self.one(&params.id)?;
+        let bytes = format!("d4:name{}:{}e", torrent.name.len(), torrent.name);
+        Ok(MetainfoResult {
+            info_hash: torrent.info_hash,
+            name: torrent.name,
+            torrent: Part(bytes.into_bytes()),
+        })
+    }
+
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError> {
         self.note("status", &params);
         let chosen: Result<Vec<Torrent>, ApiError> = params.ids.iter().map(|id| self.one(id)).collect();
@@ -254,9 +265,29 @@ impl ApiServer for MockApi {
         Ok(TrackersResult { info_hash: torrent.info_hash, name: torrent.name, trackers })
     }
 
-    async fn start(&self, params: SelectParams) -> Result<ActResult, ApiError> {
+    async fn start(&self, params: StartParams) -> Result<ActResult, ApiError> {
         self.note("start", &params);
-        self.act((&params.ids, params.all), |torrents, i| torrents[i].state = State::Downloading)
+        self.act((&params.ids, params.all), |torrents, i| {
+            torrents[i].state = State::Downloading;
+            torrents[i].forced = params.now;
+        })
+    }
+
+    async fn set(&self, params: SetParams) -> Result<ActResult, ApiError> {
+        self.note("set", &params);
+        params.check()?;
+        params.ids.iter().try_for_each(|id| self.one(id).map(drop))?;
+        self.act((&params.ids, params.all), |torrents, i| {
+            let torrent = &mut torrents[i];
+            torrent.priority = params.priority.unwrap_or(torrent.priority);
+            torrent.sequential = params.sequential.unwrap_or(torrent.sequential);
+        })
+    }
+
+    async fn queue(&self, params: QueueParams) -> Result<ActResult, ApiError> {
+        self.note("queue", &params);
+        params.ids.iter().try_for_each(|id| self.one(id).map(drop))?;
+        self.act((&params.ids, false), |_, _| ())
     }
 
     async fn stop(&self, params: SelectParams) -> Result<ActResult, ApiError> {
@@ -273,6 +304,23 @@ impl ApiServer for MockApi {
             }
             None => torrents[i].state = State::Stopped,
         })
+    }
+
+    async fn rename(&self, params: RenameParams) -> Result<RenameResult, ApiError> {
+        self.note("rename", &params);
+        let RenameParams { id, path, to } = params;
+        let mut renamed = self.one(&id)?;
+        if renamed.name != path {
+            let message = format!("the torrent has no file or folder “{path}”");
+            return Err(ApiError::new(Kind::NoMatch, message));
+        }
+        self.0.change(|torrents| {
+            for torrent in torrents.iter_mut().filter(|torrent| torrent.info_hash == renamed.info_hash) {
+                torrent.name.clone_from(&to);
+            }
+        });
+        renamed.name.clone_from(&to);
+        Ok(RenameResult { info_hash: renamed.info_hash, name: renamed.name, path, to, files: 1 })
     }
 
     async fn verify(&self, params: VerifyParams) -> Result<ActResult, ApiError> {

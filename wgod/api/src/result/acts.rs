@@ -47,13 +47,15 @@ pub struct AddResult {
     pub torrents: Vec<Added>,
 }
 
-/// What became of one torrent of `remove`, `start`, `stop`, `verify` or `announce`.
+/// What became of one torrent of `remove`, `start`, `stop`, `move`, `verify` or `announce`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActStatus {
     /// Done.
     Ok,
-    /// Not done; `error` and `kind` say why.
+    /// It was so before: nothing is done.
+    Unchanged,
+    /// Not done, or not all of it; `error` and `kind` say why.
     Failed,
 }
 
@@ -73,6 +75,9 @@ pub struct Acted {
     /// What kind of failure.
     #[serde(default)]
     pub kind: Option<Kind>,
+    /// For people: what is special about the success, such as that it comes later.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 impl Acted {
@@ -85,7 +90,13 @@ impl Acted {
             status: ActStatus::Ok,
             error: None,
             kind: None,
+            note: None,
         }
+    }
+
+    /// The same of a torrent that was as the call wants it.
+    pub fn unchanged(self) -> Acted {
+        Acted { status: ActStatus::Unchanged, ..self }
     }
 
     /// An id for which the call failed.
@@ -97,15 +108,31 @@ impl Acted {
             status: ActStatus::Failed,
             kind: Some(error.kind()),
             error: Some(error.message),
+            note: None,
         }
     }
 }
 
-/// Result of `remove`, `start`, `stop`, `verify`, `announce` and `label`.
+/// Result of `remove`, `start`, `stop`, `move`, `verify`, `announce` and `label`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActResult {
     /// One per id in their order, or one per torrent with `all`.
     pub torrents: Vec<Acted>,
+}
+
+/// Result of `rename`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameResult {
+    /// The torrent.
+    pub info_hash: String,
+    /// Its name, which may be new.
+    pub name: String,
+    /// The path that the file or folder had.
+    pub path: String,
+    /// The one that it has now.
+    pub to: String,
+    /// Files that have other paths than before.
+    pub files: u64,
 }
 
 /// Result of `limit`: the limits as they stand now.

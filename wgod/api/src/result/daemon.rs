@@ -64,6 +64,19 @@ pub struct AltResult {
     pub schedule: Vec<String>,
 }
 
+/// Whether the daemon runs programs when something happens to a torrent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hooks {
+    /// None is configured.
+    #[default]
+    Off,
+    /// It does.
+    On,
+    /// Some are configured, and the process that ran them has ended: none is run any more.
+    Ended,
+}
+
 /// The daemon itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
@@ -99,6 +112,9 @@ pub struct Daemon {
     /// What it may not do.
     #[serde(default)]
     pub confinement: Confinement,
+    /// Whether it runs programs on events.
+    #[serde(default)]
+    pub hooks: Hooks,
 }
 
 /// Result of `status`.

@@ -1,6 +1,8 @@
 //! Results of `list` and `show`: torrents, their files, peers, trackers and pieces.
 use serde::{Deserialize, Serialize};
 
+use crate::goals::OwnGoals;
+use crate::params::Part;
 use crate::torrent::{FilePriority, Row, Torrent};
 
 /// Result of `list` and item of `subscribe`.
@@ -47,6 +49,29 @@ pub struct TorrentDetails {
     /// A magnet link for it.
     #[serde(default)]
     pub magnet: Option<String>,
+    /// What it has of seeding goals of its own.
+    #[serde(default)]
+    pub own_goals: OwnGoals,
+    /// Seconds that it has run, over all sessions.
+    #[serde(default)]
+    pub active_secs: u64,
+    /// Seconds of these as a seed.
+    #[serde(default)]
+    pub seeding_secs: u64,
+    /// Seconds of these since the last upload.
+    #[serde(default)]
+    pub idle_secs: u64,
+}
+
+/// Result of `metainfo`: a torrent as a `.torrent` file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetainfoResult {
+    /// Its canonical info-hash.
+    pub info_hash: String,
+    /// Its name.
+    pub name: String,
+    /// The bytes of the file, as they were added; base64.
+    pub torrent: Part,
 }
 
 /// One file of a torrent.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Caller;
 use crate::error::{ApiError, Kind};
-use crate::params::{AltParams, FilesParams, LimitParams, LogParams, TrackersParams};
+use crate::params::{AltParams, FilesParams, LimitParams, LogParams, RestoreParams, TrackersParams};
 
 /// Target of the audit's records, a component of `[daemon] log`.
 const AUDIT: &str = "wgo_api::audit";
@@ -42,6 +42,8 @@ const DEEDS: &[(&str, Deed)] = &[
     ("remove", Changes),
     ("list", Looks),
     ("show", Looks),
+    // The URLs of trackers in it are often keys to somebody's account.
+    ("metainfo", Changes),
     ("status", Looks),
     ("stats", Looks),
     // Without a limit to set it reports: see `deed`.
@@ -55,7 +57,10 @@ const DEEDS: &[(&str, Deed)] = &[
     (TRACKERS, Changes),
     ("start", Changes),
     ("stop", Changes),
+    ("set", Changes),
+    ("queue", Changes),
     ("move", Changes),
+    ("rename", Changes),
     ("verify", Changes),
     ("announce", Changes),
     ("wait", Looks),
@@ -66,7 +71,7 @@ const DEEDS: &[(&str, Deed)] = &[
     ("backup", Changes),
     ("read_backup", Changes),
     ("write_backup", Changes),
-    ("restore", Changes),
+    (RESTORE, Changes),
     ("quit", Changes),
     ("subscribe", Looks),
     ("unsubscribe", Looks),
@@ -78,6 +83,7 @@ const ALT: &str = "alt";
 const TRACKERS: &str = "trackers";
 const LOG: &str = "log";
 const FILES: &str = "files";
+const RESTORE: &str = "restore";
 
 /// What `method` does when it is called with `params`, a list of one object.
 pub(super) fn deed(method: &str, params: Option<&str>) -> Deed {
@@ -102,6 +108,13 @@ pub(super) fn deed(method: &str, params: Option<&str>) -> Deed {
         return if params.is_some_and(only_asks) { Looks } else { Changes };
     }
     DEEDS.iter().find(|(name, _)| *name == method).map_or(Changes, |(_, deed)| *deed)
+}
+
+/// What a record calls a call: one that only checks a backup restores nothing.
+pub(super) fn title(method: &'static str, params: Option<&str>) -> &'static str {
+    let only_checks =
+        |raw| matches!(serde_json::from_str::<[RestoreParams; 1]>(raw), Ok([asked]) if asked.check);
+    if method == RESTORE && params.is_some_and(only_checks) { "check of a backup" } else { method }
 }
 
 /// Refuses what `access` doesn't allow.
@@ -298,6 +311,20 @@ mod tests {
             assert_eq!(deed("trackers", Some(params)), expected, "{params}");
         }
         assert_eq!(deed("limit", None), Changes, "no caller comes here without parameters");
+    }
+
+    #[test]
+    fn a_check_of_a_backup_does_not_read_like_a_restore() {
+        for (method, params, expected) in [
+            ("restore", Some(r#"[{"id":"a","check":true}]"#), "check of a backup"),
+            ("restore", Some(r#"[{"id":"a","check":false}]"#), "restore"),
+            ("restore", Some(r#"[{"id":"a"}]"#), "restore"),
+            ("restore", Some("[]"), "restore"),
+            ("restore", None, "restore"),
+            ("stop", Some(r#"[{"id":"a","check":true}]"#), "stop"),
+        ] {
+            assert_eq!(title(method, params), expected, "{params:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tower::Layer;
 
 use super::Caller;
-use super::access::{Access, Audit, Deed, deed, permit};
+use super::access::{Access, Audit, Deed, deed, permit, title};
 use crate::error::{ApiError, Kind};
 
 /// The method whose parameter is jsonrpsee's own: the subscription's id, in a list.
@@ -77,8 +77,9 @@ where
         let request = with_list_of_one(request);
         // Parameters that can't be read are refused below, once it is known who may say so.
         let params = request.as_ref().ok().and_then(|request| request.params.as_deref());
-        let deed = deed(method, params.map(RawValue::get));
-        let audit = (deed == Deed::Changes).then(|| Audit::begin(method, caller));
+        let params = params.map(RawValue::get);
+        let deed = deed(method, params);
+        let audit = (deed == Deed::Changes).then(|| Audit::begin(title(method, params), caller));
         let answer = match permit(self.gate.access, deed, method).and(request) {
             Ok(request) => self.perform(request, method).await,
             Err(error) => refuse(error),

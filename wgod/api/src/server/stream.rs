@@ -6,12 +6,13 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 /// What a connection is doing, for its idle time-out.
@@ -20,6 +21,10 @@ pub(super) struct Activity {
     /// Milliseconds after `start` at which bytes last moved or a call last ended.
     moved: AtomicU64,
     calls: AtomicUsize,
+    /// It is a WebSocket, which may be silent until there is something to tell.
+    lasting: AtomicBool,
+    /// Its place is another's.
+    given_up: Notify,
 }
 
 /// A call under way; dropping it ends it.
@@ -34,7 +39,13 @@ impl Drop for UnderWay {
 
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { start: Instant::now(), moved: AtomicU64::new(0), calls: AtomicUsize::new(0) })
+        Arc::new(Self {
+            start: Instant::now(),
+            moved: AtomicU64::new(0),
+            calls: AtomicUsize::new(0),
+            lasting: AtomicBool::new(false),
+            given_up: Notify::new(),
+        })
     }
 
     fn touch(&self) {
@@ -47,7 +58,23 @@ impl Activity {
         UnderWay(Arc::clone(self))
     }
 
-    /// Returns when no call has been under way and nothing has moved for `limit`.
+    /// The connection becomes a WebSocket.
+    pub(super) fn last(&self) {
+        self.lasting.store(true, Ordering::Relaxed);
+    }
+
+    /// Since when nothing has moved; `None` while a call is under way, and for a WebSocket.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let waits = self.calls.load(Ordering::Relaxed) > 0 || self.lasting.load(Ordering::Relaxed);
+        (!waits).then(|| self.start + Duration::from_millis(self.moved.load(Ordering::Relaxed)))
+    }
+
+    /// Ends the connection's [`idle_for`](Self::idle_for) at once.
+    pub(super) fn give_up(&self) {
+        self.given_up.notify_one();
+    }
+
+    /// Returns when no call has been under way and nothing has moved for `limit`, or it was given up.
     pub(super) async fn idle_for(self: Arc<Self>, limit: Duration) {
         loop {
             let moved = self.start + Duration::from_millis(self.moved.load(Ordering::Relaxed));
@@ -56,7 +83,10 @@ impl Activity {
             if until <= Instant::now() {
                 return;
             }
-            tokio::time::sleep_until(until).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                () = self.given_up.notified() => return,
+            }
         }
     }
 }

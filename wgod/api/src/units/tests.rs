@@ -49,7 +49,12 @@ fn sizes_and_periods_are_read_with_and_without_units() {
 
 #[test]
 fn what_is_no_quantity_is_refused_with_the_reason() {
-    for text in ["", "MB/s", "-5", "x", ".5", "5.", "1.2.3", "∞"] {
+    for text in ["-5", " - 5 MB/s", "-.5", "\u{2212}5"] {
+        assert!(matches!(text.parse::<Rate>(), Err(BadUnit::Negative { .. })), "{text}");
+        assert!(matches!(text.parse::<Size>(), Err(BadUnit::Negative { .. })), "{text}");
+        assert!(matches!(text.parse::<Period>(), Err(BadUnit::Negative { .. })), "{text}");
+    }
+    for text in ["", "MB/s", "-", "--up", "x", ".5", "5.", "1.2.3", "∞"] {
         assert!(
             matches!(text.parse::<Rate>(), Err(BadUnit::NoNumber { .. } | BadUnit::UnknownUnit { .. })),
             "{text}"

@@ -22,6 +22,15 @@ impl Session {
         self.fill_queue(now);
     }
 
+    /// A check has looked at all that it has to: the next one gets its device while what it found is being
+    /// saved. [`on_checked`](Self::on_checked) follows.
+    pub fn on_hashed(&mut self, now: Time, id: TorrentId) {
+        if self.rows.get(&id).is_some_and(|row| row.phase == Phase::Checking) {
+            let freed = self.end_work(id);
+            self.next_works(now, &freed);
+        }
+    }
+
     /// A check ended: what it found is the torrent's state now.
     pub fn on_checked(&mut self, now: Time, id: TorrentId, finished: bool) {
         if self.rows.get(&id).is_none_or(|row| row.phase != Phase::Checking) {

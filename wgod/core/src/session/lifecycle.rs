@@ -5,7 +5,7 @@ use wgo_proto::InfoHashes;
 
 use super::{
     CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, Check, Device, Effect, Fault, FaultKind, HOUSEKEEPING,
-    LOOK_INTERVAL, Phase, QueueLimits, Row, SEED_START_BURST, SEED_START_INTERVAL, Session,
+    LOOK_INTERVAL, Phase, Place, Row, SEED_START_BURST, SEED_START_INTERVAL, Session, line,
 };
 use crate::time::Time;
 use crate::units::TorrentId;
@@ -34,6 +34,8 @@ pub struct Newcomer {
     pub device: Device,
     /// A move that an earlier run began.
     pub moving: Option<Underway>,
+    /// Where it stands in the queue.
+    pub place: Place,
 }
 
 /// A move that an earlier run of the daemon did not end.
@@ -48,10 +50,10 @@ pub struct Underway {
 impl Session {
     /// A torrent exists: new, or loaded from the store.
     pub fn add(&mut self, now: Time, newcomer: Newcomer) {
-        let Newcomer { id, hashes, started, needs, check_asked, finished, device, moving } = newcomer;
+        let Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place } = newcomer;
         let check_asked = check_asked && needs == Check::Full;
-        let queue_position = self.next_position;
-        self.next_position += 1;
+        let queue_key = place.key.map_or_else(|| line::key_of(id), line::within);
+        self.queue.line.insert(queue_key, id);
         let row = Row {
             id,
             hashes,
@@ -72,7 +74,12 @@ impl Session {
             fault: None,
             past_fault: None,
             probes: 0,
-            queue_position,
+            queue_key,
+            priority: place.priority,
+            forced: place.forced,
+            slow: false,
+            turn: 0,
+            pace: None,
             deadline: None,
         };
         self.rows.insert(id, row);
@@ -84,12 +91,27 @@ impl Session {
     pub fn remove(&mut self, now: Time, id: TorrentId) {
         self.leave(now, id);
         self.set_deadline(id, None);
+        self.look_at_goal(now, id, None);
+        if let Some(row) = self.rows.get(&id) {
+            self.queue.line.remove(row.queue_key, id);
+        }
         self.rows.remove(&id);
         self.fill_queue(now);
     }
 
-    /// The operator wants the torrent to run; what stood in its way is tried again.
+    /// The operator wants the torrent to run, when the queue has a place for it; what stood in its way is
+    /// tried again.
     pub fn start(&mut self, now: Time, id: TorrentId) {
+        self.run(now, id, false);
+    }
+
+    /// The same, whatever the queue says.
+    pub fn start_now(&mut self, now: Time, id: TorrentId) {
+        self.run(now, id, true);
+    }
+
+    fn run(&mut self, now: Time, id: TorrentId, forced: bool) {
+        self.change(id, |row| row.forced = forced);
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.started = true;
         row.past_fault = None;
@@ -100,10 +122,13 @@ impl Session {
             self.effects.push_back(Effect::Probe(id));
         }
         self.proceed(now, id);
+        // It may have run without counting.
+        self.enforce_queue(now);
     }
 
     /// The operator wants the torrent still. A running check is paused, and goes on with the next start.
     pub fn stop(&mut self, now: Time, id: TorrentId) {
+        self.change(id, |row| row.forced = false);
         let Some(row) = self.rows.get_mut(&id) else { return };
         row.started = false;
         row.fault = None;
@@ -115,30 +140,6 @@ impl Session {
         if !moves {
             self.leave(now, id);
             self.set_deadline(id, None);
-            self.proceed(now, id);
-        }
-        self.fill_queue(now);
-    }
-
-    /// New limits of the queue.
-    pub fn set_queue(&mut self, now: Time, queue: QueueLimits) {
-        self.queue = queue;
-        self.enforce_queue(now);
-    }
-
-    /// Sends the last of those beyond the queue's limits back to wait, and fills free places. A torrent
-    /// that just finished keeps its place until that is durable.
-    fn enforce_queue(&mut self, now: Time) {
-        let settled = |(_, id): &&(u64, TorrentId)| self.rows.get(id).is_some_and(|row| !row.completing);
-        let over: Vec<TorrentId> = [false, true]
-            .into_iter()
-            .flat_map(|finished| {
-                self.active[usize::from(finished)].iter().filter(settled).skip(self.limit(finished))
-            })
-            .map(|(_, id)| *id)
-            .collect();
-        for id in over {
-            self.leave(now, id);
             self.proceed(now, id);
         }
         self.fill_queue(now);
@@ -165,7 +166,12 @@ impl Session {
         if std::mem::take(&mut row.finished_late) && ok {
             return self.checkpoint(id);
         }
-        if ok && std::mem::take(&mut row.completing) {
+        if ok && row.completing {
+            let pace = self.queue.pace(now);
+            self.change(id, |row| {
+                row.completing = false;
+                row.pace = pace;
+            });
             self.effects.push_back(Effect::Completed(id));
             self.enforce_queue(now);
         }
@@ -355,6 +361,12 @@ impl Session {
 
     /// Takes a still torrent one step towards what is wanted of it.
     pub(super) fn proceed(&mut self, now: Time, id: TorrentId) {
+        self.step(now, id);
+        self.fill_queue(now);
+    }
+
+    /// The same, and leaves it to the caller to give a place to one that waits for it now.
+    pub(super) fn step(&mut self, now: Time, id: TorrentId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
         if !row.is_wanted() || row.fault.is_some() || !matches!(row.phase, Phase::Stopped | Phase::Queued) {
             return;
@@ -371,34 +383,19 @@ impl Session {
                 return;
             }
         }
-        self.change(id, |row| row.phase = Phase::Queued);
-        self.fill_queue(now);
-    }
-
-    fn limit(&self, finished: bool) -> usize {
-        let limit = if finished { self.queue.seeds } else { self.queue.downloads };
-        limit.map_or(usize::MAX, |limit| limit as usize)
-    }
-
-    /// Gives free places of the queue to those who wait.
-    pub(super) fn fill_queue(&mut self, now: Time) {
-        let mut free = [false, true].map(|f| self.limit(f).saturating_sub(self.active[usize::from(f)].len()));
-        let mut admitted = Vec::new();
-        for (_, id) in &self.queued {
-            let Some(row) = self.rows.get(id) else { continue };
-            let free = &mut free[usize::from(row.finished)];
-            if *free > 0 && row.fault.is_none() {
-                *free -= 1;
-                admitted.push(*id);
-            }
-        }
-        for id in admitted {
-            self.begin(now, id);
+        match self.rows.get(&id).is_some_and(|row| row.forced) {
+            true => self.begin(now, id),
+            false => self.change(id, |row| row.phase = Phase::Queued),
         }
     }
 
     /// A torrent got its place: it goes live, or, one of many seeds, sleeps until it is its turn.
-    fn begin(&mut self, now: Time, id: TorrentId) {
+    pub(super) fn begin(&mut self, now: Time, id: TorrentId) {
+        let pace = self.queue.pace(now);
+        self.change(id, |row| {
+            row.turn = 0;
+            row.pace = pace;
+        });
         if self.rows.get(&id).is_none_or(|row| !row.finished) {
             return self.go_live(now, id);
         }

@@ -7,8 +7,12 @@ mod budget;
 mod checks;
 mod devices;
 mod disks;
+mod goals;
 mod lifecycle;
+mod line;
 mod moves;
+mod names;
+mod queue;
 mod row;
 mod selecting;
 #[cfg(test)]
@@ -21,7 +25,10 @@ use crate::time::Time;
 use crate::units::TorrentId;
 
 pub use budget::{Room, share_memory};
+pub use goals::{AfterGoal, ChosenGoals, Goals, Ratio, Reached, Seeded};
 pub use lifecycle::{Newcomer, Underway};
+use queue::Queue;
+pub use queue::{MAX_SLOW, Place, QueueLimits, SLOW_AFTER, Shift, TURN};
 use row::Rows;
 pub use row::{Device, Fault, FaultKind, Phase, Row, State};
 
@@ -45,15 +52,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// A Swarm that was just made gets its lease at once, but for many that are made together it is not all
 /// done anew each time.
 const HOUSEKEEPING_FLOOR: Duration = Duration::from_millis(100);
-
-/// Limits of the queue; `None` is unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// Torrents that may download at once.
-    pub downloads: Option<u32>,
-    /// Torrents that may seed at once.
-    pub seeds: Option<u32>,
-}
 
 /// What must be hashed before a torrent may exchange data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +87,8 @@ pub enum Effect {
     CancelMove(TorrentId),
     /// Other files of the torrent are wanted; it has no Swarm. Report with `on_selected` or `on_fault`.
     Select(TorrentId),
+    /// Give files of the torrent other names; it has no Swarm. Nothing is reported but by `on_fault`.
+    Rename(TorrentId),
     /// Make a Swarm, announce, take connections. Nothing to do if there is one.
     GoLive(TorrentId),
     /// Drop the Swarm of a torrent without work; report its next announce with `sleep_until`.
@@ -121,24 +121,51 @@ pub enum Effect {
     Housekeep,
     /// The torrent finished and its last piece is durable: hooks, `completed_at`, `completed`.
     Completed(TorrentId),
+    /// See whether the torrent was seeded enough, as [`Session::look_at_goal`] asked for.
+    Goal(TorrentId),
+}
+
+impl Effect {
+    /// The torrent that it is about.
+    pub fn torrent(&self) -> Option<TorrentId> {
+        match self {
+            Effect::Check(id, _)
+            | Effect::CancelCheck(id)
+            | Effect::ForgetCheck(id)
+            | Effect::Listen(id)
+            | Effect::Select(id)
+            | Effect::Rename(id)
+            | Effect::Move(id)
+            | Effect::CancelMove(id)
+            | Effect::GoLive(id)
+            | Effect::GoDormant(id)
+            | Effect::Halt(id)
+            | Effect::Pause { id, .. }
+            | Effect::Probe(id)
+            | Effect::Checkpoint(id)
+            | Effect::Look(id)
+            | Effect::Save(id)
+            | Effect::Completed(id)
+            | Effect::Goal(id) => Some(*id),
+            Effect::ChokeRound | Effect::ChokeFill | Effect::Housekeep => None,
+        }
+    }
 }
 
 /// Every torrent of the daemon. See the module's text.
 #[derive(Debug, Default)]
 pub struct Session {
     rows: Rows,
-    queue: QueueLimits,
-    next_position: u64,
-    /// Rows in `Phase::Queued`, in queue order.
-    queued: BTreeSet<(u64, TorrentId)>,
-    /// Rows in `Phase::Active`, in queue order: those that download, those that are finished.
-    active: [BTreeSet<(u64, TorrentId)>; 2],
+    queue: Queue,
     /// Checks and moves waiting for each device, first come first served.
     waiting: BTreeMap<Device, VecDeque<TorrentId>>,
     /// The check or move under way on each device.
     working: BTreeMap<Device, TorrentId>,
     /// When a row wants something: a probe, an announce from sleep, a checkpoint.
     deadlines: BTreeSet<(Time, TorrentId)>,
+    /// When it is looked whether a torrent was seeded enough: those that have a goal which time reaches.
+    goals_due: BTreeSet<(Time, TorrentId)>,
+    goal_at: BTreeMap<TorrentId, Time>,
     live: BTreeSet<TorrentId>,
     /// When the next seed may be started, if they came at a steady rate.
     seed_start_at: Option<Time>,
@@ -153,7 +180,7 @@ pub struct Session {
 impl Session {
     /// No torrents yet.
     pub fn new(queue: QueueLimits) -> Session {
-        Session { queue, ..Session::default() }
+        Session { queue: Queue::new(queue), ..Session::default() }
     }
 
     /// The next thing to do.
@@ -174,7 +201,9 @@ impl Session {
     /// Torrents whose row may have changed since the last call; those that were removed are not among
     /// them.
     pub fn take_touched(&mut self) -> BTreeSet<TorrentId> {
-        self.rows.take_touched()
+        let mut touched = self.rows.take_touched();
+        touched.append(&mut self.queue.line.take_shifted());
+        touched
     }
 
     /// Torrents that are being hashed or moved, one of each device.
@@ -189,8 +218,9 @@ impl Session {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let row = self.deadlines.first().map(|(at, _)| *at);
-        [row, self.choke_at, self.housekeep_at].into_iter().flatten().min()
+        let first = |set: &BTreeSet<(Time, TorrentId)>| set.first().map(|(at, _)| *at);
+        let (row, goal) = (first(&self.deadlines), first(&self.goals_due));
+        [row, goal, self.choke_at, self.housekeep_at, self.queue.look_at].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -203,6 +233,10 @@ impl Session {
             self.housekeep_at = (!self.live.is_empty()).then(|| now + HOUSEKEEPING);
             self.effects.push_back(Effect::Housekeep);
         }
+        if self.queue.look_at.is_some_and(|at| at <= now) {
+            self.look_over(now);
+        }
+        self.goals_due(now);
         while let Some(&(at, id)) = self.deadlines.first()
             && at <= now
         {
@@ -246,21 +280,13 @@ impl Session {
         }
     }
 
-    /// The one way to change a row's phase or whether it is finished: keeps the ordered sets in step.
+    /// The one way to change a row's phase, whether it is finished and how it ranks: keeps the sets of those
+    /// that run and wait in step.
     fn change(&mut self, id: TorrentId, change: impl FnOnce(&mut Row)) {
         let Some(row) = self.rows.get_mut(&id) else { return };
-        let place = (row.queue_position, id);
-        match row.phase {
-            Phase::Queued => self.queued.remove(&place),
-            Phase::Active => self.active[usize::from(row.finished)].remove(&place),
-            _ => false,
-        };
+        self.queue.take(row);
         change(row);
-        match row.phase {
-            Phase::Queued => self.queued.insert(place),
-            Phase::Active => self.active[usize::from(row.finished)].insert(place),
-            _ => false,
-        };
+        self.queue.give(row);
         if row.live {
             self.live.insert(id)
         } else {
@@ -291,22 +317,9 @@ impl Session {
             assert!(!row.check_asked || row.needs == Check::Full, "{row:?}");
         }
         self.check_devices();
-        for finished in [false, true] {
-            let active: BTreeSet<_> = self
-                .rows
-                .values()
-                .filter(|r| r.phase == Phase::Active && r.finished == finished)
-                .map(|r| (r.queue_position, r.id))
-                .collect();
-            assert_eq!(active, self.active[usize::from(finished)], "the active sets mirror the rows");
-        }
-        let settled = |row: &&Row| row.phase == Phase::Active && row.finished && !row.completing;
-        let seeds = self.rows.values().filter(settled).count();
-        assert!(self.queue.seeds.is_none_or(|max| seeds <= max as usize), "{seeds} seeds");
-        let downloads = self.active[0].len();
-        assert!(self.queue.downloads.is_none_or(|max| downloads <= max as usize), "{downloads} downloads");
-        let seeds = self.rows.values().filter(|r| r.phase == Phase::Active && r.finished && !r.completing);
-        let seeds = seeds.count();
-        assert!(self.queue.seeds.is_none_or(|max| seeds <= max as usize), "{seeds} seeds");
+        self.check_queue();
+        let goals: BTreeSet<_> = self.goal_at.iter().map(|(id, at)| (*at, *id)).collect();
+        assert_eq!(goals, self.goals_due, "goals are looked at when it was asked for");
+        assert!(self.goal_at.keys().all(|id| self.rows.contains_key(id)), "{:?}", self.goal_at);
     }
 }

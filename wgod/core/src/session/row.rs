@@ -6,6 +6,8 @@ use std::ops::Deref;
 use wgo_proto::InfoHashes;
 
 use super::Check;
+use super::queue::Pace;
+use crate::piece_mgr::Priority;
 use crate::time::Time;
 use crate::units::TorrentId;
 
@@ -153,8 +155,18 @@ pub struct Row {
     pub past_fault: Option<Box<Fault>>,
     /// Failures in a row of what the fault is about; sets how long until the next probe.
     pub probes: u32,
-    /// Its place in the queue, from 0.
-    pub queue_position: u64,
+    /// Its place in the line: smaller is before larger.
+    pub(super) queue_key: i64,
+    /// How it ranks in the queue.
+    pub priority: Priority,
+    /// It runs outside of the queue.
+    pub forced: bool,
+    /// It runs, and does not count since it moves hardly anything.
+    pub slow: bool,
+    /// While it waits: which number its last turn had when that ended; 0 without one.
+    pub(super) turn: u64,
+    /// How fast it is, while it runs and the queue is limited.
+    pub(super) pace: Option<Box<Pace>>,
     /// When it wants something next.
     pub(super) deadline: Option<Time>,
 }
@@ -172,6 +184,13 @@ impl Row {
         self.completing = false;
         self.finished_late = false;
         self.checkpointing = false;
+        self.slow = false;
+        self.pace = None;
+    }
+
+    /// It has all it wants, durably, and may exchange data.
+    pub fn seeds(&self) -> bool {
+        self.phase == Phase::Active && self.finished && !self.completing
     }
 
     /// What people read of what stands in its way, or last did.
@@ -209,6 +228,11 @@ impl Rows {
         let row = self.by_id.get_mut(id)?;
         self.touched.insert(*id);
         Some(row)
+    }
+
+    /// The same for a change that nobody can see.
+    pub(super) fn untouched_mut(&mut self, id: &TorrentId) -> Option<&mut Row> {
+        self.by_id.get_mut(id)
     }
 
     pub(super) fn insert(&mut self, id: TorrentId, row: Row) {

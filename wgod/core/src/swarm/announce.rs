@@ -1,5 +1,6 @@
 //! The trackers' side of the Swarm (BEP 3, 12).
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{Action, Swarm};
 use crate::peer_mgr::Source;
@@ -27,7 +28,7 @@ impl TrackerMemory {
     }
 
     /// As [`Swarm::set_trackers`], heard of when the torrent wakes.
-    pub fn set_trackers(&mut self, tiers: &[Vec<String>]) {
+    pub fn set_trackers(&mut self, tiers: &[Vec<Arc<str>>]) {
         self.trackers.replace(tiers);
     }
 }
@@ -107,7 +108,7 @@ impl<B> Swarm<B> {
     }
 
     /// Other trackers from now on: new ones hear that we join, those that are none any more that we leave.
-    pub fn set_trackers(&mut self, now: Time, tiers: &[Vec<String>]) {
+    pub fn set_trackers(&mut self, now: Time, tiers: &[Vec<Arc<str>>]) {
         self.trackers.replace(tiers);
         self.announce_due(now);
     }

@@ -33,7 +33,7 @@ use crate::piece_mgr::{Complete, PieceMgr, Spill};
 use crate::selection::Selection;
 use crate::status::{Counters, Traffic};
 use crate::time::Time;
-use crate::tracker::{Announce, Policy, TrackerList};
+use crate::tracker::{Announce, Policy, Tiers, TrackerList};
 use crate::units::{PeerKey, TorrentId};
 use have_log::HaveLog;
 use peers::PeerTable;
@@ -79,7 +79,7 @@ pub struct Start {
     /// Totals of earlier sessions.
     pub counters: Counters,
     /// Its trackers, by tier (BEP 12).
-    pub tiers: Vec<Vec<String>>,
+    pub tiers: Tiers,
     /// Seed of its random decisions.
     pub seed: u64,
 }

@@ -77,9 +77,11 @@ pub struct TrackerStatus {
 
 #[derive(Debug)]
 pub(super) struct Tracker {
+    pub(super) id: TrackerId,
     pub(super) url: Arc<str>,
     pub(super) heard: Heard,
-    pub(super) in_flight: Option<Sent>,
+    /// Boxed, as there is none for nearly all of the time, in which the torrent may sleep.
+    pub(super) in_flight: Option<Box<Sent>>,
     /// Failures in a row.
     pub(super) fails: u32,
     pub(super) disabled: bool,
@@ -95,8 +97,18 @@ pub(super) struct Tracker {
     min_interval: Duration,
     /// How often it was asked early since the Swarm last had peers enough.
     early: u32,
-    answer: Outcome,
-    failure: String,
+    answer: Answer,
+    failure: Box<str>,
+}
+
+/// What is shown of a tracker's last answers.
+#[derive(Debug, Default)]
+struct Answer {
+    seeders: Option<u32>,
+    leechers: Option<u32>,
+    downloaded: Option<u32>,
+    peers: usize,
+    warning: Option<Box<str>>,
 }
 
 /// What a tracker knows of us in this session, by its own answers.
@@ -120,9 +132,10 @@ pub(super) struct Sent {
 }
 
 impl Tracker {
-    pub(super) fn new(url: &str) -> Tracker {
+    pub(super) fn new(id: TrackerId, url: Arc<str>) -> Tracker {
         Tracker {
-            url: url.into(),
+            id,
+            url,
             heard: Heard::default(),
             in_flight: None,
             fails: 0,
@@ -136,8 +149,8 @@ impl Tracker {
             interval: DEFAULT_INTERVAL,
             min_interval: DEFAULT_MIN_INTERVAL,
             early: 0,
-            answer: Outcome::default(),
-            failure: String::new(),
+            answer: Answer::default(),
+            failure: Box::default(),
         }
     }
 
@@ -172,7 +185,7 @@ impl Tracker {
         }
         self.attempts += 1;
         self.sent_at = Some(now);
-        self.in_flight = Some(Sent { attempt: self.attempts, ..sent });
+        self.in_flight = Some(Box::new(Sent { attempt: self.attempts, ..sent }));
         self.attempts
     }
 
@@ -182,7 +195,7 @@ impl Tracker {
         self.heard.incomplete |= sent.left > 0;
         self.said(&sent);
         self.fails = 0;
-        self.failure.clear();
+        self.failure = Box::default();
         let asked = |wait: Option<Duration>| wait.map(|wait| wait.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL));
         let interval = asked(outcome.interval).unwrap_or(DEFAULT_INTERVAL);
         self.min_interval = asked(outcome.min_interval).unwrap_or(DEFAULT_MIN_INTERVAL.min(interval));
@@ -194,13 +207,12 @@ impl Tracker {
         }
         let warning = outcome.warning.as_deref().map(short);
         // A tracker that leaves out a count in one answer has not lost its peers.
-        self.answer = Outcome {
+        self.answer = Answer {
             seeders: outcome.seeders.or(self.answer.seeders),
             leechers: outcome.leechers.or(self.answer.leechers),
             downloaded: outcome.downloaded.or(self.answer.downloaded),
             peers: outcome.peers,
             warning,
-            ..Outcome::default()
         };
         true
     }
@@ -252,8 +264,8 @@ impl Tracker {
         self.leaving && !self.heard.started && self.in_flight.is_none()
     }
 
-    pub(super) fn status(&self, id: TrackerId, tier: usize, next_announce: Option<Time>) -> TrackerStatus {
-        let message = || self.failure.clone();
+    pub(super) fn status(&self, tier: usize, next_announce: Option<Time>) -> TrackerStatus {
+        let message = || self.failure.to_string();
         let state = match () {
             () if self.in_flight.is_some() => State::Updating,
             () if self.disabled => State::Disabled { message: message() },
@@ -262,7 +274,7 @@ impl Tracker {
             () => State::Never,
         };
         TrackerStatus {
-            id,
+            id: self.id,
             url: self.url.clone(),
             tier,
             state,
@@ -272,7 +284,7 @@ impl Tracker {
             leechers: self.answer.leechers,
             downloaded: self.answer.downloaded,
             peers: self.answer.peers,
-            warning: self.answer.warning.clone(),
+            warning: self.answer.warning.as_deref().map(str::to_owned),
         }
     }
 
@@ -303,6 +315,23 @@ fn back_off(fails: u32, rng: &mut fastrand::Rng) -> Duration {
     (doubled * rng.u32(750..=1250) / 1000).min(LONGEST_RETRY)
 }
 
-fn short(text: &str) -> String {
-    text.chars().take(MAX_TEXT).collect()
+/// Boxed: what is kept of thousands of torrents has no spare room.
+fn short(text: &str) -> Box<str> {
+    text.char_indices().nth(MAX_TEXT).map_or(text, |(end, _)| &text[..end]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_tracker_stays_small_while_thousands_of_torrents_sleep() {
+        assert!(size_of::<Tracker>() <= 256, "{}", size_of::<Tracker>());
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(short(&"ä".repeat(MAX_TEXT + 1)), "ä".repeat(MAX_TEXT).into());
+        assert_eq!(short("no"), "no".into());
+    }
 }

@@ -30,8 +30,8 @@ fn minutes(n: u64) -> Option<Duration> {
     Some(Duration::from_secs(n * 60))
 }
 
-fn tiers(names: &[&[&str]]) -> Vec<Vec<String>> {
-    names.iter().map(|tier| tier.iter().map(|name| (*name).to_owned()).collect()).collect()
+fn tiers(names: &[&[&str]]) -> Vec<Vec<Arc<str>>> {
+    names.iter().map(|tier| tier.iter().map(|name| (*name).into()).collect()).collect()
 }
 
 fn good() -> Script {
@@ -359,7 +359,7 @@ fn trackers_come_and_go_at_run_time() {
 
 #[test]
 fn a_metainfo_full_of_trackers_is_cut() {
-    let names: Vec<Vec<String>> = (0..5000).map(|n| vec![format!("udp://{n}")]).collect();
+    let names: Vec<Vec<Arc<str>>> = (0..5000).map(|n| vec![format!("udp://{n}").into()]).collect();
     let list = TrackerList::new(&names, Policy::default(), 0);
     assert_eq!(list.statuses().len(), MAX_TRACKERS);
     list.check_invariants();

@@ -13,6 +13,7 @@ mod hashes;
 mod info;
 mod outer;
 mod parts;
+mod rename;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -27,6 +28,7 @@ pub use hashes::{PieceCheck, PieceHashes, SubtreeCheck};
 pub use info::Info;
 use outer::Outer;
 pub use parts::{PartSpans, Parts};
+pub use rename::RenameError;
 use std::ops::Range;
 
 /// Bytes of all paths of a torrent together. A torrent of a million files stays below; a small one that

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use wgo_api::result::Confinement;
+use wgo_api::result::{Confinement, Hooks};
 
 use crate::clock::unix_now;
 use crate::files::Folder;
@@ -73,6 +73,9 @@ pub(super) struct Facts {
     /// What the process may not do.
     pub(super) confinement: Confinement,
     pub(super) systemd: Systemd,
+    /// Whether programs run on events, and what keeps those from it that are configured.
+    pub(super) hooks: Hooks,
+    pub(super) hook_faults: Vec<String>,
     /// Torrents in state `error`, and some of them with their errors.
     pub(super) troubled: usize,
     pub(super) named: Vec<(String, Option<String>)>,
@@ -107,6 +110,8 @@ impl Facts {
                 watchdog: has("WATCHDOG_USEC"),
                 journal: has("JOURNAL_STREAM"),
             },
+            hooks: Hooks::Off,
+            hook_faults: Vec::new(),
             troubled: 0,
             named: Vec::new(),
         }

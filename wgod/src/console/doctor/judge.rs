@@ -1,6 +1,6 @@
 //! What the facts mean, and what to do about them: a pure function.
 use wgo_api::doctor::{Finding, clock, kernel};
-use wgo_api::result::Confinement;
+use wgo_api::result::{Confinement, Hooks};
 use wgo_api::units::{human_bytes, human_secs};
 
 use super::facts::{Facts, Hung, Place, Systemd};
@@ -19,7 +19,25 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend([torrents(facts), port(facts), descriptors(facts), memory(facts)]);
     findings.extend([clock(facts.now, facts.synchronized), kernel(&facts.release)]);
     findings.extend([confinement(&facts.confinement), systemd(facts.systemd)]);
+    findings.extend(hooks(facts));
     findings
+}
+
+/// Nothing is said where nothing is configured.
+fn hooks(facts: &Facts) -> Option<Finding> {
+    const WHAT: &str = "hooks";
+    match (facts.hooks, facts.hook_faults.as_slice()) {
+        (Hooks::Off, _) => None,
+        (Hooks::Ended, _) => Some(Finding::bad(
+            WHAT,
+            "the process that runs them has ended, so none is run",
+            "restart wgod; the log says how it ended",
+        )),
+        (Hooks::On, []) => Some(Finding::ok(WHAT, "the programs of [hooks] are there")),
+        (Hooks::On, faults) => {
+            Some(Finding::warn(WHAT, faults.join("; "), "install them, or correct [hooks] and restart wgod"))
+        }
+    }
 }
 
 fn configuration(facts: &Facts) -> Finding {

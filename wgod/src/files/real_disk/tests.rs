@@ -54,7 +54,7 @@ fn names_are_made_moved_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     let disk = disk();
     let base = disk.open(At::path(dir.path()), DIR).unwrap();
-    disk.run(Op::CreateDir(At::inside(&base, "a"))).unwrap();
+    disk.run(Op::CreateDir { at: At::inside(&base, "a"), mode: None }).unwrap();
     drop(disk.open(At::inside(&base, "f"), CREATE).unwrap());
     disk.run(Op::Rename { from: At::inside(&base, "f"), to: At::inside(&base, "a/g") }).unwrap();
     disk.run(Op::Symlink { at: At::inside(&base, "s"), target: "a/g".into() }).unwrap();
@@ -130,4 +130,31 @@ fn disks_that_turn_are_known_also_by_a_partition() {
         }
         assert!(!is_rotational(&devices, fs::makedev(0, 44)), "a network's");
     }
+}
+
+#[test]
+fn what_is_made_gets_the_mode_that_was_asked_for_and_folders_keep_an_inherited_setgid_bit() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disk();
+    let base = disk.open(At::path(dir.path()), DIR).unwrap();
+    let mode = |name: &str| dir.path().join(name).symlink_metadata().unwrap().permissions().mode() & 0o7777;
+    for bits in [0o600, 0o640, 0o666, 0o777] {
+        let name = format!("f{bits:o}");
+        let how =
+            OpenHow { mode: OpenMode::CreateNew { executable: false, mode: Some(bits) }, follow: false };
+        drop(disk.open(At::inside(&base, &name), how).unwrap());
+        assert_eq!(mode(&name), bits);
+        let again = disk.open(At::inside(&base, &name), how).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+    }
+    for bits in [0o700, 0o755, 0o2775, 0o777] {
+        let name = format!("d{bits:o}");
+        disk.run(Op::CreateDir { at: At::inside(&base, &name), mode: Some(bits) }).unwrap();
+        assert_eq!(mode(&name), bits);
+    }
+    disk.run(Op::CreateDir { at: At::inside(&base, "d2775/sub"), mode: Some(0o750) }).unwrap();
+    assert_eq!(mode("d2775/sub"), 0o2750);
+    assert!(disk.run(Op::CreateDir { at: At::inside(&base, "d755"), mode: Some(0o700) }).is_err());
+    assert_eq!(mode("d755"), 0o755, "what was there keeps its mode");
 }

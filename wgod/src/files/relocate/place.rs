@@ -135,7 +135,7 @@ impl Relocation {
         }
         let opened = disk.open(from, OpenHow { mode: OpenMode::Read, follow: false });
         let opened = opened.map_err(|e| DiskError::new(DiskOp::Open, self.from.full(&entry.path), &e))?;
-        let mode = OpenMode::CreateNew { executable: entry.executable };
+        let mode = disk.new_file(entry.executable);
         let made = disk.open(to.clone(), OpenHow { mode, follow: false }).map_err(failed)?;
         self.copy(entry, &opened, source, &made)?;
         Ok(Came::Copied)

@@ -1,5 +1,5 @@
 //! Moves: whatever stops one at whatever step, one place has every byte, and it ends well afterwards.
-mod bench;
+pub(super) mod bench;
 mod refused;
 
 use std::collections::BTreeMap;

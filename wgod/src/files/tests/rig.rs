@@ -188,7 +188,7 @@ impl Rig {
     }
 
     pub(super) fn remove(&self, files: &Arc<TorrentFiles>) -> RemoveOutcome {
-        self.ask(|done| Job::Remove { torrent: files.clone(), done })
+        self.ask(|done| Job::Remove { torrent: files.clone(), kept: Default::default(), done })
     }
 
     /// The content of a file in the folder.

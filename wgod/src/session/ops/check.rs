@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, interval_at};
+use wgo_core::Time;
 use wgo_core::session::Fault;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
@@ -17,6 +18,7 @@ use crate::clock::unix_now;
 use crate::files::{
     Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles, Whereabouts,
 };
+use crate::session::Event;
 use crate::session::save::report;
 use crate::store::{Change, CheckKind, FileStamp, Progress};
 
@@ -24,6 +26,9 @@ use crate::store::{Change, CheckKind, FileStamp, Progress};
 const SAMPLE: u32 = 16;
 /// How far a check is, is kept this often: a crash costs no more hashing than that.
 const KEEP_INTERVAL: Duration = Duration::from_secs(15);
+/// What checks found is saved at these beats, so that one commit takes in what many did, and whoever adds
+/// torrents one by one doesn't wait for a commit of each besides that of the torrent.
+const SAVE_BEAT: Duration = Duration::from_millis(50);
 
 /// Looks at the files that the paths name now: descriptors of before may be of files that are deleted.
 pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress>) -> Outcome {
@@ -38,7 +43,10 @@ pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress
     if !matches!(outcome, Outcome::Checked { .. }) {
         close(&cx, files).await;
     }
-    outcome
+    match outcome {
+        Outcome::Faulted(_) if missing::went_ahead(&cx).await => Outcome::Ahead,
+        outcome => outcome,
+    }
 }
 
 async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Arc<CheckProgress>) -> Outcome {
@@ -49,7 +57,10 @@ async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Ar
     };
     let check = Checking { cx, files, place, stamps, progress };
     let found = match kind {
-        CheckKind::Full => check.full().await,
+        CheckKind::Full => match missing::since(cx, &check.stamps) {
+            Some(fault) => return Outcome::Faulted(fault),
+            None => check.full().await,
+        },
         CheckKind::Quick => check.quick().await,
         CheckKind::Suspects => match check.suspects() {
             Ok(plan) => check.resolve(plan).await,
@@ -136,6 +147,8 @@ impl Checking<'_> {
                 mount: place.mount.clone(),
                 ..Progress::default()
             };
+            cx.engine.tell(Event::Hashed(cx.id, progress.clone()));
+            tokio::time::sleep(until_saved(cx.engine.clock.now())).await;
             report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
         }
         Outcome::Checked {
@@ -279,6 +292,12 @@ impl Checking<'_> {
             }
         }
     }
+}
+
+/// How long what was found by `now` waits to be saved.
+fn until_saved(now: Time) -> Duration {
+    let over = now.since_start().as_nanos() % SAVE_BEAT.as_nanos();
+    SAVE_BEAT - Duration::from_nanos(over as u64)
 }
 
 /// The first piece, the last, and others spread by the seed.

@@ -15,13 +15,17 @@ use crate::torrent::Torrent;
 /// What every operation gets: a copy of what it needs of its entry.
 pub(in crate::session) struct Cx {
     pub(super) engine: Arc<crate::engine::Engine>,
-    pub(super) id: TorrentId,
+    pub(in crate::session) id: TorrentId,
     pub(super) info: Arc<wgo_proto::metainfo::Info>,
     pub(in crate::session) folder: std::path::PathBuf,
     pub(in crate::session) moving: Option<Move>,
     pub(super) selection: Option<Arc<Selection>>,
+    /// Where its files go when it is complete, if that is elsewhere.
+    pub(in crate::session) final_folder: Option<std::path::PathBuf>,
+    /// The torrent with the names of a rename that was begun and has not ended.
+    pub(super) renaming: Option<Arc<wgo_proto::metainfo::Info>>,
     pub(super) files: Option<Arc<TorrentFiles>>,
-    pub(super) live: Option<Arc<Torrent>>,
+    pub(in crate::session) live: Option<Arc<Torrent>>,
     pub(super) have: Bitfield,
     pub(super) durable: Bitfield,
     pub(super) unverified: Bitfield,
@@ -39,7 +43,7 @@ pub(in crate::session) struct Cx {
     /// Whether its device had room when that was last seen.
     pub(super) room: wgo_core::session::Room,
     pub(super) max_peers: u32,
-    pub(super) tiers: Vec<Vec<String>>,
+    pub(super) tiers: wgo_core::tracker::Tiers,
     pub(super) user_peers: Vec<std::net::SocketAddr>,
     pub(super) sequential: bool,
     pub(super) hashes: wgo_proto::InfoHashes,
@@ -71,6 +75,8 @@ impl Driver {
             folder: entry.settings.folder.clone(),
             moving: entry.settings.moving.clone(),
             selection: entry.selection.clone(),
+            final_folder: entry.settings.final_folder.as_ref().map(|folder| folder.path.clone()),
+            renaming: entry.renaming.as_ref().and_then(|pending| pending.begun()),
             files: entry.files.clone(),
             live: entry.live.clone(),
             have: entry.have.clone(),
@@ -84,7 +90,7 @@ impl Driver {
             writing: entry.writing,
             writes: !entry.is_finished(),
             completed_at: entry.completed_at,
-            counters: entry.counters.clone(),
+            counters: entry.counters_now(self.engine.clock.now()),
             preallocate: self.tunables.preallocate,
             min_free_space: self.tunables.min_free_space,
             room: self.disks.room(self.session.row(id).map_or(0, |row| row.device)),

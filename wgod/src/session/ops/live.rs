@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgo_core::peer_mgr::Source;
-use wgo_core::piece_mgr::Order;
 use wgo_core::session::{Fault, FaultKind};
 use wgo_core::swarm::{Start, Swarm, SwarmConfig};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
@@ -14,6 +13,7 @@ use super::{Cx, Outcome, Rest, check, missing, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{DiskError, DiskErrorKind, Job, Space, SyncOutcome, TorrentFiles, Whereabouts};
 use crate::session::save::report;
+use crate::session::tune::order;
 use crate::store::{Change, Counters};
 use crate::torrent::{Parts, Torrent};
 
@@ -114,9 +114,7 @@ fn make(cx: &mut Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
         seed: cx.seed,
     };
     let mut swarm = Swarm::new(now, config, start);
-    if cx.sequential {
-        swarm.set_order(Order::Sequential);
-    }
+    swarm.set_order(order(cx.sequential));
     if let Some(memory) = cx.trackers.take() {
         swarm.resume_trackers(memory);
     }
@@ -165,6 +163,7 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         counters,
         stamps: cx.stamps.clone(),
         durable: false,
+        undurable: None,
         completed_at: cx.completed_at,
         next_announce,
         trackers: None,
@@ -193,6 +192,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
             durable: false,
+            undurable: Some("its engine failed; what it stored last is hashed at the next start".to_owned()),
             completed_at: cx.completed_at,
             next_announce: None,
             trackers: None,
@@ -214,6 +214,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         counters,
         stamps,
         durable: false,
+        undurable: None,
         completed_at,
         next_announce: None,
         trackers: None,
@@ -225,6 +226,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             rest.suspects = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
             rest.have = cx.durable.clone();
             rest.partials.clear();
+            rest.undurable = Some(format!("what it stored last may not be on disk: {error}"));
         }
         None => {
             // The last piece may have come after the last checkpoint.
@@ -236,6 +238,9 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
                 vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
             let put = cx.engine.store.put(changes).await;
             rest.durable = put.is_ok();
+            rest.undurable = put.as_ref().err().map(|error| {
+                format!("its files are whole, but wgod could not note what is in them: {error}")
+            });
             report(put);
         }
     }

@@ -3,14 +3,14 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::{Id as TaskId, JoinError};
-use wgo_api::result::Added;
+use wgo_api::error::ApiError;
 use wgo_core::TorrentId;
-use wgo_core::session::{Check, Fault, FaultKind};
+use wgo_core::session::{Fault, FaultKind};
 use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::Info;
 use wgo_proto::{Bitfield, PieceIndex};
 
-use super::Placed;
+use super::{Born, Placed};
 use crate::files::{TorrentFiles, Whereabouts};
 use crate::session::Driver;
 use crate::session::checking::CheckProgress;
@@ -45,6 +45,10 @@ pub(in crate::session) enum Outcome {
     MoveFaulted(Fault),
     /// A move was ended early.
     MoveStopped,
+    /// Its files have their new names, or their old ones and this is why; they are open by these.
+    Renamed { ended: Result<(), ApiError>, files: Option<Arc<TorrentFiles>> },
+    /// Some have their new names, others not, and this stands in the way.
+    RenameStands(Fault),
     /// The torrent is live; it may be written to from now on if its place is known. `fault`: it may only be
     /// read from.
     Live { torrent: Arc<Torrent>, files: Arc<TorrentFiles>, place: Option<Whereabouts>, fault: Option<Fault> },
@@ -68,6 +72,8 @@ pub(in crate::session) enum Outcome {
     NotSelected(Fault),
     /// The part file is gone.
     PartsDropped,
+    /// Its files are in its final folder already.
+    Ahead,
     /// What was known of its files is forgotten.
     StartedOver,
     /// What stood in the way is gone, and the files are not what they were.
@@ -75,7 +81,7 @@ pub(in crate::session) enum Outcome {
     /// Something stands in the way.
     Faulted(Fault),
     /// A new torrent is durable, or could not be made so.
-    Added { check: Check, result: Result<(), String>, reply: oneshot::Sender<Added> },
+    Added(Born),
     /// It is gone.
     /// `forgotten`: also from the store.
     Removed {
@@ -99,6 +105,8 @@ pub(in crate::session) struct Rest {
     pub counters: Counters,
     pub stamps: Vec<Option<FileStamp>>,
     pub durable: bool,
+    /// Why what it stored last may not outlast a crash.
+    pub undurable: Option<String>,
     pub completed_at: Option<u64>,
     pub next_announce: Option<wgo_core::Time>,
     pub trackers: Option<TrackerMemory>,
@@ -115,6 +123,7 @@ impl Driver {
             }
         };
         let Some(id) = self.op_of.remove(&task) else { return };
+        self.saved_beside.remove(&id);
         let mut cancelled = None;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.busy = false;
@@ -162,6 +171,7 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match outcome {
             Outcome::Checked { files, place, have, unverified, stamps, completed_at } => {
+                let begun = entry.writing || !entry.have.is_empty();
                 entry.unverified = unverified;
                 entry.completed_at = completed_at;
                 let info = &entry.info;
@@ -175,14 +185,15 @@ impl Driver {
                 entry.suspects.clear();
                 entry.owed = None;
                 entry.writing = false;
-                self.session.on_checked(now, id, finished);
-                self.settle(id, *place);
+                self.on_checked(id, finished, begun, *place);
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
             Outcome::Moved { files } => self.on_moved(id, files),
             Outcome::Unmoved { why } => self.on_unmoved(id, why),
             Outcome::MoveFaulted(fault) => self.on_move_faulted(id, fault),
             Outcome::MoveStopped => self.on_move_stopped(id),
+            Outcome::Renamed { ended, files } => self.end_rename(id, ended, files),
+            Outcome::RenameStands(fault) => self.on_rename_stands(id, fault),
             Outcome::Live { torrent, files, place, fault } => self.on_live(id, &torrent, files, place, fault),
             Outcome::Down { rest, dormant } => self.on_down(id, *rest, dormant),
             Outcome::Checkpointed { durable, stamps, completed_at } => {
@@ -221,13 +232,14 @@ impl Driver {
             Outcome::Selected(selected) => self.on_selected(id, selected),
             Outcome::NotSelected(fault) => self.on_not_selected(id, &fault),
             Outcome::PartsDropped => self.on_parts_dropped(id),
+            Outcome::Ahead => self.on_ahead(id),
             Outcome::StartedOver => entry.start_over(),
             Outcome::Changed => self.changed(id, "they were changed while they could not be read"),
             Outcome::Faulted(fault) => {
                 self.waking.remove(&id);
                 self.fault(id, fault);
             }
-            Outcome::Added { check, result, reply } => self.on_added(id, check, result, reply),
+            Outcome::Added(born) => self.on_added(id, born),
             Outcome::NotIdle => self.session.wake(now, id),
             Outcome::Removed { result, forgotten, counters, reply } => {
                 if !forgotten {
@@ -238,6 +250,16 @@ impl Driver {
             // Only the end of the daemon ends a check that nobody called off.
             Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
         }
+    }
+
+    /// A check ended. `begun`: the torrent had something before.
+    fn on_checked(&mut self, id: TorrentId, complete: bool, begun: bool, place: Whereabouts) {
+        self.session.on_checked(self.engine.clock.now(), id, complete);
+        self.settle(id, place);
+        if complete {
+            self.found_complete(id, begun);
+        }
+        self.arrive(id);
     }
 
     /// The torrent has a Swarm.
@@ -251,6 +273,8 @@ impl Driver {
     ) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.files = Some(files);
+        // They may have been opened just now.
+        entry.watch_files();
         entry.live = Some(torrent.clone());
         for waiter in self.waking.remove(&id).into_iter().flatten() {
             // The connection may be gone.
@@ -265,6 +289,7 @@ impl Driver {
         if let Some(fault) = fault {
             self.fault(id, fault);
         }
+        self.tune(id);
         // What came to stand in its way while it was made, it has not heard of.
         if let Some(kind) = self.session.row(id).and_then(|row| Some(row.fault.as_ref()?.kind)) {
             self.pause(id, true, kind == FaultKind::Unreachable);
@@ -305,6 +330,9 @@ impl Driver {
     fn on_down(&mut self, id: TorrentId, rest: Rest, dormant: bool) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let finished = is_met(entry.selection.as_deref(), &rest.have);
+        if let Some(why) = &rest.undurable {
+            entry.tell_stopped(why);
+        }
         entry.live = None;
         entry.completed_at = rest.completed_at;
         entry.unverified = rest.unverified;
@@ -315,17 +343,27 @@ impl Driver {
         }
         entry.have = rest.have;
         entry.partials = rest.partials;
+        let untold =
+            finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
         let in_doubt = !rest.suspects.is_empty();
         entry.suspects.extend(rest.suspects);
-        entry.counters = rest.counters;
+        // Its time has been counted meanwhile, and goes on.
+        let Counters { active_secs, seeding_secs, idle_secs, .. } = entry.counters;
+        entry.counters = Counters { active_secs, seeding_secs, idle_secs, ..rest.counters };
         entry.stamps = rest.stamps;
         if dormant {
             self.session.sleep_until(id, rest.next_announce);
+            self.look_at_goal(id);
         } else {
             self.session.on_halted(self.engine.clock.now(), id, finished);
             if in_doubt {
                 self.session.on_doubt(id);
             }
+            self.arrive_at_last(id);
+        }
+        // It was stopped between its completion and the word of it.
+        if untold {
+            self.tell_completion(id);
         }
         // Whoever waits was too early: the torrent wakes again if it may.
         if self.waking.contains_key(&id) {

@@ -10,7 +10,7 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::super::entry::{from_file_stamp, to_file_stamp};
 use super::super::fault;
-use super::super::moving::MoveProgress;
+use super::super::moving::{MoveProgress, not_moved};
 use super::hindrance::Hindrance;
 use super::{Cx, Outcome, check, close, missing, open_files, run_job};
 use crate::files::{
@@ -78,6 +78,7 @@ pub(in crate::session) async fn place(
     if let Err(ended) = all_there(&cx).await {
         return ended;
     }
+    let arrives = cx.final_folder.as_ref() == Some(&to);
     let watch = progress.watch(cx.engine.clock);
     let relocation = relocation(&cx, (cx.folder.clone(), to.clone()), kept, watch);
     let job = relocation.clone();
@@ -101,13 +102,16 @@ pub(in crate::session) async fn place(
     };
     match error {
         MoveError::Cancelled => Outcome::MoveStopped,
-        // Trying again is no use before somebody does something about it, and the old place is whole.
-        MoveError::Disk(ref disk) if disk.kind != DiskErrorKind::Full => faulted(&to, disk),
+        MoveError::Disk(ref disk) if disk.kind == DiskErrorKind::Stopped => Outcome::MoveStopped,
+        // Trying again is no use before somebody does something about it, and the old place is whole. Nobody
+        // waits for one that goes to its final folder: until that can be reached it seeds on.
+        MoveError::Disk(ref disk) if disk.kind != DiskErrorKind::Full && !arrives => faulted(&to, disk),
         error => {
             let undone =
                 run_job(&cx.engine, |done| Job::Relocate { relocation, work: RelocateWork::Undo(done) });
-            let why = not_moved(&to, &error, undone.await.err());
-            Outcome::Unmoved { why: Some(why) }
+            let left = undone.await.err();
+            let left = left.map(|left| format!("; and what was copied could not be removed: {left}"));
+            Outcome::Unmoved { why: Some(not_moved(&to, &error) + left.as_deref().unwrap_or_default()) }
         }
     }
 }
@@ -184,14 +188,6 @@ fn faulted(to: &std::path::Path, error: &DiskError) -> Outcome {
         to.display()
     );
     Outcome::MoveFaulted(Fault { kind, message })
-}
-
-fn not_moved(to: &std::path::Path, error: &MoveError, left: Option<MoveError>) -> String {
-    let mut message = format!("not moved to {}: {error}", to.display());
-    if let Some(left) = left {
-        message.push_str(&format!("; and what was copied could not be removed: {left}"));
-    }
-    message
 }
 
 /// The second half, once the store knows of the new place.

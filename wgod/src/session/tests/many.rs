@@ -24,6 +24,8 @@ fn request(rig: &Rig, name: &str, paused: bool) -> Box<AddRequest> {
         sequential: false,
         choose: Default::default(),
         first_last: false,
+        priority: Default::default(),
+        goals: Default::default(),
     })
 }
 

@@ -10,6 +10,7 @@ use wgo_proto::wire::message::id;
 use super::super::Verb;
 use super::{PIECE, downloading};
 use crate::rig::*;
+use crate::store::{Change, CheckKind, Have, OwedCheck};
 
 /// A stopped torrent of which so many blocks of one piece are there.
 async fn begun(blocks: usize) -> Rig {
@@ -24,7 +25,6 @@ async fn begun(blocks: usize) -> Rig {
     rig.until_row("t", |row| row.downloaded_bytes > 0).await;
     rig.act(Verb::Stop).await;
     rig.until("t", State::Stopped).await;
-    // It is shown as stopped before its last checkpoint has ended.
     rig.restart().await
 }
 
@@ -96,5 +96,30 @@ async fn a_file_with_a_part_of_a_piece_is_missed() {
     // Who means it says so.
     rig.act(Verb::Verify).await;
     rig.until("t", State::Downloading).await;
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_was_there_when_a_check_began_is_missed_when_it_goes_on() {
+    let rig = begun(4).await;
+    let mut known = None;
+    let load = rig.engine.store.load(|record| known = record.ok());
+    load.await.expect("the store answers");
+    let record = known.expect("there is one torrent");
+    // As a restored backup leaves it.
+    let check = OwedCheck {
+        kind: CheckKind::Full,
+        checked: Have::All,
+        good: record.progress.have,
+        files: record.progress.files,
+    };
+    rig.engine.store.put(vec![Change::Check(record.id, Box::new(check))]).await.expect("durable");
+    let (here, gone) = (rig.folder.join("t"), away(&rig));
+    let rig = rig.restart_after(|| fs::rename(&here, &gone).expect("moved")).await;
+    rig.act(Verb::Start).await;
+    until_missing(&rig).await;
+    assert!(!here.exists(), "fetched again");
+    fs::rename(&gone, &here).expect("moved");
+    assert_eq!(rig.until("t", State::Downloading).await.done_bytes, PIECE as u64);
     rig.quit().await;
 }

@@ -277,7 +277,8 @@ async fn blocks_of_unfinished_pieces_move_along() {
 async fn commands_during_a_move_count_when_it_has_ended() {
     let (rig, disk, payload) = standing().await;
     rig.act(Verb::Verify).await;
-    rig.act(Verb::Stop).await;
+    let told = rig.act(Verb::Stop).await.torrents.remove(0).error.unwrap_or_default();
+    assert!(told.contains("it is being moved"), "nobody may take it for stopped: {told}");
     rig.until("t", State::Moving).await;
     disk.set(None, None);
     let to = elsewhere(&rig).display().to_string();

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use wgo_core::piece_mgr::Priority;
 use wgo_core::{ByteRate, TorrentId};
 use wgo_proto::{InfoHashV1, InfoHashes};
 
@@ -37,13 +36,19 @@ fn record(id: u64) -> TorrentRecord {
             sequential: id.is_multiple_of(2),
             up_limit: Some(ByteRate(1000 * id)),
             down_limit: None,
-            priority: Priority::Normal,
+            place: Default::default(),
+            goals: Default::default(),
+            goal_reached: None,
             file_priorities: vec![],
             trackers: None,
             user_peers: vec![],
             moving: None,
             ends_first: false,
             parted: None,
+            final_folder: None,
+            renames: vec![],
+            renaming: None,
+            completion_owed: id.is_multiple_of(2),
             newer: NewerFields::default(),
         },
         progress: Progress::default(),
@@ -84,12 +89,17 @@ async fn what_was_put_is_there_after_a_restart_and_what_was_removed_is_not() {
         .put(vec![add(1), Change::Metainfo(TorrentId(1), b"d4:info".to_vec()), add(2), add(7)])
         .await
         .unwrap();
-    store.put(vec![Change::Remove(TorrentId(7)), Change::Remove(TorrentId(2))]).await.unwrap();
+    let counters = |downloaded, uploaded| Counters { downloaded, uploaded, ..Counters::default() };
+    store.put(vec![Change::Counters(TorrentId(7), counters(2, u64::MAX))]).await.unwrap();
+    store.put(vec![Change::Remove(TorrentId(7)), Change::Remove(TorrentId(7))]).await.unwrap();
+    store
+        .put(vec![Change::Counters(TorrentId(2), counters(3, 9)), Change::Remove(TorrentId(2))])
+        .await
+        .unwrap();
     let key = || "limits.up".to_owned();
     let value = serde_json::json!("2 MB/s");
     store.put(vec![Change::Override { key: key(), value: Some(value.clone()) }]).await.unwrap();
     let totals = Totals { downloaded: 5, uploaded: u64::MAX };
-    store.put(vec![Change::Totals(totals)]).await.unwrap();
     store.close().await.unwrap();
     assert!(matches!(store.put(vec![add(3)]).await, Err(StoreError::Closed)));
 

@@ -10,6 +10,8 @@ use proptest::option;
 use proptest::prelude::*;
 use wgo_core::ByteRate;
 use wgo_core::piece_mgr::Priority;
+use wgo_core::session::{AfterGoal, ChosenGoals, Goals, Place, Ratio, Reached};
+use wgo_proto::path::SafePath;
 use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use super::record;
@@ -44,30 +46,85 @@ fn moving() -> impl Strategy<Value = Move> {
     (path(), stage).prop_map(|(other, stage)| Move { other, stage })
 }
 
+fn final_folder() -> impl Strategy<Value = FinalFolder> {
+    (path(), option::of(path())).prop_map(|(path, mount)| FinalFolder { path, mount })
+}
+
+fn safe_path() -> impl Strategy<Value = SafePath> {
+    vec("[a-cé]{1,4}", 1..5).prop_map(|parts| SafePath::sanitise(parts).unwrap())
+}
+
+fn renames() -> impl Strategy<Value = Vec<(FileIndex, SafePath)>> {
+    let files = proptest::collection::btree_map(any::<u32>().prop_map(FileIndex), safe_path(), 0..6);
+    files.prop_map(|files| files.into_iter().collect())
+}
+
+fn renaming() -> impl Strategy<Value = Rename> {
+    (safe_path(), safe_path()).prop_map(|(from, to)| Rename { from, to })
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    let parts = (option::of(any::<i64>()), priority(), any::<bool>());
+    parts.prop_map(|(key, priority, forced)| Place { key, priority, forced })
+}
+
+fn after() -> impl Strategy<Value = AfterGoal> {
+    prop_oneof![
+        Just(AfterGoal::Stop),
+        Just(AfterGoal::Remove),
+        Just(AfterGoal::RemoveWithFiles),
+        Just(AfterGoal::Keep),
+    ]
+}
+
+fn goals() -> impl Strategy<Value = ChosenGoals> {
+    let ratio = option::of(any::<u32>().prop_map(Ratio));
+    let parts = (ratio, option::of(any::<u64>()), option::of(any::<u64>()), option::of(after()));
+    parts.prop_map(|(ratio, time, idle, action)| ChosenGoals { ratio, time, idle, action })
+}
+
+fn reached() -> impl Strategy<Value = GoalReached> {
+    let which = prop_oneof![
+        any::<u32>().prop_map(|ratio| Reached::Ratio(Ratio(ratio))),
+        any::<u64>().prop_map(Reached::Time),
+        any::<u64>().prop_map(Reached::Idle),
+    ];
+    let secs = || option::of(0..u64::MAX);
+    let goals = (option::of(any::<u32>().prop_map(Ratio)), secs(), secs(), after());
+    let goals = goals.prop_map(|(ratio, time, idle, action)| Goals { ratio, time, idle, action });
+    let parts = (which, goals, any::<bool>());
+    parts.prop_map(|(reached, goals, started_again)| GoalReached { reached, goals, started_again })
+}
+
 prop_compose! {
     fn settings()(
         hashes in hashes(),
         (name, folder, added_at) in (any::<String>(), path(), any::<u64>()),
-        (stopped, sequential) in (any::<bool>(), any::<bool>()),
+        (stopped, sequential, completion_owed) in any::<(bool, bool, bool)>(),
         error in option::of(fault()),
         labels in vec(any::<String>(), 0..4),
         limits in (option::of(any::<u64>()), option::of(any::<u64>())),
-        (priority, file_priorities) in (priority(), vec(priority(), 0..20)),
+        (place, file_priorities) in (place(), vec(priority(), 0..20)),
+        (goals, goal_reached) in (goals(), option::of(reached())),
         trackers in option::of(vec(vec(any::<String>(), 0..3), 0..4)),
         check_asked in any::<bool>(),
         moving in option::of(moving()),
         parted in option::of(proptest::collection::btree_set(0u32..300, 0..9)),
         ends_first in any::<bool>(),
+        final_folder in option::of(final_folder()),
+        (renames, renaming) in (renames(), option::of(renaming())),
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
-            hashes, name, folder, added_at, error, labels, sequential, priority, file_priorities,
+            completion_owed,
+            hashes, name, folder, added_at, error, labels, sequential, place, file_priorities,
+            goals, goal_reached,
             check_asked, ends_first,
             parted: parted.map(|files| files.into_iter().map(FileIndex).collect()),
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
             up_limit: limits.0.map(ByteRate),
             down_limit: limits.1.map(ByteRate),
-            trackers, user_peers, moving,
+            trackers, user_peers, moving, final_folder, renames, renaming,
             newer: NewerFields::default(),
         }
     }
@@ -115,9 +172,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn counters()(n in any::<[u64; 5]>()) -> Counters {
+    fn counters()(n in any::<[u64; 6]>()) -> Counters {
         Counters {
             downloaded: n[0], uploaded: n[1], wasted: n[2], active_secs: n[3], seeding_secs: n[4],
+            idle_secs: n[5],
             newer: NewerFields::default(),
         }
     }
@@ -205,6 +263,29 @@ fn malformed_fields_are_refused_with_their_tag() {
     assert_eq!(decode_settings(&row(14, &[0xff, 0x7f])), Err(many), "a count claims no memory");
     let long = RowError::Field { tag: 13, why: "a run of files is empty or too long" };
     assert_eq!(decode_settings(&row(13, &[0, 0xff, 0xff, 0xff, 0xff, 0x0f])), Err(long));
+    let shares = RowError::Field { tag: 18, why: "a path shares more than there is" };
+    assert_eq!(decode_settings(&row(18, &[0, 1, 1, b'a'])), Err(shares));
+    let far = [&[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 1, b'a'][..], &[0, 0, 1, b'a']].concat();
+    let far = decode_settings(&row(18, &far));
+    assert_eq!(far, Err(RowError::Field { tag: 18, why: "a file's number is above 2^32" }));
+    for climbs in [&b"\x02..\x01a"[..], b"\x01a\x01/", b"\x01\n\x01a"] {
+        let why = "no such path can be";
+        assert_eq!(decode_settings(&row(20, climbs)), Err(RowError::Field { tag: 20, why }));
+    }
+    let (deep, mut greedy) = (vec!["long"; 100].join("/"), RowWriter::new());
+    greedy.field(18, |p| {
+        p.varint(0);
+        p.varint(0);
+        p.bytes(deep.as_bytes());
+        for _ in 0..200_000 {
+            p.varint(0);
+            p.varint(deep.len() as u64);
+            p.bytes(b"");
+        }
+    });
+    let greedy = greedy.finish(&NewerFields::default());
+    let claimed = decode_settings(&greedy).unwrap_err();
+    assert_eq!(claimed, RowError::Field { tag: 18, why: "no such path can be" }, "paths claim no memory");
     assert_eq!(decode_settings(&row(3, b"name")), Err(RowError::Missing { tag: 1 }));
 }
 
@@ -247,5 +328,12 @@ fn the_form_of_version_1_stays_as_it_is() {
     assert_eq!(row[..row.len() - 4], [1, 2, 2, 0xac, 0x02]);
     let row = encode_progress(&Progress { writing: true, ..Progress::default() });
     assert_eq!(row[..row.len() - 4], [1, 4, 1, 1]);
+    let (mut one, safe) = (record(1).settings, |path: &str| SafePath::exact(path).unwrap());
+    let before = encode_settings(&one).len();
+    one.renames = vec![(FileIndex(1), safe("f/aé")), (FileIndex(4), safe("f/aè"))];
+    one.renaming = Some(Rename { from: safe("f"), to: safe("g") });
+    let row = encode_settings(&one);
+    let new = b"\x12\x0d\x01\x00\x05f/a\xc3\xa9\x02\x03\x02\xc3\xa8\x14\x04\x01f\x01g";
+    assert_eq!(&row[before - 4..row.len() - 4], new, "{row:?}");
     assert!(encode_settings(&record(1).settings).len() < 100, "100,000 torrents take some 10 MB");
 }

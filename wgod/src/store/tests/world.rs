@@ -44,10 +44,12 @@ impl World {
             Change::Counters(id, counters) => with(id, &|r| r.counters = counters.clone()),
             Change::Metainfo(id, bytes) => drop(self.metainfo.insert(id.0, bytes.clone())),
             Change::Remove(id) => {
-                self.torrents.remove(&id.0);
+                if let Some(record) = self.torrents.remove(&id.0) {
+                    self.totals.downloaded += record.counters.downloaded;
+                    self.totals.uploaded += record.counters.uploaded;
+                }
                 self.metainfo.remove(&id.0);
             }
-            Change::Totals(totals) => self.totals = *totals,
             Change::Override { key, value: Some(value) } => {
                 self.overrides.insert(key.clone(), value.clone());
             }
@@ -116,7 +118,7 @@ pub(super) fn requests() -> Vec<Vec<Change>> {
         vec![Change::Writing(one, Some("/mnt/disk".into()))],
         vec![
             Change::Progress(one, writing(4000, &[0, 5])),
-            Change::Totals(Totals { downloaded: 1, uploaded: 2 }),
+            Change::Counters(TorrentId(2), Counters { downloaded: 1, uploaded: 2, ..Counters::default() }),
         ],
         vec![Change::Remove(TorrentId(3)), Change::Settings(one, Box::new(settings))],
         vec![Change::Override { key: "limits.up".into(), value: Some(serde_json::json!(5)) }],

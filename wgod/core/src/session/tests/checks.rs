@@ -15,6 +15,7 @@ fn newcomer(id: crate::units::TorrentId) -> Newcomer {
         finished: false,
         device: DISK,
         moving: None,
+        place: Default::default(),
     }
 }
 
@@ -30,6 +31,35 @@ fn checks_run_one_at_a_time_in_order() {
     rig.effects();
     rig.call(|s, now| s.on_checked(now, A, false));
     assert!(rig.effects().contains(&Effect::Check(C, Check::Suspects)));
+}
+
+#[test]
+fn the_next_check_does_not_wait_for_what_the_last_one_found_to_be_saved() {
+    let mut rig = Rig::new();
+    for id in [A, B] {
+        rig.add(id, true, Check::Quick, false);
+    }
+    rig.effects();
+    rig.call(|s, now| s.on_hashed(now, A));
+    assert_eq!(rig.effects(), [Effect::Check(B, Check::Quick)]);
+    assert_eq!((rig.phase(A), rig.phase(B)), (Phase::Checking, Phase::Checking));
+    rig.call(|s, now| s.on_hashed(now, A));
+    rig.call(|s, now| s.on_checked(now, A, true));
+    assert_eq!((rig.phase(A), rig.phase(B)), (Phase::Active, Phase::Checking));
+    rig.call(|s, now| s.on_hashed(now, A));
+    assert_eq!(rig.phase(A), Phase::Active, "it is no news of one that is checked");
+}
+
+#[test]
+fn a_check_that_is_called_off_while_it_is_saved_tells_nothing() {
+    let mut rig = Rig::new();
+    rig.add(A, true, Check::Quick, false);
+    rig.call(|s, now| s.on_hashed(now, A));
+    rig.effects();
+    rig.call(|s, now| s.stop(now, A));
+    assert_eq!(rig.effects(), [Effect::Save(A), Effect::CancelCheck(A)]);
+    rig.call(|s, now| s.on_checked(now, A, true));
+    assert_eq!((rig.phase(A), rig.row(A).finished), (Phase::Stopped, false));
 }
 
 #[test]

@@ -177,5 +177,15 @@ fn a_removed_torrent_gives_its_devices_free() {
 fn newcomer(id: TorrentId, needs: Check) -> Newcomer {
     let hashes = wgo_proto::InfoHashes { v1: None, v2: None };
     let (check_asked, finished, device) = (false, true, DISK);
-    Newcomer { id, hashes, started: true, needs, check_asked, finished, device, moving: None }
+    Newcomer {
+        id,
+        hashes,
+        started: true,
+        needs,
+        check_asked,
+        finished,
+        device,
+        moving: None,
+        place: Default::default(),
+    }
 }

@@ -47,9 +47,9 @@ fn new_limits_hold_at_once_both_ways() {
         rig.add(id, true, Check::None, false);
     }
     rig.effects();
-    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(1), seeds: None }));
-    assert_eq!(rig.effects(), [Effect::Halt(B), Effect::Halt(C)]);
-    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(0), seeds: None }));
+    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(1), ..QueueLimits::default() }));
+    assert_eq!(rig.effects(), [Effect::Halt(C), Effect::Halt(B)]);
+    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(0), ..QueueLimits::default() }));
     assert_eq!(rig.effects(), [Effect::Halt(A)]);
     rig.call(|s, now| s.set_queue(now, QueueLimits::default()));
     assert_eq!(rig.effects(), [Effect::GoLive(A), Effect::GoLive(B), Effect::GoLive(C)]);
@@ -62,7 +62,7 @@ fn a_faulty_torrent_over_the_limit_waits_its_turn_when_it_is_tried_again() {
     rig.add(B, true, Check::None, false);
     rig.effects();
     rig.fault(B, FaultKind::DiskFull);
-    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(1), seeds: None }));
+    rig.call(|s, now| s.set_queue(now, QueueLimits { downloads: Some(1), ..QueueLimits::default() }));
     rig.wait(secs(10));
     assert_eq!(rig.state(B), State::Queued);
     rig.effects();

@@ -6,9 +6,12 @@ use proptest::prelude::*;
 use wgo_proto::InfoHashes;
 
 use super::rig::*;
-use crate::session::{Check, Effect, FaultKind, Newcomer, Phase, QueueLimits, Session, Underway};
+use crate::piece_mgr::Priority;
+use crate::session::{
+    Check, Effect, FaultKind, Newcomer, Phase, Place, QueueLimits, Session, Shift, Underway,
+};
 use crate::time::Time;
-use crate::units::TorrentId;
+use crate::units::{ByteRate, TorrentId};
 
 /// What the shell has of one torrent: its lane of operations and whether there is a Swarm.
 #[derive(Default)]
@@ -26,6 +29,8 @@ struct World {
 const KINDS: [FaultKind; 4] =
     [FaultKind::DiskFull, FaultKind::NotWritable, FaultKind::Unreachable, FaultKind::Broken];
 
+const PRIORITIES: [Priority; 4] = [Priority::Normal, Priority::Low, Priority::High, Priority::Normal];
+
 impl World {
     fn new() -> World {
         World { rig: Rig::with(Some(1), Some(1)), lanes: BTreeMap::new() }
@@ -38,6 +43,7 @@ impl World {
                 Effect::Check(id, _)
                 | Effect::Move(id)
                 | Effect::Select(id)
+                | Effect::Rename(id)
                 | Effect::GoLive(id)
                 | Effect::GoDormant(id)
                 | Effect::Halt(id)
@@ -98,6 +104,10 @@ impl World {
                 self.end_move(id, bad);
             }
             (Effect::Select(_), bad) => self.end_selection(id, bad),
+            (Effect::Rename(_), bad) => {
+                assert!(!swarm, "files are renamed under a Swarm");
+                self.end_rename(id, bad);
+            }
             (Effect::CancelMove(_), _) => report(self, &|s, now| s.on_unmoved(now, id)),
             (Effect::Probe(_), Some(kind)) => self.rig.fault(id, kind),
             (Effect::Probe(_), None) => report(self, &|s, now| s.on_healed(now, id)),
@@ -138,6 +148,17 @@ impl World {
         }
     }
 
+    /// Files could not be renamed: what comes next, and needs their names, fails with that.
+    fn end_rename(&mut self, id: TorrentId, bad: Option<FaultKind>) {
+        let (Some(kind), Some(lane)) = (bad, self.lanes.get_mut(&id)) else { return };
+        let needs_names =
+            |op: &Effect| matches!(op, Effect::GoLive(_) | Effect::Check(..) | Effect::Probe(_));
+        if lane.ops.front().is_some_and(needs_names) {
+            lane.ops.pop_front();
+        }
+        self.rig.fault(id, kind);
+    }
+
     fn step(&mut self, (what, which, kind): (u8, u64, usize)) {
         let id = TorrentId(which);
         let known = self.lanes.contains_key(&id);
@@ -155,6 +176,11 @@ impl World {
                     check_asked: kind == 2,
                     finished,
                     device,
+                    place: Place {
+                        key: (kind == 3).then_some(which as i64),
+                        priority: PRIORITIES[kind],
+                        forced: which == 4 && kind == 1,
+                    },
                     moving: (which == 3 && kind > 1).then_some(Underway { other: DISK, switched: kind == 3 }),
                 });
             }
@@ -168,7 +194,12 @@ impl World {
             5 => self.rig.fault(id, KINDS[kind]),
             6 => self.event(id, kind),
             7 => {
-                let limits = QueueLimits { downloads: Some(which as u32), seeds: Some(kind as u32) };
+                let limits = QueueLimits {
+                    downloads: Some(which as u32),
+                    seeds: Some(kind as u32),
+                    active: (kind > 1).then_some(which as u32),
+                    slow: ByteRate(if which == 2 { 0 } else { 1000 }),
+                };
                 self.rig.call(|s, now| s.set_queue(now, limits));
             }
             8 => self.rig.wait(secs(7 * (kind as u64 + 1))),
@@ -182,10 +213,36 @@ impl World {
             17 => self.rig.call(|s, now| s.on_remounted(now, id, DISK + kind as u64)),
             18 => self.rig.call(|s, now| s.try_again(now, id)),
             19 => self.rig.call(|s, now| s.on_device(now, id, DISK + kind as u64)),
-            20 if known => drop(self.rig.call(|s, now| s.select(now, id))),
+            20 => self.rig.call(|s, now| s.start_now(now, id)),
+            21 => self.rig.call(|s, now| s.set_priority(now, id, PRIORITIES[kind])),
+            22 => {
+                let shift = [Shift::Top, Shift::Up, Shift::Down, Shift::To(1)][kind];
+                self.rig.call(|s, now| s.reorder(now, &[id, A], shift));
+            }
+            23 => self.traffic(id, kind),
+            // Turns end, and torrents become slow.
+            24 => self.rig.wait(secs(700 * (kind as u64 + 1))),
+            25 => {
+                let wait = (kind > 0).then(|| secs(kind as u64));
+                self.rig.call(|s, now| s.look_at_goal(now, id, wait));
+            }
+            26 if known && matches!(self.lanes[&id].ops.front(), Some(Effect::Check(..))) => {
+                self.rig.call(|s, now| s.on_hashed(now, id));
+            }
+            27 if known => drop(self.rig.call(|s, now| s.select(now, id))),
+            28 => drop(self.rig.call(|s, now| s.rename(now, id))),
             _ => self.end_op(id, (what == 9).then_some(KINDS[kind])),
         }
         self.carry_out();
+    }
+
+    /// The torrent moves much, or nothing, for half a minute.
+    fn traffic(&mut self, id: TorrentId, kind: usize) {
+        for step in 0..4 {
+            let bytes = if kind > 1 { 10_000 * (self.rig.now.since_start().as_secs() + step) } else { 0 };
+            self.rig.call(|s, now| s.on_traffic(now, id, bytes, bytes));
+            self.rig.wait(secs(10));
+        }
     }
 
     /// What a Swarm reports, while there is one.
@@ -239,7 +296,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
     #[test]
     fn any_sequence_keeps_the_invariants_and_everything_heals(
-        steps in prop::collection::vec((0u8..21, 1u64..4, 0usize..4), 1..120)
+        steps in prop::collection::vec((0u8..31, 1u64..5, 0usize..4), 1..120)
     ) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.step(step));

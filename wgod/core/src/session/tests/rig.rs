@@ -4,7 +4,7 @@ use std::time::Duration;
 use wgo_proto::InfoHashes;
 
 use crate::session::{
-    Check, Device, Effect, Fault, FaultKind, Newcomer, Phase, QueueLimits, Row, Session, State,
+    Check, Device, Effect, Fault, FaultKind, Newcomer, Phase, Place, QueueLimits, Row, Session, State,
 };
 use crate::time::Time;
 use crate::units::TorrentId;
@@ -35,7 +35,7 @@ impl Rig {
     }
 
     pub(super) fn with(downloads: Option<u32>, seeds: Option<u32>) -> Rig {
-        let session = Session::new(QueueLimits { downloads, seeds });
+        let session = Session::new(QueueLimits { downloads, seeds, ..QueueLimits::default() });
         Rig { session, now: Time::from_start(secs(1000)) }
     }
 
@@ -64,8 +64,8 @@ impl Rig {
 
     pub(super) fn add(&mut self, id: TorrentId, started: bool, needs: Check, finished: bool) {
         let hashes = InfoHashes { v1: Some(wgo_proto::InfoHashV1([id.0 as u8; 20])), v2: None };
-        let (check_asked, device, moving) = (false, DISK, None);
-        self.take(Newcomer { id, hashes, started, needs, check_asked, finished, device, moving });
+        let (check_asked, device, moving, place) = (false, DISK, None, Place::default());
+        self.take(Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place });
     }
 
     pub(super) fn take(&mut self, newcomer: Newcomer) {

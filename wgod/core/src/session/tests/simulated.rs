@@ -27,6 +27,7 @@ fn started(id: TorrentId, finished: bool) -> Newcomer {
         finished,
         device: 0,
         moving: None,
+        place: Default::default(),
     }
 }
 
@@ -72,7 +73,7 @@ fn failures_of_what_was_under_way_do_not_put_the_probe_off() {
 
 #[test]
 fn a_torrent_that_finishes_beyond_the_limit_of_seeds_queues_once_it_is_durable() {
-    let mut session = Session::new(QueueLimits { downloads: None, seeds: Some(1) });
+    let mut session = Session::new(QueueLimits { seeds: Some(1), ..QueueLimits::default() });
     let other = TorrentId(2);
     session.add(at(0), started(ID, true));
     session.add(at(0), started(other, false));

@@ -164,7 +164,7 @@ fn told(rig: &mut Rig) -> Vec<(String, Option<Event>)> {
 #[test]
 fn trackers_that_are_changed_hear_that_we_come_and_go_also_when_that_was_done_in_our_sleep() {
     let (old, kept, new) = ("http://a.example/", "http://b.example/", "http://c.example/");
-    let tiers = [vec![kept.to_owned()], vec![new.to_owned()]];
+    let tiers = [vec![kept.into()], vec![new.into()]];
     for asleep in [false, true] {
         let mut rig = Rig::with(2, &[0, 1], &[old, kept], 50);
         rig.wait(secs(1));

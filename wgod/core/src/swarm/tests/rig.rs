@@ -85,7 +85,7 @@ impl Rig {
             have: bits(pieces, have),
             selection: None,
             counters: Counters::default(),
-            tiers: trackers.iter().map(|url| vec![(*url).to_owned()]).collect(),
+            tiers: trackers.iter().map(|url| vec![(*url).into()]).collect(),
             seed: 3,
         };
         let config = SwarmConfig { peer_id: PeerId([1; 20]), listen_port: 6868, max_peers, private: false };

@@ -112,7 +112,7 @@ fn a_torrent_begins_with_its_selection() {
         have: bits(2, &[1]),
         selection,
         counters: Default::default(),
-        tiers: Vec::new(),
+        tiers: Vec::new().into(),
         seed: 1,
     };
     let config = crate::swarm::SwarmConfig {

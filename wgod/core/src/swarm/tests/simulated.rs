@@ -8,6 +8,7 @@ use super::super::{PieceOutcome, Start, Swarm, SwarmConfig};
 use crate::peer::{CloseReason, Direction, PeerInfo};
 use crate::piece_mgr::BadBlocks;
 use crate::status::Counters;
+use crate::tracker::Tiers;
 use crate::{PeerKey, Time, TorrentId};
 
 const NOW: Time = Time::ZERO;
@@ -18,7 +19,7 @@ fn swarm(have: &[u32]) -> Swarm<Vec<u8>> {
     let mut bits = Bitfield::new(4);
     have.iter().for_each(|piece| assert!(bits.set(*piece)));
     let config = SwarmConfig { peer_id: PeerId([99; 20]), listen_port: 0, max_peers: 10, private: false };
-    let (counters, tiers) = (Counters::default(), Vec::new());
+    let (counters, tiers) = (Counters::default(), Tiers::from([]));
     let (id, hash) = (TorrentId(1), WireHash([2; 20]));
     let mut swarm = Swarm::new(
         NOW,

@@ -21,6 +21,8 @@ fn place(path: &str) -> Place {
 
 fn well() -> Facts {
     Facts {
+        hooks: Hooks::On,
+        hook_faults: Vec::new(),
         file: Some("/etc/wgod/wgod.toml".into()),
         problems: Vec::new(),
         state: place("/var/lib/wgod"),
@@ -64,6 +66,14 @@ fn folder(place: &mut Place) -> &mut Folder {
 }
 
 const CASES: &[Case] = &[
+    (
+        "hooks",
+        |facts| facts.hook_faults = vec!["hooks.on_error: /x can't be run: there is no such file".into()],
+        Severity::Warn,
+        "hooks.on_error: /x can't be run",
+        "correct [hooks]",
+    ),
+    ("hooks", |facts| facts.hooks = Hooks::Ended, Severity::Bad, "none is run", "restart wgod"),
     (
         "configuration",
         |facts| facts.problems = vec!["/etc/wgod/wgod.toml:3: network.prot: no such setting".into()],

@@ -14,32 +14,32 @@ use super::super::rig::*;
 use crate::files::disk::{At, OnDone};
 use crate::files::*;
 
-pub(super) const PIECE: usize = 32768;
+pub(in super::super) const PIECE: usize = 32768;
 
 /// A real disk that ends all at once, as a process that is killed sees it, and that can't do everything.
 #[derive(Default)]
-pub(super) struct Cut {
-    pub(super) done: AtomicUsize,
+pub(in super::super) struct Cut {
+    pub(in super::super) done: AtomicUsize,
     /// Operations that are done; the others fail.
-    pub(super) after: AtomicUsize,
+    pub(in super::super) after: AtomicUsize,
     /// What linking fails with.
-    pub(super) link: Option<Errno>,
-    pub(super) trace: Mutex<Vec<String>>,
+    pub(in super::super) link: Option<Errno>,
+    pub(in super::super) trace: Mutex<Vec<String>>,
 }
 
 impl Cut {
-    pub(super) fn new(link: Option<Errno>) -> Arc<Cut> {
+    pub(in super::super) fn new(link: Option<Errno>) -> Arc<Cut> {
         Arc::new(Cut { after: usize::MAX.into(), link, ..Cut::default() })
     }
 
     /// Only so many more operations are done.
-    pub(super) fn cut(&self, after: usize) {
+    pub(in super::super) fn cut(&self, after: usize) {
         self.done.store(0, Ordering::Relaxed);
         self.after.store(after, Ordering::Relaxed);
         self.trace.lock().unwrap().clear();
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(in super::super) fn is_over(&self) -> bool {
         self.done.load(Ordering::Relaxed) > self.after.load(Ordering::Relaxed)
     }
 }
@@ -281,7 +281,7 @@ impl Bench {
 }
 
 /// In memory where that can be: the tests sync a lot.
-pub(super) fn folder() -> tempfile::TempDir {
+pub(in super::super) fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }

@@ -1,8 +1,8 @@
-//! "Did you mean …": the known name that a misspelt one is closest to.
+//! "Did you mean …": the known name that a misspelt one is closest to. For keys, columns, states and fields.
 
 /// The candidate nearest to `word` by edits, when it is near enough to be what was meant: at most a
 /// quarter of the letters differ.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bound = word.chars().count().div_ceil(4).max(1);
     candidates
         .into_iter()
@@ -10,6 +10,11 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .filter(|(edits, _)| *edits <= bound)
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// `, did you mean NAME?` if there is one, else nothing: to be put behind "unknown …".
+pub fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, candidates).map(|name| format!(", did you mean {name}?")).unwrap_or_default()
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (optimal string

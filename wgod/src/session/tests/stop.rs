@@ -1,0 +1,119 @@
+//! `stop` is answered when the torrent has stopped, for scripts that copy its files next.
+use std::io::{self, IoSliceMut};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use tokio::sync::oneshot;
+use wgo_api::ApiError;
+use wgo_api::params::SelectParams;
+use wgo_api::result::ActResult;
+use wgo_api::torrent::State;
+use wgo_proto::wire::message::id;
+
+use super::super::{Command, Verb};
+use super::{PIECE, seed};
+use crate::files::disk::OnDone;
+use crate::files::{Disk, Handle, Op, RealDisk};
+use crate::rig::*;
+use crate::store::Have;
+
+/// A real disk that makes nothing durable while it is held.
+#[derive(Default)]
+struct Held {
+    held: Mutex<bool>,
+    freed: Condvar,
+}
+
+impl Held {
+    fn set(&self, held: bool) {
+        *self.held.lock().expect("whole") = held;
+        self.freed.notify_all();
+    }
+}
+
+impl Disk for Held {
+    fn submit(&self, op: Op, done: OnDone) {
+        if matches!(op, Op::SyncData(_) | Op::SyncAll(_) | Op::SyncFs(_)) {
+            drop(self.freed.wait_while(self.held.lock().expect("whole"), |held| *held).expect("whole"));
+        }
+        RealDisk.submit(op, done);
+    }
+
+    fn read_nowait(&self, file: &Handle, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        RealDisk.read_nowait(file, offset, bufs)
+    }
+
+    fn device_hint(&self, path: &Path) -> u64 {
+        RealDisk.device_hint(path)
+    }
+}
+
+type Answer = oneshot::Receiver<Result<ActResult, ApiError>>;
+
+/// A torrent with one piece that no checkpoint covers, told to stop on a disk that makes nothing durable.
+async fn stopping() -> (Rig, Arc<Held>, Answer) {
+    let disk = Arc::new(Held::default());
+    let rig = Rig::on(disk.clone()).await;
+    let payload = noise(4 * PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    rig.add(&file).await;
+    let peer = seed(&rig, &file).await;
+    for _ in 0..PIECE / wgo_proto::BLOCK_LEN as usize {
+        let asked = block_of(&peer.expect(id::REQUEST).await, None);
+        peer.send(&piece_message(asked, &payload, PIECE)).await;
+    }
+    peer.expect(id::HAVE).await;
+    disk.set(true);
+    let params = SelectParams { all: true, ..SelectParams::default() };
+    let answer = rig.session.begin(|reply| Command::Act(Verb::Stop, params, reply)).await;
+    rig.until("t", State::Stopped).await;
+    (rig, disk, answer.expect("it runs"))
+}
+
+/// What the store knows of the torrent.
+async fn stored(rig: &Rig) -> (Have, bool) {
+    let mut known = None;
+    let all = rig.engine.store.load(|record| {
+        let progress = record.expect("it can be read").progress;
+        known = Some((progress.have, progress.writing));
+    });
+    all.await.expect("the store answers");
+    known.expect("there is one torrent")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_answered_when_the_last_checkpoint_is_durable() {
+    let (rig, disk, mut answer) = stopping().await;
+    assert!(answer.try_recv().is_err(), "answered before");
+    disk.set(false);
+    let acted = answer.await.expect("it answers").expect("it is done").torrents;
+    assert_eq!(acted[0].error, None);
+    let (have, writing) = stored(&rig).await;
+    assert!(matches!(have, Have::Some { .. }) && !writing, "{have:?}");
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_is_not_waited_for_and_the_answer_says_so() {
+    let (rig, disk, answer) = stopping().await;
+    let acted = answer.await.expect("it answers").expect("it is done").torrents;
+    let why = acted[0].error.clone().unwrap_or_default();
+    assert!(why.contains("does that disk answer?"), "{why}");
+    disk.set(false);
+    // It ends all the same.
+    rig.act(Verb::Stop).await;
+    let (have, writing) = stored(&rig).await;
+    assert!(matches!(have, Have::Some { .. }) && !writing, "{have:?}");
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_has_stopped_is_answered_at_once_whatever_its_disk_does() {
+    let (rig, disk, answer) = stopping().await;
+    disk.set(false);
+    answer.await.expect("it answers").expect("it is done");
+    disk.set(true);
+    rig.act(Verb::Stop).await;
+    disk.set(false);
+    rig.quit().await;
+}
