@@ -170,7 +170,7 @@ fn trackers_are_added_replaced_and_removed_at_once_and_for_good() {
     trackers(&daemon, &[&id, "--add", &first.url(Over::Udp), "--tier", "0"]);
     assert_eq!(first.count(torrent.hash, Event::Started), 1);
     trackers(&daemon, &[&id, "--remove", &key(&third, "SECRET2")]);
-    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&id).into()).await).unwrap();
+    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&id)).await).unwrap();
     heard(&first, Event::Started, 2);
     let log = daemon.log();
     assert!(log.contains("its trackers are others now"), "{log}");

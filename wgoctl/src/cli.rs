@@ -8,7 +8,7 @@ use wgo_api::units::Period;
 #[derive(Debug, Parser)]
 #[command(name = "wgoctl", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {
-    /// The daemon's control socket, or ssh://[USER@]HOST[:PORT][/PATH] of one elsewhere [default: that of your own wgod, else /run/wgod/wgod.sock, else the read-only one beside it]
+    /// The daemon's control socket, or ssh://USER@HOST:PORT/PATH of one elsewhere [default: that of your own wgod, else /run/wgod/wgod.sock, else the read-only one beside it]
     #[arg(long, global = true, env = "WGOD_SOCKET", value_name = "PATH", hide_env_values = true)]
     pub socket: Option<PathBuf>,
     /// Print one JSON document instead of text

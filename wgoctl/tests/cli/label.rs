@@ -16,7 +16,9 @@ fn label_gives_takes_and_replaces() {
     assert_eq!(rig.labels(), [["a", "b c"]; 3]);
     rig.run(&["label", "0202", "--set", ""]).code(0);
     assert!(rig.labels()[1].is_empty());
-    rig.run(&["label", "0101", "nothing", "--add", "y"]).code(5).complains(&["no torrent matches \"nothing\""]);
+    rig.run(&["label", "0101", "nothing", "--add", "y"])
+        .code(5)
+        .complains(&["no torrent matches \"nothing\""]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The file systems that `status` shows.
+//! The file systems that hold torrents, as `status` shows them.
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -59,7 +59,7 @@ impl Console {
     }
 
     /// `None` when the disk does not answer.
-    async fn free_space(&self, device: u64, folder: &Path) -> Option<Result<Space, DiskError>> {
+    async fn free_space(&self, device: u64, folder: &std::path::Path) -> Option<Result<Space, DiskError>> {
         let (sender, answer) = oneshot::channel();
         let done = Done::new(move |room: Result<Space, DiskError>| drop(sender.send(room)));
         self.inner.engine.storage.submit_now(Job::FreeSpace { device, folder: folder.to_owned(), done });

@@ -224,6 +224,18 @@ impl Entry {
         self.files = None;
     }
 
+    /// A checkpoint covers these pieces.
+    pub(super) fn on_checkpointed(&mut self, durable: Bitfield, stamps: Vec<Option<FileStamp>>) {
+        let finished = is_met(self.selection.as_deref(), &durable);
+        self.writing = !finished;
+        if finished {
+            self.have = durable.clone();
+        }
+        self.durable = durable;
+        self.stamps = stamps;
+        self.watch_files();
+    }
+
     /// Whether a check must end before `have` counts.
     pub fn owes_check(&self) -> bool {
         self.check.is_some() || self.owed.is_some()

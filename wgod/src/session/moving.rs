@@ -2,25 +2,25 @@
 //!
 //! The torrent's settings say in the store that it is on its way, and where to; the driver alone changes
 //! that, so it is always clear which place is the torrent's. See `files/relocate.rs` for the order of things.
+mod progress;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::MoveParams;
 use wgo_api::result::{ActResult, Acted};
+use wgo_core::TorrentId;
 use wgo_core::session::{Fault, Phase, Underway};
-use wgo_core::status::RateMeter;
-use wgo_core::{Time, TorrentId};
 use wgo_proto::FileIndex;
+
+pub(super) use progress::MoveProgress;
 
 use super::Driver;
 use super::ops::{Cx, Op, Outcome, Placed, relocate};
-use crate::clock::Clock;
-use crate::files::{DiskErrorKind, MoveError, MoveWatch};
+use crate::files::{DiskErrorKind, MoveError};
 use crate::store::{Change, Move, MoveStage, Rename, Settings};
 
 /// The answer to a call on several torrents.
@@ -53,79 +53,6 @@ pub(super) enum Asker {
     Caller(oneshot::Sender<Result<(), ApiError>>),
     /// The torrent is complete and goes to its final folder.
     Nobody,
-}
-
-/// A move under way, up to the switch: told by storage threads, shown to readers.
-#[derive(Debug)]
-pub(super) struct MoveProgress {
-    cancel: Arc<AtomicBool>,
-    /// A leaf lock, held for a few numbers.
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    done: u64,
-    total: u64,
-    speed: RateMeter,
-}
-
-impl MoveProgress {
-    pub(super) fn new() -> Arc<MoveProgress> {
-        Arc::new(MoveProgress { cancel: Arc::default(), state: Mutex::default() })
-    }
-
-    /// Ends it early.
-    pub(super) fn stop(&self) {
-        self.cancel.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn cancel(&self) -> Arc<AtomicBool> {
-        self.cancel.clone()
-    }
-
-    /// How storage tells how far it is. What is copied is hashed afterwards, which counts as much.
-    pub(super) fn watch(self: &Arc<MoveProgress>, clock: Clock) -> MoveWatch {
-        let (total, copied) = (self.clone(), self.clone());
-        MoveWatch {
-            cancel: self.cancel.clone(),
-            total: Box::new(move |bytes| {
-                let mut state = total.lock();
-                state.total = state.total.saturating_add(bytes.saturating_mul(2));
-            }),
-            copied: Box::new(move |bytes| copied.add(clock.now(), bytes)),
-        }
-    }
-
-    /// So many bytes are left to be hashed, which is all that is left.
-    pub(super) fn expect(&self, bytes: u64) {
-        let mut state = self.lock();
-        state.total = state.done.saturating_add(bytes);
-    }
-
-    pub(super) fn add(&self, now: Time, bytes: u64) {
-        let mut state = self.lock();
-        state.done = state.done.saturating_add(bytes);
-        state.speed.add(now, bytes);
-    }
-
-    /// 0…1.
-    pub(super) fn share(&self) -> f64 {
-        let state = self.lock();
-        (state.done as f64 / state.total.max(1) as f64).min(1.0)
-    }
-
-    /// Time that it will still take at the speed of the last seconds.
-    pub(super) fn time_left(&self, now: Time) -> Option<Duration> {
-        let state = self.lock();
-        let (left, rate) = (state.total.saturating_sub(state.done), state.speed.rate(now).0);
-        (rate > 0 && left > 0).then(|| Duration::from_secs(left.div_ceil(rate)))
-    }
-
-    /// Numbers stay whole whatever panics, so poison is ignored.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The move of an earlier run, as the session has to know of it; one that was called off is undone beside it.

@@ -83,16 +83,7 @@ impl Driver {
         let row = self.session.row(entry.id);
         let view = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.view(now)).ok());
         let state = row.map_or(CoreState::Stopped, |row| row.state());
-        let size = wanted_bytes(entry);
-        let total = entry.info.layout.total_len();
-        let held = view.as_ref().map_or_else(|| stored_bytes(entry, &entry.have), |v| done_of(v, total));
-        let done = match (entry.owes_check(), &entry.selection, &view) {
-            (true, None, _) => stored_bytes(entry, &entry.have_shown()),
-            (false, None, _) => held,
-            (true, Some(selection), _) => size - left_bytes(entry, selection, &entry.have_shown()).min(size),
-            (false, Some(_), Some(view)) => size - view.left_bytes.min(size),
-            (false, Some(selection), None) => size - left_bytes(entry, selection, &entry.have).min(size),
-        };
+        let Sizes { size, held, done } = Sizes::of(entry, view.as_ref());
         let counters = view
             .as_ref()
             .map_or((entry.counters.downloaded, entry.counters.uploaded, entry.counters.wasted), |v| {
@@ -330,6 +321,32 @@ fn sorted(labels: &[String]) -> Vec<String> {
     let mut labels = labels.to_vec();
     labels.sort();
     labels
+}
+
+/// How much there is of a torrent, in bytes.
+struct Sizes {
+    /// What is wanted.
+    size: u64,
+    /// What is stored, wanted or not.
+    held: u64,
+    /// What of `size` is stored, or was found so far by a check that is owed.
+    done: u64,
+}
+
+impl Sizes {
+    fn of(entry: &Entry, view: Option<&SwarmView>) -> Sizes {
+        let (size, total) = (wanted_bytes(entry), entry.info.layout.total_len());
+        let held = view.map_or_else(|| stored_bytes(entry, &entry.have), |view| done_of(view, total));
+        let left = |wanted: &Selection, have: &Bitfield| left_bytes(entry, wanted, have).min(size);
+        let done = match (entry.owes_check(), &entry.selection, view) {
+            (true, None, _) => stored_bytes(entry, &entry.have_shown()),
+            (false, None, _) => held,
+            (true, Some(wanted), _) => size - left(wanted, &entry.have_shown()),
+            (false, Some(_), Some(view)) => size - view.left_bytes.min(size),
+            (false, Some(wanted), None) => size - left(wanted, &entry.have),
+        };
+        Sizes { size, held, done }
+    }
 }
 
 /// Bytes of the files that are wanted.

@@ -151,11 +151,26 @@ fn decode_tuned(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
     Ok(())
 }
 
-pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
+/// Where its files are, how they are called, which of them are kept apart.
+fn decode_files(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
     use settings::*;
-    let mut row = RowReader::new(row)?;
-    let (mut name, mut folder) = (None, None);
-    let mut s = Settings {
+    match f.tag {
+        MOVE => s.moving = Some(moving(f)?),
+        RENAMES => s.renames = renames(f)?,
+        FINAL_FOLDER => s.final_folder = Some(final_folder(f)?),
+        RENAMING => s.renaming = Some(rename(f)?),
+        PARTED => s.parted = Some(files(f)?),
+        _ => {
+            mark(f)?;
+            s.ends_first = true;
+        }
+    }
+    Ok(())
+}
+
+/// A row without fields.
+fn blank() -> Settings {
+    Settings {
         hashes: InfoHashes { v1: None, v2: None },
         name: String::new(),
         folder: PathBuf::new(),
@@ -181,7 +196,14 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
         renaming: None,
         completion_owed: false,
         newer: Default::default(),
-    };
+    }
+}
+
+pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
+    use settings::*;
+    let mut row = RowReader::new(row)?;
+    let (mut name, mut folder) = (None, None);
+    let mut s = blank();
     while let Some(mut f) = row.next_field()? {
         match f.tag {
             HASH_V1 => s.hashes.v1 = Some(InfoHashV1(f.array()?)),
@@ -216,15 +238,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 mark(&mut f)?;
                 s.check_asked = true;
             }
-            MOVE => s.moving = Some(moving(&mut f)?),
-            PARTED => s.parted = Some(files(&mut f)?),
-            ENDS_FIRST => {
-                mark(&mut f)?;
-                s.ends_first = true;
-            }
-            FINAL_FOLDER => s.final_folder = Some(final_folder(&mut f)?),
-            RENAMES => s.renames = renames(&mut f)?,
-            RENAMING => s.renaming = Some(rename(&mut f)?),
+            MOVE | RENAMES | FINAL_FOLDER | RENAMING | PARTED | ENDS_FIRST => decode_files(&mut f, &mut s)?,
             COMPLETION_OWED => {
                 mark(&mut f)?;
                 s.completion_owed = true;

@@ -123,7 +123,7 @@ pub enum DraftError {
     PathsTooLong,
 }
 
-/// The piece length for so many bytes, where nobody asks for one: see [`AUTOMATIC`]; from 16 MiB on, what
+/// The piece length for so many bytes, where nobody asks for one: from 16 MiB on, what
 /// keeps the number of pieces at half of what is possible.
 pub fn automatic_piece_len(total: u64) -> u32 {
     let doublings = AUTOMATIC.iter().filter(|most| **most < total).count();

@@ -197,30 +197,13 @@ impl Driver {
             Outcome::Live { torrent, files, place, fault } => self.on_live(id, &torrent, files, place, fault),
             Outcome::Down { rest, dormant } => self.on_down(id, *rest, dormant),
             Outcome::Checkpointed { durable, stamps, completed_at } => {
-                let finished = is_met(entry.selection.as_deref(), &durable);
-                entry.writing = !finished;
-                if finished {
-                    entry.have = durable.clone();
-                }
-                entry.durable = durable;
-                entry.stamps = stamps;
-                entry.watch_files();
+                entry.on_checkpointed(durable, stamps);
                 entry.completed_at = completed_at;
                 self.session.on_checkpointed(now, id, true);
             }
             Outcome::NotCheckpointed { fault } => self.on_not_checkpointed(id, fault),
             Outcome::NoCheckpoint => self.session.on_checkpointed(now, id, false),
-            Outcome::Healed { files, place } => {
-                entry.files = Some(files);
-                match entry.is_finished() {
-                    true => self.settle(id, place),
-                    false => self.begin_writing(id, place),
-                }
-                self.session.on_healed(now, id);
-                if let Some(row) = self.session.row(id) {
-                    self.disk_works(row.device);
-                }
-            }
+            Outcome::Healed { files, place } => self.on_healed(id, files, place),
             Outcome::Remounted { device } => {
                 tracing::info!(
                     torrent = entry.settings.name,
@@ -249,6 +232,20 @@ impl Driver {
             }
             // Only the end of the daemon ends a check that nobody called off.
             Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
+        }
+    }
+
+    /// What stood in the torrent's way is gone.
+    fn on_healed(&mut self, id: TorrentId, files: Arc<TorrentFiles>, place: Whereabouts) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.files = Some(files);
+        match entry.is_finished() {
+            true => self.settle(id, place),
+            false => self.begin_writing(id, place),
+        }
+        self.session.on_healed(self.engine.clock.now(), id);
+        if let Some(row) = self.session.row(id) {
+            self.disk_works(row.device);
         }
     }
 
