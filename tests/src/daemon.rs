@@ -35,6 +35,8 @@ pub struct Settings {
     pub up: u64,
     /// Download limit in bytes/s; 0 is none.
     pub down: u64,
+    /// Further lines for the section `[limits]`.
+    pub limits: String,
     /// Upload slots; `None` leaves it to the daemon.
     pub slots: Option<u32>,
     /// Lines for the section `[storage]`.
@@ -110,8 +112,9 @@ impl Daemon {
             "[daemon]\nsocket = \"{home}/s\"\nstate_dir = \"{home}/state\"\nlog = \"debug\"\n{daemon}\n\
             [storage]\nfolder = \"{home}/downloads\"\n{storage}\n\
             [network]\nip = [{ips}]\nport = 0\n\
-            [limits]\nup = \"{up} B/s\"\ndown = \"{down} B/s\"\n{slots}\n{sections}",
+            [limits]\nup = \"{up} B/s\"\ndown = \"{down} B/s\"\n{limits}\n{slots}\n{sections}",
             daemon = settings.daemon,
+            limits = settings.limits,
             sections = settings.sections,
             storage = settings.storage,
             ips = ips.join(", "),

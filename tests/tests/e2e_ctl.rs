@@ -267,3 +267,28 @@ fn reload_applies_all_or_nothing() {
     assert!(ran.err.contains("limits.down") || ran.err.contains("down"), "it names the key: {ran:?}");
     assert_eq!(set.daemon.status().limits.up, 3_000_000, "nothing of it was applied");
 }
+
+#[test]
+fn stats_count_this_run_and_all_of_them_also_of_torrents_that_are_gone() {
+    let mut set = set();
+    let payload = Payload::single("counted.bin", 200_000, 32_768);
+    let torrent = Maker::new(&payload).make();
+    let seeder = Seeder::start(set.net.ip(), &[(&payload, &torrent)]);
+    let id = set.daemon.add(&torrent, &set.daemon.downloads(), &[seeder.addr()]);
+    set.daemon.wait_seeding(&id);
+    let stats = |daemon: &Daemon| {
+        let (code, stats) = ctl::json(daemon, &["stats"]);
+        assert_eq!(code, 0, "{stats}");
+        let bytes = |of: &str| stats[of]["downloaded_bytes"].as_u64().unwrap();
+        (bytes("session"), bytes("all_time"))
+    };
+    let (session, all) = stats(&set.daemon);
+    assert!(session >= payload.len() as u64 && session == all, "{session} and {all}");
+    assert!(set.daemon.terminate().success());
+    set.daemon.run();
+    assert_eq!(stats(&set.daemon), (0, all));
+    set.daemon.remove(&id, false);
+    assert_eq!(stats(&set.daemon), (0, all));
+    let ran = ctl::run(&set.daemon, &["stats"]).expect(0);
+    assert!(ran.out.starts_with("0 torrents, up "), "{}", ran.out);
+}

@@ -7,7 +7,7 @@ use wgo_proto::tracker::Event;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::tracker::{Manner, Over, Tracker};
 use wgo_tests::wait::{SOON, until};
-use wgo_tests::{Daemon, Maker, Net, Payload};
+use wgo_tests::{Daemon, Maker, Net, Payload, ctl};
 
 /// An answer with this status and body.
 fn answer(status: &str, headers: &str, body: &[u8]) -> Manner {
@@ -118,4 +118,61 @@ fn stop_and_start_are_announced() {
     daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&id)).await).unwrap();
     heard(Event::Started, 2);
     assert_eq!(tracker.count(torrent.hash, Event::Completed), 0, "it was complete from the start");
+}
+
+/// The URLs that `wgoctl trackers` lists after these arguments.
+fn trackers(daemon: &Daemon, args: &[&str]) -> Vec<String> {
+    let (code, value) = ctl::json(daemon, &[&["trackers"][..], args].concat());
+    assert_eq!(code, 0, "{value}");
+    let trackers = value["trackers"].as_array().unwrap();
+    trackers.iter().map(|tracker| tracker["url"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn trackers_are_added_replaced_and_removed_at_once_and_for_good() {
+    let mut net = Net::new();
+    let mut daemon = Daemon::start(&net);
+    let payload = Payload::single("moved.bin", 100_000, 32_768);
+    payload.write(&daemon.downloads());
+    let [first, second, third] = [(); 3].map(|()| Tracker::start(net.ip(), &[]));
+    let key = |tracker: &Tracker, key: &str| format!("{}?passkey={key}", tracker.url(Over::Http));
+    let torrent = Maker::new(&payload).private().tier([key(&first, "SECRET1")]).make();
+    let id = daemon.add(&torrent, &daemon.downloads(), &[]);
+    let heard = |tracker: &Tracker, event, times| {
+        until(&format!("{event:?} is heard {times} times"), SOON, || {
+            (tracker.count(torrent.hash, event) == times).then_some(())
+        });
+    };
+    heard(&first, Event::Started, 1);
+    let listed = trackers(&daemon, &[&id, "--add", &second.url(Over::Udp)]);
+    assert_eq!(listed, [key(&first, "SECRET1"), second.url(Over::Udp)]);
+    heard(&second, Event::Started, 1);
+    let (old, new) = (key(&first, "SECRET1"), key(&third, "SECRET2"));
+    assert_eq!(trackers(&daemon, &[&id, "--replace", &old, &new]), [new.clone(), second.url(Over::Udp)]);
+    heard(&first, Event::Stopped, 1);
+    heard(&third, Event::Started, 1);
+    assert_eq!(second.count(torrent.hash, Event::Stopped), 0);
+    trackers(&daemon, &[&id, "--remove", &second.url(Over::Udp)]);
+    heard(&second, Event::Stopped, 1);
+    // Nothing changes, and the code says why.
+    ctl::run(&daemon, &["trackers", &id, "--remove", "udp://nobody.invalid:1"]).expect(4);
+    ctl::run(&daemon, &["trackers", &id, "--add", "wss://nobody.invalid/"]).expect(2);
+    ctl::run(&daemon, &["trackers", "nobody", "--add", "udp://nobody.invalid:1"]).expect(4);
+    daemon.kill9();
+    daemon.run();
+    assert_eq!(trackers(&daemon, &[&id]), [new]);
+    heard(&third, Event::Started, 2);
+    assert_eq!(first.count(torrent.hash, Event::Started), 1);
+    assert_eq!(second.count(torrent.hash, Event::Started), 1);
+    // Those that a stopped torrent is given hear of it when it starts.
+    daemon.call(async |client| wgo_api::ApiClient::stop(client, Daemon::select(&id)).await).unwrap();
+    heard(&third, Event::Stopped, 1);
+    trackers(&daemon, &[&id, "--add", &first.url(Over::Udp), "--tier", "0"]);
+    assert_eq!(first.count(torrent.hash, Event::Started), 1);
+    trackers(&daemon, &[&id, "--remove", &key(&third, "SECRET2")]);
+    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&id)).await).unwrap();
+    heard(&first, Event::Started, 2);
+    let log = daemon.log();
+    assert!(log.contains("its trackers are others now"), "{log}");
+    assert!(!log.contains("SECRET"), "a passkey is in the log");
 }

@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long)]
     paused: bool,
     /// Give it this label; may be repeated
-    #[arg(long, value_name = "LABEL")]
+    #[arg(long, value_name = "LABEL", value_parser = crate::label::label)]
     label: Vec<String>,
     /// How to check files that exist: quick samples 16 pieces and hashes the others before they are served
     #[arg(long, value_enum, value_name = "HOW", default_value_t = CheckArg::Full)]

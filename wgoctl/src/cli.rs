@@ -46,6 +46,8 @@ pub enum Verb {
     Remove(crate::remove::Args),
     /// The daemon and its torrents at a glance
     Status(crate::status::Args),
+    /// How much was moved since the daemon's start, and in all
+    Stats(crate::stats::Args),
     /// Stop the daemon
     Quit(crate::quit::Args),
     /// List torrents
@@ -56,6 +58,10 @@ pub enum Verb {
     Show(crate::show::Args),
     /// Show or choose which files of a torrent are wanted
     Files(crate::files::Args),
+    /// Show or change the trackers of a torrent
+    Trackers(crate::trackers::Args),
+    /// Give torrents labels, or take them away
+    Label(crate::label::Args),
     /// Start torrents
     #[command(alias = "resume")]
     Start(crate::start::Args),
@@ -78,6 +84,8 @@ pub enum Verb {
     Announce(crate::act::Args),
     /// Show or set rate limits, of the daemon or of one torrent
     Limit(crate::limit::Args),
+    /// Show or switch the alternative limits
+    Alt(crate::alt::Args),
     /// Wait until a torrent is complete, or its metadata is known
     Wait(crate::wait::Args),
     /// Watch torrents on the whole terminal, and act on them by keys

@@ -18,6 +18,7 @@ pub mod units;
 
 mod act;
 mod add;
+mod alt;
 mod announce;
 mod backup;
 mod completions;
@@ -29,6 +30,7 @@ mod events;
 mod feed;
 mod fetch;
 mod files;
+mod label;
 mod limit;
 mod list;
 mod log;
@@ -48,10 +50,12 @@ mod show;
 mod socket;
 mod sources;
 mod start;
+mod stats;
 mod status;
 mod stop;
 mod top;
 mod torrent_file;
+mod trackers;
 mod tunnel;
 mod verify;
 mod wait;
@@ -145,7 +149,10 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::List(args) => list::run(args, context).await,
         Verb::Show(args) => show::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
+        Verb::Stats(args) => stats::run(args, context).await,
         Verb::Files(args) => files::run(args, context).await,
+        Verb::Trackers(args) => trackers::run(args, context).await,
+        Verb::Label(args) => label::run(args, context).await,
         Verb::Start(args) => start::run(args, context).await,
         Verb::Stop(args) => stop::run(args, context).await,
         Verb::Set(args) => set::run(args, context).await,
@@ -155,6 +162,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Announce(args) => announce::run(args, context).await,
         Verb::Limit(args) => limit::run(args, context).await,
+        Verb::Alt(args) => alt::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,
         Verb::Top(args) => top::run(args, context).await,
         Verb::Events(args) => events::run(args, context).await,

@@ -1,6 +1,7 @@
 //! `wgoctl limit`: shows or sets rate limits, of the daemon or of one torrent.
 use wgo_api::ApiClient;
 use wgo_api::params::LimitParams;
+use wgo_api::torrent::RateLimits;
 use wgo_api::units::Rate;
 
 use crate::clean::clean;
@@ -34,7 +35,11 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     let result = context.client.limit(params).await?;
     context.answer(&result, |result, _| {
         let of = result.name.as_deref().map(|name| format!("{}: ", clean(name))).unwrap_or_default();
-        format!("{of}up {}, down {}\n", limit(result.limits.up), limit(result.limits.down))
+        let limits = |limits: RateLimits| format!("up {}, down {}", limit(limits.up), limit(limits.down));
+        let instead = result.alternative.map(|alternative| {
+            format!("The alternative limits count instead: {}; see `wgoctl alt`\n", limits(alternative))
+        });
+        format!("{of}{}\n{}", limits(result.limits), instead.unwrap_or_default())
     })?;
     Ok(0)
 }

@@ -15,8 +15,8 @@ use crate::failure::Failure;
 use crate::torrent_file::{self, FileDocument};
 
 pub(crate) mod pages;
-pub(crate) use pages::{Facts, files_table};
-use pages::{peers_table, pieces_map, trackers_table};
+pub(crate) use pages::{Facts, files_table, trackers_table};
+use pages::{peers_table, pieces_map};
 
 /// Which torrent, and what of it.
 #[derive(Debug, clap::Args)]

@@ -1,6 +1,6 @@
 //! `wgoctl status`: the daemon and its torrents at a glance.
 use wgo_api::ApiClient;
-use wgo_api::params::StatusParams;
+use wgo_api::params::{AltMode, StatusParams};
 use wgo_api::result::{Confinement, Daemon, Hooks, PortState, StatusResult};
 use wgo_api::torrent::{State, Torrent};
 
@@ -74,6 +74,11 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     };
     let (down, up) = (daemon.down_rate, daemon.up_rate);
     line("Traffic", format!("down {}, up {}", rate(down, daemon.limits.down), rate(up, daemon.limits.up)));
+    let alternative = &daemon.alternative;
+    // Whoever never heard of them needs no line.
+    if alternative.on || alternative.mode != AltMode::Auto || !alternative.schedule.is_empty() {
+        line("Alt", crate::alt::state(alternative, crate::alt::unix_now()));
+    }
     let total: u32 = daemon.torrents.values().sum();
     let states: Vec<String> = State::ALL
         .iter()

@@ -1,4 +1,5 @@
 //! The settings in force: who may change them and how a change reaches the parts that use it.
+mod alternative;
 mod log;
 
 use std::collections::BTreeMap;
@@ -12,12 +13,11 @@ use wgo_api::suggest::hint;
 use wgo_api::torrent::RateLimits;
 use wgo_core::ByteRate;
 use wgo_core::choke_mgr::SeedingRule;
-use wgo_core::limiter::Direction;
 use wgo_core::session::{AfterGoal, ChosenGoals, QueueLimits, Ratio};
 
 use crate::config::{
-    self, Change, Config, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved, SeedingOrder, Slots,
-    Storage, Surroundings,
+    self, Change, Config, Decision, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved,
+    SeedingOrder, Slots, Storage, Surroundings,
 };
 use crate::engine::Engine;
 use crate::files::{Modes, Preallocate};
@@ -38,6 +38,8 @@ pub struct Control {
     file: Option<PathBuf>,
     /// Why the last reload failed, until one succeeds.
     reload_failure: std::sync::Mutex<Option<String>>,
+    /// Told when the alternative limits may have to be switched at another time.
+    rescheduled: tokio::sync::Notify,
     /// Held while a change is validated and applied, so that changes take turns.
     state: Mutex<State>,
 }
@@ -45,6 +47,8 @@ pub struct Control {
 struct State {
     layers: Layers,
     running: Resolved,
+    /// Whether the alternative limits are in force.
+    decision: Decision,
 }
 
 impl Control {
@@ -55,17 +59,21 @@ impl Control {
         logging: Arc<Logging>,
         loaded: Loaded,
     ) -> Arc<Control> {
-        let state = State { layers: loaded.layers, running: loaded.resolved };
+        let decision = Decision::default();
+        let state = State { layers: loaded.layers, running: loaded.resolved, decision };
         let control = Control {
             engine,
             session,
             logging,
             file: loaded.file,
             reload_failure: std::sync::Mutex::default(),
+            rescheduled: tokio::sync::Notify::new(),
             state: Mutex::new(state),
         };
-        let config = control.state.lock().await.running.config.clone();
-        control.put_in_force(&config).await;
+        let mut state = control.state.lock().await;
+        control.put_limits_in_force(&mut state);
+        control.put_in_force(&state.running.config).await;
+        drop(state);
         Arc::new(control)
     }
 
@@ -146,8 +154,7 @@ impl Control {
 
     /// The limits in force.
     pub async fn limits(&self) -> RateLimits {
-        let state = self.state.lock().await;
-        RateLimits { up: state.running.config.limits.up.0, down: state.running.config.limits.down.0 }
+        Control::limits_of(&*self.state.lock().await)
     }
 
     /// The folder for torrents that are added without one.
@@ -221,13 +228,11 @@ impl Control {
     async fn commit(&self, state: &mut State, plan: Plan) {
         state.layers = plan.layers;
         state.running = plan.next;
+        self.put_limits_in_force(state);
         self.put_in_force(&state.running.config).await;
     }
 
     async fn put_in_force(&self, config: &Config) {
-        for (direction, rate) in [(Direction::Up, config.limits.up), (Direction::Down, config.limits.down)] {
-            self.engine.shaper.set(None, direction, (rate.0 > 0).then_some(ByteRate(rate.0)));
-        }
         self.engine.connections.set_limit(config.network.max_peers as usize);
         if let Err(error) = self.logging.set(&config.daemon.log) {
             tracing::warn!(%error, "the log level can't be changed");

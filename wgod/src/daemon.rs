@@ -259,6 +259,7 @@ impl Daemon {
         }
         let status = StatusLine::new(session, control.clone());
         parts.spawn(chores::run(status.clone(), logging.clone(), rest.clone()));
+        parts.spawn(control.clone().follow_schedule(rest.clone()));
         parts.spawn(backups::run(engine.store.clone(), rest.clone()));
         if let Some(helper) = helper {
             let told = engine.clone();

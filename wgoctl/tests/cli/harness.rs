@@ -92,6 +92,11 @@ impl Rig {
         self.daemon.mock().torrents().iter().map(|torrent| torrent.state).collect()
     }
 
+    /// Labels of the daemon's torrents.
+    pub(crate) fn labels(&self) -> Vec<Vec<String>> {
+        self.daemon.mock().torrents().iter().map(|torrent| torrent.labels.clone()).collect()
+    }
+
     /// Writes a file into the rig's folder and returns its path.
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.daemon.folder().join(name);

@@ -9,7 +9,8 @@
 //! * [`rpc`]: the trait, [`ApiServer`] for wgod and [`ApiClient`] for callers;
 //!   [`params`] and [`result`] hold what goes in and out, [`torrent`] the object both talk about.
 //! * [`error`]: kinds of failure and their exit codes. [`ids`]: which torrent an operator means.
-//!   [`units`]: rates, sizes and durations as people write them. [`suggest`]: names that were meant.
+//!   [`labels`]: what a label may be. [`units`]: rates, sizes and durations as people write them.
+//!   [`suggest`]: names that were meant.
 //! * [`socket`], [`server`], [`client`]: the transport, which knows nothing of torrents.
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod error;
 pub mod goals;
 pub mod group;
 pub mod ids;
+pub mod labels;
 #[cfg(feature = "mock")]
 pub mod mock;
 pub mod params;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::result::{File, Setting, Tracker};
+use crate::result::{AltResult, File, Setting, Tracker};
 use crate::rpc::ApiServer;
 use crate::server::{Access, Caller, Limits, serve};
 use crate::torrent::{FilePriority, RateLimits, State, Torrent, Trouble};
@@ -45,6 +45,7 @@ struct Inner {
     torrents: Vec<Torrent>,
     removed: Vec<String>,
     limits: RateLimits,
+    alternative: AltResult,
     upload: Vec<u8>,
     calls: Vec<(String, serde_json::Value)>,
     caller: Option<Caller>,

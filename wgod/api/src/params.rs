@@ -10,12 +10,18 @@ use crate::error::{ApiError, Kind};
 use crate::goals::AfterGoal;
 use crate::torrent::{Fields, Filter, Priority};
 
+mod alt;
 mod files;
+mod labels;
 mod seen;
+mod trackers;
 mod tune;
 
+pub use alt::*;
 pub use files::*;
+pub use labels::*;
 pub use seen::*;
+pub use trackers::*;
 pub use tune::*;
 
 /// One torrent to add: `{"torrent": BASE64}` or `{"uri": "magnet:?…"}`.
@@ -104,7 +110,7 @@ pub struct AddParams {
     /// Add it stopped.
     #[serde(default)]
     pub paused: bool,
-    /// Labels to give it.
+    /// Labels to give it; see [`crate::labels`].
     #[serde(default)]
     pub labels: Vec<String>,
     /// How to check files that exist.
@@ -264,6 +270,11 @@ pub struct StatusParams {
     /// With all torrents.
     pub torrents: bool,
 }
+
+/// Parameters of `stats`: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatsParams {}
 
 /// Parameters of `limit`. Without `up` and `down` it only reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

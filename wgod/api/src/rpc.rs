@@ -10,15 +10,15 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::params::{
-    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LimitParams, ListParams, LogParams,
-    MetainfoParams, MoveParams, QueueParams, QuitParams, ReadBackupParams, ReloadParams, RemoveParams,
-    RenameParams, RestoreParams, SelectParams, SetParams, ShowParams, StartParams, StatusParams,
-    VerifyParams, WaitParams, WriteBackupParams,
+    AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LabelParams, LimitParams,
+    ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams, ReadBackupParams,
+    ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams, ShowParams,
+    StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams, WriteBackupParams,
 };
 use crate::result::{
-    ActResult, AddResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult, ListResult,
-    LogResult, MetainfoResult, QuitResult, ReadBackupResult, ReloadResult, RenameResult, RestoreResult,
-    ShowResult, StatusResult, WaitResult, WriteBackupResult,
+    ActResult, AddResult, AltResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult,
+    ListResult, LogResult, MetainfoResult, QuitResult, ReadBackupResult, ReloadResult, RenameResult,
+    RestoreResult, ShowResult, StatsResult, StatusResult, TrackersResult, WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -53,14 +53,32 @@ pub trait Api {
     #[method(name = "status")]
     async fn status(&self, params: StatusParams) -> Result<StatusResult, ApiError>;
 
+    /// How much was moved since the daemon's start and in all its runs.
+    #[method(name = "stats")]
+    async fn stats(&self, params: StatsParams) -> Result<StatsResult, ApiError>;
+
     /// Sets and reports rate limits. What is set here lasts until the daemon restarts.
     #[method(name = "limit")]
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError>;
+
+    /// The alternative limits, after a change if one is asked for, which is durable. While they are on they
+    /// count in place of the daemon's own limits.
+    #[method(name = "alt")]
+    async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError>;
 
     /// The files of a torrent, after a change of which are wanted if one is asked for. What comes of unwanted
     /// files along with their neighbours' pieces is kept in a hidden file beside them.
     #[method(name = "files")]
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError>;
+
+    /// The trackers of a torrent, after a change if one is asked for, which is durable: new ones are announced
+    /// to, removed ones hear that the torrent leaves. Over the read-only socket URLs end after the host.
+    #[method(name = "trackers", with_extensions)]
+    async fn trackers(&self, params: TrackersParams) -> Result<TrackersResult, ApiError>;
+
+    /// Gives torrents labels or takes them away, durably.
+    #[method(name = "label")]
+    async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError>;
 
     /// Starts torrents; one that runs already is fine. One that reached a seeding goal goes on until its goals
     /// change.

@@ -21,6 +21,7 @@ mod places;
 mod plan;
 mod print;
 mod problem;
+mod schedule;
 mod setting;
 mod settings;
 mod units;
@@ -40,6 +41,7 @@ pub use places::{NoPlace, Places, Surroundings};
 pub use plan::{Change, Plan, Shadowed, plan, reset, set, set_all};
 pub use print::document;
 pub use problem::{Fault, Problem, Problems};
+pub use schedule::{Alternative, Decision, Schedule};
 
 pub use setting::Raw;
 pub use settings::{

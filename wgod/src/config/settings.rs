@@ -15,6 +15,7 @@ use super::hook_command::HookCommand;
 use super::key::{Effect, Key, settings};
 use super::log_spec::LogSpec;
 use super::modes::{FileMode, FolderMode};
+use super::schedule::{Alternative, Schedule};
 use super::setting::Setting;
 use super::watch_folder::WatchFolders;
 
@@ -159,13 +160,18 @@ settings! {
         [Now] down: Rate = Rate(0);
 
         /// Upload while the alternative limits are on.
-        [Unbuilt] alt_up: Rate = Rate(0);
+        [Now] alt_up: Rate = Rate(0);
 
         /// Download while the alternative limits are on.
-        [Unbuilt] alt_down: Rate = Rate(0);
+        [Now] alt_down: Rate = Rate(0);
 
-        /// When the alternative limits are on, as in ["mon-fri 08:00-18:00"], local time.
-        [Unbuilt] schedule: Vec<String> = Vec::new();
+        /// When the alternative limits are on, in local time, as in ["mon-fri 08:00-18:00",
+        /// "sat,sun 10:00-02:00"]; "daily" is every day. Entries may not overlap.
+        [Now] schedule: Schedule = Schedule::default();
+
+        /// Whether the alternative limits are on: "on", "off", or "auto", by the schedule. `wgoctl alt on` and
+        /// `off` set it until the schedule would switch them next.
+        [Now] alt: Alternative = Alternative::Auto;
     }
 
     /// Who is uploaded to.

@@ -108,6 +108,14 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         ("[network]\nip = [\"localhost\"]", "network.ip: [\"localhost\"] can't be used; allowed is a list"),
         ("[limits]\nup = \"20 miles\"", "limits.up: \"20 miles\" can't be used; allowed is a rate such as"),
+        (
+            "[limits]\n\nschedule = [\"mon-fri 08:00-18:00\", \"wed 09:00-10:00\"]",
+            ":3: limits.schedule: [\"mon-fri 08:00-18:00\", \"wed 09:00-10:00\"] can't be used; allowed is a list of days",
+        ),
+        (
+            "[limits]\nschedule = [\"mon-fri 08:00-18:00\", \"wed 09:00-10:00\"]",
+            "(\"mon-fri 08:00-18:00\" and \"wed 09:00-10:00\" overlap on wed; give each time once)",
+        ),
         ("[limits]\nup = 1979-05-27", "limits.up: a date can't be used"),
         ("[daemon]\nlog = \"info,per=debug\"", "did you mean peer?"),
         (
@@ -148,7 +156,6 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
         ("network.encryption", "\"prefer\""),
         ("network.proxy", "\"socks5://127.0.0.1:1080\""),
         ("discovery.dht", "true"),
-        ("limits.schedule", "[\"mon-fri 08:00-18:00\"]"),
         ("hooks.on_metadata", "[\"/bin/true\"]"),
     ];
     for (name, value) in cases {

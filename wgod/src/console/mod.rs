@@ -5,6 +5,7 @@ mod doctor;
 mod metainfo;
 mod moving;
 mod paths;
+mod stats;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,15 +15,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LimitParams, ListParams,
-    LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams, ReadBackupParams, ReloadParams,
-    RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams, ShowParams, Source, StartParams,
-    StatusParams, VerifyParams, WaitParams, WriteBackupParams,
+    AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LabelParams,
+    LimitParams, ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams,
+    ReadBackupParams, ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams,
+    ShowParams, Source, StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
+    WriteBackupParams,
 };
 use wgo_api::result::{
-    ActResult, AddResult, Added, BackupResult, ConfigResult, Daemon, DoctorResult, FilesResult, LimitResult,
-    ListResult, LogResult, MetainfoResult, PortState, QuitResult, ReadBackupResult, ReloadResult,
-    RenameResult, RestoreResult, ShowResult, StatusResult, WaitResult, WriteBackupResult,
+    ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, DoctorResult, FilesResult,
+    LimitResult, ListResult, LogResult, MetainfoResult, PortState, QuitResult, ReadBackupResult,
+    ReloadResult, RenameResult, RestoreResult, ShowResult, StatsResult, StatusResult, Tracker,
+    TrackersResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -171,7 +174,7 @@ fn request(
         raw,
         folder: folder.clone().map_err(plain)?,
         paused: params.paused,
-        labels: params.labels.clone(),
+        labels: wgo_api::labels::distinct(&params.labels).map_err(plain)?,
         check: params.check,
         peers: params.peers.clone(),
         fail_if_exists: params.fail_if_exists,
@@ -204,6 +207,15 @@ fn refuse_uri(uri: &str) -> (Option<String>, Option<String>, ApiError) {
     }
 }
 
+/// Who may only look has no business with the owner's passkeys.
+fn hide_passkeys<'a>(caller: &Extensions, trackers: impl IntoIterator<Item = &'a mut Tracker>) {
+    if !caller.get::<Caller>().is_some_and(|caller| caller.access == Access::Full) {
+        for tracker in trackers {
+            tracker.url = crate::tracker::shown(&tracker.url);
+        }
+    }
+}
+
 /// Complete, and its final folder can't be had at present.
 fn is_stranded(torrent: &Torrent, goal: Goal) -> bool {
     let late = torrent.completed_at.is_some() && torrent.final_folder.is_some();
@@ -231,12 +243,7 @@ impl ApiServer for Console {
     async fn show(&self, ext: &Extensions, params: ShowParams) -> Result<ShowResult, ApiError> {
         let shown = self.inner.session.ask(|reply| Command::Show(params, reply)).await;
         let mut shown = shown.ok_or_else(stopping)??;
-        // Who may only look has no business with the owner's passkeys.
-        if !ext.get::<Caller>().is_some_and(|caller| caller.access == Access::Full) {
-            for tracker in shown.trackers.iter_mut().flatten() {
-                tracker.url = crate::tracker::shown(&tracker.url);
-            }
-        }
+        hide_passkeys(ext, shown.trackers.iter_mut().flatten());
         Ok(shown)
     }
 
@@ -258,6 +265,7 @@ impl ApiServer for Console {
             downloaded_bytes: glance.totals.0,
             uploaded_bytes: glance.totals.1,
             limits: self.inner.control.limits().await,
+            alternative: self.inner.control.alternative_now().await,
             torrents: glance.states,
             peers: self.inner.engine.connections.taken() as u32,
             disks: self.disks(glance.folders, &glance.troubles).await,
@@ -267,6 +275,10 @@ impl ApiServer for Console {
             hooks: self.inner.engine.hooks.shown(),
         };
         Ok(StatusResult { daemon, torrents: glance.torrents })
+    }
+
+    async fn stats(&self, _params: StatsParams) -> Result<StatsResult, ApiError> {
+        Console::stats(self).await
     }
 
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError> {
@@ -279,13 +291,30 @@ impl ApiServer for Console {
             }
             None => {
                 let limits = self.inner.control.limit(params.up, params.down).await?;
-                Ok(LimitResult { limits, ..LimitResult::default() })
+                let alternative = self.inner.control.alternative_now().await;
+                let alternative = alternative.on.then_some(alternative.limits);
+                Ok(LimitResult { limits, alternative, ..LimitResult::default() })
             }
         }
     }
 
+    async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError> {
+        self.inner.control.alternative(&params).await
+    }
+
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {
         self.inner.session.ask(|reply| Command::Files(params, reply)).await.ok_or_else(stopping)?
+    }
+
+    async fn trackers(&self, ext: &Extensions, params: TrackersParams) -> Result<TrackersResult, ApiError> {
+        let ask = |reply| Command::Trackers(params, reply);
+        let mut result = self.inner.session.ask(ask).await.ok_or_else(stopping)??;
+        hide_passkeys(ext, &mut result.trackers);
+        Ok(result)
+    }
+
+    async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Label(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn start(&self, params: StartParams) -> Result<ActResult, ApiError> {

@@ -157,6 +157,7 @@ impl Driver {
             writing: false,
             completed_at: None,
             counters: Counters::default(),
+            retiered: false,
             activity: Activity::default(),
             trackers: None,
             starts_over: false,

@@ -47,6 +47,8 @@ impl Driver {
             Command::Act(verb, params, reply) => self.act(verb, &params, reply),
             Command::Move(params, reply) => self.relocate(&params, reply),
             Command::Files(params, reply) => self.files(&params, reply),
+            Command::Label(params, reply) => self.label(&params, reply),
+            Command::Trackers(params, reply) => self.trackers_of(&params, reply),
             Command::Rename(params, reply) => self.rename(&params, reply),
             Command::Set(params, reply) => self.set(&params, reply),
             Command::Queue(params, reply) => self.queue(&params, reply),
@@ -306,7 +308,7 @@ impl Driver {
         let rate = |limit: Option<ByteRate>| limit.map_or(0, |rate| rate.0);
         let limits = RateLimits { up: rate(entry.settings.up_limit), down: rate(entry.settings.down_limit) };
         let (info_hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
-        let result = LimitResult { info_hash, name, limits };
+        let result = LimitResult { info_hash, name, limits, alternative: None };
         if !changed {
             return drop(reply.send(Ok(result)));
         }

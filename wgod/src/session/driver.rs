@@ -90,6 +90,8 @@ pub struct Driver {
     pub(super) removed: VecDeque<(u64, String)>,
     /// Traffic of torrents that were removed.
     pub(super) totals: Totals,
+    /// Traffic of all runs before this one.
+    pub(super) begun_with: Totals,
     /// When the totals of live seeds were last saved.
     pub(super) counters_saved: Option<Time>,
     commands: mpsc::Receiver<Command>,
@@ -161,6 +163,7 @@ impl Driver {
             changed,
             removed: VecDeque::new(),
             totals: start.totals,
+            begun_with: start.totals,
             counters_saved: None,
             commands,
             events: start.events,
@@ -194,6 +197,10 @@ impl Driver {
                 }
             };
             driver.restore(record, suspects, device).await?;
+        }
+        for entry in driver.entries.values() {
+            driver.begun_with.downloaded += entry.counters.downloaded;
+            driver.begun_with.uploaded += entry.counters.uploaded;
         }
         driver.session.set_queue(driver.engine.clock.now(), driver.tunables.queue);
         Ok((driver, SessionHandle(sender), watcher))
@@ -447,6 +454,7 @@ fn entry_of(
         completed_at,
         activity: Activity::new(&counters),
         counters,
+        retiered: false,
         trackers: None,
         starts_over: false,
         owed: check,

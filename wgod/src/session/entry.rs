@@ -65,6 +65,8 @@ pub struct Entry {
     pub completed_at: Option<u64>,
     /// Totals, while it has no Swarm; times at all times, up to when they were last counted.
     pub counters: Counters,
+    /// They were changed, which those that are announced to have yet to hear.
+    pub(super) retiered: bool,
     /// Since when its time is not counted.
     pub(super) activity: Activity,
     /// What the trackers know, while it sleeps.

@@ -16,6 +16,7 @@ mod entry;
 mod fault;
 mod goals;
 mod happened;
+mod labels;
 mod moving;
 mod ops;
 mod patterns;
@@ -27,6 +28,7 @@ mod space;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod trackers;
 mod tune;
 mod urls;
 
@@ -38,10 +40,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
 use wgo_api::params::{
-    Check, Choice, FilesParams, ListParams, MoveParams, QueueParams, RemoveParams, RenameParams,
-    SelectParams, SetParams, ShowParams,
+    Check, Choice, FilesParams, LabelParams, ListParams, MoveParams, QueueParams, RemoveParams, RenameParams,
+    SelectParams, SetParams, ShowParams, TrackersParams,
 };
-use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ShowResult};
+use wgo_api::result::{
+    ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ShowResult, TrackersResult,
+};
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
@@ -87,6 +91,10 @@ pub enum Command {
     Move(MoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Shows or changes which files of a torrent are wanted.
     Files(FilesParams, oneshot::Sender<Result<FilesResult, ApiError>>),
+    /// Gives labels, or takes them away.
+    Label(LabelParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Shows or changes the trackers of a torrent.
+    Trackers(TrackersParams, oneshot::Sender<Result<TrackersResult, ApiError>>),
     /// Renames a file or folder of a torrent.
     Rename(RenameParams, oneshot::Sender<Result<RenameResult, ApiError>>),
     /// Sets what torrents have of their own.
@@ -176,6 +184,8 @@ pub struct Glance {
     pub rates: (u64, u64),
     /// Payload bytes of all runs in and out.
     pub totals: (u64, u64),
+    /// The same, of this run.
+    pub session: (u64, u64),
     /// A folder on each device that holds torrents.
     pub folders: BTreeMap<u64, PathBuf>,
     /// What is wrong with a device.

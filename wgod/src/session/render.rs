@@ -5,7 +5,9 @@ use std::io;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::goals::{AfterGoal as ApiAfterGoal, Goals as ApiGoals, OwnGoals};
 use wgo_api::params::{ListParams, ShowParams};
-use wgo_api::result::{File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker};
+use wgo_api::result::{
+    File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker, TrackersResult,
+};
 use wgo_api::torrent::{
     FilePriority, Filter, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble,
 };
@@ -193,11 +195,18 @@ impl Driver {
         views.unwrap_or_default().iter().map(|view| peer(view, now)).collect()
     }
 
+    /// The answer to `trackers`.
+    pub(super) fn trackers_result(&self, id: TorrentId) -> TrackersResult {
+        let Some(entry) = self.entries.get(&id) else { return TrackersResult::default() };
+        let (info_hash, name) = (entry.hash_text(), entry.settings.name.clone());
+        TrackersResult { info_hash, name, trackers: self.trackers(entry) }
+    }
+
     fn trackers(&self, entry: &Entry) -> Vec<Tracker> {
         let now = self.engine.clock.now();
         let asleep = || entry.trackers.as_deref().map(TrackerMemory::statuses);
         let live = entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.tracker_statuses()).ok());
-        match live.or_else(asleep) {
+        match live.or_else(asleep).filter(|_| !entry.retiered) {
             Some(statuses) => statuses.iter().map(|status| tracker(status, now)).collect(),
             None => {
                 let tiers = entry.tiers.iter().enumerate();
@@ -222,6 +231,10 @@ impl Driver {
             folders: self.tally.folders(),
             troubles: self.disks.troubles(self.tunables.min_free_space),
             totals: (totals.downloaded, totals.uploaded),
+            session: (
+                totals.downloaded.saturating_sub(self.begun_with.downloaded),
+                totals.uploaded.saturating_sub(self.begun_with.uploaded),
+            ),
             torrents: chosen.map(|ids| ids.into_iter().filter_map(|id| self.row(id)).collect()),
         })
     }

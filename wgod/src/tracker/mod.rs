@@ -32,7 +32,7 @@ mod transactions;
 mod udp;
 
 pub use error::TrackerError;
-pub use target::shown;
+pub use target::{check_url, shown};
 
 use gate::Gate;
 use http::Http;

@@ -61,6 +61,14 @@ impl fmt::Display for Target {
     }
 }
 
+/// Whether announces can go there.
+///
+/// # Errors
+/// Says what is wrong with it, without repeating it.
+pub fn check_url(url: &str) -> Result<(), TrackerError> {
+    Target::parse(url).map(drop)
+}
+
 /// A tracker's URL as it may be logged, without user, path and query. What isn't a tracker's URL is
 /// not shown at all.
 pub fn shown(url: &str) -> String {

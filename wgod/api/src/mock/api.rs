@@ -124,6 +124,34 @@ impl ApiServer for MockApi {
         Ok(AddResult { torrents: params.sources.iter().map(add).collect() })
     }
 
+    async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError> {
+        self.note("label", &params);
+        params.check()?;
+        self.act((&params.ids, params.all), |torrents, i| {
+            if let Ok(labels) = params.apply(&torrents[i].labels) {
+                torrents[i].labels = labels;
+            }
+        })
+    }
+
+    async fn stats(&self, params: StatsParams) -> Result<StatsResult, ApiError> {
+        self.note("stats", &params);
+        let torrents = self.0.lock().torrents.len() as u32;
+        let all_time = Traffic::new(2_000_000_000, 5_000_000_000);
+        Ok(StatsResult { uptime_secs: 3600, torrents, session: Traffic::new(0, 1_500_000), all_time })
+    }
+
+    async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError> {
+        self.note("alt", &params);
+        let mut inner = self.0.lock();
+        let alt = &mut inner.alternative;
+        alt.mode = params.mode.unwrap_or(alt.mode);
+        alt.on = alt.mode == AltMode::On;
+        alt.limits.up = params.up.unwrap_or(alt.limits.up);
+        alt.limits.down = params.down.unwrap_or(alt.limits.down);
+        Ok(alt.clone())
+    }
+
     async fn remove(&self, _: &Extensions, params: RemoveParams) -> Result<ActResult, ApiError> {
         self.note("remove", &params);
         self.act((&params.ids, params.all), |torrents, i| drop(torrents.remove(i)))
@@ -190,6 +218,7 @@ impl ApiServer for MockApi {
             pid: PID,
             uptime_secs: 3600,
             limits: inner.limits,
+            alternative: inner.alternative.clone(),
             torrents: states,
             peers: 24,
             listen: vec!["0.0.0.0:6868".to_owned()],
@@ -216,7 +245,7 @@ impl ApiServer for MockApi {
         let limits = *limits;
         let of = i.map(|i| &inner.torrents[i]);
         let (info_hash, name) = (of.map(|t| t.info_hash.clone()), of.map(|t| t.name.clone()));
-        Ok(LimitResult { info_hash, name, limits })
+        Ok(LimitResult { info_hash, name, limits, alternative: None })
     }
 
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {
@@ -226,6 +255,14 @@ impl ApiServer for MockApi {
         let (info_hash, name) = (torrent.info_hash.clone(), torrent.name.clone());
         let first_last = params.first_last.unwrap_or_default();
         Ok(FilesResult { info_hash, name, first_last, files: super::files(torrent) })
+    }
+
+    async fn trackers(&self, _: &Extensions, params: TrackersParams) -> Result<TrackersResult, ApiError> {
+        self.note("trackers", &params);
+        let torrent = self.one(&params.id)?;
+        let added = params.add.into_iter().map(|url| Tracker { url, tier: 1, ..Tracker::default() });
+        let trackers = trackers().into_iter().chain(added).collect();
+        Ok(TrackersResult { info_hash: torrent.info_hash, name: torrent.name, trackers })
     }
 
     async fn start(&self, params: StartParams) -> Result<ActResult, ApiError> {

@@ -113,7 +113,7 @@ impl Acted {
     }
 }
 
-/// Result of `remove`, `start`, `stop`, `move`, `verify` and `announce`.
+/// Result of `remove`, `start`, `stop`, `move`, `verify`, `announce` and `label`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActResult {
     /// One per id in their order, or one per torrent with `all`.
@@ -144,6 +144,9 @@ pub struct LimitResult {
     pub name: Option<String>,
     /// Bytes/s; 0 is unlimited.
     pub limits: RateLimits,
+    /// Of the whole daemon: the alternative limits, while they are in force in place of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alternative: Option<RateLimits>,
 }
 
 /// Result of `wait`: the torrent, at the moment the goal was reached.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::params::AltMode;
 use crate::torrent::{RateLimits, State, Torrent};
 
 /// A file system that holds torrents.
@@ -47,6 +48,22 @@ pub struct Confinement {
     pub allowed_folders: Option<Vec<String>>,
 }
 
+/// Result of `alt`: the alternative limits as they stand now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AltResult {
+    /// They are in force.
+    pub on: bool,
+    /// Who decides that.
+    pub mode: AltMode,
+    /// When they are switched next, or the schedule decides again; in seconds since 1970, `null` is never.
+    pub until: Option<u64>,
+    /// What they are, bytes/s; 0 is unlimited.
+    pub limits: RateLimits,
+    /// When they are on by themselves, in the daemon's local time.
+    pub schedule: Vec<String>,
+}
+
 /// Whether the daemon runs programs when something happens to a torrent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -77,8 +94,11 @@ pub struct Daemon {
     pub downloaded_bytes: u64,
     /// Payload bytes sent, likewise.
     pub uploaded_bytes: u64,
-    /// Global limits, bytes/s; 0 is unlimited.
+    /// Global limits in force, bytes/s; 0 is unlimited.
     pub limits: RateLimits,
+    /// The alternative limits, and whether they are those in force.
+    #[serde(default)]
+    pub alternative: AltResult,
     /// Number of torrents by state; states without torrents may be absent.
     pub torrents: BTreeMap<State, u32>,
     /// Connected peers.
@@ -105,6 +125,38 @@ pub struct StatusResult {
     /// The torrents, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torrents: Option<Vec<Torrent>>,
+}
+
+/// Payload that was moved, also by torrents that were removed since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes received.
+    pub downloaded_bytes: u64,
+    /// Bytes sent.
+    pub uploaded_bytes: u64,
+    /// Bytes sent over bytes received; `null` where nothing was received.
+    pub ratio: Option<f64>,
+}
+
+impl Traffic {
+    /// So many bytes in and out.
+    pub fn new(downloaded_bytes: u64, uploaded_bytes: u64) -> Traffic {
+        let ratio = (downloaded_bytes > 0).then(|| uploaded_bytes as f64 / downloaded_bytes as f64);
+        Traffic { downloaded_bytes, uploaded_bytes, ratio }
+    }
+}
+
+/// Result of `stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatsResult {
+    /// Seconds since the daemon's start.
+    pub uptime_secs: u64,
+    /// Torrents that it has.
+    pub torrents: u32,
+    /// Since its start.
+    pub session: Traffic,
+    /// In all its runs.
+    pub all_time: Traffic,
 }
 
 /// Result of `quit`: the daemon has begun to shut down.

@@ -104,6 +104,17 @@ pub struct FilesResult {
     pub files: Vec<File>,
 }
 
+/// Result of `trackers`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrackersResult {
+    /// The torrent.
+    pub info_hash: String,
+    /// Its name.
+    pub name: String,
+    /// Its trackers, tier by tier.
+    pub trackers: Vec<Tracker>,
+}
+
 /// One connected peer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peer {

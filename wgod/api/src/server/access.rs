@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Caller;
 use crate::error::{ApiError, Kind};
-use crate::params::{FilesParams, LimitParams, LogParams, RestoreParams};
+use crate::params::{AltParams, FilesParams, LimitParams, LogParams, RestoreParams, TrackersParams};
 
 /// Target of the audit's records, a component of `[daemon] log`.
 const AUDIT: &str = "wgo_api::audit";
@@ -45,10 +45,16 @@ const DEEDS: &[(&str, Deed)] = &[
     // The URLs of trackers in it are often keys to somebody's account.
     ("metainfo", Changes),
     ("status", Looks),
+    ("stats", Looks),
     // Without a limit to set it reports: see `deed`.
     (LIMIT, Changes),
+    // Without anything to set it reports.
+    (ALT, Changes),
     // Without a choice it reports.
     (FILES, Changes),
+    ("label", Changes),
+    // Without anything to change it reports.
+    (TRACKERS, Changes),
     ("start", Changes),
     ("stop", Changes),
     ("set", Changes),
@@ -73,6 +79,8 @@ const DEEDS: &[(&str, Deed)] = &[
 
 /// The methods whose parameters decide.
 const LIMIT: &str = "limit";
+const ALT: &str = "alt";
+const TRACKERS: &str = "trackers";
 const LOG: &str = "log";
 const FILES: &str = "files";
 const RESTORE: &str = "restore";
@@ -81,6 +89,14 @@ const RESTORE: &str = "restore";
 pub(super) fn deed(method: &str, params: Option<&str>) -> Deed {
     if method == LIMIT {
         let only_asks = |raw| matches!(serde_json::from_str::<[LimitParams; 1]>(raw), Ok([asked]) if asked.up.is_none() && asked.down.is_none());
+        return if params.is_some_and(only_asks) { Looks } else { Changes };
+    }
+    if method == ALT {
+        let only_asks = |raw| matches!(serde_json::from_str::<[AltParams; 1]>(raw), Ok([asked]) if asked == AltParams::default());
+        return if params.is_some_and(only_asks) { Looks } else { Changes };
+    }
+    if method == TRACKERS {
+        let only_asks = |raw| matches!(serde_json::from_str::<[TrackersParams; 1]>(raw), Ok([asked]) if asked.only_asks());
         return if params.is_some_and(only_asks) { Looks } else { Changes };
     }
     if method == FILES {
@@ -276,6 +292,23 @@ mod tests {
             ("[]", Changes),
         ] {
             assert_eq!(deed("log", Some(params)), expected, "{params}");
+        }
+        for (params, expected) in [
+            (r#"[{"mode":null}]"#, Looks),
+            (r#"[{"mode":"auto"}]"#, Changes),
+            (r#"[{"up":0}]"#, Changes),
+            (r#"[{"mode":"x"}]"#, Changes),
+        ] {
+            assert_eq!(deed("alt", Some(params)), expected, "{params}");
+        }
+        for (params, expected) in [
+            (r#"[{"id":"ab"}]"#, Looks),
+            (r#"[{"id":"ab","add":[],"tier":1}]"#, Looks),
+            (r#"[{"id":"ab","remove":["udp://a:1"]}]"#, Changes),
+            (r#"[{"id":"ab","replace":[{"old":"a","new":"b"}]}]"#, Changes),
+            ("[{}]", Changes),
+        ] {
+            assert_eq!(deed("trackers", Some(params)), expected, "{params}");
         }
         assert_eq!(deed("limit", None), Changes, "no caller comes here without parameters");
     }

@@ -1,5 +1,6 @@
 //! The trackers' side of the Swarm (BEP 3, 12).
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{Action, Swarm};
 use crate::peer_mgr::Source;
@@ -24,6 +25,11 @@ impl TrackerMemory {
     /// Every tracker, for the operator.
     pub fn statuses(&self) -> Vec<TrackerStatus> {
         self.trackers.statuses()
+    }
+
+    /// As [`Swarm::set_trackers`], heard of when the torrent wakes.
+    pub fn set_trackers(&mut self, tiers: &[Vec<Arc<str>>]) {
+        self.trackers.replace(tiers);
     }
 }
 
@@ -98,6 +104,12 @@ impl<B> Swarm<B> {
     /// The operator wants peers now, as far as the trackers' floors allow.
     pub fn announce_now(&mut self, now: Time) {
         self.trackers.announce_now(now);
+        self.announce_due(now);
+    }
+
+    /// Other trackers from now on: new ones hear that we join, those that are none any more that we leave.
+    pub fn set_trackers(&mut self, now: Time, tiers: &[Vec<Arc<str>>]) {
+        self.trackers.replace(tiers);
         self.announce_due(now);
     }
 

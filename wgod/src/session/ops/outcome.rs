@@ -135,6 +135,7 @@ impl Driver {
             (Some(outcome), None) => self.take_outcome(id, outcome),
             (None, _) => self.op_failed(id),
         }
+        self.tell_trackers(id);
         self.touch();
         self.next_op(id);
     }

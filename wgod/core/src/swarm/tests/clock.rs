@@ -151,3 +151,45 @@ fn a_tracker_busy_with_an_announce_hears_stopped_when_that_is_answered() {
         assert_eq!(announces(&mut rig).pop().and_then(|a| a.0), Some(Event::Stopped), "{answered}");
     }
 }
+
+/// What is announced, to whom.
+fn told(rig: &mut Rig) -> Vec<(String, Option<Event>)> {
+    let told =
+        |action| if let Action::Announce(a) = action { Some((a.url.to_string(), a.event)) } else { None };
+    let mut told: Vec<_> = rig.actions().into_iter().filter_map(told).collect();
+    told.sort_by(|a, b| a.0.cmp(&b.0));
+    told
+}
+
+#[test]
+fn trackers_that_are_changed_hear_that_we_come_and_go_also_when_that_was_done_in_our_sleep() {
+    let (old, kept, new) = ("http://a.example/", "http://b.example/", "http://c.example/");
+    let tiers = [vec![kept.into()], vec![new.into()]];
+    for asleep in [false, true] {
+        let mut rig = Rig::with(2, &[0, 1], &[old, kept], 50);
+        rig.wait(secs(1));
+        let answers = Outcome { interval: Some(secs(1800)), ..Outcome::default() };
+        let begun = announces(&mut rig);
+        assert_eq!(begun.len(), 2);
+        for (_, id, _) in begun {
+            rig.swarm.on_announced(rig.now, id, &answers, &[]);
+        }
+        if asleep {
+            let mut memory = rig.swarm.suspend_trackers();
+            memory.set_trackers(&tiers);
+            let urls: Vec<_> = memory.statuses().iter().map(|status| status.url.to_string()).collect();
+            assert_eq!(urls, [kept, new]);
+            let mut woken = Rig::with(2, &[0, 1], &[], 50);
+            woken.now = rig.now;
+            woken.swarm.resume_trackers(memory);
+            woken.wait(secs(1));
+            rig = woken;
+        } else {
+            rig.swarm.set_trackers(rig.now, &tiers);
+        }
+        let expected = [(old.to_owned(), Some(Event::Stopped)), (new.to_owned(), Some(Event::Started))];
+        assert_eq!(told(&mut rig), expected, "asleep: {asleep}");
+        rig.wait(secs(60));
+        assert_eq!(told(&mut rig), [], "once; the one that stays has heard of us");
+    }
+}
