@@ -28,6 +28,7 @@ mod doctor;
 mod events;
 mod feed;
 mod files;
+mod import;
 mod limit;
 mod list;
 mod log;
@@ -161,6 +162,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Restore(args) => restore::run(args, context).await,
         Verb::Create(args) => create::run(args, context).await,
         Verb::Man(args) => man::run(args, context),
+        Verb::Import(args) => import::run(args, context).await,
         Verb::Completions(args) => completions::run(args, context),
     }
 }

@@ -10,7 +10,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 
 /// Bytes of a `.torrent`: in base64 it still fits a request.
-const MAX_TORRENT: u64 = 45 * 1024 * 1024;
+pub(crate) const MAX_TORRENT: u64 = 45 * 1024 * 1024;
 
 /// One source, or why there is none.
 pub(crate) struct Given {

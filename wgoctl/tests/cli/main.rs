@@ -6,6 +6,7 @@ mod console;
 mod create;
 mod events;
 mod harness;
+mod import;
 mod remote;
 mod seen;
 mod shells;

@@ -11,10 +11,12 @@ use crate::goals::AfterGoal;
 use crate::torrent::{Fields, Filter, Priority};
 
 mod files;
+mod known;
 mod seen;
 mod tune;
 
 pub use files::*;
+pub use known::*;
 pub use seen::*;
 pub use tune::*;
 
@@ -140,6 +142,9 @@ pub struct AddParams {
     /// What happens when it reaches one, as of `set`.
     #[serde(default)]
     pub goal_action: Option<AfterGoal>,
+    /// What another client knew of the torrent; `sources` is one then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Box<Known>>,
 }
 
 /// Which torrents: `stop`, `announce`. Either `ids` or `all`.

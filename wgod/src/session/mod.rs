@@ -8,6 +8,7 @@ mod add;
 mod arrival;
 mod checking;
 mod choke;
+mod claims;
 mod commands;
 mod driver;
 mod effects;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
 use wgo_api::params::{
-    Check, Choice, FilesParams, ListParams, MoveParams, QueueParams, RemoveParams, RenameParams,
+    Check, Choice, FilesParams, Known, ListParams, MoveParams, QueueParams, RemoveParams, RenameParams,
     SelectParams, SetParams, ShowParams,
 };
 use wgo_api::result::{ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ShowResult};
@@ -163,6 +164,8 @@ pub struct AddRequest {
     pub priority: Priority,
     /// Its own seeding goals.
     pub goals: ChosenGoals,
+    /// What another client knew of it.
+    pub known: Option<Box<Known>>,
 }
 
 /// The daemon's figures that the driver knows.
