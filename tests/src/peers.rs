@@ -8,8 +8,10 @@ use crate::net::skip;
 use crate::wait::{TRANSFER, until};
 
 mod aria2;
+mod deluge;
 mod libtorrent;
 pub mod libtorrent_creates;
+mod qbittorrent;
 mod rtorrent;
 mod transmission;
 
@@ -24,6 +26,12 @@ pub enum Kind {
     Aria2,
     /// rtorrent.
     Rtorrent,
+    /// qbittorrent-nox.
+    Qbittorrent,
+    /// The same, with its session in SQLite.
+    QbittorrentSqlite,
+    /// deluged.
+    Deluge,
 }
 
 /// A running peer; ends when dropped.
@@ -36,6 +44,16 @@ pub trait Client {
 
     /// Whether it has checked or downloaded everything.
     fn is_complete(&mut self, torrent: &Torrent) -> bool;
+
+    /// Gives a torrent a label; false where there is no such thing.
+    fn label(&mut self, _torrent: &Torrent, _label: &str) -> bool {
+        false
+    }
+
+    /// Ends it as its service would, and gives the folder of its session; `None` if it keeps none.
+    fn end(&mut self) -> Option<PathBuf> {
+        None
+    }
 }
 
 impl Kind {
@@ -46,6 +64,8 @@ impl Kind {
             Kind::Transmission => in_path("transmission-daemon"),
             Kind::Aria2 => in_path("aria2c"),
             Kind::Rtorrent => in_path("rtorrent"),
+            Kind::Qbittorrent | Kind::QbittorrentSqlite => in_path("qbittorrent-nox"),
+            Kind::Deluge => in_path("deluged"),
         }
     }
 
@@ -60,6 +80,9 @@ impl Kind {
             Kind::Transmission => Box::new(transmission::Transmission::start(&program, ip)),
             Kind::Aria2 => Box::new(aria2::Aria2::start(&program, ip)),
             Kind::Rtorrent => Box::new(rtorrent::Rtorrent::start(&program, ip)),
+            Kind::Qbittorrent => Box::new(qbittorrent::Qbittorrent::start(&program, ip, "Legacy")),
+            Kind::QbittorrentSqlite => Box::new(qbittorrent::Qbittorrent::start(&program, ip, "SQLite")),
+            Kind::Deluge => Box::new(deluge::Deluge::start(&program, ip)),
         })
     }
 }

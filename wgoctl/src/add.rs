@@ -135,6 +135,7 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         seed_time_secs: args.seed_time.and_then(|goal| goal.own(|time| time.0)),
         seed_idle_secs: args.seed_idle.and_then(|goal| goal.own(|time| time.0)),
         goal_action: None,
+        known: None,
     };
     let mut given = sources::gather(&args.sources, context.console);
     fetch_all(&mut given, context.answer_time()).await;

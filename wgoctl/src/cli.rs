@@ -106,6 +106,8 @@ pub enum Verb {
     Doctor(crate::doctor::Args),
     /// Make a .torrent file of a file or a folder
     Create(crate::create::Args),
+    /// Take over the torrents of another client, with their files where they are
+    Import(crate::import::Args),
     /// Print a script that completes wgoctl's arguments in a shell
     Completions(crate::completions::Args),
     /// Print the manual, or write its pages to a folder

@@ -30,6 +30,7 @@ mod events;
 mod feed;
 mod fetch;
 mod files;
+mod import;
 mod label;
 mod limit;
 mod list;
@@ -175,6 +176,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Restore(args) => restore::run(args, context).await,
         Verb::Create(args) => create::run(args, context).await,
         Verb::Man(args) => man::run(args, context),
+        Verb::Import(args) => import::run(args, context).await,
         Verb::Completions(args) => completions::run(args, context),
     }
 }

@@ -230,6 +230,7 @@ pub(crate) fn request(rig: &Rig, metainfo: Metainfo, raw: &[u8]) -> AddRequest {
         first_last: false,
         priority: Default::default(),
         goals: Default::default(),
+        known: None,
     }
 }
 

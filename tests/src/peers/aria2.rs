@@ -1,7 +1,7 @@
 //! aria2c, driven by its JSON-RPC.
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -43,7 +43,8 @@ pub(super) struct Aria2 {
     addr: SocketAddr,
     rpc: SocketAddr,
     gids: HashMap<WireHash, String>,
-    _process: Process,
+    process: Process,
+    folder: PathBuf,
     _home: TempDir,
 }
 
@@ -59,7 +60,8 @@ impl Aria2 {
             command.arg(format!("--disable-ipv6={}", ip.is_ipv4()));
             command.env("HOME", home.path()).current_dir(home.path());
         });
-        let peer = Aria2 { addr, rpc, gids: HashMap::new(), _process: process, _home: home };
+        let peer =
+            Aria2 { addr, rpc, gids: HashMap::new(), process, folder: home.path().to_owned(), _home: home };
         until("aria2 answers", SOON, || peer.ask("getVersion", &json!([])));
         peer
     }
@@ -86,6 +88,7 @@ impl Client for Aria2 {
 
     fn add(&mut self, torrent: &Torrent, folder: &Path) {
         let params = json!([STANDARD.encode(&torrent.bytes), [], {"dir": folder}]);
+        self.folder = folder.to_owned();
         let gid = self.ask("addTorrent", &params).expect("aria2 answers");
         self.gids.insert(torrent.hash, gid.as_str().unwrap().to_owned());
     }
@@ -96,5 +99,11 @@ impl Client for Aria2 {
         let checking =
             status.get("verifiedLength").is_some() || status.get("verifyIntegrityPending").is_some();
         !checking && status["status"] == "active" && status["completedLength"] == status["totalLength"]
+    }
+
+    fn end(&mut self) -> Option<PathBuf> {
+        self.process.terminate(SOON);
+        // It keeps no session but what lies beside the downloads.
+        Some(self.folder.clone())
     }
 }

@@ -3,7 +3,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Rtorrent {
     addr: SocketAddr,
-    _process: Process,
+    process: Process,
     home: TempDir,
 }
 
@@ -42,7 +42,7 @@ impl Rtorrent {
             command.args(["-n", "-o"]).arg(format!("import={folder}/rc"));
             command.env("HOME", home.path()).env("TERM", "xterm").current_dir(home.path());
         });
-        let peer = Rtorrent { addr: SocketAddr::new(ip, port), home, _process: process };
+        let peer = Rtorrent { addr: SocketAddr::new(ip, port), home, process };
         until("rtorrent answers", SOON, || peer.ask("system.pid", &[]));
         peer
     }
@@ -89,5 +89,16 @@ impl Client for Rtorrent {
     fn is_complete(&mut self, torrent: &Torrent) -> bool {
         let is = |method, expected| self.number(method, torrent) == Some(expected);
         is("d.hashing", 0) && is("d.complete", 1) && is("d.is_active", 1)
+    }
+
+    fn label(&mut self, torrent: &Torrent, label: &str) -> bool {
+        let text = |text: &str| format!("<string>{text}</string>");
+        let answer = self.ask("d.custom1.set", &[text(&torrent.id().to_uppercase()), text(label)]);
+        answer.is_some_and(|answer| !answer.contains("<fault>"))
+    }
+
+    fn end(&mut self) -> Option<PathBuf> {
+        self.process.terminate(SOON);
+        Some(self.home.path().join("session"))
     }
 }

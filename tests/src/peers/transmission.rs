@@ -1,7 +1,7 @@
 //! transmission-daemon 3 and 4, driven by its JSON RPC.
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,8 +22,8 @@ pub(super) struct Transmission {
     addr: SocketAddr,
     rpc: SocketAddr,
     session: String,
-    _process: Process,
-    _home: TempDir,
+    process: Process,
+    home: TempDir,
 }
 
 impl Transmission {
@@ -44,14 +44,14 @@ impl Transmission {
             "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
             "port-forwarding-enabled": false, "encryption": 0,
             "download-queue-enabled": false, "seed-queue-enabled": false, "queue-stalled-enabled": false,
-            "rename-partial-files": false, "incomplete-dir-enabled": false, "download-dir": home.path(),
+            "rename-partial-files": true, "incomplete-dir-enabled": false, "download-dir": home.path(),
             "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false, "blocklist-enabled": false,
         });
         fs::write(home.path().join("settings.json"), settings.to_string()).unwrap();
         let process = Process::spawn("transmission", program, &home.path().join("log"), |command| {
             command.args(["-f", "-g"]).arg(home.path()).env("HOME", home.path());
         });
-        let mut peer = Transmission { addr, rpc, session: String::new(), _process: process, _home: home };
+        let mut peer = Transmission { addr, rpc, session: String::new(), process, home };
         until("transmission answers", SOON, || peer.ask("session-get", &json!({})));
         peer
     }
@@ -94,5 +94,14 @@ impl Client for Transmission {
         assert_ne!(found["error"], 3, "transmission: {found}");
         // 5 and 6: queued to seed, seeding.
         found["leftUntilDone"] == 0 && found["status"].as_u64() >= Some(5)
+    }
+
+    fn label(&mut self, torrent: &Torrent, label: &str) -> bool {
+        self.ask("torrent-set", &json!({"ids": [torrent.id()], "labels": [label]})).is_some()
+    }
+
+    fn end(&mut self) -> Option<PathBuf> {
+        self.process.terminate(SOON);
+        Some(self.home.path().to_owned())
     }
 }

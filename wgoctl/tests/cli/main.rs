@@ -8,6 +8,7 @@ mod create;
 mod events;
 mod fetch;
 mod harness;
+mod import;
 mod label;
 mod remote;
 mod seen;

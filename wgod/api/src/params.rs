@@ -12,6 +12,7 @@ use crate::torrent::{Fields, Filter, Priority};
 
 mod alt;
 mod files;
+mod known;
 mod labels;
 mod seen;
 mod trackers;
@@ -19,6 +20,7 @@ mod tune;
 
 pub use alt::*;
 pub use files::*;
+pub use known::*;
 pub use labels::*;
 pub use seen::*;
 pub use trackers::*;
@@ -146,6 +148,9 @@ pub struct AddParams {
     /// What happens when it reaches one, as of `set`.
     #[serde(default)]
     pub goal_action: Option<AfterGoal>,
+    /// What another client knew of the torrent; `sources` is one then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Box<Known>>,
 }
 
 /// Which torrents: `stop`, `announce`. Either `ids` or `all`.

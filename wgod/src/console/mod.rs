@@ -183,6 +183,7 @@ fn request(
         first_last: params.first_last,
         priority: rank(params.priority),
         goals: goals_of_add(params).map_err(plain)?,
+        known: params.known.clone(),
     }))
 }
 
@@ -229,6 +230,10 @@ fn stopping() -> ApiError {
 #[async_trait]
 impl ApiServer for Console {
     async fn add(&self, _ext: &Extensions, params: AddParams) -> Result<AddResult, ApiError> {
+        if params.known.is_some() && params.sources.len() != 1 {
+            let message = "`known` is of one torrent: give one source with it";
+            return Err(ApiError::new(Kind::BadRequest, message));
+        }
         Ok(AddResult { torrents: self.add_all(&params.sources, &params).await })
     }
 

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use wgo_api::error::{ApiError, Kind};
-use wgo_api::params::Check as ApiCheck;
 use wgo_api::result::{AddStatus, Added};
 use wgo_core::TorrentId;
 use wgo_core::peer_mgr::Source;
 use wgo_core::session::{Check, Newcomer, Place};
 use wgo_proto::Bitfield;
 
-use super::checking::kind_of;
-use super::entry::{About, Entry, Shown, selection_of, with_parts};
+use super::claims::{Begun, Taken};
+use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
 use super::goals::Activity;
 use super::happened::Telling;
 use super::ops::{Born, Newborn, Op};
@@ -23,7 +22,7 @@ use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
 use crate::hooks;
-use crate::store::{Counters, NewerFields, OwedCheck, Progress, Settings, TorrentRecord, Wanted};
+use crate::store::{NewerFields, Settings, TorrentRecord, Wanted};
 use wgo_core::piece_mgr::Priority;
 
 /// A folder is on the device that it was on so long ago, as far as queues of checks go.
@@ -52,8 +51,11 @@ impl Driver {
             drop(reply.send(refuse(Kind::Conflict, other)));
             return;
         }
-        let files = match choose(&request.metainfo.info, &[], &request.choose) {
-            Ok(files) => files,
+        let info = &request.metainfo.info;
+        let known = request.known.as_deref().map(|known| Taken::of(known, info, &request.choose)).transpose();
+        let files = choose(info, &[], &request.choose);
+        let (known, files) = match known.and_then(|known| Ok((known, files?))) {
+            Ok(chosen) => chosen,
             Err(error) => {
                 let hash = Some(hash.to_string());
                 drop(reply.send(Added::failed(hash, Some(name), error)));
@@ -62,7 +64,7 @@ impl Driver {
         };
         let id = TorrentId(self.next_id);
         self.next_id += 1;
-        let (entry, op) = self.new_entry(id, request, files, reply);
+        let (entry, op) = self.new_entry(id, request, files, known, reply);
         self.insert(entry);
         self.push_op(id, op);
     }
@@ -115,32 +117,29 @@ impl Driver {
         id: TorrentId,
         request: AddRequest,
         file_priorities: Vec<Priority>,
+        known: Option<Taken>,
         reply: oneshot::Sender<Added>,
     ) -> (Entry, Op) {
         let place = Place { key: self.session.key_of_new(id), priority: request.priority, forced: false };
         let mut settings = new_settings(&request, file_priorities, place);
         let AddRequest { metainfo, raw, check, .. } = request;
-        if let Some(begins) = self.beginning(&metainfo.info, &settings.folder) {
+        let Begun { check, progress, counters, claims } =
+            Begun::of(known, check, &metainfo.info, &mut settings);
+        // What another client has begun stays where that has put it.
+        let begins = if claims.is_none() { self.beginning(&metainfo.info, &settings.folder) } else { None };
+        if let Some(begins) = begins {
             let folder = std::mem::replace(&mut settings.folder, begins);
             settings.final_folder = Some(self.final_folder(&folder));
         }
-        let have = Bitfield::new(metainfo.info.layout.piece_count());
-        let check = match check {
-            _ if metainfo.info.layout.piece_count() == 0 => Check::None,
-            ApiCheck::Quick => Check::Quick,
-            ApiCheck::Full => Check::Full,
-        };
-        let owed = kind_of(check).map(OwedCheck::anew).map(Box::new);
-        let record = Box::new(TorrentRecord {
-            id,
-            settings: settings.clone(),
-            progress: Progress { check: owed.clone(), ..Progress::default() },
-            counters: Counters::default(),
-        });
+        let owed = progress.check.clone();
+        let have = from_stored(&progress.have, metainfo.info.layout.piece_count());
+        let completed_at = progress.completed_at;
+        let record = TorrentRecord { id, settings: settings.clone(), progress, counters: counters.clone() };
+        let record = Box::new(record);
         let about = About::of(&metainfo);
         let entry = Entry {
             id,
-            tiers: self.urls.share(&metainfo.tiers),
+            tiers: self.urls.share(settings.trackers.as_ref().unwrap_or(&metainfo.tiers)),
             selection: selection_of(&metainfo.info, &settings),
             info: Arc::new(with_parts(metainfo.info, &settings)),
             about,
@@ -148,20 +147,21 @@ impl Driver {
             files: None,
             live: None,
             durable: have.clone(),
-            unverified: have.clone(),
+            unverified: Bitfield::new(have.len()),
             have,
             partials: Vec::new(),
             stamps: Vec::new(),
             suspects: Vec::new(),
             mount: None,
             writing: false,
-            completed_at: None,
-            counters: Counters::default(),
+            completed_at,
+            counters,
             retiered: false,
             activity: Activity::default(),
             trackers: None,
             starts_over: false,
             owed,
+            claims,
             check: None,
             moving: None,
             renaming: None,
@@ -198,11 +198,12 @@ impl Driver {
         }
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
+        let finished = check == Check::Suspects && entry.is_finished();
         let place = entry.settings.place;
         entry.span().in_scope(|| tracing::info!("added"));
         let folder = entry.settings.folder.clone();
         let device = self.device_of(&folder);
-        let (check_asked, finished, moving, needs) = (false, false, None, check);
+        let (check_asked, moving, needs) = (false, None, check);
         let newcomer = Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place };
         self.begin_selection(id);
         self.session.add(self.engine.clock.now(), newcomer);

@@ -458,6 +458,7 @@ fn entry_of(
         trackers: None,
         starts_over: false,
         owed: check,
+        claims: None,
         check: None,
         moving: None,
         renaming: None,

@@ -12,6 +12,7 @@ use wgo_proto::metainfo::{Info, Metainfo};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::checking::CheckProgress;
+use super::claims::Claims;
 use super::goals::Activity;
 use super::happened::Telling;
 use super::moving::MoveProgress;
@@ -75,6 +76,8 @@ pub struct Entry {
     pub(super) starts_over: bool,
     /// The check that must end before `have` counts, as far as it is: not of the one under way.
     pub owed: Option<Box<OwedCheck>>,
+    /// What another client knew of its files, until they were looked at.
+    pub(super) claims: Option<Arc<Claims>>,
     /// The check under way.
     pub check: Option<Arc<CheckProgress>>,
     /// The first half of a move under way.
@@ -222,6 +225,7 @@ impl Entry {
         self.writing = false;
         self.mount = None;
         self.files = None;
+        self.claims = None;
     }
 
     /// A checkpoint covers these pieces.

@@ -8,6 +8,7 @@ mod add;
 mod arrival;
 mod checking;
 mod choke;
+mod claims;
 mod commands;
 mod driver;
 mod effects;
@@ -40,8 +41,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use wgo_api::error::ApiError;
 use wgo_api::params::{
-    Check, Choice, FilesParams, LabelParams, ListParams, MoveParams, QueueParams, RemoveParams, RenameParams,
-    SelectParams, SetParams, ShowParams, TrackersParams,
+    Check, Choice, FilesParams, Known, LabelParams, ListParams, MoveParams, QueueParams, RemoveParams,
+    RenameParams, SelectParams, SetParams, ShowParams, TrackersParams,
 };
 use wgo_api::result::{
     ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ShowResult, TrackersResult,
@@ -171,6 +172,8 @@ pub struct AddRequest {
     pub priority: Priority,
     /// Its own seeding goals.
     pub goals: ChosenGoals,
+    /// What another client knew of it.
+    pub known: Option<Box<Known>>,
 }
 
 /// The daemon's figures that the driver knows.

@@ -1,6 +1,7 @@
 //! The driver with real files and peers: races between commands, operations and reports.
 mod arrival;
 mod checks;
+mod claims;
 mod goals;
 mod many;
 mod missing;

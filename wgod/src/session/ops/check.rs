@@ -63,6 +63,7 @@ async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Ar
         },
         CheckKind::Quick => check.quick().await,
         CheckKind::Suspects => match check.suspects() {
+            Ok(plan) if check.is_sampled(&plan) => check.quick().await,
             Ok(plan) => check.resolve(plan).await,
             Err(fault) => return Outcome::Faulted(fault),
         },
@@ -224,7 +225,11 @@ impl Checking<'_> {
         for (index, found) in self.stamps.iter().enumerate() {
             let file = FileIndex(index as u32);
             let known = cx.stamps.get(index).copied().flatten();
-            if !on_disk(cx, file) || is_unchanged(known, *found, cx.writing) {
+            let unchanged = match &cx.claims {
+                Some(claims) => claims.vouch(&cx.info, &cx.have, file, *found),
+                None => is_unchanged(known, *found, cx.writing),
+            };
+            if !on_disk(cx, file) || unchanged {
                 continue;
             }
             for piece in cx.info.pieces_in(file).filter(|piece| cx.have.get(piece.0)) {
@@ -233,6 +238,13 @@ impl Checking<'_> {
             }
         }
         Ok(self.plan(CheckKind::Suspects, base, wanted))
+    }
+
+    /// Whether it is enough to look at a sample: another client claims that all is there, and not all of it
+    /// can be believed.
+    fn is_sampled(&self, plan: &Plan) -> bool {
+        let cx = self.cx;
+        cx.claims.is_some() && cx.have.is_full() && cx.selection.is_none() && !plan.wanted.is_empty()
     }
 
     async fn resolve(&self, plan: Plan) -> Option<Found> {

@@ -8,6 +8,7 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use crate::files::{Preallocate, TorrentFiles};
 use crate::session::Driver;
+use crate::session::claims::Claims;
 use crate::session::entry::is_met;
 use crate::store::{Counters, FileStamp, Move, OwedCheck};
 use crate::torrent::Torrent;
@@ -33,6 +34,7 @@ pub(in crate::session) struct Cx {
     pub(super) stamps: Vec<Option<FileStamp>>,
     pub(super) suspects: Vec<PieceIndex>,
     pub(super) owed: Option<OwedCheck>,
+    pub(super) claims: Option<Arc<Claims>>,
     pub(super) mount: Option<std::path::PathBuf>,
     pub(super) writing: bool,
     pub(super) writes: bool,
@@ -86,6 +88,7 @@ impl Driver {
             stamps: entry.stamps.clone(),
             suspects: entry.suspects.clone(),
             owed: entry.owed.as_deref().cloned(),
+            claims: entry.claims.clone(),
             mount: entry.mount.clone(),
             writing: entry.writing,
             writes: !entry.is_finished(),

@@ -183,7 +183,7 @@ impl Driver {
                 entry.stamps = stamps;
                 entry.watch_files();
                 entry.suspects.clear();
-                entry.owed = None;
+                (entry.owed, entry.claims) = (None, None);
                 entry.writing = false;
                 self.on_checked(id, finished, begun, *place);
             }

@@ -26,6 +26,7 @@ fn request(rig: &Rig, name: &str, paused: bool) -> Box<AddRequest> {
         first_last: false,
         priority: Default::default(),
         goals: Default::default(),
+        known: None,
     })
 }
 

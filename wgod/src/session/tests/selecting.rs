@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use sha1::{Digest, Sha1};
 use wgo_api::error::{ApiError, Kind};
-use wgo_api::params::{Choice, FilesParams};
+use wgo_api::params::{Choice, FilesParams, Known};
 use wgo_api::result::FilesResult;
 use wgo_api::torrent::{FilePriority, State};
 use wgo_proto::bencode::Encoder;
@@ -154,6 +154,31 @@ async fn an_unwanted_file_that_was_deleted_is_no_fault_and_its_neighbours_are_ma
     let rig = rig.restart().await;
     let row = rig.until("t", State::Seeding).await;
     assert_eq!(row.done_bytes, row.size_bytes.unwrap_or_default());
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_another_client_s_unwanted_files_what_is_not_there_is_fetched_again() {
+    let (file, payload) = torrent();
+    let rig = Rig::new().await;
+    std::fs::create_dir(rig.folder.join("t")).expect("made");
+    std::fs::write(rig.folder.join("t/a"), &payload[..PIECE * 3 / 2]).expect("written");
+    // The other client kept the rest of the second piece in a file of its own.
+    let priorities = vec![FilePriority::Normal, FilePriority::Skip, FilePriority::Skip];
+    let (have, as_of) = (Known::some(&[0b1100_0000]), Some(i64::MAX));
+    let known = Some(Box::new(Known { have, as_of, priorities, ..Known::default() }));
+    let metainfo = wgo_proto::metainfo::Metainfo::parse(&file).expect("ours");
+    let request = AddRequest { known, ..request(&rig, metainfo, &file) };
+    let added = rig.session.ask(|reply| Command::Add(Box::new(request), reply)).await.expect("it answers");
+    assert_eq!(added.error, None);
+    let row = rig.until("t", State::Downloading).await;
+    // What is missing counts whole, with the bytes in it that nobody wants.
+    assert_eq!(row.done_bytes, (LENS[0].1 - PIECE) as u64);
+    serve(&rig, &file, &payload, |row| row.completed_at.is_some()).await;
+    let row = rig.until("t", State::Seeding).await;
+    assert_eq!(row.downloaded_bytes, PIECE as u64);
+    assert!(std::fs::read(rig.folder.join("t/a")).expect("it is there") == payload[..PIECE * 3 / 2]);
+    assert!(!rig.folder.join("t/b").exists() && part_file(&rig).is_some());
     rig.quit().await;
 }
 

@@ -1,0 +1,143 @@
+//! Sessions of rTorrent: `HASH.torrent`, and beside it `HASH.torrent.rtorrent`, its settings, and
+//! `HASH.torrent.libtorrent_resume`, what it had.
+use std::path::{Path, PathBuf};
+
+use wgo_api::params::Known;
+use wgo_api::torrent::FilePriority;
+use wgo_proto::Bitfield;
+use wgo_proto::bencode::Dict;
+
+use super::found::{Found, Item, Items, Left, State, absolute, count, files_ending, is_set, time};
+use crate::failure::Failure;
+
+/// The programs that may be using a session.
+pub(super) const PROGRAMS: &[&str] = &["rtorrent", "rtorrent main"];
+
+/// Reads the session in `folder`, the one that `session.path` names.
+pub(super) fn read(folder: &Path) -> Result<Items, Failure> {
+    let failed = |source| Failure::File { path: folder.to_owned(), source };
+    Ok(Box::new(files_ending(folder, "torrent").map_err(failed)?.into_iter().map(|path| one(&path))))
+}
+
+fn beside(torrent: &Path, ending: &str) -> PathBuf {
+    let mut path = torrent.to_owned();
+    path.as_mut_os_string().push(ending);
+    path
+}
+
+fn one(torrent: &Path) -> Item {
+    let mut found = Found::of_file(torrent)?;
+    let settings = State::read(&beside(torrent, ".rtorrent")).map_err(|why| found.left(why))?;
+    let resume = State::read(&beside(torrent, ".libtorrent_resume")).map_err(|why| found.left(why))?;
+    let dicts = settings.dict().and_then(|settings| Ok((settings, resume.dict()?)));
+    let (settings, progress) = dicts.map_err(|why| found.left(why))?;
+    fill(&mut found, settings)?;
+    take_progress(&mut found, progress, resume.written, booted());
+    if is_set(settings, "hashing") {
+        // What the resume file says was not true any more, or not yet.
+        found.have = None;
+        found.notes.push("was being hashed when rTorrent ended".to_owned());
+    }
+    Ok(found)
+}
+
+/// When the machine was started, in Unix seconds.
+fn booted() -> Option<i64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+}
+
+fn fill(found: &mut Found, settings: Dict<'_>) -> Result<(), Left> {
+    let Some(folder) = settings.bytes("directory").and_then(absolute) else {
+        return Err(found.left("its state names no absolute folder (`directory`)"));
+    };
+    let info = &found.metainfo.info;
+    // Of several files it names the torrent's own folder, which may be called otherwise.
+    let has_folder = info.files.iter().any(|file| file.path.as_str() != info.name);
+    found.folder = match (has_folder, folder.file_name(), folder.parent()) {
+        (false, ..) => folder,
+        (true, Some(name), Some(parent)) if name == info.name.as_str() => parent.to_owned(),
+        _ => return Err(found.left("renamed files: not taken over")),
+    };
+    found.paused = !is_set(settings, "state");
+    let label = settings.get("custom1").and_then(|value| value.as_str()).unwrap_or_default();
+    // ruTorrent keeps its label there, encoded as in a URL.
+    let label = decoded(label);
+    if !label.is_empty() {
+        found.labels.push(label);
+    }
+    if settings.bytes("throttle_name").is_some_and(|name| !name.is_empty()) {
+        found.notes.push("its throttle: not taken over; set limits with `wgoctl limit`".to_owned());
+    }
+    let custom = settings.get("custom").and_then(|value| value.as_dict());
+    let added = custom.and_then(|custom| custom.get("addtime")?.as_str()?.trim().parse::<u64>().ok());
+    found.known = Known {
+        uploaded_bytes: count(settings, "total_uploaded").unwrap_or(0),
+        downloaded_bytes: count(settings, "total_downloaded").unwrap_or(0),
+        added_at: added.or_else(|| time(settings, "timestamp.started")),
+        completed_at: time(settings, "timestamp.finished"),
+        ..Known::default()
+    };
+    Ok(())
+}
+
+/// `%20` and the like resolved; what is no such escape stays.
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::new(), 0);
+    while let Some(byte) = bytes.get(at) {
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(escaped) => {
+                out.push(escaped);
+                at += 3;
+            }
+            None => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+}
+
+/// `booted` is when the machine was started, in Unix seconds.
+fn take_progress(found: &mut Found, resume: Dict<'_>, written: i64, booted: Option<i64>) {
+    found.have = pieces(found, resume);
+    // Written, and perhaps not on disk yet when it ended: the system sees to that unless it went down since.
+    let uncertain = resume.bytes("uncertain_pieces").is_some_and(|pieces| !pieces.is_empty());
+    if uncertain && booted.is_none_or(|booted| written <= booted) {
+        found.have = None;
+        found.notes.push("the machine went down before all of it was on disk".to_owned());
+    }
+    let Some(files) = resume.get("files").and_then(|value| value.as_list()) else { return };
+    let (mut modified, mut priorities) = (Vec::new(), Vec::new());
+    for file in files.iter().take(found.files()) {
+        let dict = file.as_dict();
+        // Below 1: rTorrent itself would look at the file again.
+        modified
+            .push(dict.and_then(|file| file.int("mtime")).map(|time| if time > 0 { time } else { i64::MIN }));
+        priorities.push(match dict.and_then(|file| file.int("priority")) {
+            Some(..=0) => FilePriority::Skip,
+            Some(2..) => FilePriority::High,
+            Some(1) | None => FilePriority::Normal,
+        });
+    }
+    if modified.len() == found.files() {
+        found.known.modified = modified;
+        found.known.priorities = priorities;
+    }
+    found.known.as_of = Some(written);
+}
+
+/// A bitmap, or for all and none the number of pieces that are there.
+fn pieces(found: &Found, resume: Dict<'_>) -> Option<Bitfield> {
+    let count = found.pieces();
+    let value = resume.get("bitfield")?;
+    match (value.as_int(), value.as_bytes()) {
+        (Some(0), _) => Some(Bitfield::new(count)),
+        (Some(number), _) if number == i64::from(count) => Some(Bitfield::full(count)),
+        (_, Some(bits)) => Bitfield::from_wire(bits, count).ok(),
+        _ => None,
+    }
+}
