@@ -171,7 +171,7 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         match outcome {
             Outcome::Checked { files, place, have, unverified, stamps, completed_at } => {
-                let begun = entry.writing || !entry.have.is_empty();
+                let begun = entry.claims.is_none() && (entry.writing || !entry.have.is_empty());
                 entry.unverified = unverified;
                 entry.completed_at = completed_at;
                 let info = &entry.info;
