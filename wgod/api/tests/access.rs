@@ -18,12 +18,15 @@ use wgo_api::{ApiClient, ApiError, Kind};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The methods that a looker is refused; of `limit` the calls that set one. A backup changes nothing, but
-/// holds what lookers don't see.
+/// holds what lookers don't see, as does a `.torrent` file.
 const CHANGING: &[&str] = &[
     "add",
     "announce",
     "backup",
+    "files",
+    "label",
     "limit",
+    "metainfo",
     "move",
     "queue",
     "quit",
@@ -35,6 +38,7 @@ const CHANGING: &[&str] = &[
     "set",
     "start",
     "stop",
+    "trackers",
     "verify",
     "write_backup",
 ];
@@ -50,6 +54,10 @@ fn params(method: &str) -> Value {
     match method {
         "add" => json!({"sources": [{"uri": "magnet:?x"}]}),
         "limit" => json!({"up": 5}),
+        "files" => json!({"id": hash, "choose": {"skip": ["*"]}}),
+        "label" => json!({"ids": [hash], "add": ["a"]}),
+        "metainfo" => json!({"id": hash}),
+        "trackers" => json!({"id": hash, "add": ["http://t.example/a"]}),
         "show" => json!({"id": hash}),
         "wait" => json!({"id": hash, "for": "metadata", "timeout_secs": 20}),
         "rename" => json!({"id": hash, "path": "a", "to": "b"}),

@@ -1,5 +1,6 @@
 //! Adding torrents: found to be new, their paths free, durable, then acknowledged.
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ use wgo_core::piece_mgr::Priority;
 
 /// A folder is on the device that it was on so long ago, as far as queues of checks go.
 const DEVICE_BELIEVED: Duration = Duration::from_secs(1);
+/// Peers that an operator named, of one torrent; of more, the last count.
+const MAX_NAMED_PEERS: usize = 200;
 
 impl Driver {
     /// Adds a torrent, or says that it is here.
@@ -83,11 +86,28 @@ impl Driver {
             let error = ApiError::new(Kind::Present, "it is here already");
             return Added::failed(Some(hash), Some(name), error);
         }
+        self.name_peers(id, &request.peers);
+        Added { info_hash: Some(hash), name: Some(name), status: AddStatus::Present, error: None, kind: None }
+    }
+
+    /// The operator names peers of a torrent: they are tried, at once or when it runs.
+    fn name_peers(&mut self, id: TorrentId, peers: &[SocketAddr]) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let known = &mut entry.settings.user_peers;
+        let new: Vec<SocketAddr> = peers.iter().copied().filter(|peer| !known.contains(peer)).collect();
         if let Some(live) = entry.live.clone() {
-            let peers = request.peers.clone();
+            let peers = peers.to_vec();
             self.engine.call(&live, |swarm, now| swarm.add_candidates(now, peers, Source::User));
         }
-        Added { info_hash: Some(hash), name: Some(name), status: AddStatus::Present, error: None, kind: None }
+        if !new.is_empty() {
+            let Some(entry) = self.entries.get_mut(&id) else { return };
+            let known = &mut entry.settings.user_peers;
+            known.extend(new);
+            let too_many = known.len().saturating_sub(MAX_NAMED_PEERS);
+            known.drain(..too_many);
+            entry.named_anew = true;
+            self.save(id);
+        }
     }
 
     /// Another torrent that would write to the same files.
@@ -168,6 +188,7 @@ impl Driver {
             move_error: None,
             wish: None,
             ranked_anew: false,
+            named_anew: false,
             lane: VecDeque::new(),
             busy: false,
             leaving: true,

@@ -465,6 +465,7 @@ fn entry_of(
         move_error: None,
         wish: None,
         ranked_anew: false,
+        named_anew: false,
         lane: VecDeque::new(),
         busy: false,
         leaving: false,

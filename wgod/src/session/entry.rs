@@ -90,6 +90,8 @@ pub struct Entry {
     pub(super) wish: Option<Box<Wish>>,
     /// How much its files are wanted changed while it had no Swarm, or while that was made.
     pub(super) ranked_anew: bool,
+    /// Peers of it were named meanwhile.
+    pub(super) named_anew: bool,
     /// Operations that wait for the one under way.
     pub(super) lane: VecDeque<Op>,
     /// An operation is under way.

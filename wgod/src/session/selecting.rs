@@ -8,6 +8,7 @@ use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{Choice, FilesParams};
 use wgo_api::result::FilesResult;
 use wgo_core::TorrentId;
+use wgo_core::peer_mgr::Source;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::Fault;
 use wgo_proto::metainfo::Info;
@@ -150,8 +151,10 @@ impl Driver {
         let Some(live) = entry.live.clone() else { return };
         let order = order(entry.settings.sequential);
         let selection = std::mem::take(&mut entry.ranked_anew).then(|| entry.selection.clone());
+        let named = std::mem::take(&mut entry.named_anew).then(|| entry.settings.user_peers.clone());
         self.engine.call(&live, |swarm, now| {
             swarm.set_order(order);
+            swarm.add_candidates(now, named.into_iter().flatten(), Source::User);
             if let Some(selection) = selection {
                 swarm.select(now, selection.as_deref());
             }
