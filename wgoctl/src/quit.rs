@@ -93,9 +93,17 @@ async fn answers_no_more(context: &Context<'_, '_>, end: Instant) -> bool {
 /// Waits until nobody answers at `socket`; false when somebody still does at the `end`.
 async fn socket_goes(socket: &Path, end: Instant) -> bool {
     let mut gone = None;
+    let mut first = None;
     loop {
         match UnixStream::connect(socket).await {
-            Ok(_) => gone = None,
+            Ok(stream) => {
+                let process = stream.peer_cred().ok().and_then(|them| them.pid());
+                // Somebody has started the next already.
+                if *first.get_or_insert(process) != process {
+                    return true;
+                }
+                gone = None;
+            }
             // It listens no more, and takes its socket away next.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 let since = *gone.get_or_insert_with(Instant::now);
