@@ -139,10 +139,13 @@ fn a_disk_that_does_not_answer_keeps_no_command_waiting() {
         &["status"],
         &["show", &stuck, "--files", "--peers", "--trackers"],
         &["verify", &stuck],
-        &["stop", &stuck],
-        &["start", &stuck],
-        &["limit", "--up", "100 KB/s", &stuck],
     ] {
+        ctl::run(&daemon, verb).expect(0);
+    }
+    // It says that the torrent has not stopped yet, instead of waiting for ever.
+    let stopped = ctl::run(&daemon, &["stop", &stuck]).expect(1);
+    assert!(stopped.err.contains("does that disk answer?"), "{}", stopped.err);
+    for verb in [&["start", &stuck][..], &["limit", "--up", "100 KB/s", &stuck]] {
         ctl::run(&daemon, verb).expect(0);
     }
     let log = daemon.log();
