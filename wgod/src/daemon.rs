@@ -329,6 +329,7 @@ fn engine(
         connections: Places::new(config.network.max_peers as usize),
         confinement,
         hooks,
+        last_check_saved: Default::default(),
         counters: Default::default(),
     });
     Ok(Start {
