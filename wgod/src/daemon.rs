@@ -329,7 +329,6 @@ fn engine(
         connections: Places::new(config.network.max_peers as usize),
         confinement,
         hooks,
-        last_check_saved: Default::default(),
         counters: Default::default(),
     });
     Ok(Start {

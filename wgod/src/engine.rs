@@ -20,7 +20,7 @@ use crate::files::{
 use crate::hooks::Hooks;
 use crate::metrics::Counters;
 use crate::registry::Registry;
-use crate::session::{Event, LastSave};
+use crate::session::Event;
 use crate::shaper::Shaper;
 use crate::store::Store;
 use crate::timers::Timers;
@@ -65,8 +65,6 @@ pub struct Engine {
     pub confinement: Confinement,
     /// The operator's programs.
     pub hooks: Hooks,
-    /// When what a check found was last saved.
-    pub last_check_saved: LastSave,
     /// What is counted for `[metrics]`.
     pub counters: Counters,
 }

@@ -116,7 +116,6 @@ impl Rig {
             connections: Places::new(100),
             confinement: Confinement::default(),
             hooks: Default::default(),
-            last_check_saved: Default::default(),
             counters: Default::default(),
         });
         let (stopping, rest) = (CancellationToken::new(), CancellationToken::new());

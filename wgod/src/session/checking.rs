@@ -15,7 +15,7 @@ use crate::files::Checked;
 use crate::store::{CheckKind, FileStamp, OwedCheck};
 
 /// Checks whose findings are being saved while their devices go on with the next: what lets a commit take in
-/// the findings of many, and bounds what waits for a store that hangs. More than end in a beat of saving.
+/// the findings of many, and bounds what waits for a store that hangs. More than end while one commit is made.
 pub(super) const SAVED_BESIDE: usize = 256;
 
 impl Driver {

@@ -59,7 +59,6 @@ use crate::torrent::Torrent;
 
 pub use driver::{Driver, Start};
 pub use entry::Entry;
-pub use ops::LastSave;
 pub use tune::goals_of_add;
 pub(crate) use tune::rank;
 

@@ -14,7 +14,6 @@ pub(super) mod rename;
 mod select;
 
 pub(super) use add::{Born, Newborn};
-pub use check::LastSave;
 pub(super) use cx::Cx;
 pub(super) use outcome::{Outcome, Rest};
 pub(super) use relocate::Placed;

@@ -3,11 +3,9 @@
 //! A check only reads. It may be paused at any time and by any end of the daemon: what it has found is
 //! kept when it pauses, and meanwhile often enough that a crash costs little.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, interval_at};
-use wgo_core::Time;
 use wgo_core::session::Fault;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
@@ -27,30 +25,6 @@ use crate::store::{Change, CheckKind, FileStamp, Progress};
 const SAMPLE: u32 = 16;
 /// How far a check is, is kept this often: a crash costs no more hashing than that.
 const KEEP_INTERVAL: Duration = Duration::from_secs(15);
-/// What checks found is saved at once, but not more often than at these beats: so one commit takes in what many
-/// did, and whoever adds torrents one by one doesn't wait for a commit of each besides that of the torrent.
-const SAVE_BEAT: Duration = Duration::from_millis(50);
-
-/// When what a check found was last saved.
-#[derive(Debug, Default)]
-pub struct LastSave(AtomicU64);
-
-impl LastSave {
-    /// How long what was found by `now` waits to be saved.
-    fn wait(&self, now: Time) -> Duration {
-        let nanos = now.since_start().as_nanos() as u64;
-        let beat = SAVE_BEAT.as_nanos() as u64;
-        // Two at the same time may both be first.
-        if nanos.saturating_sub(self.0.load(Ordering::Relaxed)) >= beat {
-            self.0.store(nanos, Ordering::Relaxed);
-            return Duration::ZERO;
-        }
-        let left = beat - nanos % beat;
-        self.0.fetch_max(nanos + left, Ordering::Relaxed);
-        Duration::from_nanos(left)
-    }
-}
-
 /// Looks at the files that the paths name now: descriptors of before may be of files that are deleted.
 pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress>) -> Outcome {
     if let Some(files) = cx.files.take() {
@@ -170,7 +144,6 @@ impl Checking<'_> {
                 ..Progress::default()
             };
             cx.engine.tell(Event::Hashed(cx.id, progress.clone()));
-            tokio::time::sleep(cx.engine.last_check_saved.wait(cx.engine.clock.now())).await;
             report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
         }
         Outcome::Checked {
