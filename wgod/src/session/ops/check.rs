@@ -25,6 +25,7 @@ use crate::store::{Change, CheckKind, FileStamp, Progress};
 const SAMPLE: u32 = 16;
 /// How far a check is, is kept this often: a crash costs no more hashing than that.
 const KEEP_INTERVAL: Duration = Duration::from_secs(15);
+
 /// Looks at the files that the paths name now: descriptors of before may be of files that are deleted.
 pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress>) -> Outcome {
     if let Some(files) = cx.files.take() {
