@@ -45,6 +45,11 @@ pub trait Client {
     /// Whether it has checked or downloaded everything.
     fn is_complete(&mut self, torrent: &Torrent) -> bool;
 
+    /// Whether so many bytes of the torrent are there and checked; yes of a client that doesn't say.
+    fn has(&mut self, _torrent: &Torrent, _bytes: u64) -> bool {
+        true
+    }
+
     /// Gives a torrent a label; false where there is no such thing.
     fn label(&mut self, _torrent: &Torrent, _label: &str) -> bool {
         false

@@ -91,6 +91,10 @@ impl Client for Rtorrent {
         is("d.hashing", 0) && is("d.complete", 1) && is("d.is_active", 1)
     }
 
+    fn has(&mut self, torrent: &Torrent, bytes: u64) -> bool {
+        self.number("d.completed_bytes", torrent).is_some_and(|done| done >= bytes.cast_signed())
+    }
+
     fn label(&mut self, torrent: &Torrent, label: &str) -> bool {
         let text = |text: &str| format!("<string>{text}</string>");
         let answer = self.ask("d.custom1.set", &[text(&torrent.id().to_uppercase()), text(label)]);

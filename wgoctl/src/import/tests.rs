@@ -1,4 +1,4 @@
-//! Sessions made here, whole, damaged and hostile. What the real clients write is read in `tests/interop_import.rs`.
+//! Sessions made here, whole, damaged and hostile. What the real clients write is read in `tests/interop/import.rs`.
 mod made;
 
 use std::fs;

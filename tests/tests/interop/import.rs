@@ -1,0 +1,141 @@
+//! `wgoctl import` takes over what the real clients left: a torrent that was seeding, and one that was half
+//! finished.
+use std::path::Path;
+
+use serde_json::Value;
+use wgo_api::State;
+use wgo_tests::payload::files_below;
+use wgo_tests::peers::{Kind, wait_complete};
+use wgo_tests::seeder::{Habits, Seeder};
+use wgo_tests::tracker::Over;
+use wgo_tests::wait::{TRANSFER, until};
+use wgo_tests::{Daemon, Maker, Net, Payload, Tracker, ctl, procfs};
+
+const PIECE: u32 = 16_384;
+
+/// Pieces of a megabyte and a half that are shared by files, so that each client has whole files, begun ones and
+/// none.
+fn half() -> Payload {
+    let files =
+        [("a/first.bin", 700_001), ("a/second.bin", 1_300_000), ("third.bin", 900_003), ("fourth", 1)];
+    Payload::multi("half", PIECE, &files)
+}
+
+/// What names and sizes of files there are, and what is in them.
+fn snapshot(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    files_below(folder).into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// The client's word on the command line, and how a seed of its is checked.
+fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
+    let Some(mut net) = Net::required(test) else { return };
+    let Some(mut client) = kind.start(test, net.ip()) else { return };
+    let folder = tempfile::Builder::new().prefix("wgod-files-").tempdir().unwrap();
+    let folder = folder.path();
+    let files = [("x/big.bin", 5_000_000), ("y.bin", 3_000_001), ("empty", 0)];
+    let (whole, half) = (Payload::multi("whole", PIECE, &files).without_empty(), half());
+    whole.write(folder);
+    let nobody = Tracker::start(net.ip(), &[]);
+    let seed = Maker::new(&whole).tier([nobody.url(Over::Http)]).make();
+    // One that has the first half, and one that has all.
+    let shape = Maker::new(&half).make();
+    let first = (0..shape.pieces / 2).collect();
+    let some = Habits { only: Some(first), ..Habits::default() };
+    let had = u64::from(shape.pieces / 2) * u64::from(PIECE);
+    let tracker_ip = net.ip();
+    let peer_ip = net.ip();
+    // The torrent's trackers are part of its file, its hash is not.
+    let giver = Seeder::with(peer_ip, &[(&half, &shape)], some);
+    let tracker = Tracker::start(tracker_ip, &[giver.addr()]);
+    let begun = Maker::new(&half).tier([tracker.url(Over::Http)]).make();
+    assert_eq!(begun.hash, shape.hash);
+
+    client.add(&seed, folder);
+    wait_complete(client.as_mut(), &seed);
+    client.add(&begun, folder);
+    until("the client has what there is", TRANSFER, || (giver.sent() >= had).then_some(()));
+    giver.sent_in_the_end();
+    until("it has checked that", TRANSFER, || client.has(&begun, had).then_some(()));
+    let labelled = client.label(&seed, "kept apart");
+    if kind == Kind::Aria2 {
+        [&seed, &begun].iter().for_each(|torrent| drop(torrent.save(folder)));
+    }
+    let session = client.end().unwrap();
+    let files = files_below(&session);
+    let in_sqlite = files.iter().any(|path| path.ends_with("torrents.db"));
+    assert_eq!(in_sqlite, kind == Kind::QbittorrentSqlite, "{files:?}");
+    let session = session.to_str().unwrap();
+    let _ = std::process::Command::new("sh").status();
+
+    let daemon = Daemon::start(&net);
+    let before = snapshot(folder);
+    let shown = ctl::run(&daemon, &["import", word, session, "--dry-run"]).expect(0);
+    assert!(shown.out.contains("whole") && shown.out.contains("2 torrents to add"), "{shown:?}");
+    assert!(daemon.list().is_empty() && snapshot(folder) == before, "a dry run changes nothing");
+    let read = procfs::read_bytes(daemon.pid());
+    let (code, report) = ctl::json(&daemon, &["import", word, session]);
+    assert_eq!(code, 0, "{report:#}");
+    let row = |name: &str| -> Value {
+        let rows = report["torrents"].as_array().unwrap();
+        rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}: {report:#}")).clone()
+    };
+    assert_eq!(
+        (row("whole")["check"].as_str(), row("half")["check"].as_str()),
+        (Some(seed_check), Some("none"))
+    );
+    let (seed_id, half_id) = (seed.id(), begun.id());
+    daemon.wait_seeding(&seed_id);
+    daemon.wait_state(&half_id, State::Downloading, TRANSFER);
+    let read = procfs::read_bytes(daemon.pid()) - read;
+    assert!(read < whole.len() as u64 / 4, "{read} bytes were read: something was hashed");
+    let (seeding, going) = (daemon.torrent(&seed_id), daemon.torrent(&half_id));
+    assert_eq!((going.done_bytes, Path::new(&going.folder)), (had, folder));
+    // libtorrent sums up once a second, and aria2 keeps no sum.
+    if matches!(kind, Kind::Transmission | Kind::Rtorrent) {
+        assert!(going.downloaded_bytes >= had, "{}", going.downloaded_bytes);
+    }
+    if labelled {
+        assert!(seeding.labels.iter().any(|label| label == "kept apart"), "{:?}", seeding.labels);
+    }
+    let again = ctl::run(&daemon, &["import", word, session]).expect(0);
+    assert!(again.out.contains("2 present before"), "{again:?}");
+
+    let all = Seeder::start(net.ip(), &[(&half, &begun)]);
+    daemon.try_add(&begun, folder, &[all.addr()]);
+    daemon.wait_seeding(&half_id);
+    assert!(all.sent() <= half.len() as u64 - had, "{} bytes, though {had} were there", all.sent());
+    half.assert_equals(folder);
+    whole.assert_equals(folder);
+}
+
+#[test]
+fn takes_over_from_transmission() {
+    takes_over("takes_over_from_transmission", Kind::Transmission, "transmission", "none");
+}
+
+#[test]
+fn takes_over_from_qbittorrent() {
+    takes_over("takes_over_from_qbittorrent", Kind::Qbittorrent, "qbittorrent", "none");
+}
+
+#[test]
+fn takes_over_from_qbittorrent_with_sqlite() {
+    let test = "takes_over_from_qbittorrent_with_sqlite";
+    takes_over(test, Kind::QbittorrentSqlite, "qbittorrent", "none");
+}
+
+#[test]
+fn takes_over_from_rtorrent() {
+    takes_over("takes_over_from_rtorrent", Kind::Rtorrent, "rtorrent", "none");
+}
+
+#[test]
+fn takes_over_from_aria2() {
+    // It says nothing of what is complete but that it removed the control file.
+    takes_over("takes_over_from_aria2", Kind::Aria2, "aria2", "sample");
+}
+
+#[test]
+fn takes_over_from_deluge() {
+    takes_over("takes_over_from_deluge", Kind::Deluge, "deluge", "none");
+}

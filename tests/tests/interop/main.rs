@@ -1,0 +1,10 @@
+//! The real daemon and the real clients of others, in both directions.
+//!
+//! One program for all of them, as in `tests/e2e`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+mod aria2;
+mod create;
+mod import;
+mod libtorrent;
+mod rtorrent;
+mod transmission;
