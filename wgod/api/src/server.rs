@@ -34,7 +34,7 @@ mod calls;
 mod guests;
 mod stream;
 
-pub use access::Access;
+pub use access::{Access, Sockets, sockets_of};
 use body::TimedBody;
 use calls::{CallGate, CallLayer};
 use guests::{Guests, Seat};

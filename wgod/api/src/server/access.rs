@@ -5,6 +5,7 @@
 //! each single call, so that HTTP, WebSockets and batches can't differ.
 use jsonrpsee::server::MethodResponse;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::Caller;
 use crate::error::{ApiError, Kind};
@@ -46,14 +47,11 @@ const DEEDS: &[(&str, Deed)] = &[
     ("metainfo", Changes),
     ("status", Looks),
     ("stats", Looks),
-    // Without a limit to set it reports: see `deed`.
+    // Those in `ASKERS` report when there is nothing to set.
     (LIMIT, Changes),
-    // Without anything to set it reports.
     (ALT, Changes),
-    // Without a choice it reports.
     (FILES, Changes),
     ("label", Changes),
-    // Without anything to change it reports.
     (TRACKERS, Changes),
     ("start", Changes),
     ("stop", Changes),
@@ -77,7 +75,20 @@ const DEEDS: &[(&str, Deed)] = &[
     ("unsubscribe", Looks),
 ];
 
-/// The methods whose parameters decide.
+/// Tells whether parameters, a list of one object, set nothing.
+type SetsNothing = fn(&str) -> bool;
+
+/// The methods that only look when their parameters set nothing.
+const ASKERS: &[(&str, SetsNothing)] = &[
+    (LIMIT, |raw| sets_nothing(raw, |asked: &LimitParams| asked.up.is_none() && asked.down.is_none())),
+    (ALT, |raw| sets_nothing(raw, |asked: &AltParams| *asked == AltParams::default())),
+    (TRACKERS, |raw| sets_nothing(raw, TrackersParams::only_asks)),
+    (FILES, |raw| {
+        sets_nothing(raw, |asked: &FilesParams| asked.choose.is_empty() && asked.first_last.is_none())
+    }),
+    (LOG, |raw| sets_nothing(raw, |asked: &LogParams| *asked == LogParams::default())),
+];
+
 const LIMIT: &str = "limit";
 const ALT: &str = "alt";
 const TRACKERS: &str = "trackers";
@@ -85,27 +96,36 @@ const LOG: &str = "log";
 const FILES: &str = "files";
 const RESTORE: &str = "restore";
 
+fn sets_nothing<P: DeserializeOwned>(raw: &str, is_so: impl Fn(&P) -> bool) -> bool {
+    matches!(serde_json::from_str::<[P; 1]>(raw), Ok([asked]) if is_so(&asked))
+}
+
+/// The sockets over which a method can be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// Also the read-only one.
+    All,
+    /// Also the read-only one, when the parameters set nothing.
+    AllToAsk,
+    /// Only that of those who may change something.
+    FullOnly,
+}
+
+/// The sockets over which `method` can be called, for the documentation of the API.
+pub fn sockets_of(method: &str) -> Sockets {
+    if ASKERS.iter().any(|(name, _)| *name == method) {
+        return Sockets::AllToAsk;
+    }
+    match deed(method, None) {
+        Looks => Sockets::All,
+        Changes => Sockets::FullOnly,
+    }
+}
+
 /// What `method` does when it is called with `params`, a list of one object.
 pub(super) fn deed(method: &str, params: Option<&str>) -> Deed {
-    if method == LIMIT {
-        let only_asks = |raw| matches!(serde_json::from_str::<[LimitParams; 1]>(raw), Ok([asked]) if asked.up.is_none() && asked.down.is_none());
-        return if params.is_some_and(only_asks) { Looks } else { Changes };
-    }
-    if method == ALT {
-        let only_asks = |raw| matches!(serde_json::from_str::<[AltParams; 1]>(raw), Ok([asked]) if asked == AltParams::default());
-        return if params.is_some_and(only_asks) { Looks } else { Changes };
-    }
-    if method == TRACKERS {
-        let only_asks = |raw| matches!(serde_json::from_str::<[TrackersParams; 1]>(raw), Ok([asked]) if asked.only_asks());
-        return if params.is_some_and(only_asks) { Looks } else { Changes };
-    }
-    if method == FILES {
-        let only_asks = |raw| matches!(serde_json::from_str::<[FilesParams; 1]>(raw), Ok([asked]) if asked.choose.is_empty() && asked.first_last.is_none());
-        return if params.is_some_and(only_asks) { Looks } else { Changes };
-    }
-    if method == LOG {
-        let only_asks = |raw| matches!(serde_json::from_str::<[LogParams; 1]>(raw), Ok([asked]) if asked == LogParams::default());
-        return if params.is_some_and(only_asks) { Looks } else { Changes };
+    if let Some((_, sets_nothing)) = ASKERS.iter().find(|(name, _)| *name == method) {
+        return if params.is_some_and(sets_nothing) { Looks } else { Changes };
     }
     DEEDS.iter().find(|(name, _)| *name == method).map_or(Changes, |(_, deed)| *deed)
 }
