@@ -90,7 +90,7 @@ impl Kind {
     }
 
     /// The JSON-RPC code that goes with it.
-    fn code(self) -> i32 {
+    pub fn code(self) -> i32 {
         match self {
             Kind::BadRequest => INVALID_PARAMS,
             _ => APPLICATION_CODE,

@@ -112,10 +112,10 @@ pub struct AddParams {
     /// Add it stopped.
     #[serde(default)]
     pub paused: bool,
-    /// Labels to give it; see [`crate::labels`].
+    /// Labels to give it: 32 at most, each of up to 100 bytes, without commas and control characters.
     #[serde(default)]
     pub labels: Vec<String>,
-    /// How to check files that exist.
+    /// How to compare files that exist already with the hashes.
     #[serde(default)]
     pub check: Check,
     /// Addresses of peers to try, `IP:PORT`.
@@ -136,28 +136,29 @@ pub struct AddParams {
     /// How it ranks in the queue.
     #[serde(default)]
     pub priority: Priority,
-    /// Its own seeding goal, as of `set`; absent or `null`: as `[seeding]` says.
+    /// Its own seeding goal: uploaded bytes over its size, from 0, which is no goal, to 100,000. Absent or `null`:
+    /// as `[seeding]` says.
     #[serde(default)]
     pub ratio: Option<f64>,
-    /// Its own seeding goal, as of `set`.
+    /// The same, in seconds spent seeding.
     #[serde(default)]
     pub seed_time_secs: Option<u64>,
-    /// Its own seeding goal, as of `set`.
+    /// The same, in seconds spent seeding without an upload.
     #[serde(default)]
     pub seed_idle_secs: Option<u64>,
-    /// What happens when it reaches one, as of `set`.
+    /// What happens when it reaches a goal. Absent or `null`: as `[seeding]` says.
     #[serde(default)]
     pub goal_action: Option<AfterGoal>,
-    /// What another client knew of the torrent; `sources` is one then.
+    /// What another client knew of the torrent; then `sources` has one entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Box<Known>>,
 }
 
-/// Which torrents: `stop`, `announce`. Either `ids` or `all`.
+/// Parameters of `stop` and `announce`: either `ids` or `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectParams {
-    /// Info-hashes, unique prefixes of them, or exact names; see [`crate::ids`].
+    /// Info-hashes, unique prefixes of them, or exact names.
     pub ids: Vec<String>,
     /// Every torrent. Not together with `ids`.
     pub all: bool,
@@ -202,7 +203,7 @@ pub struct MoveParams {
     pub cancel: bool,
 }
 
-/// Parameters of `rename`. All are needed.
+/// Parameters of `rename`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RenameParams {
@@ -232,9 +233,9 @@ pub fn check_selection(ids: &[String], all: bool) -> Result<(), ApiError> {
 pub struct ListParams {
     /// Which torrents.
     pub filter: Filter,
-    /// Which of their fields; default: all. `info_hash` is always there.
+    /// Which members of each torrent; default: all. `info_hash` is always there.
     pub fields: Option<Fields>,
-    /// Only what changed after the list that carried this `version`.
+    /// Only what changed after the list that carried this `version`; absent, or of another run of the daemon: all.
     pub since: Option<u64>,
 }
 
@@ -258,7 +259,7 @@ pub struct ShowParams {
     pub pieces: bool,
 }
 
-/// Parameters of `metainfo`: `id` is needed.
+/// Parameters of `metainfo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetainfoParams {
@@ -270,7 +271,8 @@ pub struct MetainfoParams {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StatusParams {
-    /// With these torrents. One that does not match is an error.
+    /// With these torrents: info-hashes, unique prefixes of them, or exact names. One that does not match is an
+    /// error.
     pub ids: Vec<String>,
     /// With all torrents.
     pub torrents: bool,
@@ -314,7 +316,7 @@ pub struct WaitParams {
     /// What to wait for.
     #[serde(default, rename = "for")]
     pub goal: Goal,
-    /// Give up after this long, with kind `timeout`; default: never.
+    /// Give up after so many seconds, with kind `timeout`; default: never.
     #[serde(default)]
     pub timeout_secs: Option<u64>,
 }
@@ -343,7 +345,7 @@ impl From<Part> for String {
 #[serde(default, deny_unknown_fields)]
 pub struct BackupParams {}
 
-/// Parameters of `read_backup`. Both are needed.
+/// Parameters of `read_backup`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadBackupParams {
@@ -353,7 +355,7 @@ pub struct ReadBackupParams {
     pub offset: u64,
 }
 
-/// Parameters of `write_backup`: a part of a backup to be restored. Parts come in order.
+/// Parameters of `write_backup`. Parts come in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WriteBackupParams {

@@ -10,11 +10,11 @@ pub enum AltMode {
     Auto,
     /// Until the schedule changes something next; without a schedule for good.
     On,
-    /// Likewise.
+    /// As `on`.
     Off,
 }
 
-/// Parameters of `alt`. Without any it only reports.
+/// Parameters of `alt`. Without any of them it only reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AltParams {
@@ -22,6 +22,6 @@ pub struct AltParams {
     pub mode: Option<AltMode>,
     /// Alternative upload limit, bytes/s; 0 is unlimited, absent or `null` leaves it.
     pub up: Option<u64>,
-    /// Alternative download limit, likewise.
+    /// Alternative download limit, bytes/s; 0 is unlimited, absent or `null` leaves it.
     pub down: Option<u64>,
 }

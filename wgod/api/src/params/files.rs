@@ -33,10 +33,10 @@ impl Choice {
 pub struct FilesParams {
     /// Info-hash, unique prefix of it, or exact name.
     pub id: String,
-    /// What is wanted from now on.
+    /// What is wanted from now on; what no pattern names stays as it is, unless there is `only`.
     #[serde(default)]
     pub choose: Choice,
-    /// Fetch the first and last pieces of each file before its others.
+    /// Fetch the first and last pieces of each file before its others; absent or `null` leaves it.
     #[serde(default)]
     pub first_last: Option<bool>,
 }

@@ -97,7 +97,7 @@ pub enum QueueWord {
     Down,
 }
 
-/// Parameters of `queue`. Both are needed.
+/// Parameters of `queue`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueParams {

@@ -25,9 +25,9 @@ pub struct Added {
     pub name: Option<String>,
     /// What became of it.
     pub status: AddStatus,
-    /// Why it failed.
+    /// Why it failed, for people; `null` when it did not.
     pub error: Option<String>,
-    /// What kind of failure.
+    /// What kind of failure, for programs; `null` when it did not fail.
     #[serde(default)]
     pub kind: Option<Kind>,
 }
@@ -47,7 +47,7 @@ pub struct AddResult {
     pub torrents: Vec<Added>,
 }
 
-/// What became of one torrent of `remove`, `start`, `stop`, `move`, `verify` or `announce`.
+/// What became of one torrent of a call that acts on several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActStatus {
@@ -70,9 +70,9 @@ pub struct Acted {
     pub name: Option<String>,
     /// What became of it.
     pub status: ActStatus,
-    /// Why it failed.
+    /// Why it failed, for people; `null` when it did not.
     pub error: Option<String>,
-    /// What kind of failure.
+    /// What kind of failure, for programs; `null` when it did not fail.
     #[serde(default)]
     pub kind: Option<Kind>,
     /// For people: what is special about the success, such as that it comes later.
@@ -113,7 +113,7 @@ impl Acted {
     }
 }
 
-/// Result of `remove`, `start`, `stop`, `move`, `verify`, `announce` and `label`.
+/// Result of the methods that act on torrents: what became of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActResult {
     /// One per id in their order, or one per torrent with `all`.

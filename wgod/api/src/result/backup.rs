@@ -55,7 +55,7 @@ pub struct RestoreResult {
     pub pid: u32,
     /// A service manager runs the daemon, which starts it again. Where there is none, somebody has to.
     pub restarts: bool,
-    /// The socket does not go with it; see [`QuitResult`](super::QuitResult).
+    /// The socket does not go with it; see `quit`.
     #[serde(default)]
     pub socket_stays: bool,
 }

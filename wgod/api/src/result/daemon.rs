@@ -13,11 +13,11 @@ pub struct Disk {
     pub path: String,
     /// Free bytes; `null` when it does not answer or is not there.
     pub free_bytes: Option<u64>,
-    /// Size in bytes.
+    /// Its size in bytes; `null` likewise.
     pub size_bytes: Option<u64>,
     /// Requests that wait for it.
     pub queue: u32,
-    /// What is wrong with it: full, low, hung, failing, gone.
+    /// What is wrong with it, in words: it is full, nearly full, hangs, fails, or is gone; `null` when it is fine.
     pub error: Option<String>,
 }
 

@@ -34,7 +34,8 @@ pub struct TorrentDetails {
     /// Number of pieces that are stored and verified.
     #[serde(default)]
     pub pieces_done: Option<u32>,
-    /// Copies of the rarest piece among connected peers, plus the share of pieces with one more.
+    /// Copies of the rarest piece among connected peers, plus the share of pieces with one more; `null` when it
+    /// isn't live.
     #[serde(default)]
     pub availability: Option<f64>,
     /// The torrent's comment.
@@ -81,12 +82,12 @@ pub struct File {
     pub path: String,
     /// Its length.
     pub size_bytes: u64,
-    /// Bytes of it that are stored and verified; `null` without a daemon.
+    /// Bytes of it that are stored and verified; `null` in what `wgoctl show FILE` prints.
     #[serde(default)]
     pub done_bytes: Option<u64>,
     /// Padding (BEP 47), not on disk.
     pub pad: bool,
-    /// How much it is wanted; `null` without a daemon.
+    /// How much it is wanted; `null` in what `wgoctl show FILE` prints.
     #[serde(default)]
     pub priority: Option<FilePriority>,
 }
@@ -161,22 +162,22 @@ pub struct Tracker {
     pub url: String,
     /// Tier, from 0 (BEP 12).
     pub tier: u32,
-    /// `idle`, `announcing`, `ok`, `error`; `null` without a daemon.
+    /// `idle`, `announcing`, `ok`, `error`; `null` in what `wgoctl show FILE` prints.
     #[serde(default)]
     pub status: Option<String>,
     /// What went wrong, or the tracker's own words.
     #[serde(default)]
     pub message: Option<String>,
-    /// Seconds to the next announce.
+    /// Seconds to the next announce; `null` when none is planned.
     #[serde(default)]
     pub next_announce_secs: Option<u64>,
-    /// Seconds since the last answer.
+    /// Seconds since the last answer; `null` when there was none.
     #[serde(default)]
     pub last_announce_secs: Option<u64>,
-    /// Peers with everything, by its count.
+    /// Peers with everything, by its count; `null` when it gave none.
     #[serde(default)]
     pub seeds: Option<u32>,
-    /// Peers without, by its count.
+    /// Peers that lack something, by its count.
     #[serde(default)]
     pub leeches: Option<u32>,
     /// Completed downloads, by its count.
