@@ -1,7 +1,7 @@
 //! The least of an HTTP client: one request on one connection, over TCP or a Unix socket. The bodies
-//! may be what a proper client refuses to send.
+//! may be what a proper client refuses to send. And the least of a server.
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -26,6 +26,20 @@ impl Answer {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
+}
+
+/// Serves `body` to one request, whatever it asks for, and says where.
+pub fn serve_once(ip: IpAddr, body: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // A request without a body is one packet.
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap();
+    });
+    addr
 }
 
 /// POSTs `body` over TCP.

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "what goes wrong fails the test")]
 
+pub mod api_doc;
 pub mod binaries;
 pub mod ctl;
 pub mod daemon;

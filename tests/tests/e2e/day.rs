@@ -1,10 +1,9 @@
 //! A day of somebody who runs a seedbox by `wgoctl` alone: its words, its exit codes and its JSON.
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use wgo_tests::http::serve_once;
 use wgo_tests::leecher::Leecher;
 use wgo_tests::maker::Torrent;
 use wgo_tests::seeder::Seeder;
@@ -65,20 +64,6 @@ impl Day {
     }
 }
 
-/// Serves one file over HTTP, once.
-fn serve(ip: std::net::IpAddr, body: Vec<u8>) -> SocketAddr {
-    let listener = TcpListener::bind((ip, 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        // A request of wgoctl's is one packet.
-        let _ = stream.read(&mut [0; 4096]).unwrap();
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap();
-    });
-    addr
-}
-
 #[test]
 fn a_day_with_nothing_but_wgoctl() {
     let mut net = Net::new();
@@ -118,7 +103,7 @@ fn adds_of_all_kinds(day: &Day, net: &Net, peer: &str, home: &Path) {
     for name in ["one", "two"] {
         day.does(&["wait", name, "--for", "done", "--timeout", "2 min"]);
     }
-    let server = serve(net.home(), day.of("url").1.bytes.clone());
+    let server = serve_once(net.home(), day.of("url").1.bytes.clone());
     day.does(&["add", &format!("http://{server}/url.torrent"), "--paused"]);
     let again = ctl::run(&day.daemon, &["add", &path("url"), "--fail-if-exists"]);
     assert_eq!(again.code, 6, "{}", again.err);

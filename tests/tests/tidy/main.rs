@@ -2,6 +2,7 @@
 //! must not touch, and the shape of files. The rules are those of STYLE and DESIGN; nothing is
 //! exempt by name.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+mod generated;
 mod layering;
 mod names;
 mod shape;

@@ -11,6 +11,7 @@
 //! * [`error`]: kinds of failure and their exit codes. [`ids`]: which torrent an operator means.
 //!   [`labels`]: what a label may be. [`units`]: rates, sizes and durations as people write them.
 //!   [`suggest`]: names that were meant.
+//! * [`OPENRPC`]: all of it for programs; `README.md` beside this crate has it for people.
 //! * [`socket`], [`server`], [`client`]: the transport, which knows nothing of torrents.
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,9 @@ pub mod units;
 pub use error::{ApiError, ErrorData, Kind};
 pub use rpc::{ApiClient, ApiServer};
 pub use torrent::{State, Torrent};
+
+/// The API as an OpenRPC document, generated from the trait and its types like `README.md`.
+pub const OPENRPC: &str = include_str!("../openrpc.json");
 
 /// What the jsonrpsee macros hand to implementations of [`ApiServer`], so that wgod names one crate.
 pub use jsonrpsee::{

@@ -10,14 +10,15 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::error::ApiError;
 use crate::params::{
-    AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, LabelParams, LimitParams,
-    ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams, ReadBackupParams,
-    ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams, ShowParams,
-    StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams, WriteBackupParams,
+    AddParams, AltParams, BackupParams, ConfigParams, DiscoverParams, DoctorParams, FilesParams, LabelParams,
+    LimitParams, ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams,
+    ReadBackupParams, ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams,
+    ShowParams, StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
+    WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, AltResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult,
-    ListResult, LogResult, MetainfoResult, QuitResult, ReadBackupResult, ReloadResult, RenameResult,
+    ListResult, LogResult, MetainfoResult, OpenRpc, QuitResult, ReadBackupResult, ReloadResult, RenameResult,
     RestoreResult, ShowResult, StatsResult, StatusResult, TrackersResult, WaitResult, WriteBackupResult,
 };
 
@@ -168,6 +169,11 @@ pub trait Api {
     /// Begins an orderly shutdown and returns at once; the socket disappears at its end.
     #[method(name = "quit", with_extensions)]
     async fn quit(&self, params: QuitParams) -> Result<QuitResult, ApiError>;
+
+    /// The OpenRPC document of this API: every method with the JSON Schemas of its parameters and its result, for
+    /// programs that make clients, show or check calls. <https://spec.open-rpc.org>
+    #[method(name = "rpc.discover")]
+    async fn discover(&self, params: DiscoverParams) -> Result<OpenRpc, ApiError>;
 
     /// Over WebSocket only: first the full list, then what changed, at most once a second.
     #[subscription(name = "subscribe" => "changes", unsubscribe = "unsubscribe", item = ListResult)]

@@ -15,15 +15,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
-    AddParams, AltParams, BackupParams, ConfigParams, DoctorParams, FilesParams, Goal, LabelParams,
-    LimitParams, ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams,
+    AddParams, AltParams, BackupParams, ConfigParams, DiscoverParams, DoctorParams, FilesParams, Goal,
+    LabelParams, LimitParams, ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams,
     ReadBackupParams, ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams,
     ShowParams, Source, StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
     WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, DoctorResult, FilesResult,
-    LimitResult, ListResult, LogResult, MetainfoResult, PortState, QuitResult, ReadBackupResult,
+    LimitResult, ListResult, LogResult, MetainfoResult, OpenRpc, PortState, QuitResult, ReadBackupResult,
     ReloadResult, RenameResult, RestoreResult, ShowResult, StatsResult, StatusResult, Tracker,
     TrackersResult, WaitResult, WriteBackupResult,
 };
@@ -404,6 +404,10 @@ impl ApiServer for Console {
 
     async fn doctor(&self, _params: DoctorParams) -> Result<DoctorResult, ApiError> {
         Console::doctor(self).await
+    }
+
+    async fn discover(&self, _params: DiscoverParams) -> Result<OpenRpc, ApiError> {
+        OpenRpc::document()
     }
 
     async fn quit(&self, _ext: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {

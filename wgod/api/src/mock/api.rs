@@ -431,6 +431,11 @@ impl ApiServer for MockApi {
         Ok(seen::doctor(&self.0.lock().torrents))
     }
 
+    async fn discover(&self, params: DiscoverParams) -> Result<OpenRpc, ApiError> {
+        self.note("rpc.discover", &params);
+        OpenRpc::document()
+    }
+
     async fn quit(&self, _: &Extensions, params: QuitParams) -> Result<QuitResult, ApiError> {
         self.note("quit", &params);
         self.0.stop();

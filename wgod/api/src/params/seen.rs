@@ -1,4 +1,4 @@
-//! Parameters of the methods that show the daemon from outside: `log` and `doctor`.
+//! Parameters of the methods that show the daemon from outside: `log`, `doctor` and `rpc.discover`.
 use serde::{Deserialize, Serialize};
 
 /// Parameters of `doctor`: none.
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct DoctorParams {}
 
-/// Parameters of `log`. Without any, what is logged is shown.
+/// Parameters of `log`. Without any of them it only reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogParams {
@@ -15,3 +15,8 @@ pub struct LogParams {
     /// First take back what was changed through the socket.
     pub reset: bool,
 }
+
+/// Parameters of `rpc.discover`: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverParams {}

@@ -1,8 +1,10 @@
-//! Results of the methods that show the daemon from outside: `log` and `doctor`.
+//! Results of the methods that show the daemon from outside: `log`, `doctor` and `rpc.discover`.
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::Origin;
 use crate::doctor::Finding;
+use crate::error::{ApiError, Kind};
 
 /// Result of `doctor`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,4 +35,21 @@ pub struct LogComponent {
     pub level: String,
     /// Whether the level was set for it alone.
     pub own: bool,
+}
+
+/// Result of `rpc.discover`: the OpenRPC document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OpenRpc(pub Box<RawValue>);
+
+impl OpenRpc {
+    /// The document of this version of the API.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the document is not JSON, which a test excludes.
+    pub fn document() -> Result<OpenRpc, ApiError> {
+        let raw = RawValue::from_string(crate::OPENRPC.to_owned());
+        let broken = |why| ApiError::new(Kind::Internal, format!("the OpenRPC document is not JSON: {why}"));
+        raw.map(OpenRpc).map_err(broken)
+    }
 }

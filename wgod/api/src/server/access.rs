@@ -73,6 +73,7 @@ const DEEDS: &[(&str, Deed)] = &[
     ("quit", Changes),
     ("subscribe", Looks),
     ("unsubscribe", Looks),
+    ("rpc.discover", Looks),
 ];
 
 /// Tells whether parameters, a list of one object, set nothing.
