@@ -36,7 +36,7 @@ mod stream;
 
 pub use access::{Access, Sockets, sockets_of};
 use body::TimedBody;
-use calls::{CallGate, CallLayer};
+use calls::{CallGate, CallLayer, Carrier};
 use guests::{Guests, Seat};
 use stream::{Activity, Watched};
 
@@ -277,15 +277,14 @@ impl Front {
     ) -> impl FnMut(http::Request<Incoming>) -> Answer + Clone + Send + 'static {
         let limits = Arc::clone(&self.limits);
         let (websockets, large) = (Arc::clone(&self.websockets), Arc::clone(&self.large));
-        let layer = CallLayer::new(self.gate.clone());
-        let builder = |bytes| {
+        let builder = |by, bytes| {
             Server::builder()
                 .set_config(config(&self.limits, bytes))
-                .set_rpc_middleware(RpcServiceBuilder::new().layer(layer.clone()))
+                .set_rpc_middleware(RpcServiceBuilder::new().layer(CallLayer::new(self.gate.clone(), by)))
                 .to_service_builder()
         };
-        let by_http = builder(limits.request_bytes);
-        let by_websocket = builder(limits.message_bytes);
+        let by_http = builder(Carrier::Http, limits.request_bytes);
+        let by_websocket = builder(Carrier::WebSocket, limits.message_bytes);
         let (methods, stop) = (self.methods.clone(), self.stop.clone());
         move |mut request| {
             let is_websocket = ws::is_upgrade_request(&request);

@@ -98,7 +98,8 @@ fn every_error_has_a_kind() {
         ("start", json!({}), "bad_request"),
         ("add", json!({"sources": [{"url": "x"}]}), "bad_request"),
         ("frobnicate", json!({}), "unsupported"),
-        ("subscribe", json!({}), "internal"),
+        ("subscribe", json!({}), "unsupported"),
+        ("unsubscribe", json!([1]), "unsupported"),
         ("show", json!({"id": PANICS}), "internal"),
     ] {
         let answer = call(&daemon, method, params.clone());

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use jsonrpsee::core::server::MethodCallback;
 use jsonrpsee::server::middleware::rpc::{Batch, BatchEntry, Notification, Request, RpcServiceT};
 use jsonrpsee::server::{BatchResponseBuilder, MethodResponse, Methods};
 use jsonrpsee::types::error::METHOD_NOT_FOUND_CODE;
@@ -38,11 +39,23 @@ impl CallGate {
 
 /// Puts [`Calls`] around jsonrpsee's service.
 #[derive(Clone, Debug)]
-pub(super) struct CallLayer(CallGate);
+pub(super) struct CallLayer {
+    gate: CallGate,
+    by: Carrier,
+}
+
+/// How calls come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// Each by a request of its own.
+    Http,
+    /// On a connection that can also tell of what happens later.
+    WebSocket,
+}
 
 impl CallLayer {
-    pub(super) fn new(gate: CallGate) -> Self {
-        Self(gate)
+    pub(super) fn new(gate: CallGate, by: Carrier) -> Self {
+        Self { gate, by }
     }
 }
 
@@ -50,7 +63,7 @@ impl<S> Layer<S> for CallLayer {
     type Service = Calls<S>;
 
     fn layer(&self, service: S) -> Calls<S> {
-        Calls { service, gate: self.0.clone() }
+        Calls { service, gate: self.gate.clone(), by: self.by }
     }
 }
 
@@ -59,6 +72,7 @@ impl<S> Layer<S> for CallLayer {
 pub(super) struct Calls<S> {
     service: S,
     gate: CallGate,
+    by: Carrier,
 }
 
 impl<S> Calls<S>
@@ -70,9 +84,16 @@ where
         let id = request.id.clone().into_owned();
         let refuse = |error: ApiError| MethodResponse::error(id.clone(), ErrorObjectOwned::from(error));
         // One that isn't there does nothing, whatever it may be called.
-        let Some((method, _)) = self.gate.methods.method_with_name(&request.method) else {
+        let Some((method, callback)) = self.gate.methods.method_with_name(&request.method) else {
             return MethodResponse::error(id, unknown(&request.method));
         };
+        let is_subscription =
+            matches!(callback, MethodCallback::Subscription(_) | MethodCallback::Unsubscription(_));
+        if is_subscription && self.by == Carrier::Http {
+            let message =
+                format!("`{method}` needs a WebSocket; by HTTP, ask for `list` with `since` again and again");
+            return refuse(ApiError::new(Kind::Unsupported, message));
+        }
         let caller = request.extensions().get::<Caller>().copied();
         let request = with_list_of_one(request);
         // Parameters that can't be read are refused below, once it is known who may say so.
@@ -91,7 +112,7 @@ where
     }
 
     async fn perform(self, request: Request<'_>, method: &'static str) -> MethodResponse {
-        let Self { service, gate } = self;
+        let Self { service, gate, .. } = self;
         let id = request.id.clone().into_owned();
         let Ok(_permit) = gate.places.try_acquire() else {
             let error = ApiError::new(Kind::Busy, "wgod has too many calls under way; try again later");
