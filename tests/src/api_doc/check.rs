@@ -51,7 +51,10 @@ impl Check<'_> {
             }
             "const" => self.expect(what == value, at, value, &format!("is not {what}")),
             "enum" => self.expect(list(what).contains(value), at, value, &format!("is not in {what}")),
-            "minimum" => self.expect(value.as_f64() >= what.as_f64(), at, value, "is too small"),
+            "minimum" => {
+                let fits = value.as_f64().is_none_or(|number| Some(number) >= what.as_f64());
+                self.expect(fits, at, value, "is too small");
+            }
             "maximum" => {
                 let fits = value.as_f64().is_none_or(|number| Some(number) <= what.as_f64());
                 self.expect(fits, at, value, "is too large");
@@ -150,6 +153,7 @@ mod tests {
             (json!({"type": ["integer", "null"]}), json!(null), json!(1.5)),
             (json!({"enum": [1, 2]}), json!(2), json!(3)),
             (json!({"minimum": 0}), json!(0), json!(-1)),
+            (json!({"type": ["integer", "null"], "minimum": 0}), json!(null), json!(-1)),
             (json!({"maximum": 7}), json!(7), json!(8)),
             (json!({"contentEncoding": "base64"}), json!("ZGU="), json!("*")),
             (json!({"items": {"type": "null"}}), json!([null]), json!([null, 1])),

@@ -123,7 +123,7 @@ pub(super) enum Value {
 /// The type whose declaration is a macro.
 pub(super) const TORRENT: &str = "Torrent";
 
-/// Types whose serde code is written by hand, or goes by another type; `serde_of_these_is_as_documented` compares.
+/// Types whose serde code is written by hand, or goes by another type; a test of this module compares.
 const BY_HAND: &[(&str, fn(&syn::DeriveInput) -> Shape)] = &[
     ("Part", |_| Shape::Base64),
     ("Fields", |_| Shape::FieldNames),
@@ -131,6 +131,12 @@ const BY_HAND: &[(&str, fn(&syn::DeriveInput) -> Shape)] = &[
     ("OpenRpc", |_| Shape::Free),
     ("Source", one_member),
 ];
+
+/// The names of those types.
+#[cfg(test)]
+pub(super) fn by_hand() -> Vec<&'static str> {
+    BY_HAND.iter().map(|(name, _)| *name).collect()
+}
 
 impl Api {
     /// Reads the source in `folder`.
