@@ -28,7 +28,7 @@ pub(super) fn document(api: &Api, folder: &Path) -> String {
     ] {
         let place = format!("{{{{{place}}}}}\n");
         assert!(text.contains(&place), "frame.md has no line {place}");
-        text = text.replace(&place, &part);
+        text = text.replace(&place, &format!("{}\n", part.trim_end()));
     }
     assert!(!text.contains("{{"), "frame.md has a place that nothing fills");
     text
@@ -75,7 +75,7 @@ fn limits() -> String {
         ]
     });
     const { assert!(LARGE_REQUEST == 1 << 20, "the text above says 1 MiB") };
-    let mut text = "| at most | control socket | read-only socket |\n|---|---|---|\n".to_owned();
+    let mut text = "| bound | control socket | read-only socket |\n|---|---|---|\n".to_owned();
     for ((what, full), (_, lookers)) in full.iter().zip(&lookers) {
         writeln!(text, "| {what} | {full} | {lookers} |").expect("a string takes it");
     }
@@ -140,10 +140,9 @@ fn describe(api: &Api, method: &Method) -> String {
 
 /// What a documentation says behind "Parameters of `method`" or "Result of `method`".
 fn about<'a>(doc: &'a str, of: &str) -> &'a str {
-    match doc.strip_prefix(of) {
-        Some(rest) => rest.split_once([':', '.']).map_or("", |(_, rest)| rest).trim_start(),
-        None => doc,
-    }
+    let Some(rest) = doc.strip_prefix(of) else { return doc };
+    let ends = [rest.find(": "), rest.find(". ")];
+    ends.into_iter().flatten().min().map_or("", |end| &rest[end + 2..])
 }
 
 fn capitalised(text: &str) -> String {
@@ -218,9 +217,7 @@ fn shape(api: &Api, name: &str, is_given: bool) -> String {
         Shape::Words(words) => {
             text += "| word | |\n|---|---|\n";
             for word in words {
-                let default = if word.is_default && is_given { " This is the default." } else { "" };
-                writeln!(text, "| `\"{}\"` | {}{default} |", word.word, cell(&word.doc))
-                    .expect("a string takes it");
+                writeln!(text, "| `\"{}\"` | {} |", word.word, cell(&word.doc)).expect("a string takes it");
             }
         }
         Shape::AnyOf(choices) => {
@@ -272,7 +269,7 @@ fn refer(api: &Api, value: &Value, used: &mut BTreeSet<String>) {
                     Shape::AnyOf(choices) => {
                         choices.iter().for_each(|(_, choice)| refer(api, choice, used));
                     }
-                    Shape::Row | Shape::FieldNames => {
+                    Shape::Row => {
                         refer(api, &Value::Named(super::source::TORRENT.to_owned()), used);
                     }
                     _ => {}
@@ -293,8 +290,12 @@ fn shown(api: &Api, value: &Value) -> String {
         Value::Whole => "integer".to_owned(),
         Value::Number => "number".to_owned(),
         Value::Any => "any".to_owned(),
+        Value::List(item) if matches!(**item, Value::Maybe(_)) => format!("list of ({})", shown(api, item)),
         Value::List(item) => format!("list of {}", shown(api, item)),
         Value::Map(key, value) => format!("object: {} to {}", shown(api, key), shown(api, value)),
+        Value::Maybe(value) if matches!(**value, Value::List(_)) => {
+            format!("{}, or `null`", shown(api, value))
+        }
         Value::Maybe(value) => format!("{} or `null`", shown(api, value)),
         Value::Of(name, argument) => {
             let Shape::AnyOf(choices) = &api.object(name).shape else {
@@ -338,4 +339,22 @@ fn paragraphs(doc: &str) -> String {
 /// Text as it can stand in a table.
 fn cell(doc: &str) -> String {
     doc.replace('|', "\\|").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_about_a_method_goes_without_its_name() {
+        for (doc, want) in [
+            ("Parameters of `a`.", ""),
+            ("Parameters of `a`: either. Or.", "either. Or."),
+            ("Parameters of `a`. Only `b` is needed: now.", "Only `b` is needed: now."),
+            ("Parameters of `a.b`: none.", "none."),
+            ("The limits.", "The limits."),
+        ] {
+            assert_eq!(about(doc, "Parameters of "), want, "{doc}");
+        }
+    }
 }

@@ -123,8 +123,11 @@ pub(super) enum Value {
 /// The type whose declaration is a macro.
 pub(super) const TORRENT: &str = "Torrent";
 
+/// Says how a type is written, by its declaration.
+type Describe = fn(&syn::DeriveInput) -> Shape;
+
 /// Types whose serde code is written by hand, or goes by another type; a test of this module compares.
-const BY_HAND: &[(&str, fn(&syn::DeriveInput) -> Shape)] = &[
+const BY_HAND: &[(&str, Describe)] = &[
     ("Part", |_| Shape::Base64),
     ("Fields", |_| Shape::FieldNames),
     ("Row", |_| Shape::Row),

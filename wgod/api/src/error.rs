@@ -17,7 +17,7 @@ const INVALID_PARAMS: i32 = -32602;
 /// What the server says of a body, a batch or a number of subscriptions that is too large.
 const TOO_LARGE: std::ops::RangeInclusive<i32> = -32011..=-32006;
 
-/// Kinds of failure. What a caller does next depends on this and on nothing else.
+/// What kind of failure: what a caller does next depends on this and on nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

@@ -321,7 +321,7 @@ pub struct WaitParams {
     pub timeout_secs: Option<u64>,
 }
 
-/// Bytes of a backup; base64 on the wire.
+/// Bytes, in base64 on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Part(pub Vec<u8>);

@@ -58,26 +58,28 @@ pub trait Api {
     #[method(name = "stats")]
     async fn stats(&self, params: StatsParams) -> Result<StatsResult, ApiError>;
 
-    /// Sets and reports rate limits. What is set here lasts until the daemon restarts.
+    /// Sets and reports rate limits, of the daemon or of a torrent. Durable before it is acknowledged. What is set
+    /// here goes before the configuration file; from the next start on the command line and the environment go
+    /// before it.
     #[method(name = "limit")]
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError>;
 
-    /// The alternative limits, after a change if one is asked for, which is durable. While they are on they
-    /// count in place of the daemon's own limits.
+    /// Sets and reports the alternative limits, which count in place of the daemon's own while they are on. Durable
+    /// before it is acknowledged.
     #[method(name = "alt")]
     async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError>;
 
-    /// The files of a torrent, after a change of which are wanted if one is asked for. What comes of unwanted
-    /// files along with their neighbours' pieces is kept in a hidden file beside them.
+    /// Chooses which files of a torrent are wanted, and lists them. What comes of unwanted files along with their
+    /// neighbours' pieces is kept in a hidden file beside them.
     #[method(name = "files")]
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError>;
 
-    /// The trackers of a torrent, after a change if one is asked for, which is durable: new ones are announced
-    /// to, removed ones hear that the torrent leaves. Over the read-only socket URLs end after the host.
+    /// Changes and lists the trackers of a torrent. Durable before it is acknowledged; new ones are announced to,
+    /// removed ones hear that the torrent leaves. Over the read-only socket URLs end after the host.
     #[method(name = "trackers", with_extensions)]
     async fn trackers(&self, params: TrackersParams) -> Result<TrackersResult, ApiError>;
 
-    /// Gives torrents labels or takes them away, durably.
+    /// Gives torrents labels or takes them away. Durable before it is acknowledged.
     #[method(name = "label")]
     async fn label(&self, params: LabelParams) -> Result<ActResult, ApiError>;
 
@@ -158,7 +160,7 @@ pub trait Api {
     #[method(name = "restore")]
     async fn restore(&self, params: RestoreParams) -> Result<RestoreResult, ApiError>;
 
-    /// What is logged, after a change if one is asked for; it lasts until the daemon restarts.
+    /// Changes and shows what is logged. A change lasts until the daemon restarts.
     #[method(name = "log")]
     async fn log(&self, params: LogParams) -> Result<LogResult, ApiError>;
 
@@ -170,12 +172,13 @@ pub trait Api {
     #[method(name = "quit", with_extensions)]
     async fn quit(&self, params: QuitParams) -> Result<QuitResult, ApiError>;
 
-    /// The OpenRPC document of this API: every method with the JSON Schemas of its parameters and its result, for
-    /// programs that make clients, show or check calls. <https://spec.open-rpc.org>
+    /// The OpenRPC document of this API. It has every method with the JSON Schemas of its parameters and its
+    /// result, for programs that make clients, or show or check calls.
     #[method(name = "rpc.discover")]
     async fn discover(&self, params: DiscoverParams) -> Result<OpenRpc, ApiError>;
 
-    /// Over WebSocket only: first the full list, then what changed, at most once a second.
+    /// Tells of torrents from now on, over a WebSocket: first the full list, then what changed, at most once a
+    /// second.
     #[subscription(name = "subscribe" => "changes", unsubscribe = "unsubscribe", item = ListResult)]
     async fn subscribe_changes(&self, params: ListParams) -> SubscriptionResult;
 }

@@ -115,7 +115,7 @@ impl fmt::Display for Trouble {
 pub enum Priority {
     /// After all others.
     Low,
-    /// The default.
+    /// As usual.
     #[default]
     Normal,
     /// Before all others.
@@ -130,7 +130,7 @@ pub enum FilePriority {
     Skip,
     /// After the others.
     Low,
-    /// The default.
+    /// As usual.
     #[default]
     Normal,
     /// Before the others.
@@ -263,7 +263,8 @@ impl Serialize for Torrent {
     }
 }
 
-/// A set of fields of [`Torrent`]. In JSON a list of names; an unknown name is an error.
+/// Which members of [`Torrent`] are asked for: a list of their names. One that isn't known is an error;
+/// `info_hash` is always among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields(u64);
 

@@ -113,7 +113,7 @@ impl Acted {
     }
 }
 
-/// Result of the methods that act on torrents: what became of each.
+/// What became of each torrent of a call that acts on several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActResult {
     /// One per id in their order, or one per torrent with `all`.

@@ -19,7 +19,7 @@ pub struct Backup {
     pub sha256: String,
 }
 
-/// Result of `backup`: it was made, and can be fetched by `read_backup`.
+/// Result of `backup`: what was made, to be fetched by `read_backup`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupResult {
     /// Names it for `read_backup`, for some minutes.

@@ -10,13 +10,13 @@ pub enum Origin {
     Default,
     /// The TOML file.
     File,
-    /// Set through the socket earlier and stored.
+    /// Set through the socket in an earlier run of the daemon.
     Override,
     /// A `WGOD_…` variable.
     Environment,
     /// The command line.
     CommandLine,
-    /// Set through the socket; lasts until the daemon restarts.
+    /// Set through the socket in this run.
     Socket,
 }
 

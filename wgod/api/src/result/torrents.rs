@@ -8,7 +8,8 @@ use crate::torrent::{FilePriority, Row, Torrent};
 /// Result of `list` and item of `subscribe`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListResult {
-    /// State of the daemon that this list shows; for the next `since`. Starts anew with the daemon.
+    /// Number of the state that this list shows, for the next `since`. It grows while the daemon runs, and begins
+    /// elsewhere in each run.
     pub version: u64,
     /// This is the whole list: replace what you hold. Else apply it to what you hold.
     #[serde(default)]
