@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wgo_api::client::connect_websocket;
-use wgo_api::params::ListParams;
+use wgo_api::params::{LimitParams, ListParams};
 use wgo_api::{ApiClient, State};
 use wgo_tests::http::post_unix;
 use wgo_tests::wait::SOON;
@@ -78,6 +78,31 @@ fn a_subscription_tells_of_changes() {
         client.remove(params).await.unwrap();
         while !next().await.removed.contains(&torrent.id()) {}
     });
+}
+
+#[test]
+fn a_version_of_an_earlier_run_gets_the_whole_list() {
+    let net = Net::new();
+    let mut daemon = Daemon::start(&net);
+    let payload = Payload::single("kept.bin", 100_000, 32_768);
+    let id = daemon.add(&Maker::new(&payload).make(), &daemon.downloads(), &[]);
+    let list = |daemon: &Daemon, since: Option<u64>| {
+        let params = ListParams { since, ..ListParams::default() };
+        daemon.call(async |client| client.list(params).await).unwrap()
+    };
+    let early = list(&daemon, None).version;
+    assert!(!list(&daemon, Some(early)).full);
+    daemon.terminate();
+    daemon.run();
+    // More happens in the next run than had until then in the first.
+    for _ in 0..20 {
+        let limit = |up| LimitParams { up: Some(up), down: None, id: Some(id.clone()) };
+        daemon.call(async |client| client.limit(limit(1000)).await).unwrap();
+        list(&daemon, None);
+        daemon.call(async |client| client.limit(limit(0)).await).unwrap();
+        list(&daemon, None);
+    }
+    assert!(list(&daemon, Some(early)).full, "what was removed since then is not known");
 }
 
 #[test]

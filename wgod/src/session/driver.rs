@@ -1,6 +1,7 @@
 //! The task that owns the session: one loop over commands, events, actions, ended operations and the
 //! session's clock.
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +87,8 @@ pub struct Driver {
     pub(super) remembered: Vec<TorrentId>,
     /// Number of the last visible change.
     pub(super) version: u64,
+    /// The number before the first change of this run.
+    pub(super) first_version: u64,
     pub(super) changed: watch::Sender<u64>,
     pub(super) removed: VecDeque<(u64, String)>,
     /// Traffic of torrents that were removed.
@@ -134,6 +137,7 @@ impl Driver {
     pub async fn load(start: Start) -> Result<(Driver, SessionHandle, watch::Receiver<u64>), StoreError> {
         let (sender, commands) = mpsc::channel(SessionHandle::QUEUE);
         let (changed, watcher) = watch::channel(0);
+        let first_version = first_version();
         let mut driver = Driver {
             engine: start.engine,
             // Nobody runs before all are known: who comes first may be the last of them.
@@ -159,7 +163,8 @@ impl Driver {
             saves: JoinSet::new(),
             waking: HashMap::new(),
             remembered: Vec::new(),
-            version: 0,
+            version: first_version,
+            first_version,
             changed,
             removed: VecDeque::new(),
             totals: start.totals,
@@ -401,6 +406,12 @@ impl Driver {
         self.version += 1;
         self.changed.send_replace(self.version);
     }
+}
+
+/// Where the numbers of a run begin: anywhere, so that a reader's number of another run isn't taken for one of this.
+/// Of 52 bits, which every reader of JSON takes exactly.
+fn first_version() -> u64 {
+    RandomState::new().build_hasher().finish() >> 12
 }
 
 /// What the store knows of a torrent's files: with their names, and those that they are to get.

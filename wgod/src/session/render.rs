@@ -29,7 +29,7 @@ impl Driver {
         self.see();
         let known = params.since.filter(|since| {
             let oldest = self.removed.front().map_or(0, |(version, _)| *version);
-            *since <= self.version
+            (self.first_version..=self.version).contains(since)
                 && (*since >= oldest || self.removed.len() < super::driver::REMEMBERED_REMOVALS)
         });
         let fields = params.fields.unwrap_or_default();
