@@ -231,9 +231,9 @@ impl Api {
     /// # Panics
     /// When there is none: it isn't public, derives no `Serialize`, or is another crate's.
     pub(super) fn object(&self, name: &str) -> &Object {
-        self.types
-            .get(name)
-            .unwrap_or_else(|| panic!("{name} is used by the API and is no type of its source"))
+        self.types.get(name).unwrap_or_else(|| {
+            panic!("{name} is used by the API and is no public type of wgod/api/src that derives `Serialize`")
+        })
     }
 
     /// The members of an object, those of flattened ones in their place.
@@ -379,6 +379,8 @@ fn read_value(ty: &Type) -> Value {
         "bool" => Value::Flag,
         "u64" => Value::Count(u64::MAX),
         "u32" => Value::Count(u32::MAX.into()),
+        "u16" => Value::Count(u16::MAX.into()),
+        "u8" => Value::Count(u8::MAX.into()),
         "i64" => Value::Whole,
         "f64" => Value::Number,
         "Value" if segments.len() == 2 => Value::Any,

@@ -4,7 +4,7 @@
 fn main() -> std::io::Result<()> {
     for (path, text) in wgo_tests::api_doc::documents() {
         std::fs::write(&path, text)?;
-        println!("wrote {}", path.display());
+        println!("wrote {}", path.canonicalize()?.display());
     }
     Ok(())
 }

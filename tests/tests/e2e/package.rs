@@ -72,6 +72,8 @@ fn it_is_as_debian_wants_it_and_the_same_each_time() {
         "/usr/share/zsh/vendor-completions/_wgoctl",
         "/usr/share/fish/vendor_completions.d/wgoctl.fish",
         "/usr/share/doc/wgod/README.md",
+        "/usr/share/doc/wgod/api/README.md",
+        "/usr/share/doc/wgod/api/openrpc.json",
         "/usr/share/doc/wgod/examples/media-folders.conf",
     ] {
         assert!(

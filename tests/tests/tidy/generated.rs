@@ -31,7 +31,8 @@ fn the_documents_of_the_api_are_what_its_source_says() {
     assert!(
         stale.is_empty(),
         "the documents of the API are stale: its trait, types or their comments, or wgod/api/doc, have changed.\n\n{}\n\n\
-         Renew both files, which are never edited or merged by hand, and commit them with the change:\n\n    {COMMAND}\n",
+         Renew both files and commit them with the change (after a conflict too: they are never merged by hand):\n\n    \
+         {COMMAND}\n",
         stale.join("\n")
     );
 }
