@@ -1,6 +1,5 @@
 //! What the daemon answers is what the OpenRPC document of its API says, for every method; and what that refuses, the
 //! daemon refuses.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 use std::collections::BTreeSet;
 
 use base64::Engine as _;

@@ -1,6 +1,5 @@
 //! The commands in the README of the control API do what it says they do, and answer what it says they answer: a day
 //! of somebody who runs a seedbox with nothing but curl, and what bad input gets.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
