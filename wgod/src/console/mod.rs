@@ -234,6 +234,9 @@ impl ApiServer for Console {
             let message = "`known` is of one torrent: give one source with it";
             return Err(ApiError::new(Kind::BadRequest, message));
         }
+        if let Some(folder) = params.known.as_deref().and_then(|known| known.final_folder.as_deref()) {
+            self.permit(folder).await?;
+        }
         Ok(AddResult { torrents: self.add_all(&params.sources, &params).await })
     }
 

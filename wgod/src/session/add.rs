@@ -13,7 +13,7 @@ use wgo_core::peer_mgr::Source;
 use wgo_core::session::{Check, Newcomer, Place};
 use wgo_proto::Bitfield;
 
-use super::claims::{Begun, Taken};
+use super::claims::{self, Begun, Taken};
 use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
 use super::goals::Activity;
 use super::happened::Telling;
@@ -33,7 +33,7 @@ const MAX_NAMED_PEERS: usize = 200;
 
 impl Driver {
     /// Adds a torrent, or says that it is here.
-    pub(super) fn add(&mut self, request: AddRequest, reply: oneshot::Sender<Added>) {
+    pub(super) fn add(&mut self, mut request: AddRequest, reply: oneshot::Sender<Added>) {
         let name = request.metainfo.info.name.clone();
         let hash = request.metainfo.hashes.canonical();
         let refuse = |kind: Kind, message: String| {
@@ -50,6 +50,8 @@ impl Driver {
             drop(reply.send(refuse(Kind::Unsupported, message.into())));
             return;
         }
+        let info = &mut request.metainfo.info;
+        let renames = request.known.as_deref().map(|known| claims::rename(known, info)).transpose();
         if let Some(other) = self.second_writer(&request) {
             drop(reply.send(refuse(Kind::Conflict, other)));
             return;
@@ -57,17 +59,20 @@ impl Driver {
         let info = &request.metainfo.info;
         let known = request.known.as_deref().map(|known| Taken::of(known, info, &request.choose)).transpose();
         let files = choose(info, &[], &request.choose);
-        let (known, files) = match known.and_then(|known| Ok((known, files?))) {
-            Ok(chosen) => chosen,
-            Err(error) => {
-                let hash = Some(hash.to_string());
-                drop(reply.send(Added::failed(hash, Some(name), error)));
-                return;
-            }
-        };
+        let (renames, known, files) =
+            match renames.and_then(|renames| Ok((renames.unwrap_or_default(), known?, files?))) {
+                Ok(chosen) => chosen,
+                Err(error) => {
+                    let hash = Some(hash.to_string());
+                    drop(reply.send(Added::failed(hash, Some(name), error)));
+                    return;
+                }
+            };
         let id = TorrentId(self.next_id);
         self.next_id += 1;
-        let (entry, op) = self.new_entry(id, request, files, known, reply);
+        let mut settings = new_settings(&request, files, self.place_of_new(id, &request));
+        settings.renames = renames;
+        let (entry, op) = self.new_entry(id, request, settings, known, reply);
         self.insert(entry);
         self.push_op(id, op);
     }
@@ -132,24 +137,29 @@ impl Driver {
         ))
     }
 
+    fn place_of_new(&self, id: TorrentId, request: &AddRequest) -> Place {
+        Place { key: self.session.key_of_new(id), priority: request.priority, forced: false }
+    }
+
     fn new_entry(
         &mut self,
         id: TorrentId,
         request: AddRequest,
-        file_priorities: Vec<Priority>,
+        mut settings: Settings,
         known: Option<Taken>,
         reply: oneshot::Sender<Added>,
     ) -> (Entry, Op) {
-        let place = Place { key: self.session.key_of_new(id), priority: request.priority, forced: false };
-        let mut settings = new_settings(&request, file_priorities, place);
-        let AddRequest { metainfo, raw, check, .. } = request;
+        let AddRequest { metainfo, raw, check, known: told, .. } = request;
         let Begun { check, progress, counters, claims } =
             Begun::of(known, check, &metainfo.info, &mut settings);
         // What another client has begun stays where that has put it.
         let begins = if claims.is_none() { self.beginning(&metainfo.info, &settings.folder) } else { None };
+        let ends = told.and_then(|known| known.final_folder).unwrap_or_else(|| settings.folder.clone());
         if let Some(begins) = begins {
-            let folder = std::mem::replace(&mut settings.folder, begins);
-            settings.final_folder = Some(self.final_folder(&folder));
+            settings.folder = begins;
+        }
+        if ends != settings.folder {
+            settings.final_folder = Some(self.final_folder(&ends));
         }
         let owed = progress.check.clone();
         let have = from_stored(&progress.have, metainfo.info.layout.piece_count());

@@ -13,6 +13,7 @@ use wgo_core::ByteRate;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::Check;
 use wgo_proto::metainfo::Info;
+use wgo_proto::path::SafePath;
 use wgo_proto::{Bitfield, FileIndex, urls};
 
 use super::checking::kind_of;
@@ -44,14 +45,8 @@ impl Taken {
     /// [`Kind::BadRequest`], naming the member that does not fit the torrent.
     pub(super) fn of(known: &Known, info: &Info, choose: &Choice) -> Result<Taken, ApiError> {
         let refuse = |message: String| Err(ApiError::new(Kind::BadRequest, message));
-        let files = info.layout.file_count() as usize;
-        for (name, len) in [("modified", known.modified.len()), ("priorities", known.priorities.len())] {
-            if len != 0 && len != files {
-                return refuse(format!(
-                    "`known.{name}` has {len} entries for the {files} files of the torrent"
-                ));
-            }
-        }
+        check_len("modified", known.modified.len(), info)?;
+        check_len("priorities", known.priorities.len(), info)?;
         if !known.priorities.is_empty() && !choose.is_empty() {
             return refuse("`known.priorities` and `choose` both say which files are wanted".to_owned());
         }
@@ -92,6 +87,49 @@ impl Taken {
         counters.active_secs = known.active_secs.max(known.seeding_secs);
         counters.seeding_secs = known.seeding_secs;
     }
+}
+
+/// Gives a torrent the names that another client had for it; gives the files whose paths are other ones now.
+///
+/// # Errors
+/// [`Kind::BadRequest`] when a name or path can't be.
+pub(super) fn rename(known: &Known, info: &mut Info) -> Result<Vec<(FileIndex, SafePath)>, ApiError> {
+    check_len("paths", known.paths.len(), info)?;
+    let refuse = |what: &str, why: &str| {
+        Err(ApiError::new(Kind::BadRequest, format!("`known.{what}` can't be used: {why}")))
+    };
+    let mut paths = Vec::new();
+    for (file, (path, entry)) in (0..).map(FileIndex).zip(known.paths.iter().zip(&info.files)) {
+        match path.as_deref().map(SafePath::exact) {
+            None => {}
+            Some(Ok(path)) if path == entry.path => {}
+            Some(Ok(path)) => paths.push((file, path)),
+            Some(Err(why)) => return refuse("paths", &why.to_string()),
+        }
+    }
+    if !paths.is_empty() {
+        match info.with_paths(&paths) {
+            Ok(renamed) if renamed.has_one_place() => *info = renamed,
+            Ok(_) => return refuse("paths", "all files of a torrent lie in one folder"),
+            Err(why) => return refuse("paths", &why.to_string()),
+        }
+    }
+    match known.name.as_deref().map(SafePath::exact) {
+        None => {}
+        Some(Ok(name)) if name.parent().is_none() => info.name = name.as_str().to_owned(),
+        Some(Ok(_)) => return refuse("name", "it is a path"),
+        Some(Err(why)) => return refuse("name", &why.to_string()),
+    }
+    Ok(paths)
+}
+
+fn check_len(name: &str, len: usize, info: &Info) -> Result<(), ApiError> {
+    let files = info.layout.file_count() as usize;
+    if len == 0 || len == files {
+        return Ok(());
+    }
+    let message = format!("`known.{name}` has {len} entries for the {files} files of the torrent");
+    Err(ApiError::new(Kind::BadRequest, message))
 }
 
 /// Where a new torrent begins.

@@ -78,8 +78,8 @@ pub(super) fn names_in_force(
     // The part file goes by the others' names.
     if !settings.renames.is_empty() {
         info = info.with_paths(&settings.renames)?;
-        info.name.clone_from(&settings.name);
     }
+    info.name.clone_from(&settings.name);
     let info = with_parts(info, settings);
     let Some(names) = &settings.renaming else { return Ok((info, None)) };
     let (new, _) = with_names(&info, names, settings)?;

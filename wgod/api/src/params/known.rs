@@ -1,4 +1,6 @@
 //! What another client knew of a torrent that is taken over from it.
+use std::path::PathBuf;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,13 @@ pub struct Known {
     pub trackers: Option<Vec<Vec<String>>>,
     /// How much each file is wanted. Empty, or one for each file; not together with `choose`.
     pub priorities: Vec<FilePriority>,
+    /// What the torrent was called, if not as its maker called it.
+    pub name: Option<String>,
+    /// Where each file was below `folder`, by its number in the torrent; `null`: where its maker put it. Empty, or
+    /// one for each file. All files of a torrent lie in one folder, unless it has but one.
+    pub paths: Vec<Option<String>>,
+    /// Where its files go when it is complete, if that is not `folder`; an absolute path.
+    pub final_folder: Option<PathBuf>,
 }
 
 /// What stands for every piece in [`Known::have`].

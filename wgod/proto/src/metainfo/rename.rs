@@ -117,6 +117,13 @@ impl Info {
         Ok(info)
     }
 
+    /// Whether all files lie in one folder, or there is but one: a torrent has one place.
+    pub fn has_one_place(&self) -> bool {
+        let mut tops = self.files.iter().map(|entry| entry.path.components().next());
+        let first = tops.next();
+        tops.all(|top| Some(top) == first)
+    }
+
     /// Whether renaming `from` renames the torrent: its only file, or the folder that all its files lie in
     /// and that it is named after.
     pub fn is_named_after(&self, from: &SafePath) -> bool {

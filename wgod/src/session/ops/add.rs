@@ -46,6 +46,8 @@ pub(super) async fn run(cx: Cx, newborn: Newborn) -> Outcome {
     let final_folder = record.settings.final_folder.as_ref().map(|folder| folder.path.clone());
     let in_place = match final_folder {
         None => false,
+        // Another client says where its files are.
+        Some(_) if check == Check::Suspects => false,
         Some(folder) => find(&cx, folder).await != Ok(Presence::Nothing),
     };
     if in_place {

@@ -37,7 +37,8 @@ pub(super) async fn run(
         Ok(Some(files)) if data => missing::absent(&cx, files).await,
         _ => None,
     };
-    let root = cx.folder.join(&cx.info.name);
+    let top = cx.info.files.first().and_then(|file| file.path.components().next());
+    let root = top.map_or_else(|| cx.folder.clone(), |top| cx.folder.join(top));
     let mut counters = cx.counters.clone();
     // Also for one that sleeps: it answers to its info-hash.
     if let Outcome::Down { rest, .. } = live::halt(cx).await {

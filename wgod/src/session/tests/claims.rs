@@ -126,6 +126,11 @@ async fn knowledge_that_does_not_fit_the_torrent_is_refused() {
         (Known { priorities: vec![FilePriority::Low; 2], ..Known::default() }, "known.priorities"),
         (Known { added_at: Some(u64::MAX), ..Known::default() }, "known.added_at"),
         (Known { trackers: Some(vec![vec!["u".repeat(9000)]]), ..Known::default() }, "known.trackers"),
+        (Known { paths: vec![None; 2], ..Known::default() }, "known.paths"),
+        (Known { paths: vec![Some("../t".to_owned())], ..Known::default() }, "known.paths"),
+        (Known { paths: vec![Some("/t".to_owned())], ..Known::default() }, "known.paths"),
+        (Known { name: Some("a/b".to_owned()), ..Known::default() }, "known.name"),
+        (Known { name: Some("a\nb".to_owned()), ..Known::default() }, "known.name"),
     ];
     for (known, member) in bad {
         let added = add(&rig, &file, known, Choice::default()).await;
@@ -135,5 +140,51 @@ async fn knowledge_that_does_not_fit_the_torrent_is_refused() {
     let both = Known { priorities: vec![FilePriority::Skip], ..Known::default() };
     let skip = Choice { skip: vec!["*".to_owned()], ..Choice::default() };
     assert_eq!(add(&rig, &file, both, skip).await.kind, Some(Kind::BadRequest));
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_names_than_the_maker_s_hold_from_the_start_and_after_a_restart() {
+    let payload = noise(COUNT * PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    for (name, path) in [(None, "folder/other"), (Some("called so"), "other")] {
+        let rig = Rig::new().await;
+        let at = rig.folder.join(path);
+        std::fs::create_dir_all(at.parent().expect("it has one")).expect("made");
+        std::fs::write(&at, &payload).expect("written");
+        let name = name.map(str::to_owned);
+        let known = Known { name: name.clone(), paths: vec![Some(path.to_owned())], ..all(i64::MAX) };
+        let shown = name.unwrap_or_else(|| "t".to_owned());
+        let added = add(&rig, &file, known, Choice::default()).await;
+        assert_eq!((added.status, added.name.as_deref()), (AddStatus::Added, Some(&*shown)));
+        rig.until(&shown, State::Seeding).await;
+        let rig = rig.restart().await;
+        let row = rig.until(&shown, State::Seeding).await;
+        assert_eq!(row.done_bytes, ALL);
+        assert!(!rig.folder.join("t").exists());
+        rig.quit().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_elsewhere_goes_on_there_and_ends_in_its_final_folder() {
+    let payload = noise(COUNT * PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    let rig = Rig::new().await;
+    write(&rig, &payload);
+    let last = rig.folder.join("last");
+    // Something of that name there is no reason to begin there.
+    std::fs::create_dir(&last).expect("made");
+    let mut half = Bitfield::new(COUNT as u32);
+    half.set_range(0..COUNT as u32 / 2);
+    let have = Known::some(&half.to_wire());
+    let known = Known { have, final_folder: Some(last.clone()), as_of: Some(THEN), ..Known::default() };
+    add(&rig, &file, known, Choice::default()).await;
+    let row = rig.until("t", State::Downloading).await;
+    assert_eq!((row.done_bytes, row.final_folder.as_deref()), (ALL / 2, last.to_str()));
+    // All of it is there: a check finds that.
+    rig.act(Verb::Verify).await;
+    rig.until_row("t", |row| row.state == State::Seeding && row.final_folder.is_none()).await;
+    assert_eq!(std::fs::read(last.join("t")).expect("it arrived"), payload);
     rig.quit().await;
 }
