@@ -55,6 +55,16 @@ pub trait Client {
         false
     }
 
+    /// Gives a file of a torrent another path, in the same folder; false where there is no such thing.
+    fn rename(&mut self, _torrent: &Torrent, _from: &str, _to: &str) -> bool {
+        false
+    }
+
+    /// Has a torrent seeded to a ratio of its own, or with 0 whatever its ratio; false where there is no such thing.
+    fn goal(&mut self, _torrent: &Torrent, _ratio: f64) -> bool {
+        false
+    }
+
     /// Ends it as its service would, and gives the folder of its session; `None` if it keeps none.
     fn end(&mut self) -> Option<PathBuf> {
         None

@@ -7,6 +7,8 @@ mod aria2;
 mod deluge;
 mod found;
 mod libtorrent;
+mod names;
+mod pickle;
 mod plan;
 mod qbittorrent;
 mod report;
@@ -21,6 +23,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinSet;
+use wgo_api::params::{QueueParams, QueueTo, QueueWord};
 use wgo_api::result::{AddStatus, Added};
 use wgo_api::{ApiClient, ApiError, Kind};
 
@@ -139,11 +142,12 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         }
     }
     let mut report = Report { dry_run: args.dry_run, torrents: Vec::new() };
-    let (mut waiting, mut synced) = (Vec::new(), BTreeSet::new());
+    let (mut waiting, mut synced, mut line) = (Vec::new(), BTreeSet::new(), Vec::new());
     for item in items {
         match item.and_then(|found| planned(*found, &args)) {
             Err(left) => report.torrents.push(Row::left(left)),
             Ok(plan) => {
+                line.push((plan.queued, report.torrents.len()));
                 report.torrents.push(Row::planned(&plan));
                 if !args.dry_run {
                     waiting.push((report.torrents.len() - 1, plan));
@@ -155,6 +159,7 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         }
     }
     send(&mut waiting, &mut synced, &mut report.torrents, context).await?;
+    line_up(line, &report.torrents, context).await?;
     if report.torrents.is_empty() {
         return Err(Failure::Usage(format!("{}: there are no torrents in this session", args.dir.display())));
     }
@@ -168,13 +173,35 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     })))
 }
 
-fn planned(mut found: Found, args: &Args) -> Result<Plan, Left> {
-    let longest = args.map.iter().filter(|(from, _)| found.folder.starts_with(from));
-    if let Some((from, to)) = longest.max_by_key(|(from, _)| from.components().count())
-        && let Ok(rest) = found.folder.strip_prefix(from)
-    {
-        found.folder = to.join(rest);
+/// Where a folder of the client's really is.
+fn mapped(folder: PathBuf, map: &[(PathBuf, PathBuf)]) -> PathBuf {
+    let longest = map.iter().filter(|(from, _)| folder.starts_with(from));
+    let longest = longest.max_by_key(|(from, _)| from.components().count());
+    let moved = longest.and_then(|(from, to)| Some(to.join(folder.strip_prefix(from).ok()?)));
+    moved.unwrap_or(folder)
+}
+
+/// Puts those that were added behind all others in the queue, in the order that they had. They were added at the
+/// same time, so in no order.
+async fn line_up(
+    mut line: Vec<((u64, u64), usize)>,
+    rows: &[Row],
+    context: &Context<'_, '_>,
+) -> Result<(), Failure> {
+    line.sort_unstable();
+    let added = line.iter().filter_map(|(_, place)| rows.get(*place)?.added());
+    let ids: Vec<String> = added.map(str::to_owned).collect();
+    if ids.len() > 1 {
+        let params = QueueParams { ids, to: QueueTo::Word(QueueWord::Bottom) };
+        context.prompt_client().queue(params).await.map_err(ApiError::from)?;
     }
+    Ok(())
+}
+
+fn planned(mut found: Found, args: &Args) -> Result<Plan, Left> {
+    found.folder = mapped(found.folder, &args.map);
+    found.incomplete = found.incomplete.map(|folder| mapped(folder, &args.map));
+    found.known.final_folder = found.known.final_folder.map(|folder| mapped(folder, &args.map));
     found.paused |= args.paused;
     for label in &args.label {
         if !found.labels.contains(label) {

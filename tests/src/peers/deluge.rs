@@ -13,6 +13,33 @@ use crate::net::free_port;
 use crate::process::Process;
 use crate::wait::{SOON, until};
 
+/// Renames a file of a torrent over Deluge's RPC: port, user, password, id, old path, new path.
+const RENAME: &str = r#"
+import sys
+from twisted.internet import defer, reactor
+from deluge.ui.client import client
+
+@defer.inlineCallbacks
+def main(port, user, password, torrent, old, new):
+    done = 1
+    try:
+        yield client.connect("127.0.0.1", int(port), user, password)
+        status = yield client.core.get_torrent_status(torrent, ["files"])
+        index = next(file["index"] for file in status["files"] if file["path"] == old)
+        renamed = defer.Deferred()
+        client.register_event_handler("TorrentFileRenamedEvent", lambda *_: renamed.callback(None))
+        yield client.core.rename_files(torrent, [(index, new)])
+        yield renamed
+        done = 0
+    finally:
+        main.exit = done
+        reactor.stop()
+
+reactor.callWhenRunning(main, *sys.argv[1:])
+reactor.run()
+sys.exit(main.exit)
+"#;
+
 pub(super) struct Deluge {
     addr: SocketAddr,
     process: Process,
@@ -44,19 +71,23 @@ impl Deluge {
         peer
     }
 
-    /// One command of the console; `None` while nobody answers.
-    fn ask(&self, words: &[&str]) -> Option<String> {
-        // It connects to the first daemon that it knows, on this machine.
+    /// The port of its RPC, and who may use it; `None` while it hasn't said so.
+    fn access(&self) -> Option<(String, String, String)> {
         let conf = fs::read_to_string(self.home.path().join("core.conf")).ok()?;
         let port =
             conf.split("\"daemon_port\":").nth(1)?.trim().split(|c: char| !c.is_ascii_digit()).next()?;
         let auth = fs::read_to_string(self.home.path().join("auth")).ok()?;
-        let (user, password) = auth.lines().find_map(|line| {
+        auth.lines().find_map(|line| {
             let mut parts = line.split(':');
-            Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
-        })?;
+            Some((port.to_owned(), parts.next()?.to_owned(), parts.next()?.to_owned()))
+        })
+    }
+
+    /// One command of the console; `None` while nobody answers.
+    fn ask(&self, words: &[&str]) -> Option<String> {
+        let (port, user, password) = self.access()?;
         let mut command = Command::new("deluge-console");
-        command.args(["-d", "127.0.0.1", "-p", port, "-U", &user, "-P", &password, "-c"]);
+        command.args(["-d", "127.0.0.1", "-p", &port, "-U", &user, "-P", &password, "-c"]);
         command.arg(self.home.path()).arg(words.join(" ")).env("HOME", self.home.path());
         let output = command.output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -80,6 +111,26 @@ impl Client for Deluge {
         let said = self.ask(&["info", "-v", &torrent.id()]).unwrap_or_default();
         assert!(!said.contains("State: Error"), "deluge: {said}");
         said.contains("State: Seeding")
+    }
+
+    fn rename(&mut self, torrent: &Torrent, from: &str, to: &str) -> bool {
+        let (port, user, password) = self.access().unwrap();
+        let program = super::in_path("deluge-console").unwrap();
+        // The console can't: its library does, with the interpreter that has it.
+        let console = fs::read_to_string(program).unwrap();
+        let python = console.lines().next().unwrap().trim_start_matches("#!").to_owned();
+        let mut command = Command::new(python);
+        command.args(["-c", RENAME, &port, &user, &password, &torrent.id(), from, to]);
+        command.env("HOME", self.home.path()).status().unwrap().success()
+    }
+
+    fn goal(&mut self, torrent: &Torrent, ratio: f64) -> bool {
+        if ratio == 0.0 {
+            return false;
+        }
+        let set =
+            |key: &str, value: &str| self.ask(&["manage", &torrent.id(), "--set", key, value]).is_some();
+        set("stop_at_ratio", "True") && set("stop_ratio", &ratio.to_string())
     }
 
     fn end(&mut self) -> Option<PathBuf> {

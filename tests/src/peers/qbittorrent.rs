@@ -101,6 +101,25 @@ impl Client for Qbittorrent {
         self.ask("torrents/addTags", fields).is_ok()
     }
 
+    fn rename(&mut self, torrent: &Torrent, from: &str, to: &str) -> bool {
+        let id = torrent.id();
+        let fields: &[(&str, &[u8])] =
+            &[("hash", id.as_bytes()), ("oldPath", from.as_bytes()), ("newPath", to.as_bytes())];
+        self.ask("torrents/renameFile", fields).is_ok()
+    }
+
+    fn goal(&mut self, torrent: &Torrent, ratio: f64) -> bool {
+        // Its word for none is -1.
+        let (id, ratio) = (torrent.id(), if ratio > 0.0 { ratio } else { -1.0 }.to_string());
+        let fields: &[(&str, &[u8])] = &[
+            ("hashes", id.as_bytes()),
+            ("ratioLimit", ratio.as_bytes()),
+            ("seedingTimeLimit", b"-2"),
+            ("inactiveSeedingTimeLimit", b"-2"),
+        ];
+        self.ask("torrents/setShareLimits", fields).is_ok()
+    }
+
     fn end(&mut self) -> Option<PathBuf> {
         self.process.terminate(SOON);
         Some(self.home.path().to_owned())

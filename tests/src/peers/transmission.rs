@@ -100,6 +100,18 @@ impl Client for Transmission {
         self.ask("torrent-set", &json!({"ids": [torrent.id()], "labels": [label]})).is_some()
     }
 
+    fn rename(&mut self, torrent: &Torrent, from: &str, to: &str) -> bool {
+        let name = to.rsplit('/').next();
+        self.ask("torrent-rename-path", &json!({"ids": [torrent.id()], "path": from, "name": name})).is_some()
+    }
+
+    fn goal(&mut self, torrent: &Torrent, ratio: f64) -> bool {
+        // Its modes: 1 is a ratio of its own, 2 none.
+        let mode = if ratio > 0.0 { 1 } else { 2 };
+        let arguments = json!({"ids": [torrent.id()], "seedRatioLimit": ratio, "seedRatioMode": mode});
+        self.ask("torrent-set", &arguments).is_some()
+    }
+
     fn end(&mut self) -> Option<PathBuf> {
         self.process.terminate(SOON);
         Some(self.home.path().to_owned())

@@ -2,13 +2,14 @@
 //! finished.
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wgo_api::State;
+use wgo_tests::maker::Torrent;
 use wgo_tests::payload::files_below;
-use wgo_tests::peers::{Kind, wait_complete};
+use wgo_tests::peers::{Client, Kind, wait_complete};
 use wgo_tests::seeder::{Habits, Seeder};
 use wgo_tests::tracker::Over;
-use wgo_tests::wait::{TRANSFER, until};
+use wgo_tests::wait::{SOON, TRANSFER, until};
 use wgo_tests::{Daemon, Maker, Net, Payload, Tracker, ctl, procfs};
 
 const PIECE: u32 = 16_384;
@@ -24,6 +25,63 @@ fn half() -> Payload {
 /// What names and sizes of files there are, and what is in them.
 fn snapshot(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     files_below(folder).into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// A file of each torrent, and the name that it gets where the client can rename.
+const RENAMED: [(&str, &str); 2] =
+    [("whole/x/big.bin", "whole/x/renamed.bin"), ("half/third.bin", "half/last.bin")];
+
+/// What the client was told of its torrents, as far as it knows such things.
+struct Changed {
+    /// The seed has a label.
+    labelled: bool,
+    renamed: bool,
+    /// The seed has a ratio of its own.
+    with_goal: bool,
+    /// The other one is seeded whatever its ratio.
+    exempt: bool,
+}
+
+impl Changed {
+    fn of(client: &mut dyn Client, kind: Kind, seed: &Torrent, begun: &Torrent, folder: &Path) -> Changed {
+        let labelled = client.label(seed, "kept apart");
+        let pairs = [seed, begun].into_iter().zip(RENAMED);
+        let renamed = pairs.map(|(torrent, (old, new))| client.rename(torrent, old, new)).min().unwrap();
+        let (with_goal, exempt) = (client.goal(seed, 7.5), client.goal(begun, 0.0));
+        let knows = |none: &[Kind]| !none.contains(&kind);
+        assert_eq!(renamed, knows(&[Kind::Rtorrent, Kind::Aria2]));
+        assert_eq!(with_goal, knows(&[Kind::Rtorrent, Kind::Aria2]));
+        assert_eq!(exempt, knows(&[Kind::Rtorrent, Kind::Aria2, Kind::Deluge]));
+        if renamed {
+            until("the client has renamed its files", SOON, || {
+                RENAMED.iter().all(|(old, _)| !folder.join(old).exists()).then_some(())
+            });
+        }
+        Changed { labelled, renamed, with_goal, exempt }
+    }
+
+    fn assert_kept(&self, daemon: &Daemon, report: &Value, seed: &str, half: &str) {
+        if self.labelled {
+            let labels = daemon.torrent(seed).labels;
+            assert!(labels.iter().any(|label| label == "kept apart"), "{labels:?}");
+        }
+        let own = |id: &str| daemon.show(id).torrent.own_goals.ratio;
+        assert_eq!(own(seed), self.with_goal.then_some(7.5));
+        assert_eq!(own(half), self.exempt.then_some(0.0));
+        assert_eq!(row(report, "whole")["goals"]["ratio"].as_f64(), self.with_goal.then_some(7.5));
+        if self.renamed {
+            let [.., (old, new)] = RENAMED;
+            assert_eq!(row(report, "half")["renamed"], json!([{"from": old, "to": new}]));
+            let names = |id: &str| ctl::run(daemon, &["files", id]).expect(0).out;
+            assert!(names(seed).contains("renamed.bin") && names(half).contains("last.bin"));
+        }
+    }
+}
+
+/// What the report says of a torrent.
+fn row(report: &Value, name: &str) -> Value {
+    let rows = report["torrents"].as_array().unwrap();
+    rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}: {report:#}")).clone()
 }
 
 /// The client's word on the command line, and how a seed of its is checked.
@@ -56,7 +114,7 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     until("the client has what there is", TRANSFER, || (giver.sent() >= had).then_some(()));
     giver.sent_in_the_end();
     until("it has checked that", TRANSFER, || client.has(&begun, had).then_some(()));
-    let labelled = client.label(&seed, "kept apart");
+    let changed = Changed::of(client.as_mut(), kind, &seed, &begun, folder);
     if kind == Kind::Aria2 {
         [&seed, &begun].iter().for_each(|torrent| drop(torrent.save(folder)));
     }
@@ -65,7 +123,6 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     let in_sqlite = files.iter().any(|path| path.ends_with("torrents.db"));
     assert_eq!(in_sqlite, kind == Kind::QbittorrentSqlite, "{files:?}");
     let session = session.to_str().unwrap();
-    let _ = std::process::Command::new("sh").status();
 
     let daemon = Daemon::start(&net);
     let before = snapshot(folder);
@@ -75,12 +132,8 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     let read = procfs::read_bytes(daemon.pid());
     let (code, report) = ctl::json(&daemon, &["import", word, session]);
     assert_eq!(code, 0, "{report:#}");
-    let row = |name: &str| -> Value {
-        let rows = report["torrents"].as_array().unwrap();
-        rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}: {report:#}")).clone()
-    };
     assert_eq!(
-        (row("whole")["check"].as_str(), row("half")["check"].as_str()),
+        (row(&report, "whole")["check"].as_str(), row(&report, "half")["check"].as_str()),
         (Some(seed_check), Some("none"))
     );
     let (seed_id, half_id) = (seed.id(), begun.id());
@@ -88,15 +141,13 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     daemon.wait_state(&half_id, State::Downloading, TRANSFER);
     let read = procfs::read_bytes(daemon.pid()) - read;
     assert!(read < whole.len() as u64 / 4, "{read} bytes were read: something was hashed");
-    let (seeding, going) = (daemon.torrent(&seed_id), daemon.torrent(&half_id));
+    let going = daemon.torrent(&half_id);
     assert_eq!((going.done_bytes, Path::new(&going.folder)), (had, folder));
     // libtorrent sums up once a second, and aria2 keeps no sum.
     if matches!(kind, Kind::Transmission | Kind::Rtorrent) {
         assert!(going.downloaded_bytes >= had, "{}", going.downloaded_bytes);
     }
-    if labelled {
-        assert!(seeding.labels.iter().any(|label| label == "kept apart"), "{:?}", seeding.labels);
-    }
+    changed.assert_kept(&daemon, &report, &seed_id, &half_id);
     let again = ctl::run(&daemon, &["import", word, session]).expect(0);
     assert!(again.out.contains("2 present before"), "{again:?}");
 
@@ -104,6 +155,12 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     daemon.try_add(&begun, folder, &[all.addr()]);
     daemon.wait_seeding(&half_id);
     assert!(all.sent() <= half.len() as u64 - had, "{} bytes, though {had} were there", all.sent());
+    drop(daemon);
+    if changed.renamed {
+        for (old, new) in RENAMED {
+            std::fs::rename(folder.join(new), folder.join(old)).unwrap();
+        }
+    }
     half.assert_equals(folder);
     whole.assert_equals(folder);
 }

@@ -6,11 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use wgo_api::goals::{AfterGoal, MAX_RATIO};
 use wgo_api::params::Known;
 use wgo_proto::Bitfield;
 use wgo_proto::bencode::{self, Dict};
 use wgo_proto::metainfo::Metainfo;
 
+use super::names::{Names, Renamed};
 use crate::sources::MAX_TORRENT;
 
 /// Bytes of what a client keeps of one torrent: a bitmap, peers, a few settings.
@@ -26,10 +28,19 @@ pub(super) struct Found {
     pub(super) metainfo: Metainfo,
     /// Where its files are.
     pub(super) folder: PathBuf,
+    /// Where they are instead if they aren't there, while it isn't complete.
+    pub(super) incomplete: Option<PathBuf>,
     pub(super) labels: Vec<String>,
     pub(super) paused: bool,
     pub(super) sequential: bool,
     pub(super) first_last: bool,
+    pub(super) goals: Goals,
+    /// Its place in the client's queue.
+    pub(super) queued: Option<u64>,
+    /// Paths of its files that aren't their maker's.
+    pub(super) names: Names,
+    /// What came of them.
+    pub(super) renamed: Vec<Renamed>,
     /// The pieces that it had; `None`: nobody says so.
     pub(super) have: Option<Bitfield>,
     /// The rest; its `have` is made of the above.
@@ -38,6 +49,36 @@ pub(super) struct Found {
     pub(super) suffix: Option<&'static str>,
     /// What can't be taken over.
     pub(super) notes: Vec<String>,
+}
+
+/// Seeding goals of a torrent's own, as `add` takes them: 0 for one that it is exempt from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Goals {
+    pub(super) ratio: Option<f64>,
+    pub(super) time_secs: Option<u64>,
+    pub(super) idle_secs: Option<u64>,
+    pub(super) action: Option<AfterGoal>,
+}
+
+impl Goals {
+    /// Whether there is any that can be reached.
+    pub(super) fn is_any(&self) -> bool {
+        let (ratio, time, idle) = (self.ratio.unwrap_or(0.0), self.time_secs, self.idle_secs);
+        ratio > 0.0 || [time, idle].into_iter().flatten().any(|secs| secs > 0)
+    }
+
+    /// A ratio; with 0 it is not to be seeded at all.
+    pub(super) fn set_ratio(&mut self, ratio: f64) {
+        match ratio > 0.0 {
+            true => self.ratio = Some(ratio.min(MAX_RATIO)),
+            false => self.time_secs = Some(1),
+        }
+    }
+
+    /// Minutes of a goal in seconds; none means that it is reached at once.
+    pub(super) fn secs(minutes: u64) -> u64 {
+        minutes.saturating_mul(60).max(1)
+    }
 }
 
 /// A torrent that can't be taken over.
@@ -81,10 +122,15 @@ impl Found {
             raw,
             metainfo,
             folder: PathBuf::new(),
+            incomplete: None,
             labels: Vec::new(),
             paused: false,
             sequential: false,
             first_last: false,
+            goals: Goals::default(),
+            queued: None,
+            names: Names::default(),
+            renamed: Vec::new(),
             have: None,
             known: Known::default(),
             suffix: None,

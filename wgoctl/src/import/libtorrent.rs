@@ -32,7 +32,7 @@ pub(super) fn fill(found: &mut Found, resume: Dict<'_>, written: i64, rank: Rank
     // Paused by the client's queue is not stopped by a person.
     found.paused = is_set(resume, "paused") && !is_set(resume, "auto_managed");
     found.sequential = is_set(resume, "sequential_download");
-    found.suffix = mapped(found, resume)?;
+    mapped(found, resume)?;
     found.have = pieces(found, resume);
     let limit = |key: &str| count(resume, key).filter(|rate| *rate > 0);
     found.known = Known {
@@ -55,26 +55,26 @@ pub(super) fn fill(found: &mut Found, resume: Dict<'_>, written: i64, rank: Rank
     Ok(())
 }
 
-/// The suffix of files that aren't complete, if files have other paths for that reason alone.
-fn mapped(found: &Found, resume: Dict<'_>) -> Result<Option<&'static str>, Left> {
+/// The paths that files have. The suffix of files that aren't complete is none of a rename.
+fn mapped(found: &mut Found, resume: Dict<'_>) -> Result<(), Left> {
     /// qBittorrent's.
     const SUFFIX: &str = ".!qB";
-    let Some(list) = resume.get("mapped_files").and_then(|value| value.as_list()) else { return Ok(None) };
-    let mut suffix = None;
-    let mut paths = list.iter();
-    for file in &found.metainfo.info.files {
-        let Some(path) = paths.next() else { break };
-        let (ours, theirs) = (file.path.as_str().as_bytes(), path.as_bytes().unwrap_or_default());
-        if theirs.is_empty() || theirs == ours || file.pad {
+    let Some(list) = resume.get("mapped_files").and_then(|value| value.as_list()) else { return Ok(()) };
+    for (file, path) in list.iter().enumerate().take(found.files()) {
+        let Some(entry) = found.metainfo.info.files.get(file) else { break };
+        let (ours, mut theirs) = (entry.path.as_str().as_bytes(), path.as_bytes().unwrap_or_default());
+        if theirs.is_empty() || theirs == ours || entry.pad {
             continue;
         }
-        if theirs.strip_suffix(SUFFIX.as_bytes()) == Some(ours) {
-            suffix = Some(SUFFIX);
-            continue;
+        if let Some(complete) = theirs.strip_suffix(SUFFIX.as_bytes()) {
+            found.suffix = Some(SUFFIX);
+            theirs = complete;
         }
-        return Err(found.left("renamed files: not taken over"));
+        if theirs != ours {
+            found.rename(file, theirs)?;
+        }
     }
-    Ok(suffix)
+    Ok(())
 }
 
 /// One byte for each piece, its lowest bit for one that is there.

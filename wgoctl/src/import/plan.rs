@@ -9,6 +9,7 @@ use wgo_api::torrent::FilePriority;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::found::{Found, Left};
+use super::names::Renamed;
 use crate::failure::Failure;
 use crate::units::count;
 
@@ -46,6 +47,10 @@ pub(super) struct Plan {
     pub(super) check: Check,
     /// Share of the pieces that it had, as far as anybody says so.
     pub(super) progress: Option<f64>,
+    /// Where it goes in the queue: those with smaller numbers come first.
+    pub(super) queued: (u64, u64),
+    /// Files that have other names than their maker's.
+    pub(super) renamed: Vec<Renamed>,
     /// Files that get the names that they have when they are complete.
     pub(super) renames: Vec<(PathBuf, PathBuf)>,
     pub(super) notes: Vec<String>,
@@ -56,7 +61,14 @@ impl Plan {
     ///
     /// # Errors
     /// When they aren't where the client had them.
-    pub(super) fn of(found: Found) -> Result<Plan, Left> {
+    pub(super) fn of(mut found: Found) -> Result<Plan, Left> {
+        if let Some(incomplete) = found.incomplete.take()
+            && !is_in(&found, &found.folder)
+            && is_in(&found, &incomplete)
+        {
+            found.known.final_folder = Some(std::mem::replace(&mut found.folder, incomplete));
+        }
+        found.apply_names()?;
         if found.folder.to_str().is_none() {
             return Err(found.left(format!("{}: the name of a folder must be UTF-8", found.folder.display())));
         }
@@ -86,11 +98,15 @@ impl Plan {
             paused,
             sequential,
             first_last,
+            goals,
+            queued,
+            renamed,
             known,
             mut notes,
             suffix,
             ..
         } = found;
+        let added_at = known.added_at.unwrap_or(u64::MAX);
         if !seen.renames.is_empty() {
             let files = count(seen.renames.len(), "file");
             notes.push(format!("{files} renamed, without {} at the end", suffix.unwrap_or_default()));
@@ -103,6 +119,10 @@ impl Plan {
             check: if have.is_none() && check == Check::Sample { ApiCheck::Quick } else { ApiCheck::Full },
             sequential,
             first_last,
+            ratio: goals.ratio,
+            seed_time_secs: goals.time_secs,
+            seed_idle_secs: goals.idle_secs,
+            goal_action: goals.action,
             known: Some(Box::new(Known { have: claimed, ..known })),
             ..AddParams::default()
         };
@@ -112,6 +132,8 @@ impl Plan {
             params,
             check,
             progress,
+            queued: (queued.unwrap_or(u64::MAX), added_at),
+            renamed,
             renames: seen.renames,
             notes,
         })
@@ -177,6 +199,13 @@ pub(super) fn sync<'p>(
     Ok(())
 }
 
+/// Whether any file of a torrent is in a folder, by the name that it has there.
+fn is_in(found: &Found, folder: &Path) -> bool {
+    found
+        .on_disk()
+        .any(|(_, path)| find(&folder.join(path.as_path()), found.suffix, &mut Vec::new()).is_some())
+}
+
 /// What there is of a torrent.
 struct Seen {
     /// Any file at all.
@@ -190,11 +219,9 @@ fn look(found: &Found, have: Option<&Bitfield>) -> Result<Seen, Left> {
     let info = &found.metainfo.info;
     let mut seen = Seen { anything: false, untrusted: 0, renames: Vec::new() };
     let mut missing: Vec<PathBuf> = Vec::new();
-    for (index, file) in info.files.iter().enumerate() {
-        if file.pad || file.len == 0 || file.symlink.is_some() {
-            continue;
-        }
-        let path = found.folder.join(file.path.as_path());
+    for (index, path) in found.on_disk() {
+        let Some(file) = info.files.get(index) else { continue };
+        let path = found.folder.join(path.as_path());
         let is_had = |piece: PieceIndex| have.is_some_and(|have| have.get(piece.0));
         let is_claimed = info.pieces_in(FileIndex(index as u32)).any(is_had);
         let is_skipped = found.known.priorities.get(index) == Some(&FilePriority::Skip);

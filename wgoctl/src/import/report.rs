@@ -3,9 +3,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use wgo_api::Kind;
+use wgo_api::goals::{AfterGoal, OwnGoals};
+use wgo_api::params::AddParams;
 use wgo_api::result::{AddStatus, Added};
+use wgo_api::torrent::FilePriority;
+use wgo_api::units::Period;
 
 use super::found::Left;
+use super::names::Renamed;
 use super::plan::{Check, Plan};
 use crate::clean::{clean, clean_lines};
 use crate::console::Terminal;
@@ -36,6 +41,11 @@ pub(super) struct Row {
     paused: bool,
     progress: Option<f64>,
     check: Option<Check>,
+    /// What of its own it brings along, in words.
+    keeps: Vec<String>,
+    /// Files that have other names than their maker's.
+    renamed: Vec<Renamed>,
+    goals: OwnGoals,
     pub(super) status: Status,
     error: Option<String>,
     /// What is not taken over of it, and other things to know.
@@ -61,6 +71,9 @@ impl Row {
             paused: false,
             progress: None,
             check: None,
+            keeps: Vec::new(),
+            renamed: Vec::new(),
+            goals: OwnGoals::default(),
             status: Status::Failed,
             error: Some(left.why),
             notes: Vec::new(),
@@ -77,6 +90,9 @@ impl Row {
             paused: plan.params.paused,
             progress: plan.progress,
             check: Some(plan.check),
+            keeps: keeps(plan),
+            renamed: plan.renamed.clone(),
+            goals: goals(&plan.params),
             status: Status::WouldAdd,
             error: None,
             notes: plan.notes.clone(),
@@ -102,6 +118,11 @@ impl Row {
         self.kind = Some(kind.unwrap_or(Kind::Other));
     }
 
+    /// The info-hash, if it was added just now.
+    pub(super) fn added(&self) -> Option<&str> {
+        self.info_hash.as_deref().filter(|_| self.status == Status::Added)
+    }
+
     fn result(&self) -> (&'static str, Tone) {
         match self.status {
             Status::WouldAdd => ("to add", Tone::Good),
@@ -112,31 +133,94 @@ impl Row {
     }
 }
 
+/// What a torrent has of its own, in a few words each.
+fn keeps(plan: &Plan) -> Vec<String> {
+    let params = &plan.params;
+    let Some(known) = params.known.as_deref() else { return Vec::new() };
+    let mut words = Vec::new();
+    if known.name.is_some() {
+        words.push("its name".to_owned());
+    }
+    if !plan.renamed.is_empty() {
+        words.push(count(plan.renamed.len(), "renamed file"));
+    }
+    words.extend(goal_words(&goals(params)));
+    let flags = [
+        (known.priorities.iter().any(|priority| *priority != FilePriority::Normal), "chosen files"),
+        (known.up_limit.is_some() || known.down_limit.is_some(), "limits"),
+        (known.trackers.is_some(), "trackers"),
+        (params.sequential, "sequential"),
+        (params.first_last, "first and last pieces"),
+        (known.final_folder.is_some(), "final folder"),
+    ];
+    words.extend(flags.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()));
+    words
+}
+
+fn goals(params: &AddParams) -> OwnGoals {
+    OwnGoals {
+        ratio: params.ratio,
+        time_secs: params.seed_time_secs,
+        idle_secs: params.seed_idle_secs,
+        action: params.goal_action,
+    }
+}
+
+fn goal_words(goals: &OwnGoals) -> Vec<String> {
+    let ratio = goals.ratio.map(|ratio| match ratio > 0.0 {
+        true => format!("ratio {ratio:.2}"),
+        false => "no ratio goal".to_owned(),
+    });
+    let time = goals.time_secs.map(|secs| match secs {
+        0 => "no time goal".to_owned(),
+        secs => format!("seeds for {}", Period(secs)),
+    });
+    let idle = goals.idle_secs.map(|secs| match secs {
+        0 => "no idle goal".to_owned(),
+        secs => format!("{} without upload", Period(secs)),
+    });
+    let then = match goals.action {
+        None => None,
+        Some(AfterGoal::Stop) => Some("then stop"),
+        Some(AfterGoal::Remove) => Some("then remove"),
+        Some(AfterGoal::RemoveWithFiles) => Some("then remove with files"),
+        Some(AfterGoal::Keep) => Some("then go on"),
+    };
+    [ratio, time, idle, then.map(str::to_owned)].into_iter().flatten().collect()
+}
+
 impl Report {
     /// The table, what to know of its torrents, and the sum.
     pub(super) fn text(&self, terminal: Terminal) -> String {
-        let mut table = Table::new()
+        let keeps = self.torrents.iter().any(|row| !row.keeps.is_empty());
+        let table = Table::new()
             .column("NAME", Align::Left, true)
             .column("DONE", Align::Right, false)
             .column("CHECK", Align::Left, false)
             .column("STATE", Align::Left, false)
             .column("LABELS", Align::Left, true)
-            .column("FOLDER", Align::Left, true)
+            .column("FOLDER", Align::Left, true);
+        let table = if keeps { table.column("KEEPS", Align::Left, true) } else { table };
+        let mut table = table
             .column("RESULT", Align::Left, false)
-            .expendable(&["LABELS", "FOLDER", "STATE"]);
+            .expendable(&["FOLDER", "LABELS", "STATE", "CHECK", "KEEPS"]);
         for row in &self.torrents {
             let (result, tone) = row.result();
             let taken = row.status != Status::Failed;
             let state = if row.paused { "stopped" } else { "started" };
-            table.row(vec![
+            let mut cells = vec![
                 Cell::from(&row.name),
                 Cell::from(known(row.progress, percent)),
                 Cell::from(row.check.map_or("", Check::as_str)),
                 Cell::from(if taken { state } else { "" }),
                 Cell::from(row.labels.join(", ")),
                 Cell::from(row.folder.as_deref().unwrap_or_default()),
-                Cell::toned(result, tone),
-            ]);
+            ];
+            if keeps {
+                cells.push(Cell::from(row.keeps.join(", ")));
+            }
+            cells.push(Cell::toned(result, tone));
+            table.row(cells);
         }
         let mut text = table.render(terminal, true);
         let mut notes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

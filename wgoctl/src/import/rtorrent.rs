@@ -6,6 +6,7 @@ use wgo_api::params::Known;
 use wgo_api::torrent::FilePriority;
 use wgo_proto::Bitfield;
 use wgo_proto::bencode::Dict;
+use wgo_proto::path::SafePath;
 
 use super::found::{Found, Item, Items, Left, State, absolute, count, files_ending, is_set, time};
 use crate::failure::Failure;
@@ -33,6 +34,7 @@ fn one(torrent: &Path) -> Item {
     let (settings, progress) = dicts.map_err(|why| found.left(why))?;
     fill(&mut found, settings)?;
     take_progress(&mut found, progress, resume.written, booted());
+    found.known.trackers = trackers(&found, progress);
     if is_set(settings, "hashing") {
         // What the resume file says was not true any more, or not yet.
         found.have = None;
@@ -54,17 +56,33 @@ fn fill(found: &mut Found, settings: Dict<'_>) -> Result<(), Left> {
     let info = &found.metainfo.info;
     // Of several files it names the torrent's own folder, which may be called otherwise.
     let has_folder = info.files.iter().any(|file| file.path.as_str() != info.name);
-    found.folder = match (has_folder, folder.file_name(), folder.parent()) {
-        (false, ..) => folder,
-        (true, Some(name), Some(parent)) if name == info.name.as_str() => parent.to_owned(),
-        _ => return Err(found.left("renamed files: not taken over")),
-    };
+    match (has_folder, folder.file_name(), folder.parent()) {
+        (true, Some(name), Some(parent)) if name == info.name.as_str() => found.folder = parent.to_owned(),
+        (true, ..) => {
+            found.folder = folder;
+            let inside = |path: &SafePath| path.as_str().split_once('/').map(|(_, rest)| rest.to_owned());
+            let paths: Vec<_> = info.files.iter().map(|file| inside(&file.path)).collect();
+            for (file, path) in paths.iter().enumerate() {
+                path.iter().try_for_each(|path| found.rename(file, path.as_bytes()))?;
+            }
+        }
+        (false, ..) => found.folder = folder,
+    }
     found.paused = !is_set(settings, "state");
     let label = settings.get("custom1").and_then(|value| value.as_str()).unwrap_or_default();
     // ruTorrent keeps its label there, encoded as in a URL.
     let label = decoded(label);
     if !label.is_empty() {
         found.labels.push(label);
+    }
+    // ruTorrent's: the session says that there is one, not what its goal is.
+    let views = settings.get("views").and_then(|views| views.as_list());
+    if views.is_some_and(|views| {
+        views.iter().any(|view| view.as_bytes().is_some_and(|view| view.starts_with(b"rat_")))
+    }) {
+        found
+            .notes
+            .push("in a ratio group of ruTorrent: give it its goal with `wgoctl set --ratio`".to_owned());
     }
     if settings.bytes("throttle_name").is_some_and(|name| !name.is_empty()) {
         found.notes.push("its throttle: not taken over; set limits with `wgoctl limit`".to_owned());
@@ -128,6 +146,22 @@ fn take_progress(found: &mut Found, resume: Dict<'_>, written: i64, booted: Opti
         found.known.priorities = priorities;
     }
     found.known.as_of = Some(written);
+}
+
+/// The trackers, if a person changed them: those that were switched off go, those that were added come.
+fn trackers(found: &Found, resume: Dict<'_>) -> Option<Vec<Vec<String>>> {
+    let known = resume.get("trackers")?.as_dict()?;
+    let is_off = |url: &String| known.get(url).and_then(|state| state.as_dict()?.int("enabled")) == Some(0);
+    let mut tiers = found.metainfo.tiers.clone();
+    tiers.iter_mut().for_each(|tier| tier.retain(|url| !is_off(url)));
+    for (url, state) in known.iter() {
+        let Some((url, state)) = std::str::from_utf8(url).ok().zip(state.as_dict()) else { continue };
+        if is_set(state, "extra_tracker") && is_set(state, "enabled") && !url.starts_with("dht:") {
+            tiers.push(vec![url.to_owned()]);
+        }
+    }
+    tiers.retain(|tier| !tier.is_empty());
+    (tiers != found.metainfo.tiers).then_some(tiers)
 }
 
 /// A bitmap, or for all and none the number of pieces that are there.

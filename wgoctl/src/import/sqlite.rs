@@ -11,6 +11,19 @@ use super::found::MAX_STATE;
 use crate::failure::Failure;
 use crate::sources::MAX_TORRENT;
 
+/// Limits of sharing as qBittorrent keeps them: -2, or absent, as for all torrents; -1 for none.
+#[derive(Debug)]
+pub(super) struct Limits {
+    /// Thousandths, also of -1 and -2.
+    pub(super) ratio: Option<i64>,
+    /// Minutes.
+    pub(super) time: Option<i64>,
+    /// Minutes.
+    pub(super) idle: Option<i64>,
+    /// What happens then, since version 5.
+    pub(super) action: Option<String>,
+}
+
 /// What is read of a row. Absent: null, of another type, or too long.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -19,10 +32,9 @@ pub(super) struct Record {
     pub(super) category: Option<String>,
     /// Separated by commas.
     pub(super) tags: Option<String>,
-    /// Thousandths; below 0: none of its own.
-    pub(super) ratio_limit: i64,
-    /// Minutes; below 0: none of its own.
-    pub(super) seeding_time_limit: i64,
+    pub(super) limits: Limits,
+    /// Where it goes when it is complete.
+    pub(super) save_path: Option<String>,
     pub(super) first_last: bool,
     /// A person stopped it.
     pub(super) stopped: bool,
@@ -36,9 +48,6 @@ pub(super) struct Session {
     ids: std::vec::IntoIter<i64>,
     pub(super) written: i64,
 }
-
-const COLUMNS: &str = "torrent_id, name, category, tags, ratio_limit, seeding_time_limit, \
-    has_outer_pieces_priority, stopped, libtorrent_resume_data, metadata";
 
 impl Session {
     /// Opens a session without changing anything, in or beside the file.
@@ -79,31 +88,40 @@ impl Iterator for Session {
 
     fn next(&mut self) -> Option<Self::Item> {
         let id = self.ids.next()?;
-        let query = format!("SELECT {COLUMNS} FROM torrents WHERE rowid = ?1");
-        let read = self.connection.query_row(&query, [id], |row| Ok(record(row)));
+        // Which columns there are depends on the version.
+        let query = "SELECT * FROM torrents WHERE rowid = ?1";
+        let read = self.connection.query_row(query, [id], |row| Ok(record(row)));
         Some(read.map_err(|error| format!("row {id} of the session can't be read: {error}")))
     }
 }
 
 fn record(row: &Row<'_>) -> Record {
-    let text =
-        |column: usize| row.get_ref(column).ok().and_then(|value| value.as_str().ok().map(str::to_owned));
-    let number = |column: usize| row.get_ref(column).ok().and_then(|value| value.as_i64().ok());
-    let bytes = |column: usize, limit: u64| {
+    let text = |column: &str| {
+        let text = row.get_ref(column).ok()?.as_str().ok()?;
+        Some(text.to_owned()).filter(|text| !text.is_empty())
+    };
+    let number = |column: &str| row.get_ref(column).ok()?.as_i64().ok();
+    let is_set = |column: &str| number(column).is_some_and(|number| number != 0);
+    let bytes = |column: &str, limit: u64| {
         let value = row.get_ref(column).ok()?;
         value.as_blob().ok().filter(|blob| blob.len() as u64 <= limit).map(<[u8]>::to_vec)
     };
     Record {
-        id: text(0).unwrap_or_default(),
-        name: text(1).filter(|name| !name.is_empty()),
-        category: text(2).filter(|category| !category.is_empty()),
-        tags: text(3),
-        ratio_limit: number(4).unwrap_or(-1),
-        seeding_time_limit: number(5).unwrap_or(-1),
-        first_last: number(6).is_some_and(|number| number != 0),
-        stopped: number(7).is_some_and(|number| number != 0),
-        resume: bytes(8, MAX_STATE),
-        torrent: bytes(9, MAX_TORRENT),
+        id: text("torrent_id").unwrap_or_default(),
+        name: text("name"),
+        category: text("category"),
+        tags: text("tags"),
+        limits: Limits {
+            ratio: number("ratio_limit"),
+            time: number("seeding_time_limit"),
+            idle: number("inactive_seeding_time_limit"),
+            action: text("share_limit_action"),
+        },
+        save_path: text("target_save_path"),
+        first_last: is_set("has_outer_pieces_priority"),
+        stopped: is_set("stopped"),
+        resume: bytes("libtorrent_resume_data", MAX_STATE),
+        torrent: bytes("metadata", MAX_TORRENT),
     }
 }
 

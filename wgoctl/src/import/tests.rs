@@ -1,15 +1,17 @@
 //! Sessions made here, whole, damaged and hostile. What the real clients write is read in `tests/interop/import.rs`.
 mod made;
+mod names;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use wgo_api::goals::AfterGoal;
 use wgo_api::params::Known;
 use wgo_api::torrent::FilePriority::{High, Low, Normal, Skip};
 use wgo_proto::Bitfield;
 
 use self::made::{COUNT, Session, torrent};
-use super::found::{Found, Item};
+use super::found::{Found, Goals, Item};
 use super::plan::{Check, Plan};
 use super::{Args, Client, planned};
 
@@ -54,7 +56,8 @@ fn transmission_s_state_is_taken_over() {
     assert_eq!(known.priorities, [Skip, Low, High]);
     assert_eq!(known.modified, [Some(1000), None, Some(1002)]);
     assert!(known.as_of.is_some());
-    assert_eq!(found.notes, ["a seeding goal of its own (ratio): not taken over"]);
+    assert_eq!(found.goals, Goals { ratio: Some(1.5), idle_secs: Some(0), ..Goals::default() });
+    assert!(found.notes.is_empty(), "{:?}", found.notes);
 }
 
 #[test]
@@ -86,13 +89,22 @@ fn libtorrent_s_resume_data_is_taken_over_from_qbittorrent_and_deluge() {
     assert_eq!(found.known.trackers, Some(vec![vec!["http://a/".to_owned()], vec!["http://b/".to_owned()]]));
     let known = &found.known;
     assert_eq!((known.up_limit, known.down_limit, known.active_secs), (None, Some(1000), 10));
-    assert_eq!(found.notes, ["a seeding goal of its own (ratio): not taken over"]);
+    let action = Some(AfterGoal::RemoveWithFiles);
+    assert_eq!(found.goals, Goals { ratio: Some(1.5), time_secs: Some(0), idle_secs: None, action });
+    assert_eq!(known.final_folder.as_deref(), Some(Path::new("/films")));
 
     let session = Session::new();
     session.deluge();
     let found = only(Client::Deluge, session.path());
     assert_eq!((found.labels, found.have), (vec!["tv".to_owned()], Some(up_to(COUNT / 2))));
     assert_eq!(found.known.priorities, [Skip, Low, High]);
+    let action = Some(AfterGoal::Remove);
+    assert_eq!(found.goals, Goals { ratio: Some(1.5), action, ..Goals::default() });
+    assert_eq!((found.queued, found.known.name.as_deref()), (Some(1), Some("shown")));
+    assert_eq!(found.known.final_folder.as_deref(), Some(Path::new("/films")));
+    fs::write(session.path().join("state/torrents.state"), "no pickle").expect("written");
+    let found = only(Client::Deluge, session.path());
+    assert_eq!((found.goals, found.notes.len()), (Goals::default(), 1), "{:?}", found.notes);
     assert_eq!(
         read(Client::Deluge, &session.path().join("state")).len(),
         1,
@@ -109,7 +121,8 @@ fn a_session_in_sqlite_is_the_same() {
     assert_eq!(found.labels, ["films", "a", "b"]);
     assert_eq!((found.have, found.known.down_limit), (Some(up_to(COUNT / 2)), Some(1000)));
     assert!(found.sequential && found.first_last && found.paused);
-    assert_eq!(found.notes, [r#"shown as "shown" there: here by its own name"#]);
+    let goals = Goals { ratio: Some(0.0), time_secs: Some(0), idle_secs: Some(5400), ..Goals::default() };
+    assert_eq!((found.known.name.as_deref(), found.goals), (Some("shown"), goals));
     assert_eq!(fs::read(&database).expect("it is there"), before);
     let beside = database.parent().expect("a folder").read_dir().expect("readable").count();
     assert_eq!(beside, 1, "nothing is made beside it");
@@ -141,19 +154,21 @@ fn a_database_that_is_none_or_damaged_or_a_query_without_end_is_refused() {
 }
 
 #[test]
-fn renamed_files_are_left_and_a_suffix_is_not_a_rename() {
+fn what_is_not_complete_goes_on_where_it_is_and_ends_where_the_client_would_put_it() {
     let session = Session::new();
-    let paths = |last: &str| vec![String::new(), "t/b".to_owned(), format!("t/{last}")];
-    session.qbittorrent(&session.files(), &paths("c.!qB"));
-    assert_eq!(only(Client::Qbittorrent, session.path()).suffix, Some(".!qB"));
-    session.qbittorrent(&session.files(), &paths("other"));
-    assert_eq!(left(Client::Qbittorrent, session.path()), "renamed files: not taken over");
-    let session = Session::new();
-    session.transmission("", "another name");
-    assert_eq!(left(Client::Transmission, session.path()), "renamed files: not taken over");
-    let session = Session::new();
-    session.rtorrent(&session.files().join("other"), 0);
-    assert_eq!(left(Client::Rtorrent, session.path()), "renamed files: not taken over");
+    session.write(&[]);
+    let found = || Found {
+        folder: PathBuf::from("/final"),
+        incomplete: Some(session.files()),
+        ..found(&session, Some(up_to(COUNT / 2)), i64::MAX)
+    };
+    let plan = Plan::of(found()).expect("its files are there");
+    let known = plan.params.known.expect("it is from another client");
+    assert_eq!(plan.params.folder, Some(session.files()));
+    assert_eq!(known.final_folder.as_deref(), Some(Path::new("/final")));
+    // It has arrived.
+    let plan = Plan::of(Found { folder: session.files(), ..found() }).expect("its files are there");
+    assert_eq!(plan.params.known.expect("it is from another client").final_folder, None);
 }
 
 #[test]
@@ -168,6 +183,9 @@ fn rtorrent_s_and_aria2_s_state_is_taken_over() {
     assert_eq!((found.have, found.paused), (Some(up_to(COUNT / 2)), false));
     assert_eq!(found.known.priorities, [Skip, Normal, High]);
     assert_eq!(found.known.added_at, Some(11));
+    assert!(found.notes.iter().any(|note| note.contains("ratio group")), "{:?}", found.notes);
+    let tiers = [["http://there/"], ["http://added/"]].map(|tier| tier.map(str::to_owned).to_vec());
+    assert_eq!(found.known.trackers.as_deref(), Some(&tiers[..]));
     session.rtorrent(&session.files().join("t"), 1);
     assert_eq!(only(Client::Rtorrent, session.path()).have, None, "it was being hashed");
 

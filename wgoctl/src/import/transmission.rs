@@ -9,7 +9,9 @@ use wgo_proto::bencode::{Dict, Value};
 use wgo_proto::layout::Layout;
 use wgo_proto::{BLOCK_LEN, Bitfield, PieceIndex};
 
-use super::found::{Found, Item, Items, Left, State, absolute, count, files_ending, is_set, texts, time};
+use super::found::{
+    Found, Goals, Item, Items, Left, State, absolute, count, files_ending, is_set, texts, time,
+};
 use crate::failure::Failure;
 
 /// The programs that may be using a session.
@@ -84,23 +86,14 @@ fn fill(found: &mut Found, keys: Keys<'_>, written: i64) -> Result<(), Left> {
         return Err(found.left("its state names no absolute folder (`destination`)"));
     };
     found.folder = folder;
-    let renamed = keys.get("name").and_then(|name| name.as_bytes());
-    let info = &found.metainfo.info;
-    if renamed.is_some_and(|name| name != info.name.as_bytes())
-        || !texts(keys.0, &keys.key("files")).is_empty()
-    {
-        return Err(found.left("renamed files: not taken over"));
+    // Empty where a file has its maker's name.
+    let paths = keys.get("files").and_then(|files| files.as_list());
+    for (file, path) in paths.iter().flat_map(|paths| paths.iter()).enumerate().take(found.files()) {
+        if let Some(path) = path.as_bytes().filter(|path| !path.is_empty()) {
+            found.rename(file, path)?;
+        }
     }
-    // What isn't complete may be elsewhere, and moves to the destination in the end.
-    if let Some(incomplete) = place("incomplete-dir")
-        && !is_there(found, &found.folder)
-        && is_there(found, &incomplete)
-    {
-        found
-            .notes
-            .push(format!("goes on in {}, where it is; it isn't moved when complete", incomplete.display()));
-        found.folder = incomplete;
-    }
+    found.incomplete = place("incomplete-dir");
     found.labels = texts(keys.0, &keys.key("labels"));
     found.paused = is_set(keys.0, &keys.key("paused"));
     found.sequential = is_set(keys.0, &keys.key("sequential-download"));
@@ -122,7 +115,7 @@ fn fill(found: &mut Found, keys: Keys<'_>, written: i64) -> Result<(), Left> {
     let mut notes = Vec::new();
     let (up_limit, down_limit) = (limit("speed-limit-up", &mut notes), limit("speed-limit-down", &mut notes));
     notes.dedup();
-    goals(keys, &mut notes);
+    found.goals = goals(keys);
     found.notes.append(&mut notes);
     found.known = Known {
         uploaded_bytes: keys.count("uploaded"),
@@ -139,6 +132,9 @@ fn fill(found: &mut Found, keys: Keys<'_>, written: i64) -> Result<(), Left> {
         as_of: Some(written),
         ..Known::default()
     };
+    if let Some(name) = keys.get("name").and_then(|name| name.as_str()) {
+        found.called(name);
+    }
     let Some(progress) = keys.dict("progress") else {
         found.notes.push("its state does not say what it had".to_owned());
         return Ok(());
@@ -151,23 +147,31 @@ fn fill(found: &mut Found, keys: Keys<'_>, written: i64) -> Result<(), Left> {
     Ok(())
 }
 
-/// Whether anything of the torrent is in a folder.
-fn is_there(found: &Found, folder: &Path) -> bool {
-    let names = [found.metainfo.info.name.clone(), format!("{}.part", found.metainfo.info.name)];
-    names.iter().any(|name| folder.join(name).exists())
-}
-
-/// Seeding goals of its own, which are only told.
-fn goals(keys: Keys<'_>, notes: &mut Vec<String>) {
-    for (key, mode, what) in
-        [("ratio-limit", "ratio-mode", "ratio"), ("idle-limit", "idle-mode", "idle time")]
-    {
-        // 0: as all torrents.
-        let own = keys.dict(key).and_then(|goal| goal.get(mode)?.as_int()).unwrap_or(0);
-        if own != 0 {
-            notes.push(format!("a seeding goal of its own ({what}): not taken over"));
-        }
+/// Seeding goals of its own.
+fn goals(keys: Keys<'_>) -> Goals {
+    /// As all torrents, the torrent's own, none.
+    const OWN: i64 = 1;
+    const NONE: i64 = 2;
+    let of = |key: &str, mode: &str| {
+        let goal = keys.dict(key)?;
+        Some((goal, goal.get(mode)?.as_int()?))
+    };
+    let mut goals = Goals::default();
+    match of("idle-limit", "idle-mode") {
+        Some((goal, OWN)) => goals.idle_secs = Some(Goals::secs(goal.count("idle-limit"))),
+        Some((_, NONE)) => goals.idle_secs = Some(0),
+        _ => {}
     }
+    match of("ratio-limit", "ratio-mode") {
+        // Bencode has no fractions: it is text.
+        Some((goal, OWN)) => {
+            let ratio = goal.get("ratio-limit").and_then(|ratio| ratio.as_str()?.trim().parse().ok());
+            ratio.into_iter().for_each(|ratio| goals.set_ratio(ratio));
+        }
+        Some((_, NONE)) => goals.ratio = Some(0.0),
+        _ => {}
+    }
+    goals
 }
 
 fn priorities(keys: Keys<'_>, files: usize) -> Vec<FilePriority> {

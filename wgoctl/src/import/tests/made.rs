@@ -15,6 +15,11 @@ const FILES: [(&str, usize); 3] = [("a", 20_000), ("b", 100_000), ("c", 43_840)]
 pub(super) fn torrent() -> Vec<u8> {
     let mut out = Vec::new();
     Encoder::new(&mut out).dict(|dict| {
+        dict.entry("announce-list").list(|tiers| {
+            tiers.item().list(|tier| {
+                ["http://there/", "http://off/"].map(|url| tier.item().bytes(url)).into_iter().collect()
+            });
+        });
         dict.entry("info").dict(|info| {
             info.entry("files").list(|list| {
                 for (name, len) in FILES {
@@ -31,6 +36,13 @@ pub(super) fn torrent() -> Vec<u8> {
     });
     out
 }
+
+/// `torrents.state`, as Python writes it with protocol 0: its one torrent is the second in the queue, called
+/// "shown", removed at a ratio of 1.5, and goes to /films.
+const DELUGE_STATE: &[u8] =
+    b"(iM\nTorrentManagerState\n(dS'torrents'\n(l(iM\nTorrentState\n(dS'torrent_id'\nS'x'\n\
+    sS'queue'\nI1\nsS'name'\nVshown\nsS'stop_at_ratio'\nI01\nsS'stop_ratio'\nF1.5\nsS'remove_at_ratio'\nI01\n\
+    sS'move_completed'\nI01\nsS'move_completed_path'\nS'/films'\nsbasb.";
 
 fn hash() -> [u8; 20] {
     Metainfo::parse(&torrent()).expect("ours").hashes.v1.expect("it is v1").0
@@ -94,6 +106,17 @@ impl Session {
             dict.entry(key("done-date")).int(0);
             dict.entry("downloaded").int(8);
             dict.entry(key("downloading-time-seconds")).int(10);
+            if !name.is_empty() {
+                dict.entry("files").list(|list| {
+                    for file in ["a", "b", "c"] {
+                        list.item().bytes(format!("{name}/{file}"));
+                    }
+                });
+            }
+            dict.entry(key("idle-limit")).dict(|goal| {
+                goal.entry(key("idle-limit")).int(30);
+                goal.entry(key("idle-mode")).int(2);
+            });
             dict.entry("labels").list(|list| ["tv", "new"].iter().for_each(|label| list.item().bytes(label)));
             dict.entry("name").bytes(if name.is_empty() { "t" } else { name });
             dict.entry("paused").int(1);
@@ -104,7 +127,10 @@ impl Session {
                     .entry("mtimes")
                     .list(|list| [1000, 0, 1002].map(|n| list.item().int(n)).into_iter().collect());
             });
-            dict.entry(key("ratio-limit")).dict(|goal| goal.entry(key("ratio-mode")).int(1));
+            dict.entry(key("ratio-limit")).dict(|goal| {
+                goal.entry(key("ratio-limit")).bytes("1.500000");
+                goal.entry(key("ratio-mode")).int(1);
+            });
             dict.entry(key("seeding-time-seconds")).int(9);
             dict.entry(key("speed-limit-up")).dict(|limit| {
                 limit.entry(key("speed-Bps")).int(5000);
@@ -142,6 +168,9 @@ impl Session {
                 dict.entry("qBt-category").bytes("films");
                 dict.entry("qBt-firstLastPiecePriority").int(1);
                 dict.entry("qBt-ratioLimit").int(1500);
+                dict.entry("qBt-savePath").bytes("/films");
+                dict.entry("qBt-seedingTimeLimit").int(-1);
+                dict.entry("qBt-shareLimitAction").bytes("RemoveWithContent");
                 dict.entry("qBt-tags").list(|list| ["a", "b"].iter().for_each(|tag| list.item().bytes(tag)));
             }
             dict.entry("save_path").bytes(folder.to_str().expect("UTF-8"));
@@ -178,14 +207,15 @@ impl Session {
             .execute_batch(
                 "CREATE TABLE torrents (id INTEGER PRIMARY KEY, torrent_id BLOB NOT NULL UNIQUE, queue_position \
                 INTEGER NOT NULL DEFAULT -1, name TEXT, category TEXT, tags TEXT, target_save_path TEXT, ratio_limit \
-                INTEGER NOT NULL, seeding_time_limit INTEGER NOT NULL, has_outer_pieces_priority INTEGER NOT NULL, \
+                INTEGER NOT NULL, seeding_time_limit INTEGER NOT NULL, inactive_seeding_time_limit INTEGER, \
+                has_outer_pieces_priority INTEGER NOT NULL, \
                 stopped INTEGER NOT NULL, libtorrent_resume_data BLOB NOT NULL, metadata BLOB)",
             )
             .expect("made");
         let resume = self.libtorrent(&self.files(), &[], false);
         let insert = "INSERT INTO torrents (torrent_id, name, category, tags, ratio_limit, seeding_time_limit, \
-            has_outer_pieces_priority, stopped, libtorrent_resume_data, metadata) \
-            VALUES ('x', 'shown', 'films', 'a,b', -2000, -2, 1, 1, ?1, ?2)";
+            inactive_seeding_time_limit, has_outer_pieces_priority, stopped, libtorrent_resume_data, metadata) \
+            VALUES ('x', 'shown', 'films', 'a,b', -1000, -1, 90, 1, 1, ?1, ?2)";
         database.execute(insert, (resume, torrent())).expect("inserted");
         path
     }
@@ -198,6 +228,7 @@ impl Session {
             self.put("state/torrents.fastresume", &all),
             self.put("state/x.torrent", &torrent()),
             self.put("label.conf", labels),
+            self.put("state/torrents.state", DELUGE_STATE),
         ]
     }
 
@@ -208,6 +239,7 @@ impl Session {
             dict.entry("directory").bytes(directory.to_str().expect("UTF-8"));
             dict.entry("hashing").int(hashing);
             dict.entry("state").int(1);
+            dict.entry("views").list(|views| views.item().bytes("rat_1"));
         });
         let resume = encode(|dict| {
             dict.entry("bitfield").bytes(half());
@@ -216,6 +248,18 @@ impl Session {
                     files.item().dict(|file| {
                         file.entry("mtime").int(1000);
                         file.entry("priority").int(priority);
+                    });
+                }
+            });
+            dict.entry("trackers").dict(|trackers| {
+                for (url, enabled, extra) in
+                    [("dht://", 1, 1), ("http://added/", 1, 1), ("http://off/", 0, 0)]
+                {
+                    trackers.entry(url).dict(|state| {
+                        state.entry("enabled").int(enabled);
+                        if extra == 1 {
+                            state.entry("extra_tracker").int(extra);
+                        }
                     });
                 }
             });
