@@ -1,14 +1,15 @@
-//! `wgoctl config`: the settings in force, and what is wrong with a configuration file.
+//! `wgoctl config`: the settings in force, what is wrong with a configuration file, and taking back what was set
+//! over the socket.
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
-use wgo_api::params::ConfigParams;
-use wgo_api::result::{ConfigResult, Origin, Setting};
+use serde_json::{Value, json};
+use wgo_api::params::{ConfigParams, ResetParams};
+use wgo_api::result::{ConfigResult, Origin, ResetResult, ResetSetting, Setting};
 use wgo_api::{ApiClient, Kind};
 
-use crate::clean::clean_lines;
+use crate::clean::{clean, clean_lines};
 use crate::console::Terminal;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -21,7 +22,9 @@ Examples:
   wgoctl config show
   wgoctl config show limits network.port
   wgoctl config check                      # the running daemon's file
-  wgoctl config check /etc/wgod/wgod.toml  # needs no daemon")]
+  wgoctl config check /etc/wgod/wgod.toml  # needs no daemon
+  wgoctl config reset limits.up            # as the file says again
+  wgoctl config reset --all")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -40,6 +43,16 @@ enum Verb {
         /// The file
         file: Option<PathBuf>,
     },
+    /// Take back what was set by wgoctl, as by `limit`, `alt` and `log`, in this run or before: the command line,
+    /// the environment, the file or the default count again
+    Reset {
+        /// Only these: section.key, or a whole section
+        #[arg(value_name = "KEY", required_unless_present = "all")]
+        keys: Vec<String>,
+        /// Everything that was set so
+        #[arg(long, conflicts_with = "keys")]
+        all: bool,
+    },
 }
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
@@ -56,6 +69,11 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
             verdict(&file, &result.problems, context)
         }
         Verb::Check { file: Some(file) } => check_file(&file, context),
+        Verb::Reset { keys, all } => {
+            let result = context.client.config_reset(ResetParams { keys, all }).await?;
+            context.answer(&result, reset)?;
+            Ok(0)
+        }
     }
 }
 
@@ -79,18 +97,52 @@ fn show(result: &ConfigResult, terminal: Terminal) -> String {
 }
 
 fn origin(setting: &Setting) -> String {
-    let word = match setting.origin {
+    let word = word(setting.origin);
+    match &setting.shadowed {
+        Some(value) => format!("{word}; the file says {value}"),
+        None => word.to_owned(),
+    }
+}
+
+fn word(origin: Origin) -> &'static str {
+    match origin {
         Origin::Default => "default",
         Origin::File => "file",
         Origin::Override => "stored override",
         Origin::Environment => "environment",
         Origin::CommandLine => "command line",
         Origin::Socket => "set over the socket",
-    };
-    match &setting.shadowed {
-        Some(value) => format!("{word}; the file says {value}"),
-        None => word.to_owned(),
     }
+}
+
+/// A line for each setting.
+fn reset(result: &ResetResult, _: Terminal) -> String {
+    match &result.settings[..] {
+        [] => "Nothing was set by wgoctl\n".to_owned(),
+        settings => settings.iter().map(|one| format!("{}: {}\n", clean(&one.key), became(one))).collect(),
+    }
+}
+
+fn became(setting: &ResetSetting) -> String {
+    let ResetSetting { taken_back, was, value, origin, next_start, unknown, .. } = setting;
+    let by = match origin {
+        Origin::Default => "the default".to_owned(),
+        Origin::File => "by the file".to_owned(),
+        Origin::Environment => "by the environment".to_owned(),
+        Origin::CommandLine => "by the command line".to_owned(),
+        Origin::Override | Origin::Socket => word(*origin).to_owned(),
+    };
+    let shown = |value: &Value| if value.is_null() { "not set".to_owned() } else { value.to_string() };
+    let (was, now, next) = (shown(was), shown(value), next_start.as_ref().map(shown));
+    let text = match (taken_back, next) {
+        _ if *unknown => format!("{was} is forgotten; this version has no such setting"),
+        (true, Some(next)) => format!("{now} until wgod restarts, then {next}, {by}"),
+        (false, Some(next)) => format!("was not set by wgoctl; {now} until wgod restarts, then {next}, {by}"),
+        (true, None) if was == now => format!("is forgotten; {now} as before, {by}"),
+        (true, None) => format!("was {was}, is {now}, {by}"),
+        (false, None) => format!("was not set by wgoctl; {now}, {by}"),
+    };
+    clean(&text)
 }
 
 /// Prints what is wrong with `file`; exits with the code of a bad configuration if anything is.

@@ -12,7 +12,8 @@ use crate::units::limit;
 /// Limits to set; without any they are shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Limits of the daemon last until it restarts; those of a torrent stay.
+Limits stay. Those of the daemon give way, at its next start, to what its command line or the environment says,
+and `wgoctl config reset limits` takes them back.
 
 Examples:
   wgoctl limit                          # show

@@ -1,6 +1,7 @@
 //! The settings in force: who may change them and how a change reaches the parts that use it.
 mod alternative;
 mod log;
+mod reset;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ struct State {
     running: Resolved,
     /// Whether the alternative limits are in force.
     decision: Decision,
+    /// Overrides in the database that don't count: names and values.
+    untaken: BTreeMap<String, String>,
 }
 
 impl Control {
@@ -60,12 +63,13 @@ impl Control {
         loaded: Loaded,
     ) -> Arc<Control> {
         let decision = Decision::default();
-        let state = State { layers: loaded.layers, running: loaded.resolved, decision };
+        let Loaded { layers, resolved: running, untaken, file, .. } = loaded;
+        let state = State { layers, running, decision, untaken };
         let control = Control {
             engine,
             session,
             logging,
-            file: loaded.file,
+            file,
             reload_failure: std::sync::Mutex::default(),
             rescheduled: tokio::sync::Notify::new(),
             state: Mutex::new(state),
@@ -179,21 +183,10 @@ impl Control {
     /// The settings in force and where each comes from; with `check`, the faults of the file.
     pub async fn show(&self, keys: &[String], check: bool) -> Result<ConfigResult, ApiError> {
         let state = self.state.lock().await;
-        let chosen: Vec<KeyId> = KeyId::all()
-            .filter(|id| {
-                keys.is_empty()
-                    || keys.iter().any(|key| *key == id.name() || key.as_str() == id.key().section)
-            })
-            .collect();
-        let known =
-            |key: &&String| chosen.iter().any(|id| **key == id.name() || key.as_str() == id.key().section);
-        if let Some(unknown) = keys.iter().find(|key| !known(key)) {
-            let names: Vec<String> = KeyId::all().map(KeyId::name).collect();
-            let sections = KeyId::all().map(|id| id.key().section);
-            let hint = hint(unknown, names.iter().map(String::as_str).chain(sections));
-            let message = format!("no setting or section {unknown:?}{hint}; `wgoctl config show` lists all");
-            return Err(ApiError::new(Kind::BadRequest, message));
-        }
+        let chosen: Vec<KeyId> = match keys {
+            [] => KeyId::all().collect(),
+            keys => chosen(keys)?,
+        };
         let defaults = Config::default();
         let plan = config::plan(&state.running, state.layers.clone());
         let shadowed: BTreeMap<KeyId, String> =
@@ -241,6 +234,19 @@ impl Control {
         self.engine.storage.set_modes(modes(config));
         self.session.apply(tunables(config)).await;
     }
+}
+
+/// The settings that these name, each a `section.key` or a whole section, in the order of the file.
+fn chosen(keys: &[String]) -> Result<Vec<KeyId>, ApiError> {
+    let names = |key: &String, id: &KeyId| *key == id.name() || key.as_str() == id.key().section;
+    if let Some(unknown) = keys.iter().find(|key| !KeyId::all().any(|id| names(key, &id))) {
+        let all: Vec<String> = KeyId::all().map(KeyId::name).collect();
+        let sections = KeyId::all().map(|id| id.key().section);
+        let hint = hint(unknown, all.iter().map(String::as_str).chain(sections));
+        let message = format!("no setting or section {unknown:?}{hint}; `wgoctl config show` lists all");
+        return Err(ApiError::new(Kind::BadRequest, message));
+    }
+    Ok(KeyId::all().filter(|id| keys.iter().any(|key| names(key, id))).collect())
 }
 
 /// A configured folder, which may be below the user's home. Without a home that one needs, the daemon would not

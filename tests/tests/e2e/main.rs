@@ -34,6 +34,7 @@ mod pid1;
 mod queue;
 mod quit;
 mod removal;
+mod reset;
 mod restart;
 mod rpc;
 mod start;

@@ -250,6 +250,17 @@ fn config_reload_and_quit_speak_of_the_daemon() {
     assert_eq!(document["settings"].as_array().unwrap().len(), 1);
     rig.run(&["config", "check"]).code(1).complains(&["network.prot", "did you mean port?"]);
     assert_eq!(rig.run(&["--json", "config", "check"]).code(1).json()["ok"], false);
+    rig.run(&["config", "reset", "--all"]).code(0).says(&[
+        "limits.up: was \"500 KB/s\", is \"1 MB/s\", by the file\n",
+        "network.port: \"7000\" until wgod restarts, then 6868, the default\n",
+        "limits.down: is forgotten; \"2 MB/s\" as before, by the command line\n",
+        "limits.alt: was not set by wgoctl; \"auto\", the default\n",
+        "limits.sideways: 1 is forgotten; this version has no such setting\n",
+    ]);
+    assert_eq!(rig.last_call(), ("config_reset".to_owned(), json!({ "keys": [], "all": true })));
+    for wrong in [&["config", "reset"][..], &["config", "reset", "--all", "limits"]] {
+        rig.run(wrong).code(2);
+    }
     rig.run(&["reload"]).code(0).says(&["In force now: limits.up", "restart of wgod: network.port"]);
     let ran = rig.run(&["quit", "--now"]).code(0);
     ran.says(&["wgod has stopped"]);

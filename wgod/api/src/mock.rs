@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::result::{AltResult, File, Setting, Tracker};
+use crate::result::{AltResult, File, Origin, ResetSetting, Setting, Tracker};
 use crate::rpc::ApiServer;
 use crate::server::{Access, Caller, Limits, serve};
 use crate::torrent::{FilePriority, RateLimits, State, Torrent, Trouble};
@@ -127,9 +127,35 @@ fn settings() -> Vec<Setting> {
             key: "network.port".into(),
             value: 7000.into(),
             default: 6868.into(),
-            origin: crate::result::Origin::File,
+            origin: Origin::File,
             restart: true,
             shadowed: None,
+        },
+    ]
+}
+
+fn reset_settings() -> Vec<ResetSetting> {
+    let of = |key: &str, was: &str, value: &str, origin| ResetSetting {
+        key: key.into(),
+        taken_back: true,
+        was: was.into(),
+        value: value.into(),
+        origin,
+        next_start: None,
+        unknown: false,
+    };
+    let port = of("network.port", "7000", "7000", Origin::Default);
+    vec![
+        of("limits.up", "500 KB/s", "1 MB/s", Origin::File),
+        ResetSetting { next_start: Some(6868.into()), ..port },
+        of("limits.down", "2 MB/s", "2 MB/s", Origin::CommandLine),
+        ResetSetting { taken_back: false, ..of("limits.alt", "auto", "auto", Origin::Default) },
+        ResetSetting {
+            key: "limits.sideways".into(),
+            taken_back: true,
+            was: 1.into(),
+            unknown: true,
+            ..ResetSetting::default()
         },
     ]
 }

@@ -389,6 +389,16 @@ pub struct ConfigParams {
     pub check: bool,
 }
 
+/// Parameters of `config_reset`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResetParams {
+    /// Which settings, each a `section.key` or a whole `section`.
+    pub keys: Vec<String>,
+    /// All that were set over the socket, in place of `keys`.
+    pub all: bool,
+}
+
 /// Parameters of `reload`: none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

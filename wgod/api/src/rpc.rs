@@ -12,14 +12,15 @@ use crate::error::ApiError;
 use crate::params::{
     AddParams, AltParams, BackupParams, ConfigParams, DiscoverParams, DoctorParams, FilesParams, LabelParams,
     LimitParams, ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams,
-    ReadBackupParams, ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams,
-    ShowParams, StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
+    ReadBackupParams, ReloadParams, RemoveParams, RenameParams, ResetParams, RestoreParams, SelectParams,
+    SetParams, ShowParams, StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
     WriteBackupParams,
 };
 use crate::result::{
     ActResult, AddResult, AltResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult,
     ListResult, LogResult, MetainfoResult, OpenRpc, QuitResult, ReadBackupResult, ReloadResult, RenameResult,
-    RestoreResult, ShowResult, StatsResult, StatusResult, TrackersResult, WaitResult, WriteBackupResult,
+    ResetResult, RestoreResult, ShowResult, StatsResult, StatusResult, TrackersResult, WaitResult,
+    WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -60,7 +61,7 @@ pub trait Api {
 
     /// Sets and reports rate limits, of the daemon or of a torrent. Durable before it is acknowledged. What is set
     /// here goes before the configuration file; from the next start on the command line and the environment go
-    /// before it.
+    /// before it. `config_reset` takes it back.
     #[method(name = "limit")]
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError>;
 
@@ -136,6 +137,12 @@ pub trait Api {
     /// The settings in force and where each comes from; with `check`, the faults of the file.
     #[method(name = "config")]
     async fn config(&self, params: ConfigParams) -> Result<ConfigResult, ApiError>;
+
+    /// Takes back what was set over the socket, in this run or before, so that the command line, the environment,
+    /// the file or the default say what counts. Durable before it is acknowledged. When a key is wrong, nothing is
+    /// changed.
+    #[method(name = "config_reset")]
+    async fn config_reset(&self, params: ResetParams) -> Result<ResetResult, ApiError>;
 
     /// Reads the configuration again: all of it is applied, or nothing. Kind `bad_config` names
     /// file, line, key and what is allowed.

@@ -72,6 +72,11 @@ impl Layer {
         self.0.remove(&id).is_some()
     }
 
+    /// Whether it gives a value of a key.
+    pub fn gives(&self, id: KeyId) -> bool {
+        self.0.contains_key(&id)
+    }
+
     /// Keys and values, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (KeyId, &Given)> {
         self.0.iter().map(|(id, given)| (*id, given))
@@ -124,6 +129,11 @@ pub struct Layers {
 }
 
 impl Layers {
+    /// Whether a value of a key was set through the control socket, in this run or before.
+    pub fn is_overridden(&self, id: KeyId) -> bool {
+        self.socket.gives(id) || self.stored.gives(id)
+    }
+
     fn by_rank(&self) -> [&Layer; 5] {
         [&self.socket, &self.command_line, &self.environment, &self.stored, &self.file]
     }

@@ -1,4 +1,5 @@
 //! Reads all sources at the start, and the file again for a reload: the only part that does I/O.
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What the operator should know, one line each.
     pub warnings: Vec<String>,
+    /// Overrides in the database that don't count, since this version doesn't take them: names and values.
+    pub untaken: BTreeMap<String, String>,
 }
 
 /// Why there is no configuration.
@@ -59,7 +62,7 @@ impl Loaded {
         let layers = Layers { command_line, environment, file, ..Layers::default() };
         let resolved = resolve(&layers)?;
         let places = Places::decide(&resolved.config, around)?;
-        Ok(Loaded { layers, resolved, places, file: path, warnings })
+        Ok(Loaded { layers, resolved, places, file: path, warnings, untaken: BTreeMap::new() })
     }
 
     /// Adds the overrides of the database, which can only be opened once the state directory is
@@ -69,8 +72,11 @@ impl Loaded {
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
         around: &Surroundings,
     ) -> Result<Loaded, LoadError> {
-        let (stored, problems) = Layer::from_store(pairs);
+        let pairs: BTreeMap<&str, &str> = pairs.into_iter().collect();
+        let (stored, problems) = Layer::from_store(pairs.iter().map(|(name, text)| (*name, *text)));
         self.warnings.extend(problems.iter().map(Problem::to_string));
+        let untaken = problems.iter().filter_map(|problem| pairs.get_key_value(problem.key.as_str()));
+        self.untaken = untaken.map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         self.layers.stored = stored;
         self.resolved = resolve(&self.layers)?;
         self.places = Places::decide(&self.resolved.config, around)?;
@@ -127,5 +133,6 @@ mod tests {
         let loaded = loaded.with_stored(pairs, &around).unwrap();
         assert_eq!(loaded.places.folder, Path::new("/dl"));
         assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+        assert_eq!(loaded.untaken, [("storage.colour".to_owned(), "1".to_owned())].into());
     }
 }

@@ -131,11 +131,13 @@ fn override_with(layers: &mut Layers, key: KeyId, value: Raw) -> Result<(), Prob
     Ok(())
 }
 
-/// What it would mean to take back what was set through the control socket.
-pub fn reset(running: &Resolved, layers: &Layers, key: KeyId) -> Result<Plan, Problems> {
+/// What it would mean to take back what was set of these keys through the control socket, in this run or before.
+pub fn reset(running: &Resolved, layers: &Layers, keys: &[KeyId]) -> Result<Plan, Problems> {
     let mut layers = layers.clone();
-    layers.socket.remove(key);
-    layers.stored.remove(key);
+    for key in keys {
+        layers.socket.remove(*key);
+        layers.stored.remove(*key);
+    }
     plan(running, layers)
 }
 

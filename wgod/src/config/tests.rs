@@ -343,7 +343,7 @@ fn a_value_of_the_socket_wins_now_is_stored_and_can_be_taken_back() {
     assert_eq!((plan.next.config.limits.up, plan.next.config.limits.down), (Rate(7), Rate(8)));
     assert_eq!(plan.layers.stored.store().count(), 2);
     assert!(both("a lot").is_err());
-    let back = reset(&set.next, &set.layers, up).unwrap();
+    let back = reset(&set.next, &set.layers, &[up]).unwrap();
     assert_eq!(back.next.config.limits.up, Rate(4000));
     assert_eq!(back.layers.stored, Layer::default());
     assert!(super::set(&back.next, &old, up, Raw::Bool(true)).is_err());

@@ -17,14 +17,14 @@ use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{
     AddParams, AltParams, BackupParams, ConfigParams, DiscoverParams, DoctorParams, FilesParams, Goal,
     LabelParams, LimitParams, ListParams, LogParams, MetainfoParams, MoveParams, QueueParams, QuitParams,
-    ReadBackupParams, ReloadParams, RemoveParams, RenameParams, RestoreParams, SelectParams, SetParams,
-    ShowParams, Source, StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams, WaitParams,
-    WriteBackupParams,
+    ReadBackupParams, ReloadParams, RemoveParams, RenameParams, ResetParams, RestoreParams, SelectParams,
+    SetParams, ShowParams, Source, StartParams, StatsParams, StatusParams, TrackersParams, VerifyParams,
+    WaitParams, WriteBackupParams,
 };
 use wgo_api::result::{
     ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, DoctorResult, FilesResult,
     LimitResult, ListResult, LogResult, MetainfoResult, OpenRpc, PortState, QuitResult, ReadBackupResult,
-    ReloadResult, RenameResult, RestoreResult, ShowResult, StatsResult, StatusResult, Tracker,
+    ReloadResult, RenameResult, ResetResult, RestoreResult, ShowResult, StatsResult, StatusResult, Tracker,
     TrackersResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
@@ -379,6 +379,10 @@ impl ApiServer for Console {
 
     async fn config(&self, params: ConfigParams) -> Result<ConfigResult, ApiError> {
         self.inner.control.show(&params.keys, params.check).await
+    }
+
+    async fn config_reset(&self, params: ResetParams) -> Result<ResetResult, ApiError> {
+        self.inner.control.reset(&params).await
     }
 
     async fn reload(&self, _params: ReloadParams) -> Result<ReloadResult, ApiError> {

@@ -103,7 +103,7 @@ impl Control {
         if !matches!(state.running.origin(key), Origin::Socket | Origin::Stored) {
             return;
         }
-        let Ok(plan) = config::reset(&state.running, &state.layers, key) else { return };
+        let Ok(plan) = config::reset(&state.running, &state.layers, &[key]) else { return };
         let forgotten = Change::Override { key: KEY.to_owned(), value: None };
         if let Err(error) = self.engine.store.put(vec![forgotten]).await {
             // It names a time that has passed, so it means nothing at the next start either.

@@ -374,6 +374,11 @@ impl ApiServer for MockApi {
         Ok(ConfigResult { file: Some("/etc/wgod.toml".into()), settings, problems })
     }
 
+    async fn config_reset(&self, params: ResetParams) -> Result<ResetResult, ApiError> {
+        self.note("config_reset", &params);
+        Ok(ResetResult { settings: super::reset_settings() })
+    }
+
     async fn reload(&self, params: ReloadParams) -> Result<ReloadResult, ApiError> {
         self.note("reload", &params);
         let restart = vec!["network.port".to_owned()];

@@ -51,6 +51,33 @@ pub struct ConfigResult {
     pub problems: Vec<String>,
 }
 
+/// What became of a setting that was reset.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResetSetting {
+    /// `section.key`.
+    pub key: String,
+    /// Whether anything had been set over the socket, in this run or before; if not, nothing has changed.
+    pub taken_back: bool,
+    /// The value that was in force.
+    pub was: serde_json::Value,
+    /// The value in force now; `null` where there is none.
+    pub value: serde_json::Value,
+    /// What says so now, or says the value of `next_start`.
+    pub origin: Origin,
+    /// The value from the next start on, where `value` can't change while the daemon runs.
+    pub next_start: Option<serde_json::Value>,
+    /// It was stored by another version and is no setting of this one.
+    #[serde(default)]
+    pub unknown: bool,
+}
+
+/// Result of `config_reset`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResetResult {
+    /// Each setting that was asked for, in the order of the file.
+    pub settings: Vec<ResetSetting>,
+}
+
 /// Result of `reload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadResult {

@@ -63,6 +63,7 @@ const DEEDS: &[(&str, Deed)] = &[
     ("announce", Changes),
     ("wait", Looks),
     ("config", Looks),
+    ("config_reset", Changes),
     (LOG, Changes),
     ("doctor", Looks),
     ("reload", Changes),
