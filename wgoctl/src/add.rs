@@ -16,6 +16,8 @@ use crate::fetch::fetch_all;
 use crate::progress::wait_for;
 use crate::set::{Goal, PriorityArg, RatioArg};
 use crate::sources::{self, Given};
+use crate::table::Tone;
+use crate::wrap::fact;
 
 /// Torrents to add, and how.
 #[derive(Debug, clap::Args)]
@@ -260,14 +262,14 @@ async fn wait(result: &AddResult, goal: WaitFor, context: &mut Context<'_, '_>) 
 }
 
 fn report(context: &mut Context<'_, '_>, result: &AddResult, labels: &[String]) -> Result<(), Failure> {
-    context.answer(result, |result, _| {
+    context.answer(result, |result, terminal| {
         let mut text = String::new();
         for (added, label) in result.torrents.iter().zip(labels) {
             let name = clean(added.name.as_deref().unwrap_or(label));
-            let hash = added.info_hash.as_deref().unwrap_or_default();
+            let which = format!("{}  {name}", added.info_hash.as_deref().unwrap_or_default());
             match added.status {
-                AddStatus::Added => text.push_str(&format!("Added    {hash}  {name}\n")),
-                AddStatus::Present => text.push_str(&format!("Present  {hash}  {name}\n")),
+                AddStatus::Added => text.push_str(&fact("Added", 8, &which, Tone::Plain, terminal)),
+                AddStatus::Present => text.push_str(&fact("Present", 8, &which, Tone::Plain, terminal)),
                 AddStatus::Failed => {}
             }
         }

@@ -8,8 +8,8 @@ use wgo_api::units::Period;
 #[derive(Debug, Parser)]
 #[command(name = "wgoctl", version, max_term_width = 100, after_help = AFTER)]
 pub struct Cli {
-    /// The daemon's control socket, or ssh://USER@HOST:PORT/PATH of one elsewhere [default: that of your own wgod, else /run/wgod/wgod.sock, else the read-only one beside it]
-    #[arg(long, global = true, env = "WGOD_SOCKET", value_name = "PATH", hide_env_values = true)]
+    /// The daemon's control socket, or ssh://USER@HOST:PORT/PATH of one elsewhere [default: that of your own wgod, else /run/wgod/wgod.sock, else the read-only one beside it] [env: WGOD_SOCKET]
+    #[arg(long, global = true, value_name = "PATH")]
     pub socket: Option<PathBuf>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
@@ -92,7 +92,7 @@ pub enum Verb {
     Top(crate::top::Args),
     /// Tell what happens to torrents, as lines of JSON
     Events(crate::events::Args),
-    /// Show the settings in force, or check a configuration file
+    /// Show the settings in force, check a configuration file, or take back what was set by wgoctl
     Config(crate::config::Args),
     /// Make the daemon read its configuration again
     Reload(crate::reload::Args),

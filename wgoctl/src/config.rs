@@ -14,6 +14,7 @@ use crate::console::Terminal;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::table::{Align, Cell, Table, Tone};
+use crate::wrap::wrap_lines;
 
 /// What to do with the configuration.
 #[derive(Debug, clap::Args)]
@@ -70,8 +71,9 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         }
         Verb::Check { file: Some(file) } => check_file(&file, context),
         Verb::Reset { keys, all } => {
-            let result = context.client.config_reset(ResetParams { keys, all }).await?;
-            context.answer(&result, reset)?;
+            let params = ResetParams { keys: keys.clone(), all };
+            let result = context.client.config_reset(params).await?;
+            context.answer(&result, |result, terminal| reset(result, &keys, terminal))?;
             Ok(0)
         }
     }
@@ -87,13 +89,18 @@ fn show(result: &ConfigResult, terminal: Terminal) -> String {
         let tone = if setting.origin == Origin::Default { Tone::Faint } else { Tone::Plain };
         table.row(vec![
             Cell::from(&setting.key),
-            Cell::toned(&setting.value.to_string(), tone),
+            Cell::toned(&value_text(&setting.value), tone),
             Cell::toned(&origin(setting), tone),
         ]);
     }
     let file =
         result.file.as_deref().map_or("No configuration file".to_owned(), |file| format!("File: {file}"));
     format!("{}\n{}", clean_lines(&file), table.render(terminal, true))
+}
+
+/// A value as the file has it.
+fn value_text(value: &Value) -> String {
+    if value.is_null() { "not set".to_owned() } else { value.to_string() }
 }
 
 fn origin(setting: &Setting) -> String {
@@ -108,18 +115,22 @@ fn word(origin: Origin) -> &'static str {
     match origin {
         Origin::Default => "default",
         Origin::File => "file",
-        Origin::Override => "stored override",
+        Origin::Override => "set by wgoctl before",
         Origin::Environment => "environment",
         Origin::CommandLine => "command line",
-        Origin::Socket => "set over the socket",
+        Origin::Socket => "set by wgoctl",
     }
 }
 
-/// A line for each setting.
-fn reset(result: &ResetResult, _: Terminal) -> String {
-    match &result.settings[..] {
-        [] => "Nothing was set by wgoctl\n".to_owned(),
-        settings => settings.iter().map(|one| format!("{}: {}\n", clean(&one.key), became(one))).collect(),
+/// A line for each setting that was reset, or named by itself.
+fn reset(result: &ResetResult, keys: &[String], terminal: Terminal) -> String {
+    let told = |one: &&ResetSetting| one.taken_back || one.next_start.is_some() || keys.contains(&one.key);
+    let lines = result.settings.iter().filter(told);
+    let text: String = lines.map(|one| format!("{}: {}\n", clean(&one.key), became(one))).collect();
+    match (text.is_empty(), keys) {
+        (false, _) => wrap_lines(&text, terminal.columns),
+        (true, []) => "Nothing was set by wgoctl\n".to_owned(),
+        (true, keys) => format!("Nothing in {} was set by wgoctl\n", clean(&keys.join(", "))),
     }
 }
 
@@ -132,8 +143,7 @@ fn became(setting: &ResetSetting) -> String {
         Origin::CommandLine => "by the command line".to_owned(),
         Origin::Override | Origin::Socket => word(*origin).to_owned(),
     };
-    let shown = |value: &Value| if value.is_null() { "not set".to_owned() } else { value.to_string() };
-    let (was, now, next) = (shown(was), shown(value), next_start.as_ref().map(shown));
+    let (was, now, next) = (value_text(was), value_text(value), next_start.as_ref().map(value_text));
     let text = match (taken_back, next) {
         _ if *unknown => format!("{was} is forgotten; this version has no such setting"),
         (true, Some(next)) => format!("{now} until wgod restarts, then {next}, {by}"),

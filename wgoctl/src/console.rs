@@ -6,12 +6,15 @@ use serde::Serialize;
 
 use crate::clean::{JsonSafe, clean_lines};
 use crate::failure::Failure;
+use crate::wrap::wrap_lines;
 
 /// What is known of the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
     /// Columns of standard output; `None` when it isn't a terminal.
     pub columns: Option<usize>,
+    /// Columns of standard error; `None` when it isn't a terminal.
+    pub err_columns: Option<usize>,
     /// Colours are welcome on standard output.
     pub color: bool,
     /// Standard input and error are a person: one can ask.
@@ -31,8 +34,10 @@ impl Terminal {
         let asked = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let columns = asked.or(size).unwrap_or(80).max(MIN_COLUMNS);
         Self {
-            columns: out.then(|| asked.or(size).unwrap_or(80).max(MIN_COLUMNS)),
+            columns: out.then_some(columns),
+            err_columns: err.then_some(columns),
             color: out && !no_color && !dumb,
             can_ask: err && std::io::stdin().is_terminal(),
             can_redraw: err && !dumb,
@@ -61,8 +66,9 @@ pub struct Console<'a> {
 }
 
 impl Console<'_> {
-    /// Writes a line to standard error. It is lost if nobody reads that.
-    pub fn note(&mut self, line: &str) {
+    /// Writes a line, or several, to standard error. It is lost if nobody reads that.
+    pub fn note(&mut self, text: &str) {
+        let line = wrap_lines(text, self.terminal.err_columns);
         let _ = writeln!(self.err, "{line}").and_then(|()| self.err.flush());
     }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::Parser;
 
@@ -60,6 +61,7 @@ mod trackers;
 mod tunnel;
 mod verify;
 mod wait;
+mod wrap;
 
 use cli::{Cli, Verb};
 use console::Console;
@@ -75,7 +77,8 @@ where
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let cli = match Cli::try_parse_from(&args) {
-        Ok(cli) => cli,
+        // Not by clap: it would have it in the usage of each error, as if it had been written.
+        Ok(cli) => Cli { socket: cli.socket.or_else(|| nonempty(std::env::var_os("WGOD_SOCKET"))), ..cli },
         Err(error) => return refuse(&error, args.iter().any(|arg| arg == "--json"), console),
     };
     let json = cli.json;
@@ -98,6 +101,10 @@ where
             failure.exit_code()
         }
     }
+}
+
+fn nonempty(path: Option<OsString>) -> Option<PathBuf> {
+    path.filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Help, version, or a usage error.

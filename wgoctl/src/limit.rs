@@ -8,6 +8,7 @@ use crate::clean::clean;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::units::limit;
+use crate::wrap::wrap_lines;
 
 /// Limits to set; without any they are shown.
 #[derive(Debug, clap::Args)]
@@ -34,13 +35,14 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     let params =
         LimitParams { up: args.up.map(|rate| rate.0), down: args.down.map(|rate| rate.0), id: args.id };
     let result = context.client.limit(params).await?;
-    context.answer(&result, |result, _| {
+    context.answer(&result, |result, terminal| {
         let of = result.name.as_deref().map(|name| format!("{}: ", clean(name))).unwrap_or_default();
         let limits = |limits: RateLimits| format!("up {}, down {}", limit(limits.up), limit(limits.down));
         let instead = result.alternative.map(|alternative| {
             format!("The alternative limits count instead: {}; see `wgoctl alt`\n", limits(alternative))
         });
-        format!("{of}{}\n{}", limits(result.limits), instead.unwrap_or_default())
+        let text = format!("{of}{}\n{}", limits(result.limits), instead.unwrap_or_default());
+        wrap_lines(&text, terminal.columns)
     })?;
     Ok(0)
 }

@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use wgo_api::params::{Goal, StatusParams, WaitParams};
-use wgo_api::{ApiClient, Torrent};
+use wgo_api::{ApiClient, State, Torrent};
 
 use crate::clean::clean;
 use crate::context::Context;
@@ -82,10 +82,12 @@ fn line(torrent: &Torrent, columns: usize) -> String {
     // In a narrow line the figure says more than the bar.
     let bar = if columns < NARROW { String::new() } else { format!("[{}] ", bar(torrent.progress)) };
     let left = torrent.eta_secs.map(|secs| format!("{} left  ", human_secs(secs))).unwrap_or_default();
+    // That a bar which grows is a download need not be said.
+    let state =
+        if torrent.state == State::Downloading { String::new() } else { format!("{}  ", torrent.state) };
     format!(
-        "{bar}{}  {}  {} of {}  {}  {left}{}",
+        "{bar}{}  {state}{} of {}  {}  {left}{}",
         percent(torrent.progress),
-        torrent.state,
         human_bytes(torrent.done_bytes),
         known(torrent.size_bytes, human_bytes),
         human_rate(torrent.down_rate),
@@ -104,6 +106,8 @@ mod tests {
         assert!(wide.starts_with("[==========>         ] 50.0%  stopped"), "{wide}");
         assert!(!wide.contains('\u{1b}') && !wide.contains("left"));
         assert!(line(&torrent, 20).starts_with("50.0%  stopped"));
+        let torrent = Torrent { state: State::Downloading, ..torrent };
+        assert!(line(&torrent, 20).starts_with("50.0%  0 B of"));
         for progress in [f64::NAN, -1.0, 9.0, 1.0] {
             assert_eq!(line(&Torrent { progress, ..Torrent::default() }, 80).find(']'), Some(BAR + 1));
         }

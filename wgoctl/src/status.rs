@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::list::{EXPENDABLE, columns, rank, tabulate};
 use crate::table::Tone;
 use crate::units::{count, human_bytes, human_rate, human_secs, known, limit};
+use crate::wrap::fact;
 
 /// Which torrents.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub struct Args {
 /// Torrents on a page that one takes in at a glance; `list` shows all.
 const GLANCE: usize = 40;
 
-const COLUMNS: &str = "name,state,progress,down,up,eta,ratio,peers,error";
+const COLUMNS: &str = "name,state,progress,down,up,eta,ratio,peers";
 
 pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
     let torrents = args.ids.is_empty();
@@ -45,13 +46,15 @@ fn page(result: &StatusResult, terminal: Terminal, shorten: bool) -> String {
     let hidden = if shorten { torrents.len().saturating_sub(GLANCE) } else { 0 };
     torrents.truncate(torrents.len() - hidden);
     if !torrents.is_empty() {
-        let mut shown = columns(COLUMNS).unwrap_or_default();
-        // A column of nothing takes room from the names.
-        shown.retain(|column| {
-            column.name != "error" || torrents.iter().any(|torrent| torrent.error.is_some())
-        });
         text.push('\n');
-        text.push_str(&tabulate(&shown, &torrents).expendable(EXPENDABLE).render(terminal, true));
+        let shown = columns(COLUMNS).unwrap_or_default();
+        let mut table = tabulate(&shown, &[]).expendable(EXPENDABLE);
+        for torrent in &torrents {
+            table.row(shown.iter().map(|column| (column.cell)(torrent)).collect());
+            // Too long for a column, and what one looks for when something is wrong.
+            torrent.error.iter().for_each(|error| table.under(error));
+        }
+        text.push_str(&table.render(terminal, true));
     }
     if hidden > 0 {
         text.push_str(&format!("and {}; `wgoctl list` shows all\n", count(hidden, "more torrent")));
@@ -67,7 +70,7 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
         daemon.pid,
         human_secs(daemon.uptime_secs)
     );
-    let mut line = |name: &str, value: String| text.push_str(&format!("{name:<9} {value}\n"));
+    let mut line = |name: &str, value: String| text.push_str(&fact(name, 9, &value, Tone::Plain, terminal));
     let rate = |rate, limited: u64| match limited {
         0 => human_rate(rate),
         limited => format!("{} (limit {})", human_rate(rate), limit(limited)),

@@ -3,6 +3,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::clean::clean;
 use crate::console::Terminal;
+use crate::wrap::wrap;
 
 /// Which side of its column a cell stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +56,35 @@ impl Tone {
 pub struct Cell {
     text: String,
     tone: Tone,
+    cut: Cut,
+}
+
+/// What of a text goes where it is too wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Its end.
+    End,
+    /// The folders that it begins with: files next to each other differ in their names.
+    Folders,
 }
 
 impl Cell {
     /// A cell in a tone.
     pub fn toned(text: &str, tone: Tone) -> Self {
-        Self { text: clean(text), tone }
+        Self { text: clean(text), tone, cut: Cut::End }
+    }
+
+    /// A cell with a path, of which the name at its end is kept longest.
+    pub fn path(path: &str) -> Self {
+        Self { text: clean(path), tone: Tone::Plain, cut: Cut::Folders }
+    }
+
+    /// Its text in at most `width` columns.
+    fn in_width(&self, width: usize) -> String {
+        match self.cut {
+            Cut::End => cut(&self.text, width),
+            Cut::Folders => cut_path(&self.text, width),
+        }
     }
 
     /// Its text, safe to print, and its tone.
@@ -82,15 +106,23 @@ struct Column {
     flexible: bool,
 }
 
+#[derive(Clone, Debug)]
+struct Row {
+    cells: Vec<Cell>,
+    under: Vec<String>,
+}
+
 /// A table being filled.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     columns: Vec<Column>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Row>,
     /// Titles of columns that go when the terminal is too narrow, the first first.
     expendable: Vec<&'static str>,
 }
 
+/// Columns before what stands below a row.
+const INDENT: usize = 6;
 /// Columns between two cells.
 const GAP: usize = 2;
 /// Flexible columns are not cut below this, or half of a very narrow terminal: less of a name says nothing.
@@ -113,7 +145,14 @@ impl Table {
     /// Adds a row with one cell per column.
     pub fn row(&mut self, cells: Vec<Cell>) {
         debug_assert_eq!(cells.len(), self.columns.len());
-        self.rows.push(cells);
+        self.rows.push(Row { cells, under: Vec::new() });
+    }
+
+    /// Adds text below the last row, over as many lines as it takes.
+    pub fn under(&mut self, text: &str) {
+        if let Some(row) = self.rows.last_mut() {
+            row.under.push(clean(text));
+        }
     }
 
     /// Names columns, by title, that are left out one by one where not all fit.
@@ -135,8 +174,13 @@ impl Table {
             let titles = self.columns.iter().map(|column| Cell::toned(column.title, Tone::Strong));
             self.line(&titles.collect::<Vec<_>>(), &widths, terminal, &mut out);
         }
+        let indent = " ".repeat(INDENT);
         for row in &self.rows {
-            self.line(row, &widths, terminal, &mut out);
+            self.line(&row.cells, &widths, terminal, &mut out);
+            let room = terminal.columns.map_or(usize::MAX, |columns| columns.saturating_sub(INDENT));
+            for line in row.under.iter().flat_map(|text| wrap(text, room)) {
+                out.push_str(&format!("{indent}{line}\n"));
+            }
         }
         out
     }
@@ -145,7 +189,7 @@ impl Table {
     /// column that is left out.
     fn widths(&self, available: Option<usize>, header: bool) -> Vec<Option<usize>> {
         let natural = |(i, column): (usize, &Column)| {
-            let cells = self.rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.text.width());
+            let cells = self.rows.iter().filter_map(|row| row.cells.get(i)).map(|cell| cell.text.width());
             Some(cells.max().unwrap_or(0).max(if header { column.title.width() } else { 0 }))
         };
         let mut widths: Vec<Option<usize>> = self.columns.iter().enumerate().map(natural).collect();
@@ -179,7 +223,7 @@ impl Table {
             let Some(width) = *width else { continue };
             // Where even cut columns do not fit, the rest of the line is left out.
             let room = terminal.columns.map_or(width, |all| all.saturating_sub(used).min(width));
-            let text = cut(&cell.text, room);
+            let text = cell.in_width(room);
             let pad = room.saturating_sub(text.width());
             let (before, after) = if column.align == Align::Right { (pad, 0) } else { (0, pad) };
             if text.is_empty() {
@@ -199,6 +243,23 @@ impl Table {
 /// Columns of a line with cells of these widths and the gaps between them.
 fn total(widths: impl Iterator<Item = Option<usize>>) -> usize {
     widths.flatten().map(|width| width + GAP).sum::<usize>().saturating_sub(GAP)
+}
+
+/// `path` in at most `width` columns: as few of the folders before its name as possible are left out.
+fn cut_path(path: &str, width: usize) -> String {
+    if path.width() <= width {
+        return path.to_owned();
+    }
+    let rests = path.match_indices('/').map(|(slash, _)| &path[slash..]).filter(|rest| rest.len() > 1);
+    let (mut short, mut last) = (None, None);
+    for rest in rests {
+        short = short.or_else(|| (rest.width() < width).then_some(rest));
+        last = Some(rest);
+    }
+    match short.or(last) {
+        Some(rest) => cut(&format!("{CUT}{rest}"), width),
+        None => cut(path, width),
+    }
 }
 
 /// `text` in at most `width` columns; one that is cut ends in `…`.
@@ -283,6 +344,30 @@ mod tests {
         let colored = table.render(Terminal { color: true, ..at(None) }, false);
         assert!(colored.contains("\u{1b}[31mbad\u{1b}[0m"));
         assert_eq!(colored.matches('\u{1b}').count(), 2);
+    }
+
+    #[test]
+    fn of_a_path_the_name_is_kept() {
+        for (path, width, expected) in [
+            ("a/b/c.txt", 9, "a/b/c.txt"),
+            ("a/b/c.txt", 8, "…/c.txt"),
+            ("aa/bb/c.txt", 10, "…/bb/c.txt"),
+            ("aa/bb/c.txt", 6, "…/c.t…"),
+            ("/srv/media/", 10, "…/media/"),
+            ("漢字/漢字", 6, "…/漢字"),
+            ("no folder", 5, "no f…"),
+            ("/", 0, ""),
+        ] {
+            assert_eq!(cut_path(path, width), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_stands_under_a_row_is_wrapped_and_harmless() {
+        let mut table = table();
+        table.under("some words\u{7} more");
+        let lines = table.render(at(Some(20)), false);
+        assert!(lines.ends_with("\n      some words\u{FFFD}\n      more\n"), "{lines}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ enum Answer {
 type Calls = FuturesUnordered<Pin<Box<dyn Future<Output = Answer>>>>;
 
 pub(crate) async fn run(_: Args, context: &mut Context<'_, '_>) -> Result<u8, Failure> {
-    let Terminal { columns, color, can_ask, can_redraw } = context.terminal();
+    let Terminal { columns, color, can_ask, can_redraw, .. } = context.terminal();
     if context.json || columns.is_none() || !can_ask || !can_redraw {
         return Err(Failure::Usage(
             "top needs a terminal; for programs there are `wgoctl --json status` and `wgoctl events --follow`"

@@ -242,8 +242,9 @@ fn chosen(keys: &[String]) -> Result<Vec<KeyId>, ApiError> {
     if let Some(unknown) = keys.iter().find(|key| !KeyId::all().any(|id| names(key, &id))) {
         let all: Vec<String> = KeyId::all().map(KeyId::name).collect();
         let sections = KeyId::all().map(|id| id.key().section);
-        let hint = hint(unknown, all.iter().map(String::as_str).chain(sections));
-        let message = format!("no setting or section {unknown:?}{hint}; `wgoctl config show` lists all");
+        let known = all.iter().map(String::as_str).chain(sections);
+        let hint = hint(unknown, known, "`wgoctl config show` lists all");
+        let message = format!("no setting or section {unknown:?}{hint}");
         return Err(ApiError::new(Kind::BadRequest, message));
     }
     Ok(KeyId::all().filter(|id| keys.iter().any(|key| names(key, id))).collect())

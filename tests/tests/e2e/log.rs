@@ -33,7 +33,7 @@ fn levels_change_while_it_runs_and_go_back_with_a_restart() {
     let setting = &config["settings"][0];
     assert_eq!((&setting["value"], &setting["origin"]), (&set["spec"], &json!("socket")));
     let text = ctl::run(&daemon, &["config", "show", "daemon.log"]).expect(0).out;
-    assert!(text.contains("set over the socket"), "{text}");
+    assert!(text.contains("set by wgoctl"), "{text}");
 
     let said = |daemon: &Daemon| daemon.log().matches("added").count();
     let payload = Payload::single("a", 1000, 16_384);

@@ -122,7 +122,7 @@ fn files_that_are_half_written_wait_and_what_is_no_torrent_is_put_aside() {
     ];
     wait_names(watched.path(), &left);
     for why in [
-        "broken.torrent is not added: not a torrent that can be read",
+        "broken.torrent is not added: not a valid torrent",
         "it is now broken.torrent.error",
         "magnet links are not available in this version",
         "symlink.torrent is left alone: it is not a plain file",

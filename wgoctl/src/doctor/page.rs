@@ -6,6 +6,7 @@ use crate::clean::clean;
 use crate::console::Terminal;
 use crate::table::Tone;
 use crate::units::count;
+use crate::wrap::wrap;
 
 /// Columns of the longest word for a severity, `warn`.
 const WORD: usize = 4;
@@ -61,24 +62,6 @@ fn tone(severity: Severity) -> Tone {
         Severity::Warn => Tone::Warn,
         Severity::Bad => Tone::Bad,
     }
-}
-
-/// `text` in lines of at most `room` columns, broken at spaces. A longer word has a line of its own: a path
-/// that is cut can't be copied.
-fn wrap(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last_mut().expect("it begins with one line");
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.width() + 1 + word.width() <= room {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -116,8 +116,7 @@ impl Found {
     }
 
     pub(super) fn of_bytes(raw: Vec<u8>) -> Result<Box<Found>, String> {
-        let metainfo =
-            Metainfo::parse(&raw).map_err(|why| format!("not a torrent that can be read: {why}"))?;
+        let metainfo = Metainfo::parse(&raw).map_err(|why| why.to_string())?;
         Ok(Box::new(Found {
             raw,
             metainfo,

@@ -37,7 +37,7 @@ impl Found {
     pub(super) fn rename(&mut self, file: usize, path: &[u8]) -> Result<(), Left> {
         let impossible = |found: &Found, why: String| {
             let path = String::from_utf8_lossy(path).into_owned();
-            Err(found.left(format!("a file was renamed to {path:?}, which can't be used here: {why}")))
+            Err(found.left(format!("a file was renamed to {path:?}, which can't be used: {why}")))
         };
         let Ok(text) = std::str::from_utf8(path) else {
             return impossible(self, "it is not UTF-8".to_owned());

@@ -16,6 +16,7 @@ use crate::clean::{clean, clean_lines};
 use crate::console::Terminal;
 use crate::table::{Align, Cell, Table, Tone};
 use crate::units::{count, known, percent};
+use crate::wrap::wrap_lines;
 
 /// What became of a torrent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -192,35 +193,31 @@ fn goal_words(goals: &OwnGoals) -> Vec<String> {
 impl Report {
     /// The table, what to know of its torrents, and the sum.
     pub(super) fn text(&self, terminal: Terminal) -> String {
-        let keeps = self.torrents.iter().any(|row| !row.keeps.is_empty());
-        let table = Table::new()
+        let mut table = Table::new()
             .column("NAME", Align::Left, true)
             .column("DONE", Align::Right, false)
             .column("CHECK", Align::Left, false)
             .column("STATE", Align::Left, false)
             .column("LABELS", Align::Left, true)
-            .column("FOLDER", Align::Left, true);
-        let table = if keeps { table.column("KEEPS", Align::Left, true) } else { table };
-        let mut table = table
+            .column("FOLDER", Align::Left, true)
             .column("RESULT", Align::Left, false)
-            .expendable(&["FOLDER", "LABELS", "STATE", "CHECK", "KEEPS"]);
+            .expendable(&["LABELS", "FOLDER", "STATE", "CHECK"]);
         for row in &self.torrents {
             let (result, tone) = row.result();
             let taken = row.status != Status::Failed;
             let state = if row.paused { "stopped" } else { "started" };
-            let mut cells = vec![
+            table.row(vec![
                 Cell::from(&row.name),
                 Cell::from(known(row.progress, percent)),
                 Cell::from(row.check.map_or("", Check::as_str)),
                 Cell::from(if taken { state } else { "" }),
                 Cell::from(row.labels.join(", ")),
-                Cell::from(row.folder.as_deref().unwrap_or_default()),
-            ];
-            if keeps {
-                cells.push(Cell::from(row.keeps.join(", ")));
+                Cell::path(row.folder.as_deref().unwrap_or_default()),
+                Cell::toned(result, tone),
+            ]);
+            if !row.keeps.is_empty() {
+                table.under(&format!("keeps {}", row.keeps.join(", ")));
             }
-            cells.push(Cell::toned(result, tone));
-            table.row(cells);
         }
         let mut text = table.render(terminal, true);
         let mut notes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -237,7 +234,8 @@ impl Report {
                 [name] => clean(name),
                 names => count(names.len(), "torrent"),
             };
-            text.push_str(&format!("{whose}: {}\n", clean(note)));
+            let line = wrap_lines(&format!("{whose}: {}", clean(note)), terminal.columns);
+            text.push_str(&format!("{line}\n"));
         }
         let of = |status| self.torrents.iter().filter(|row| row.status == status).count();
         let done = if self.dry_run { (of(Status::WouldAdd), "to add") } else { (of(Status::Added), "added") };
@@ -248,7 +246,8 @@ impl Report {
             }
         }
         let nothing = if self.dry_run { "; nothing was changed" } else { "" };
-        text.push_str(&format!("\n{}{nothing}\n", sums.join(", ")));
+        let sums = wrap_lines(&format!("{}{nothing}", sums.join(", ")), terminal.columns);
+        text.push_str(&format!("\n{sums}\n"));
         text
     }
 

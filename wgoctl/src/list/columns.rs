@@ -109,7 +109,15 @@ static COLUMNS: &[Column] = &[
         t => known(t.ratio, |ratio| format!("{ratio:.2}")), t.ratio.map(millis)),
     column!("peers" "PEERS" Right false ["peers"] t => t.peers.to_string(), t.peers),
     column!("seeds" "SEEDS" Right false ["seeds"] t => t.seeds.to_string(), t.seeds),
-    column!("folder" "FOLDER" Left true ["folder"] t => &t.folder, t.folder.clone()),
+    Column {
+        name: "folder",
+        title: "FOLDER",
+        fields: &["folder"],
+        align: Align::Left,
+        flexible: true,
+        cell: |t| Cell::path(&t.folder),
+        compare: |a, b| a.folder.cmp(&b.folder),
+    },
     column!("labels" "LABELS" Left true ["labels"] t => t.labels.join(","), t.labels.clone()),
     column!("added" "ADDED" Left false ["added_at"] t => date(t.added_at as i64), t.added_at),
     column!("completed" "COMPLETED" Left false ["completed_at"]
@@ -142,8 +150,8 @@ pub(crate) fn column(name: &str) -> Result<&'static Column, Failure> {
     let by_field = || COLUMNS.iter().find(|column| column.fields.first() == Some(&name));
     COLUMNS.iter().find(|column| column.name == name).or_else(by_field).ok_or_else(|| {
         let all: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
-        let hint = hint(name, all.iter().copied());
-        Failure::Usage(format!("unknown column {name:?}{hint}; columns are {}", all.join(", ")))
+        let columns = format!("columns are {}", all.join(", "));
+        Failure::Usage(format!("unknown column {name:?}{}", hint(name, all.iter().copied(), &columns)))
     })
 }
 

@@ -6,18 +6,17 @@ use wgo_api::{State, Torrent};
 
 use crate::clean::clean;
 use crate::console::Terminal;
-use crate::table::{Align, Cell, Table, Tone, cut};
+use crate::table::{Align, Cell, Table, Tone};
 use crate::torrent_file::FileDocument;
 use crate::units::{
     count, date, goals_or_blank, human_bytes, human_rate, human_secs, known, limit, percent, rate_or_blank,
 };
+use crate::wrap::fact;
 
 /// Names and values, one a line.
 #[derive(Default)]
 pub(crate) struct Facts(Vec<(&'static str, String)>);
 
-/// Narrower terminals wrap long values: what would be left of them says nothing.
-const WIDE: usize = 40;
 /// Columns of the names.
 const NAMES: usize = 13;
 /// Columns of the map of pieces where there is no terminal.
@@ -43,17 +42,7 @@ impl Facts {
     pub(crate) fn render(&self, terminal: Terminal) -> String {
         let mut text = String::new();
         for (name, value) in &self.0 {
-            let value = match terminal.columns {
-                // Hashes and links are there to be copied, whole.
-                Some(columns @ WIDE..) if !value.contains(':') && value.contains(' ') => {
-                    cut(value, columns.saturating_sub(NAMES + 1))
-                }
-                _ => value.clone(),
-            };
-            text.push_str(&format!(
-                "{} {value}\n",
-                Tone::Faint.paint(&format!("{name:<NAMES$}"), terminal.color)
-            ));
+            text.push_str(&fact(name, NAMES, value, Tone::Faint, terminal));
         }
         text
     }
@@ -181,6 +170,7 @@ pub(crate) fn files_table(files: &[File]) -> Table {
         Align::Left,
         true,
     );
+    table = table.expendable(&["DONE", "SIZE", "WANTED"]);
     for (number, file) in (1..).zip(files).filter(|(_, file)| !file.pad) {
         let share = |done: u64| if file.size_bytes == 0 { 1.0 } else { done as f64 / file.size_bytes as f64 };
         let done = known(file.done_bytes, |done| percent(share(done)));
@@ -188,7 +178,7 @@ pub(crate) fn files_table(files: &[File]) -> Table {
         if known_wish {
             row.push(file.priority.map_or("", |priority| priority.as_str()).to_owned().into());
         }
-        row.extend([human_bytes(file.size_bytes).into(), done.into(), Cell::from(&file.path)]);
+        row.extend([human_bytes(file.size_bytes).into(), done.into(), Cell::path(&file.path)]);
         table.row(row);
     }
     table
@@ -247,7 +237,7 @@ pub(crate) fn trackers_table(trackers: &[Tracker]) -> Table {
         .column("PEERS", Align::Right, false)
         .column("SEEDS", Align::Right, false)
         .column("NEXT", Align::Right, false)
-        .column("MESSAGE", Align::Left, true);
+        .expendable(&["SEEDS", "PEERS", "TIER", "NEXT"]);
     for tracker in trackers {
         let number = |n: Option<u32>| Cell::from(known(n, |n| n.to_string()));
         table.row(vec![
@@ -257,8 +247,11 @@ pub(crate) fn trackers_table(trackers: &[Tracker]) -> Table {
             number(tracker.peers),
             number(tracker.seeds),
             known(tracker.next_announce_secs, human_secs).into(),
-            Cell::from(tracker.message.as_deref().unwrap_or_default()),
         ]);
+        // Too long for a column, and what one looks for when something is wrong.
+        if let Some(message) = tracker.message.as_deref().filter(|message| !message.is_empty()) {
+            table.under(message);
+        }
     }
     table
 }

@@ -12,9 +12,13 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// `, did you mean NAME?` if there is one, else nothing: to be put behind "unknown …".
-pub fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(word, candidates).map(|name| format!(", did you mean {name}?")).unwrap_or_default()
+/// `, did you mean NAME?` if there is one, and then another sentence; else `; ` and the same: to be put behind
+/// "unknown …".
+pub fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>, then: &str) -> String {
+    let Some(name) = nearest(word, candidates) else { return format!("; {then}") };
+    let mut letters = then.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    format!(", did you mean {name}? {}{}", first.map(String::from).unwrap_or_default(), letters.as_str())
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (optimal string
@@ -48,5 +52,7 @@ mod tests {
         {
             assert_eq!(nearest(word, known), want, "{word}");
         }
+        assert_eq!(hint("prot", known, "there are some"), ", did you mean port? There are some");
+        assert_eq!(hint("x", known, "there are some"), "; there are some");
     }
 }

@@ -72,7 +72,7 @@ impl FromStr for State {
     fn from_str(s: &str) -> Result<Self, String> {
         State::ALL.into_iter().find(|state| state.as_str() == s).ok_or_else(|| {
             let all = State::ALL.map(State::as_str);
-            format!("unknown state {s:?}{}; states are {}", hint(s, all), all.join(", "))
+            format!("unknown state {s:?}{}", hint(s, all, &format!("states are {}", all.join(", "))))
         })
     }
 }
@@ -284,8 +284,8 @@ impl Fields {
         let mut bits = 1 << Index::info_hash as u32;
         for name in names {
             let Some(index) = FIELDS.iter().position(|field| *field == name) else {
-                let hint = hint(name, FIELDS.iter().copied());
-                return Err(format!("unknown field {name:?}{hint}; fields are {}", FIELDS.join(", ")));
+                let fields = format!("fields are {}", FIELDS.join(", "));
+                return Err(format!("unknown field {name:?}{}", hint(name, FIELDS.iter().copied(), &fields)));
             };
             bits |= 1 << index;
         }
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&fields).unwrap(), r#"["info_hash","name","up_rate"]"#);
         let wrong = serde_json::from_str::<Fields>(r#"["nmae"]"#).unwrap_err();
         assert!(
-            wrong.to_string().contains("unknown field \"nmae\", did you mean name?; fields are"),
+            wrong.to_string().contains("unknown field \"nmae\", did you mean name? Fields are"),
             "{wrong}"
         );
     }

@@ -166,9 +166,8 @@ fn request(
         }
         Source::Torrent(_) => source.bytes().map_err(plain)?.unwrap_or_default(),
     };
-    let metainfo = Metainfo::parse(&raw).map_err(|e| {
-        plain(ApiError::new(Kind::BadTorrent, format!("not a torrent that can be read: {e}")))
-    })?;
+    let metainfo =
+        Metainfo::parse(&raw).map_err(|error| plain(ApiError::new(Kind::BadTorrent, error.to_string())))?;
     Ok(Box::new(AddRequest {
         metainfo,
         raw,

@@ -113,7 +113,7 @@ fn names_that_cannot_be_are_refused_by_torrent_and_name() {
         assert_eq!(left.label, "t");
         let said = left.why;
         assert!(said.contains(why), "{last:?}: {said}");
-        assert!(said.contains("can't be used here") || said.contains("can't be taken over"), "{said}");
+        assert!(said.contains("can't be used") || said.contains("can't be taken over"), "{said}");
         assert!(!said.contains(|letter: char| letter.is_control()), "{said:?}");
     }
     // The same of Transmission, as an absolute path, and in bytes that are no text.
