@@ -252,6 +252,8 @@ fn changes_of_torrents(checked: &mut Checked) {
 fn the_daemon_itself(checked: &mut Checked) {
     checked.call("config", json!({}));
     checked.call("config", json!({"keys": ["limits"], "check": true}));
+    checked.call("config_reset", json!({"keys": ["limits"]}));
+    checked.call("config_reset", json!({"all": true}));
     checked.call("reload", json!({}));
     checked.call("log", json!({"spec": "peer=trace"}));
     checked.call("log", json!({"reset": true}));
