@@ -11,6 +11,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
+use crate::metainfo::PartSuffix;
+
 /// Bytes of one component: what Linux file systems store.
 pub const MAX_COMPONENT_LEN: usize = 255;
 /// Bytes of a whole path: leaves a quarter of Linux's 4096 to the folder it lies in.
@@ -112,6 +114,14 @@ impl SafePath {
     /// Whether `self` lies below `folder`.
     pub fn is_below(&self, folder: &SafePath) -> bool {
         is_below(&self.0, &folder.0)
+    }
+
+    /// The same with `suffix` behind it; `None` if that is too long.
+    pub(crate) fn with_suffix(&self, suffix: &PartSuffix) -> Option<SafePath> {
+        let suffix = suffix.as_str();
+        let fits = self.file_name().len() + suffix.len() <= MAX_COMPONENT_LEN
+            && self.0.len() + suffix.len() <= MAX_PATH_LEN;
+        fits.then(|| SafePath(format!("{self}{suffix}").into()))
     }
 
     /// The part up to and with the last `/`, and the last component.

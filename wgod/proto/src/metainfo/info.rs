@@ -2,6 +2,7 @@
 use super::entry::{FileEntry, string};
 use super::hashes::PieceHashes;
 use super::parts::Parts;
+use super::suffix::Suffixed;
 use super::{MetainfoError, tree, v1};
 use crate::bencode::{Dict, Value};
 use crate::layout::{Layout, LayoutError, MAX_PIECE_LEN};
@@ -29,6 +30,8 @@ pub struct Info {
     pub source: Option<String>,
     /// The part file, which then is the last of `files`; see [`Info::with_parts`].
     pub(super) parts: Option<Arc<Parts>>,
+    /// Second names of files; see [`Info::with_suffix`].
+    pub(super) suffixed: Option<Arc<Suffixed>>,
 }
 
 /// The keys that say what kind of torrent it is.
@@ -86,7 +89,17 @@ pub(super) fn read(info: Dict<'_>, layers: Option<Dict<'_>>) -> Result<(InfoHash
     let private = keys.private.and_then(|value| value.as_int()).is_some_and(|private| private != 0);
     let source = keys.source.and_then(|value| value.as_bytes()).map(String::from_utf8_lossy);
     let source = source.map(|source| source.into_owned());
-    Ok((hashes, Info { name: safe_name, private, files, layout, hashes: piece_hashes, source, parts: None }))
+    let info = Info {
+        name: safe_name,
+        private,
+        files,
+        layout,
+        hashes: piece_hashes,
+        source,
+        parts: None,
+        suffixed: None,
+    };
+    Ok((hashes, info))
 }
 
 type Content = (Vec<FileEntry>, Layout, PieceHashes);

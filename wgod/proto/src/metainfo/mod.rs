@@ -14,6 +14,7 @@ mod info;
 mod outer;
 mod parts;
 mod rename;
+mod suffix;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -30,6 +31,7 @@ use outer::Outer;
 pub use parts::{PartSpans, Parts};
 pub use rename::RenameError;
 use std::ops::Range;
+pub use suffix::{PartSuffix, SuffixError, Suffixed};
 
 /// Bytes of all paths of a torrent together. A torrent of a million files stays below; a small one that
 /// is made to grow in memory does not.

@@ -1,6 +1,6 @@
 //! Other paths for a torrent's files than its maker gave them, which is an operator's wish: the files keep
 //! their places in the pieces, and the info-hash knows nothing of it.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{FileEntry, Info, MAX_PATHS_LEN};
 use crate::path::{PathError, SafePath, first_clash};
@@ -68,6 +68,15 @@ pub enum RenameError {
     TooLong,
 }
 
+/// Second names of files, of which some are to have other paths.
+#[derive(Default)]
+struct SecondNames<'a> {
+    /// Of those, old and new ones.
+    changing: Vec<SafePath>,
+    /// Of the others, with their own.
+    staying: HashMap<String, &'a SafePath>,
+}
+
 impl Info {
     /// The paths that files get when the file or folder `from` becomes `to`, by ascending number; none where
     /// nothing changes. Padding in a folder goes along.
@@ -114,7 +123,11 @@ impl Info {
             let links = info.files.iter_mut().filter_map(|entry| entry.symlink.as_mut());
             links.for_each(|target| *target = self.target(target, &new));
         }
-        Ok(info)
+        // Which second names are taken depends on the paths.
+        Ok(match self.suffix() {
+            Some(suffix) => info.with_suffix(Some(suffix)),
+            None => info,
+        })
     }
 
     /// Whether all files lie in one folder, or there is but one: a torrent has one place.
@@ -170,11 +183,39 @@ impl Info {
         paths: &[(FileIndex, SafePath)],
     ) -> Result<(), RenameError> {
         let old = paths.iter().filter_map(|(file, _)| Some(&self.files.get(file.0 as usize)?.path));
-        let both: Vec<&SafePath> = old.chain(paths.iter().map(|(_, path)| path)).collect();
-        match first_clash(&both) {
-            None => Ok(()),
-            Some(_) => Err(RenameError::Tangled { from: from.clone(), to: to.clone() }),
+        let seconds = self.second_names(paths)?;
+        let both: Vec<&SafePath> =
+            old.chain(paths.iter().map(|(_, path)| path)).chain(&seconds.changing).collect();
+        if first_clash(&both).is_some() {
+            return Err(RenameError::Tangled { from: from.clone(), to: to.clone() });
         }
+        let taken = |path: &SafePath| {
+            let ends = path.as_str().match_indices('/').map(|(at, _)| at).chain([path.as_str().len()]);
+            let mut names = ends.filter_map(|end| path.as_str().get(..end));
+            names.find_map(|name| seconds.staying.get(name).copied())
+        };
+        match paths.iter().find_map(|(_, path)| Some((path, taken(path)?))) {
+            None => Ok(()),
+            Some((path, other)) => Err(RenameError::Clash { path: path.clone(), other: other.clone() }),
+        }
+    }
+
+    /// The names that files have while they aren't complete, if they have such.
+    fn second_names(&self, paths: &[(FileIndex, SafePath)]) -> Result<SecondNames<'_>, RenameError> {
+        let mut seconds = SecondNames::default();
+        if self.suffix().is_none() {
+            return Ok(seconds);
+        }
+        let new = self.with_paths(paths)?;
+        let changed: HashSet<FileIndex> = paths.iter().map(|(file, _)| *file).collect();
+        for (file, entry) in (0..).map(FileIndex).zip(&self.files) {
+            let (old, new) = (self.suffixed_path(file), new.suffixed_path(file));
+            match changed.contains(&file) {
+                true => seconds.changing.extend(old.into_iter().chain(new)),
+                false => seconds.staying.extend(old.map(|path| (path.to_string(), &entry.path))),
+            }
+        }
+        Ok(seconds)
     }
 
     /// What a link leads to, when the files have the paths of `new`: the same file, or the folder that the

@@ -168,3 +168,28 @@ fn a_torrent_is_named_after_the_one_thing_that_is_all_of_it() {
     let nested = single("f").with_paths(&[(FileIndex(0), safe("d/f"))]).unwrap();
     assert!(nested.is_named_after(&safe("d/f")) && !nested.is_named_after(&safe("d")));
 }
+
+#[test]
+fn a_name_that_a_file_has_until_it_is_complete_is_not_free() {
+    let plain = info("t", &[("a", false, ""), ("b", false, ""), ("y.part", false, ""), ("d/c", false, "")]);
+    let info = plain.with_suffix(Some(&".part".parse().unwrap()));
+    for (from, to, why) in [
+        ("t/b", "t/a.part", "clash"),
+        ("t/b", "t/a.part/b", "clash"),
+        ("t/d", "t/a.part", "clash"),
+        // Found as `y.part`, a file could have its old name, or its new one and not be complete.
+        ("t/y.part", "t/y", "tangled"),
+        ("t/a", "t/a.part", "tangled"),
+        ("t/b", "t/c", ""),
+        ("t/d", "t/e/d", ""),
+        ("t", "u", ""),
+    ] {
+        let found = match info.renamed(&safe(from), &safe(to)) {
+            Err(RenameError::Clash { .. }) => "clash",
+            Err(RenameError::Tangled { .. }) => "tangled",
+            renamed => renamed.map(|_| "").unwrap(),
+        };
+        assert_eq!(found, why, "{from} to {to}");
+        assert!(plain.renamed(&safe(from), &safe(to)).is_ok(), "{from} to {to} without a suffix");
+    }
+}
