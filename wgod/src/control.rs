@@ -294,6 +294,7 @@ pub fn tunables(config: &Config) -> Tunables {
         max_peers_per_torrent: config.network.max_peers_per_torrent,
         min_free_space: config.storage.min_free_space.0,
         incomplete_folder: expanded(config.storage.incomplete_folder.as_deref()),
+        part_suffix: config.storage.part_suffix.clone(),
         preallocate,
         choke: ChokeTunables {
             slots: slots(config.choke.slots),

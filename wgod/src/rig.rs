@@ -239,6 +239,7 @@ pub(crate) fn tunables() -> Tunables {
         max_peers_per_torrent: 50,
         min_free_space: 0,
         incomplete_folder: None,
+        part_suffix: None,
         preallocate: crate::files::Preallocate::Sparse,
         choke: ChokeTunables { slots: None, optimistic: None, seeding: SeedingRule::RoundRobin },
         memory_blocks: 1000,

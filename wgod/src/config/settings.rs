@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use wgo_api::units::{Period, Rate, Size};
+use wgo_proto::metainfo::PartSuffix;
 
 use super::allowed_folders::AllowedFolders;
 use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
@@ -64,6 +65,11 @@ settings! {
         /// added to, or `folder`. On another file system they are copied and hashed for that. A torrent of
         /// which that folder has files already begins there. Counts for torrents that are added from then on.
         [Now] incomplete_folder: Option<PathBuf> = None;
+
+        /// What the names of files end in on disk that are not complete, as in ".part", so that media servers
+        /// and the like pass over them. A file gets its own name when the last of it is safely on disk; one that
+        /// is there by its own name is used as it is. Counts for torrents that are added from then on.
+        [Now] part_suffix: Option<PartSuffix> = None;
 
         /// The only folders, each with all below it, that torrents may be put into. The daemon confines
         /// itself to them by Landlock, where the kernel has that. "auto": under systemd `folder`,

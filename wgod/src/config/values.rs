@@ -2,6 +2,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use wgo_proto::metainfo::{PartSuffix, SuffixError};
+
 use super::setting::{Raw, Refused, Setting, quoted};
 
 impl Setting for bool {
@@ -108,6 +110,22 @@ macro_rules! by_from_str {
 }
 
 by_from_str!(IpAddr: "an IPv4 or IPv6 address");
+
+/// What ends the names of files that aren't complete.
+impl Setting for PartSuffix {
+    fn allowed() -> String {
+        format!("a dot and up to {} more bytes of a file name, as in \".part\"", PartSuffix::MAX_LEN - 1)
+    }
+
+    fn parse(raw: &Raw) -> Result<PartSuffix, Refused> {
+        let text = raw.text().ok_or_else(Refused::default)?;
+        text.parse().map_err(|error: SuffixError| Refused::because(error.to_string()))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.as_str())
+    }
+}
 
 impl Setting for String {
     fn allowed() -> String {

@@ -20,7 +20,6 @@ use super::job::Done;
 use super::piece_reader::{READ_LEN, read_piece};
 use super::pulled::{Pulled, pull};
 use super::scratch::Scratch;
-use super::sync::stat;
 use super::torrent::TorrentFiles;
 
 /// Bytes that a thread checks before it looks for other work: long enough to read in sequence, short
@@ -193,7 +192,7 @@ impl Check {
         if self.torrent.entry(file).is_none_or(|entry| entry.pad || entry.len == 0) || self.is_over() {
             return None;
         }
-        match stat(&self.torrent, file) {
+        match self.torrent.stat(file) {
             Ok(stamp) => stamp.map(|stamp| stamp.len),
             Err(e) => {
                 self.note(e);

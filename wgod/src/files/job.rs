@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use wgo_proto::metainfo::Info;
-use wgo_proto::{Block, FileIndex, PieceIndex};
+use wgo_proto::{Bitfield, Block, FileIndex, PieceIndex};
 
 use super::allowed::real_path;
 use super::buf::BlockBuf;
 use super::check::{Check, CheckOutcome};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::examine::{Folder, examine};
+use super::naming::sync_and_name;
 use super::parts::{drop_parts, take_out};
 use super::piece::{StoreOutcome, Storing, store_each, write_blocks};
 use super::place::{Presence, Space, Whereabouts, find_files, free_space, whereabouts};
@@ -19,7 +20,7 @@ use super::prepare::prepare;
 use super::relocate::{RelocateWork, Relocation};
 use super::remove::{RemoveOutcome, remove};
 use super::rename::{Renaming, RenamingWork};
-use super::sync::{Stamp, SyncOutcome, stat, sync};
+use super::sync::{Stamp, SyncOutcome, sync};
 use super::torrent::{Context, OpenError, TorrentFiles, TorrentSpec};
 use super::upload::{read_run, wire_len};
 
@@ -144,9 +145,13 @@ pub enum Job {
     Read { torrent: Arc<TorrentFiles>, blocks: Vec<Block>, out: Vec<u8>, done: Done<ReadOutcome> },
     /// Verifies pieces on disk, in the background.
     Check(Arc<Check>),
-    /// Makes durable what was stored before. `seal`: if that succeeds the torrent is complete, and its
-    /// files are only read from now on.
-    Sync { torrent: Arc<TorrentFiles>, seal: bool, done: Done<SyncOutcome> },
+    /// Makes durable what was stored before. Files of which `have`, what was stored before, has all pieces get
+    /// their own names. `seal`: if all of that succeeds the torrent is complete, and its files are only read from
+    /// then on.
+    Sync { torrent: Arc<TorrentFiles>, have: Option<Bitfield>, seal: bool, done: Done<SyncOutcome> },
+    /// Files of which all pieces were found to be right get their own names: they are made durable, whoever wrote
+    /// them, as [`Job::Sync`] does it.
+    Name { torrent: Arc<TorrentFiles>, have: Bitfield, done: Done<SyncOutcome> },
     /// Length and time of files; those that are missing are left out.
     Stat { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<Result<Vec<Stamp>, DiskError>> },
     /// Sees whether somebody else changed the files that are open.
@@ -190,6 +195,7 @@ impl Job {
             | Job::Spill { torrent, .. }
             | Job::Read { torrent, .. }
             | Job::Sync { torrent, .. }
+            | Job::Name { torrent, .. }
             | Job::Stat { torrent, .. }
             | Job::Look { torrent, .. }
             | Job::TakeOut { torrent, .. }
@@ -237,15 +243,20 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
                 check.run(batch, 1, false);
             }
         }
-        Job::Sync { torrent, seal, done } => {
-            let outcome = gated(&torrent, || Ok(sync(&torrent)));
-            if seal && outcome.as_ref().is_ok_and(SyncOutcome::is_durable) {
+        Job::Sync { torrent, have, seal, done } => {
+            let outcome = gated(&torrent, || Ok(sync(&torrent, have.as_ref())));
+            if seal && outcome.as_ref().is_ok_and(|outcome| outcome.is_durable() && outcome.unnamed.is_none())
+            {
                 torrent.end_writing();
             }
             done.call(outcome.unwrap_or_else(|_| SyncOutcome::unfinished()));
         }
+        Job::Name { torrent, have, done } => {
+            let outcome = gated(&torrent, || Ok(sync_and_name(&torrent, &have)));
+            done.call(outcome.unwrap_or_else(|_| SyncOutcome::unfinished()));
+        }
         Job::Stat { torrent, files, done } => done.call(gated(&torrent, || {
-            files.iter().filter_map(|file| stat(&torrent, *file).transpose()).collect()
+            files.iter().filter_map(|file| torrent.stat(*file).transpose()).collect()
         })),
         Job::Look { torrent, done } => done.call(gated(&torrent, || torrent.look())),
         Job::TakeOut { torrent, files, done } => {
@@ -263,7 +274,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         Job::Close { torrent, done } => {
             torrent.shut();
             cx.pieces.forget_torrent(torrent.id);
-            let outcome = sync(&torrent);
+            let outcome = sync(&torrent, None);
             cx.open.remove_torrent(torrent.id, false);
             torrent.let_go();
             done.call(outcome);

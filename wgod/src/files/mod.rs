@@ -14,7 +14,8 @@
 //!
 //! [`Storage`] routes jobs to one bounded queue and a few threads for each device (`device`), which do
 //! them (`job`) with files from one bounded cache (`cache`), opened safely beneath the torrent's folder
-//! (`beneath`), through one seam ([`Disk`]). Paths are held by reference (`refs`).
+//! (`beneath`), through one seam ([`Disk`]). Paths are held by reference (`refs`). What a file is called on disk
+//! depends on whether it is complete (`names`, `naming`).
 
 mod allowed;
 mod beneath;
@@ -31,6 +32,8 @@ mod gather;
 mod job;
 mod modes;
 mod mounts;
+mod names;
+mod naming;
 mod parts;
 mod piece;
 mod piece_cache;
@@ -69,6 +72,8 @@ pub use examine::{Folder, FsKind};
 pub use job::{Done, Job, ReadOutcome, Unfinished};
 pub use modes::Modes;
 pub use mounts::{Mount, Mounts};
+pub use names::Name;
+pub use naming::NamingError;
 pub use piece::StoreOutcome;
 pub use place::{Presence, Space, Whereabouts};
 pub use real_disk::RealDisk;

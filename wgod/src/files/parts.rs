@@ -97,7 +97,7 @@ pub(super) fn drop_parts(torrent: &TorrentFiles) -> Result<(), DiskError> {
         state.reopened.remove(&file);
     }
     match torrent.entry(file) {
-        Some(entry) => remove_file(torrent, entry),
+        Some(entry) => remove_file(torrent, file, entry),
         None => Ok(()),
     }
 }

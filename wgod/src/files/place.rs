@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wgo_proto::FileIndex;
 use wgo_proto::metainfo::{FileEntry, Info};
 use wgo_proto::path::SafePath;
 
@@ -10,6 +11,7 @@ use super::beneath::Base;
 use super::blocking_disk::BlockingDisk;
 use super::disk::{At, FileKind, Handle, OpenHow, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::names::{Name, OnDisk, paths_of};
 use super::torrent::{TorrentFiles, has_root};
 
 /// The real place of a torrent's folder.
@@ -117,8 +119,8 @@ pub(super) fn whereabouts(torrent: &TorrentFiles, recorded: Option<&Path>) -> Re
 
 /// Whether any of the torrent's files is there, of those that take space.
 fn has_files(disk: &BlockingDisk, place: &Place, base: &Base, info: &Info) -> Result<bool, DiskError> {
-    for file in stored(info) {
-        if length_of(disk, place, base, file)?.is_some() {
+    for (file, entry) in stored(info) {
+        if length_of(disk, place, base, info, file, entry)?.is_some() {
             return Ok(true);
         }
     }
@@ -126,8 +128,9 @@ fn has_files(disk: &BlockingDisk, place: &Place, base: &Base, info: &Info) -> Re
 }
 
 /// The files that take space.
-fn stored(info: &Info) -> impl Iterator<Item = &FileEntry> {
-    info.files.iter().filter(|file| !file.pad && file.len > 0 && file.symlink.is_none())
+fn stored(info: &Info) -> impl Iterator<Item = (FileIndex, &FileEntry)> {
+    let files = (0..).map(FileIndex).zip(&info.files);
+    files.filter(|(_, file)| !file.pad && file.len > 0 && file.symlink.is_none())
 }
 
 /// The length of a regular file in a torrent's place.
@@ -135,13 +138,19 @@ fn length_of(
     disk: &BlockingDisk,
     place: &Place,
     base: &Base,
-    file: &FileEntry,
+    info: &Info,
+    file: FileIndex,
+    entry: &FileEntry,
 ) -> Result<Option<u64>, DiskError> {
-    match disk.stat(At::path(place.path(&file.path))) {
-        Ok(stat) => Ok(Some(stat.len).filter(|_| stat.kind == FileKind::File)),
-        Err(e) if is_absent(&e) => Ok(None),
-        Err(e) => Err(DiskError::new(DiskOp::Stat, base.full(&file.path), &e)),
+    for OnDisk { path, .. } in paths_of(info, file, entry, Name::Unknown) {
+        match disk.stat(At::path(place.path(&path))) {
+            Ok(stat) if stat.kind == FileKind::File => return Ok(Some(stat.len)),
+            Ok(_) => {}
+            Err(e) if is_absent(&e) => {}
+            Err(e) => return Err(DiskError::new(DiskOp::Stat, base.full(&path), &e)),
+        }
     }
+    Ok(None)
 }
 
 /// What of a torrent seems to be in a folder.
@@ -160,10 +169,10 @@ pub(super) fn find_files(disk: &BlockingDisk, folder: &Path, info: &Info) -> Res
     let base = Base::new(folder.to_owned(), has_root(info));
     let place = Place::find(disk, &base, info)?;
     let (mut found, mut all) = (false, true);
-    for file in stored(info) {
-        let len = length_of(disk, &place, &base, file)?;
-        found |= len.is_some_and(|len| len <= file.len);
-        all &= len == Some(file.len);
+    for (file, entry) in stored(info) {
+        let len = length_of(disk, &place, &base, info, file, entry)?;
+        found |= len.is_some_and(|len| len <= entry.len);
+        all &= len == Some(entry.len);
         if found && !all {
             return Ok(Presence::Some);
         }

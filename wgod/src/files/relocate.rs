@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use smallvec::SmallVec;
 use wgo_core::TorrentId;
 use wgo_proto::FileIndex;
 use wgo_proto::metainfo::{FileEntry, Info};
@@ -44,6 +45,7 @@ use super::beneath::{Base, Parent, Parents};
 use super::disk::{At, FileKind, Handle, Stat};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::job::Done;
+use super::names::{Name, OnDisk, path_of, paths_of};
 use super::place::Place;
 use super::sync::Stamp;
 use super::torrent::{Context, has_root};
@@ -62,7 +64,8 @@ pub struct RelocationSpec {
     pub to: PathBuf,
     /// Files in the old place that another torrent has too, beside those that storage knows of.
     pub kept: BTreeSet<FileIndex>,
-    /// What each file in the new place was when that became the torrent's; empty before.
+    /// What each file was when it was last known, by ascending number: in the new place, when that became the
+    /// torrent's, before in the old one.
     pub stamps: Vec<Stamp>,
     /// Bytes to leave free on a file system.
     pub min_free_space: u64,
@@ -119,6 +122,13 @@ impl fmt::Debug for Relocation {
     }
 }
 
+/// A file that was found in the old place. It has the same path in the new one.
+struct Source {
+    name: OnDisk,
+    parent: Parent,
+    stat: Stat,
+}
+
 impl Relocation {
     pub(super) fn new(cx: Arc<Context>, spec: RelocationSpec) -> Arc<Relocation> {
         let RelocationSpec { id, info, tag, from, to, kept, stamps, min_free_space, watch } = spec;
@@ -164,6 +174,17 @@ impl Relocation {
         format!(".wgod-{}-{}", self.tag, file.0)
     }
 
+    fn stamp(&self, file: FileIndex) -> Option<&Stamp> {
+        let at = self.stamps.binary_search_by_key(&file, |stamp| stamp.file).ok()?;
+        self.stamps.get(at)
+    }
+
+    /// The path of a file in either place once the new one is the torrent's: by then it is known which of its
+    /// names it has.
+    fn known_path(&self, file: FileIndex, entry: &FileEntry) -> SafePath {
+        path_of(&self.info, file, entry, self.stamp(file).is_some_and(|stamp| stamp.suffixed)).path
+    }
+
     /// The same with its folder.
     fn staged_path(&self, file: FileIndex, path: &SafePath) -> Option<SafePath> {
         let name = self.staged_name(file);
@@ -195,13 +216,21 @@ impl Relocation {
 
     /// Whether another torrent uses the file in the old place.
     fn is_shared(&self, place: &Place, file: FileIndex, entry: &FileEntry) -> bool {
-        self.kept.contains(&file) || self.cx.refs.is_shared(self.id, &place.path(&entry.path))
+        let used = |path: &SafePath| self.cx.refs.is_shared(self.id, &place.path(path));
+        self.kept.contains(&file) || self.paths(file, entry).iter().any(|name| used(&name.path))
+    }
+
+    /// Where a file may be in the old place, as far as is known.
+    fn paths(&self, file: FileIndex, entry: &FileEntry) -> SmallVec<[OnDisk; 2]> {
+        let known = self.stamp(file).map_or(Name::Unknown, |stamp| Name::found(stamp.suffixed));
+        paths_of(&self.info, file, entry, known)
     }
 
     /// The paths of the new place, as storage knows them.
     fn claims(&self, place: &Place) -> Vec<PathBuf> {
-        let stored = self.info.files.iter().filter(|entry| !entry.pad);
-        stored.map(|entry| place.path(&entry.path)).collect()
+        let stored = (0..).map(FileIndex).zip(&self.info.files).filter(|(_, entry)| !entry.pad);
+        let names = stored.flat_map(|(file, entry)| self.paths(file, entry));
+        names.map(|name| place.path(&name.path)).collect()
     }
 
     /// A folder beneath one of the places; `None` if it isn't there.
@@ -220,9 +249,15 @@ impl Relocation {
         Ok(found.map(|stat| (parent, stat)))
     }
 
-    /// A regular file at a path of the old place.
-    fn source(&self, entry: &FileEntry) -> Result<Option<(Parent, Stat)>, DiskError> {
-        Ok(self.look(&self.from, &entry.path)?.filter(|(_, stat)| stat.kind == FileKind::File))
+    /// A regular file in the old place, under one of its names.
+    fn source(&self, file: FileIndex, entry: &FileEntry) -> Result<Option<Source>, DiskError> {
+        for name in self.paths(file, entry) {
+            let found = self.look(&self.from, &name.path)?.filter(|(_, stat)| stat.kind == FileKind::File);
+            if let Some((parent, stat)) = found {
+                return Ok(Some(Source { name, parent, stat }));
+            }
+        }
+        Ok(None)
     }
 
     fn stat(&self, at: At) -> io::Result<Option<Stat>> {

@@ -13,6 +13,7 @@ use super::beneath::{Base, Parents};
 use super::blocking_disk::BlockingDisk;
 use super::disk::{At, FileKind, Handle, Op};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::names::OnDisk;
 use super::torrent::TorrentFiles;
 
 /// Errors kept of one removal; the rest are counted.
@@ -57,13 +58,13 @@ pub(super) fn remove(torrent: &TorrentFiles, kept: &BTreeSet<FileIndex>) -> Remo
     let mut last: Option<(PathBuf, Handle)> = None;
     let files = (0..).map(FileIndex).zip(&torrent.info.files);
     for (index, entry) in files.filter(|(_, entry)| !entry.pad) {
-        if kept.contains(&index) || torrent.is_shared(entry) {
+        if kept.contains(&index) || torrent.is_shared(index, entry) {
             outcome.shared += 1;
             continue;
         }
         let parent = entry.path.as_path().parent().unwrap_or(Path::new(""));
         folders.extend(parent.ancestors().filter(|p| !p.as_os_str().is_empty()).map(Path::to_owned));
-        match remove_entry(torrent, entry, parent, &mut last) {
+        match remove_entry(torrent, index, entry, parent, &mut last) {
             Ok(Removed::Yes) => outcome.removed += 1,
             Ok(Removed::Foreign) => outcome.foreign += 1,
             Ok(Removed::WasNotThere) => {}
@@ -82,6 +83,7 @@ pub(super) fn remove(torrent: &TorrentFiles, kept: &BTreeSet<FileIndex>) -> Remo
 
 fn remove_entry(
     torrent: &TorrentFiles,
+    file: FileIndex,
     entry: &FileEntry,
     parent: &Path,
     last: &mut Option<(PathBuf, Handle)>,
@@ -96,24 +98,36 @@ fn remove_entry(
             Err(e) => return Err(e),
         },
     };
-    let at = At::inside(handle, entry.path.file_name());
-    let failed = |e: io::Error| DiskError::new(DiskOp::Remove, torrent.base.full(&entry.path), &e);
-    let kind = match disk.stat(at.clone()) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Removed::WasNotThere),
-        stat => stat.map_err(failed)?.kind,
-    };
-    let ours = if entry.symlink.is_some() { FileKind::Symlink } else { FileKind::File };
-    if kind != ours {
-        return Ok(Removed::Foreign);
-    }
-    disk.run(Op::Unlink(at)).map_err(failed)?;
-    Ok(Removed::Yes)
+    let mut foreign = false;
+    let removed = torrent.find(file, entry, |OnDisk { path, .. }| {
+        let at = At::inside(handle, path.file_name());
+        let failed = |e: io::Error| DiskError::new(DiskOp::Remove, torrent.base.full(path), &e);
+        let kind = match disk.stat(at.clone()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            stat => stat.map_err(failed)?.kind,
+        };
+        let ours = if entry.symlink.is_some() { FileKind::Symlink } else { FileKind::File };
+        if kind != ours {
+            foreign = true;
+            return Ok(None);
+        }
+        disk.run(Op::Unlink(at)).map(Some).map_err(failed)
+    })?;
+    Ok(match removed {
+        Some(()) => Removed::Yes,
+        None if foreign => Removed::Foreign,
+        None => Removed::WasNotThere,
+    })
 }
 
 /// Removes one file of the torrent if it is there and a file.
-pub(super) fn remove_file(torrent: &TorrentFiles, entry: &FileEntry) -> Result<(), DiskError> {
+pub(super) fn remove_file(
+    torrent: &TorrentFiles,
+    file: FileIndex,
+    entry: &FileEntry,
+) -> Result<(), DiskError> {
     let parent = entry.path.as_path().parent().unwrap_or(Path::new(""));
-    remove_entry(torrent, entry, parent, &mut None).map(drop)
+    remove_entry(torrent, file, entry, parent, &mut None).map(drop)
 }
 
 /// Removes a folder beneath a base if it is empty.

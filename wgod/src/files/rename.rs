@@ -1,5 +1,5 @@
 //! Giving a torrent's files other names in its folder, so that a crash at any step leaves each file whole
-//! under one of two known names.
+//! under one of two known names. (A file that isn't complete may have a name that says so: then both of those do.)
 //!
 //! 1. [`Survey`](RenamingWork::Survey): nothing stands in the way. Touches nothing. Then the session commits
 //!    which names are to become which.
@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
+use smallvec::SmallVec;
 use wgo_core::TorrentId;
 use wgo_proto::FileIndex;
 use wgo_proto::metainfo::{FileEntry, Info};
@@ -30,6 +31,7 @@ use super::beneath::{Base, Parent, Parents};
 use super::disk::{At, FileKind, Op, Stat};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::job::Done;
+use super::names::{Name, OnDisk, path_of, paths_of};
 use super::place::{Place, whereabouts};
 use super::prepare::relative;
 use super::remove::remove_folder;
@@ -99,6 +101,13 @@ struct Side<'a> {
     base: &'a Base,
 }
 
+/// A file that was found.
+struct Found {
+    name: OnDisk,
+    parent: Parent,
+    stat: Stat,
+}
+
 impl Renaming {
     pub(super) fn new(cx: Arc<Context>, spec: RenamingSpec) -> Arc<Renaming> {
         let device = cx.disk.disk().device_hint(&spec.folder);
@@ -138,7 +147,8 @@ impl Renaming {
         let RenamingSpec { id, folder, mount, .. } = &self.spec;
         let view = |info: &Arc<Info>| {
             let (info, folder) = (info.clone(), folder.clone());
-            let spec = TorrentSpec { id: *id, info, folder, writes: false, preallocate: Preallocate::None };
+            let (writes, preallocate) = (false, Preallocate::None);
+            let spec = TorrentSpec { id: *id, info, folder, writes, preallocate, names: Vec::new() };
             whereabouts(&*TorrentFiles::view(&self.cx, spec)?, mount.as_deref())
         };
         let now = view(&self.spec.old)?;
@@ -184,28 +194,36 @@ impl Renaming {
             let path = self.spec.folder.join(root(&self.spec.old).unwrap_or_default());
             return Err(RenamingError::LinkedRoot { path });
         }
-        let paths: Vec<PathBuf> = self.pairs(sides).map(|(_, _, to)| new.path(&to.path)).collect();
+        let names = self.pairs(sides).flat_map(|(file, _, to)| self.paths(sides.to, file, to));
+        let paths: Vec<PathBuf> = names.map(|name| new.path(&name.path)).collect();
         if let Some((path, other)) = self.cx.refs.user_of(self.spec.id, &paths) {
             return Err(RenamingError::Occupied { path, other: other.to_string() });
         }
         for (file, from, to) in self.pairs(sides) {
-            let theirs = || self.new.full(&to.path);
-            let ours = self.file(sides.from, from)?;
-            match (ours, self.look(&self.new, &to.path)?) {
-                (None, None) if self.stamp(file).is_some() => {
-                    return Err(RenamingError::Gone { path: self.old.full(&from.path) });
+            let ours = self.file(sides.from, file, from)?;
+            if ours.is_none() && self.stamp(file).is_some() && self.file(sides.to, file, to)?.is_none() {
+                return Err(RenamingError::Gone { path: self.old.full(&from.path) });
+            }
+            let names = match &ours {
+                // One that isn't complete needs its own name later.
+                Some(ours) => self.new_paths(sides.to, file, to, ours.name.suffixed),
+                None => self.paths(sides.to, file, to),
+            };
+            for OnDisk { path, .. } in names {
+                match (&ours, self.look(&self.new, &path)?) {
+                    (_, None) => {}
+                    // A link that only leads elsewhere keeps its place.
+                    _ if from.path == to.path => {}
+                    // One name by two ways of writing it.
+                    (Some(ours), Some((_, there)))
+                        if is_same(&ours.stat, &there) && !self.is_shared(sides.from, &old, file) => {}
+                    (None, Some((_, there))) if from.symlink.is_some() && there.kind == FileKind::Symlink => {
+                    }
+                    // Somebody renamed it already.
+                    (None, Some((_, there)))
+                        if self.stamp(file).is_some_and(|known| is_known(known, &there)) => {}
+                    _ => return Err(RenamingError::InTheWay { path: self.new.full(&path) }),
                 }
-                (_, None) => {}
-                // A link that only leads elsewhere keeps its place.
-                _ if from.path == to.path => {}
-                // One name by two ways of writing it.
-                (Some((_, ours)), Some((_, there)))
-                    if is_same(&ours, &there) && !self.is_shared(&old, file) => {}
-                (None, Some((_, there))) if from.symlink.is_some() && there.kind == FileKind::Symlink => {}
-                // Somebody renamed it already.
-                (None, Some((_, there))) if self.stamp(file).is_some_and(|known| is_known(known, &there)) => {
-                }
-                _ => return Err(RenamingError::InTheWay { path: theirs() }),
             }
         }
         Ok(())
@@ -222,10 +240,10 @@ impl Renaming {
         let old = Place::find(&self.cx.disk, &self.old, &self.spec.old)?;
         let (mut left, mut gained) = (BTreeSet::new(), BTreeSet::new());
         for (file, from, to) in self.pairs(sides) {
-            let shared = self.is_shared(&old, file);
+            let shared = self.is_shared(Side { info: &self.spec.old, base: &self.old }, &old, file);
             match from.symlink.is_some() {
-                true => self.relink(sides, from, to, shared)?,
-                false => self.rename(sides, from, to, shared)?,
+                true => self.relink(sides, file, from, to, shared)?,
+                false => self.rename(sides, file, from, to, shared)?,
             }
             left.extend(folders_of(&from.path));
             gained.extend(folders_of(&to.path));
@@ -242,18 +260,27 @@ impl Renaming {
     fn rename(
         &self,
         sides: Sides<'_>,
+        file: FileIndex,
         from: &FileEntry,
         to: &FileEntry,
         shared: bool,
     ) -> Result<(), RenamingError> {
         let disk = &self.cx.disk;
-        let Some((source, ours)) = self.file(sides.from, from)? else { return Ok(()) };
-        let failed = |e: &io::Error| DiskError::new(DiskOp::Rename, sides.from.base.full(&from.path), e);
-        let in_the_way = || RenamingError::InTheWay { path: sides.to.base.full(&to.path) };
-        let there = self.look(sides.to.base, &to.path)?;
-        let (target, _) = sides.to.base.open_parent(disk, &to.path, Parents::Create)?;
-        let from_at = At::inside(&source.handle, from.path.file_name());
-        let to_at = At::inside(&target.handle, to.path.file_name());
+        let Some(Found { name, parent: source, stat: ours }) = self.file(sides.from, file, from)? else {
+            return Ok(());
+        };
+        if !name.suffixed && self.has_second(sides.to, file, to)? {
+            // That one is it, and what has its old name now is somebody else's.
+            return Ok(());
+        }
+        // Whether it is complete its new name says, too.
+        let target_name = path_of(sides.to.info, file, to, name.suffixed).path;
+        let failed = |e: &io::Error| DiskError::new(DiskOp::Rename, sides.from.base.full(&name.path), e);
+        let in_the_way = || RenamingError::InTheWay { path: sides.to.base.full(&target_name) };
+        let there = self.look(sides.to.base, &target_name)?;
+        let (target, _) = sides.to.base.open_parent(disk, &target_name, Parents::Create)?;
+        let from_at = At::inside(&source.handle, name.path.file_name());
+        let to_at = At::inside(&target.handle, target_name.file_name());
         match there.map(|(_, there)| is_same(&ours, &there)) {
             // What was in the way of the new name: it never became that.
             Some(false) if sides.back => Ok(()),
@@ -268,7 +295,7 @@ impl Renaming {
             Some(true) => Ok(disk.run(Op::Rename { from: from_at, to: to_at }).map_err(|e| failed(&e))?),
             None if shared => match disk.run(Op::Link { from: from_at, to: to_at }) {
                 Err(e) if has_one_name(&e) => {
-                    Err(RenamingError::Shared { path: sides.from.base.full(&from.path) })
+                    Err(RenamingError::Shared { path: sides.from.base.full(&name.path) })
                 }
                 linked => Ok(linked.map_err(|e| failed(&e))?),
             },
@@ -283,6 +310,7 @@ impl Renaming {
     fn relink(
         &self,
         sides: Sides<'_>,
+        file: FileIndex,
         from: &FileEntry,
         to: &FileEntry,
         shared: bool,
@@ -291,8 +319,8 @@ impl Renaming {
         let Some(target) = &to.symlink else { return Ok(()) };
         let failed = |e: &io::Error| DiskError::new(DiskOp::Link, sides.to.base.full(&to.path), e);
         let stays = from.path == to.path;
-        let old = match self.file(sides.from, from)? {
-            Some((parent, _)) => Some(At::inside(&parent.handle, from.path.file_name())),
+        let old = match self.file(sides.from, file, from)? {
+            Some(found) => Some(At::inside(&found.parent.handle, from.path.file_name())),
             // A crash may have come between its end and its new beginning.
             None if stays => None,
             None => return Ok(()),
@@ -336,10 +364,36 @@ impl Renaming {
     }
 
     /// Whether another torrent uses a file under its old name.
-    fn is_shared(&self, old: &Place, file: FileIndex) -> bool {
-        let entry = self.spec.old.files.get(file.0 as usize);
-        let used = |entry: &FileEntry| self.cx.refs.is_shared(self.spec.id, &old.path(&entry.path));
-        self.spec.kept.contains(&file) || entry.is_some_and(used)
+    fn is_shared(&self, side: Side<'_>, old: &Place, file: FileIndex) -> bool {
+        let used = |entry: &FileEntry| {
+            let mut paths = self.paths(side, file, entry).into_iter();
+            paths.any(|name| self.cx.refs.is_shared(self.spec.id, &old.path(&name.path)))
+        };
+        self.spec.kept.contains(&file) || side.info.files.get(file.0 as usize).is_some_and(used)
+    }
+
+    /// Where a file may be, as far as is known.
+    fn paths(&self, side: Side<'_>, file: FileIndex, entry: &FileEntry) -> SmallVec<[OnDisk; 2]> {
+        let known = self.stamp(file).map_or(Name::Unknown, |stamp| Name::found(stamp.suffixed));
+        paths_of(side.info, file, entry, known)
+    }
+
+    /// Whether a file that isn't known to have its own name is there under the other one.
+    fn has_second(&self, side: Side<'_>, file: FileIndex, entry: &FileEntry) -> Result<bool, DiskError> {
+        let second = self.paths(side, file, entry).into_iter().find(|name| name.suffixed);
+        second.map_or(Ok(false), |name| Ok(self.look(side.base, &name.path)?.is_some()))
+    }
+
+    /// The path that a file gets, and the one that it is to get when it is complete.
+    fn new_paths(
+        &self,
+        side: Side<'_>,
+        file: FileIndex,
+        entry: &FileEntry,
+        suffixed: bool,
+    ) -> SmallVec<[OnDisk; 2]> {
+        let (now, own) = (path_of(side.info, file, entry, suffixed), path_of(side.info, file, entry, false));
+        if now.suffixed { SmallVec::from_buf([now, own]) } else { SmallVec::from_iter([own]) }
     }
 
     fn stamp(&self, file: FileIndex) -> Option<&Stamp> {
@@ -347,10 +401,16 @@ impl Renaming {
         self.spec.stamps.get(at)
     }
 
-    /// The torrent's file, or link, at a path; `None` if it isn't there.
-    fn file(&self, side: Side<'_>, entry: &FileEntry) -> Result<Option<(Parent, Stat)>, DiskError> {
-        let ours = if entry.symlink.is_some() { FileKind::Symlink } else { FileKind::File };
-        Ok(self.look(side.base, &entry.path)?.filter(|(_, stat)| stat.kind == ours))
+    /// The torrent's file, or link, under one of its names; `None` if it isn't there.
+    fn file(&self, side: Side<'_>, file: FileIndex, entry: &FileEntry) -> Result<Option<Found>, DiskError> {
+        let kind = if entry.symlink.is_some() { FileKind::Symlink } else { FileKind::File };
+        for name in self.paths(side, file, entry) {
+            let found = self.look(side.base, &name.path)?.filter(|(_, stat)| stat.kind == kind);
+            if let Some((parent, stat)) = found {
+                return Ok(Some(Found { name, parent, stat }));
+            }
+        }
+        Ok(None)
     }
 
     /// What is at a path, and the folder that it is in; `None` if there is nothing.

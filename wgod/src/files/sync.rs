@@ -5,13 +5,13 @@
 //! checkpoint are in doubt, and syncing again would wrongly succeed.
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 
-use wgo_proto::FileIndex;
+use wgo_proto::{Bitfield, FileIndex};
 
 use super::beneath::Parents;
-use super::disk::{At, FileKind, Handle, Mtime, OpenMode};
+use super::disk::{Handle, Mtime, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::naming::{NamingError, give_names};
 use super::torrent::{TorrentFiles, Written};
 
 /// With more files than this, and when one of them was closed meanwhile, the whole file system is synced
@@ -27,6 +27,8 @@ pub struct Stamp {
     pub len: u64,
     /// When it was last written to.
     pub mtime: Mtime,
+    /// Its name ends in the torrent's suffix for files that aren't complete.
+    pub suffixed: bool,
 }
 
 /// What a checkpoint did.
@@ -39,6 +41,8 @@ pub struct SyncOutcome {
     /// A folder whose new entries are in doubt, and with them every file written to: nothing of this
     /// checkpoint may be committed.
     pub folder: Option<DiskError>,
+    /// Why a complete file doesn't have its own name: the first of them. Its content is durable all the same.
+    pub unnamed: Option<NamingError>,
 }
 
 impl SyncOutcome {
@@ -48,15 +52,16 @@ impl SyncOutcome {
     }
 }
 
-/// Makes everything durable that was stored before the call.
-pub(super) fn sync(torrent: &TorrentFiles) -> SyncOutcome {
-    let (dirty, reopened, gained, volumes) = {
+/// Makes everything durable that was stored before the call. Files of which `have`, what was stored before, has
+/// all pieces get their own names.
+pub(super) fn sync(torrent: &TorrentFiles, have: Option<&Bitfield>) -> SyncOutcome {
+    let (dirty, reopened, volumes) = {
         let mut state = torrent.state();
         let volumes = state.volumes.clone();
         // What is written from now on is for the next checkpoint, which must hear of failures from here.
         state.volumes.iter_mut().for_each(|written| written.seen = written.volume.failures());
         let reopened = std::mem::take(&mut state.reopened);
-        (std::mem::take(&mut state.dirty), reopened, std::mem::take(&mut state.gained), volumes)
+        (std::mem::take(&mut state.dirty), reopened, volumes)
     };
     let mut outcome = SyncOutcome::default();
     // Their own sync tells of every write since the last checkpoint.
@@ -74,7 +79,11 @@ pub(super) fn sync(torrent: &TorrentFiles) -> SyncOutcome {
             }
         }
     }
-    outcome.folder = sync_folders(torrent, gained).err();
+    if let Some(have) = have {
+        outcome.unnamed = give_names(torrent, have, &outcome.failed);
+    }
+    note_names(torrent, &mut outcome);
+    outcome.folder = sync_folders(torrent).err();
     torrent.base.forget_parents();
     outcome
 }
@@ -103,7 +112,8 @@ fn sync_file(
     if let Some(Err(e)) = volume {
         return Err(failed(e));
     }
-    let stat = stat(torrent, file)?
+    let stat = torrent
+        .stat(file)?
         .ok_or_else(|| DiskError::of_kind(DiskOp::Sync, torrent.path(file), DiskErrorKind::Missing))?;
     Ok(stat)
 }
@@ -111,10 +121,24 @@ fn sync_file(
 fn reopen(torrent: &TorrentFiles, file: FileIndex) -> Result<Handle, DiskError> {
     let missing = || DiskError::of_kind(DiskOp::Open, torrent.path(file), DiskErrorKind::Missing);
     let entry = torrent.entry(file).ok_or_else(missing)?;
-    torrent.base.open_file(&torrent.cx.disk, &entry.path, OpenMode::Write)
+    torrent.open_existing(file, entry, OpenMode::Write)
 }
 
-fn sync_folders(torrent: &TorrentFiles, gained: BTreeSet<PathBuf>) -> Result<(), DiskError> {
+/// Says of files that got their own names, now or since the last checkpoint, what they are.
+fn note_names(torrent: &TorrentFiles, outcome: &mut SyncOutcome) {
+    let mut named = std::mem::take(&mut torrent.state().named);
+    outcome
+        .stamps
+        .iter_mut()
+        .filter(|stamp| named.remove(&stamp.file))
+        .for_each(|stamp| stamp.suffixed = false);
+    // One that can't be looked at is in doubt no more than before.
+    outcome.stamps.extend(named.into_iter().filter_map(|file| torrent.stat(file).ok().flatten()));
+}
+
+/// Makes durable what folders gained, in the order in which that is noted: after what is in them.
+fn sync_folders(torrent: &TorrentFiles) -> Result<(), DiskError> {
+    let gained = std::mem::take(&mut torrent.state().gained);
     let mut result = Ok(());
     for folder in gained {
         let synced = sync_folder(torrent, &folder);
@@ -132,20 +156,4 @@ fn sync_folder(torrent: &TorrentFiles, relative: &std::path::Path) -> Result<(),
     let folder = torrent.base.open_dir(&torrent.cx.disk, names, Parents::MustExist)?;
     let synced = torrent.cx.disk.sync_all(&folder.handle);
     synced.map_err(|e| DiskError::new(DiskOp::Sync, torrent.base.folder.join(relative), &e))
-}
-
-/// Length and time of a file as it is; `None` when there is no such regular file.
-pub(super) fn stat(torrent: &TorrentFiles, file: FileIndex) -> Result<Option<Stamp>, DiskError> {
-    let Some(entry) = torrent.entry(file) else { return Ok(None) };
-    let disk = &torrent.cx.disk;
-    let parent = match torrent.base.open_parent(disk, &entry.path, Parents::MustExist) {
-        Err(e) if e.kind == DiskErrorKind::Missing => return Ok(None),
-        parent => parent?.0,
-    };
-    match disk.stat(At::inside(&parent.handle, entry.path.file_name())) {
-        Ok(stat) if stat.kind == FileKind::File => Ok(Some(Stamp { file, len: stat.len, mtime: stat.mtime })),
-        Ok(_) => Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(DiskError::new(DiskOp::Stat, torrent.path(file), &e)),
-    }
 }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use smallvec::SmallVec;
 use wgo_core::TorrentId;
 use wgo_proto::metainfo::{FileEntry, Info};
+use wgo_proto::path::SafePath;
 use wgo_proto::{FileIndex, layout::Layout};
 
 use super::allowed::Allowed;
@@ -18,6 +19,7 @@ use super::buf::BufPool;
 use super::cache::OpenFiles;
 use super::disk::{Handle, Mtime, Op, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::names::{Name, Names, path_of};
 use super::piece_cache::PieceCache;
 use super::place::{Place, Whereabouts};
 use super::refs::{PathRefs, SecondWriter};
@@ -65,6 +67,8 @@ pub struct TorrentSpec {
     pub writes: bool,
     /// How space is reserved.
     pub preallocate: Preallocate,
+    /// What is known of the names of its first files, if they may have two.
+    pub names: Vec<Name>,
 }
 
 /// Why a torrent's files can't be opened.
@@ -88,6 +92,8 @@ pub struct TorrentFiles {
     /// The device that holds the folder: whose queue its jobs go to.
     pub(super) device: u64,
     pub(super) cx: Arc<Context>,
+    /// What its files are called at the moment.
+    pub(super) names: Names,
     /// Names shared files.
     place: Place,
     preallocate: Preallocate,
@@ -112,6 +118,8 @@ pub(super) struct State {
     pub(super) volumes: SmallVec<[Written; 1]>,
     /// Folders that gained an entry since the last checkpoint, relative to the base.
     pub(super) gained: BTreeSet<PathBuf>,
+    /// Files that got their own names since the last checkpoint.
+    pub(super) named: BTreeSet<FileIndex>,
     /// Files whose space was reserved, so that it is done once.
     prepared: HashSet<FileIndex>,
     /// Length and time of files whose pieces are right, by file.
@@ -144,14 +152,14 @@ impl TorrentFiles {
     pub(super) fn open(cx: &Arc<Context>, spec: TorrentSpec) -> Result<Arc<TorrentFiles>, OpenError> {
         let writes = spec.writes;
         let files = TorrentFiles::view(cx, spec)?;
-        let paths: Vec<PathBuf> = stored(&files.info).map(|file| files.place.path(&file.path)).collect();
+        let paths: Vec<PathBuf> = files.paths().collect();
         cx.refs.register(files.id, &files.info.name, writes, &paths)?;
         Ok(files)
     }
 
     /// The same without a hold on the paths: to look at files while a move is under way.
     pub(super) fn view(cx: &Arc<Context>, spec: TorrentSpec) -> Result<Arc<TorrentFiles>, DiskError> {
-        let TorrentSpec { id, info, folder, writes, preallocate } = spec;
+        let TorrentSpec { id, info, folder, writes, preallocate, names } = spec;
         let base = Base::new(folder, has_root(&info));
         cx.allowed.admit(&base.folder)?;
         let place = Place::find(&cx.disk, &base, &info).map_err(|e| cx.allowed.explain(&cx.disk, e))?;
@@ -160,6 +168,7 @@ impl TorrentFiles {
         }
         Ok(Arc::new(TorrentFiles {
             id,
+            names: Names::new(&info, &names),
             info,
             base,
             device: place.device,
@@ -209,8 +218,7 @@ impl TorrentFiles {
     /// Allows writes again, for a torrent that lost pieces or wants more files. Refused when another
     /// torrent writes to one of the files. Touches no disk.
     pub fn begin_writing(&self) -> Result<(), SecondWriter> {
-        let path_of = |index: usize| stored(&self.info).nth(index).map(|file| self.place.path(&file.path));
-        self.cx.refs.begin_writing(self.id, |index| path_of(index).unwrap_or_default())?;
+        self.cx.refs.begin_writing(self.id, |index| self.paths().nth(index).unwrap_or_default())?;
         self.writes.store(true, Ordering::Release);
         Ok(())
     }
@@ -238,14 +246,32 @@ impl TorrentFiles {
         self.entry(file).is_none_or(|entry| entry.pad)
     }
 
-    /// The absolute path of a file, for people.
+    /// The absolute path of a file, for people: the one that it has now, as far as is known.
     pub fn path(&self, file: FileIndex) -> PathBuf {
-        self.entry(file).map(|entry| self.base.full(&entry.path)).unwrap_or_default()
+        let now = |entry| self.base.full(&self.path_now(file, entry));
+        self.entry(file).map(now).unwrap_or_default()
+    }
+
+    fn path_now(&self, file: FileIndex, entry: &FileEntry) -> SafePath {
+        path_of(&self.info, file, entry, self.is_suffixed(file)).path
+    }
+
+    /// All real paths that its files have or may get, each at a place of its own.
+    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        let files = || (0..).map(FileIndex).zip(&self.info.files).filter(|(_, file)| !file.pad);
+        let seconds = files().filter_map(|(file, _)| self.info.suffixed_path(file));
+        let own = files().map(|(_, entry)| self.place.path(&entry.path));
+        own.chain(seconds.map(|path| self.place.path(&path)))
     }
 
     /// Whether another torrent uses this file.
-    pub(super) fn is_shared(&self, entry: &FileEntry) -> bool {
-        self.cx.refs.is_shared(self.id, &self.place.path(&entry.path))
+    pub(super) fn is_shared(&self, file: FileIndex, entry: &FileEntry) -> bool {
+        self.is_used(&self.path_now(file, entry))
+    }
+
+    /// Whether another torrent uses what is at a path.
+    pub(super) fn is_used(&self, path: &SafePath) -> bool {
+        self.cx.refs.is_shared(self.id, &self.place.path(path))
     }
 
     /// Lets a job begin; `None` once the torrent is being closed.
@@ -298,8 +324,7 @@ impl TorrentFiles {
             return Ok(handle);
         }
         let entry = self.entry(file).ok_or_else(|| self.no_such(file))?;
-        let disk = &self.cx.disk;
-        let opened = self.with_room(|| self.base.open_file(disk, &entry.path, OpenMode::Read))?;
+        let opened = self.with_room(|| self.open_existing(file, entry, OpenMode::Read))?;
         self.compare(file, &opened)?;
         Ok(self.cx.open.insert(self.key(file), self.device, opened, false))
     }
@@ -331,9 +356,7 @@ impl TorrentFiles {
         expected: Expected,
         keep: bool,
     ) -> Result<Handle, DiskError> {
-        let disk = &self.cx.disk;
-        let create = || self.base.create_file(disk, &entry.path, entry.executable, expected);
-        let opened = self.with_room(create)?;
+        let opened = self.with_room(|| self.open_or_make(file, entry, expected))?;
         self.note_volume(&opened.parent);
         {
             let mut state = self.state();
@@ -373,7 +396,11 @@ impl TorrentFiles {
     /// torrent uses as it is. Most of the part file is never used.
     fn reserve(&self, handle: &Handle, file: FileIndex, entry: &FileEntry) -> io::Result<()> {
         let is_part_file = self.info.part_file() == Some(file);
-        if self.preallocate == Preallocate::None || entry.len == 0 || is_part_file || self.is_shared(entry) {
+        if self.preallocate == Preallocate::None
+            || entry.len == 0
+            || is_part_file
+            || self.is_shared(file, entry)
+        {
             return Ok(());
         }
         let disk = &self.cx.disk;
@@ -405,7 +432,7 @@ impl TorrentFiles {
         open()
     }
 
-    fn no_such(&self, file: FileIndex) -> DiskError {
+    pub(super) fn no_such(&self, file: FileIndex) -> DiskError {
         DiskError::of_kind(DiskOp::Open, self.path(file), DiskErrorKind::Missing)
     }
 }
@@ -413,9 +440,4 @@ impl TorrentFiles {
 /// Whether the first component of each path is the torrent's own folder, not its only file.
 pub(super) fn has_root(info: &Info) -> bool {
     info.files.iter().any(|file| file.path.components().nth(1).is_some())
-}
-
-/// The files that lie on disk: all but padding.
-fn stored(info: &Info) -> impl Iterator<Item = &FileEntry> {
-    info.files.iter().filter(|file| !file.pad)
 }

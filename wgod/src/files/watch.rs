@@ -11,7 +11,7 @@ use wgo_proto::FileIndex;
 use super::disk::{Handle, Mtime};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::job::Done;
-use super::sync::{Stamp, stat};
+use super::sync::Stamp;
 use super::torrent::TorrentFiles;
 use super::{Job, Storage};
 
@@ -46,7 +46,7 @@ impl TorrentFiles {
     pub(super) fn look(&self) -> Result<(), DiskError> {
         for file in self.cx.open.files_of(self.id) {
             let Some(known) = self.known(file) else { continue };
-            match stat(self, file)? {
+            match self.stat(file)? {
                 Some(now) if (now.len, now.mtime) == known => {}
                 Some(_) => return Err(self.changed(file)),
                 None => {

@@ -1,5 +1,5 @@
 //! Adding torrents: found to be new, their paths free, durable, then acknowledged.
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use wgo_api::result::{AddStatus, Added};
 use wgo_core::TorrentId;
 use wgo_core::peer_mgr::Source;
 use wgo_core::session::{Check, Newcomer, Place};
-use wgo_proto::Bitfield;
+use wgo_proto::metainfo::{Info, PartSuffix};
+use wgo_proto::path::SafePath;
+use wgo_proto::{Bitfield, FileIndex};
 
 use super::claims::{self, Begun, Taken};
-use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
+use super::entry::{About, Entry, Shown, from_stored, on_disk, selection_of};
 use super::goals::Activity;
 use super::happened::Telling;
 use super::ops::{Born, Newborn, Op};
@@ -115,6 +117,25 @@ impl Driver {
         }
     }
 
+    /// What the names of a new torrent's files end in until they are complete: nothing if another torrent has a
+    /// file of such a name.
+    fn suffix_of_new(&self, info: &Info, settings: &Settings) -> Option<PartSuffix> {
+        let suffix = self.tunables.part_suffix.clone()?;
+        let info = info.with_suffix(Some(&suffix));
+        let files = (0..info.layout.file_count()).map(FileIndex);
+        let names: Vec<SafePath> = files.filter_map(|file| info.suffixed_path(file)).collect();
+        let names: BTreeSet<&str> = names.iter().map(SafePath::as_str).collect();
+        let has_one = |place: &Path| {
+            self.entries.neighbours(place, &info).any(|other| other.first_of(&names, place).is_some())
+        };
+        if settings.places().any(has_one) {
+            let torrent = &settings.name;
+            tracing::info!(torrent, %suffix, "another torrent has such a name: its files have their own at once");
+            return None;
+        }
+        Some(suffix)
+    }
+
     /// Another torrent that would write to the same files.
     fn second_writer(&self, request: &AddRequest) -> Option<String> {
         let info = &request.metainfo.info;
@@ -161,6 +182,7 @@ impl Driver {
         if ends != settings.folder {
             settings.final_folder = Some(self.final_folder(&ends));
         }
+        settings.part_suffix = self.suffix_of_new(&metainfo.info, &settings);
         let owed = progress.check.clone();
         let have = from_stored(&progress.have, metainfo.info.layout.piece_count());
         let completed_at = progress.completed_at;
@@ -171,7 +193,7 @@ impl Driver {
             id,
             tiers: self.urls.share(settings.trackers.as_ref().unwrap_or(&metainfo.tiers)),
             selection: selection_of(&metainfo.info, &settings),
-            info: Arc::new(with_parts(metainfo.info, &settings)),
+            info: Arc::new(on_disk(metainfo.info, &settings)),
             about,
             settings,
             files: None,
@@ -297,6 +319,7 @@ fn new_settings(request: &AddRequest, file_priorities: Vec<Priority>, place: Pla
         final_folder: None,
         renames: Vec::new(),
         renaming: None,
+        part_suffix: None,
         completion_owed: true,
         newer: NewerFields::default(),
     }

@@ -90,7 +90,12 @@ impl CheckProgress {
         if let Some(owed) = owed {
             (checked, good) = (from_stored(&owed.checked, count), from_stored(&owed.good, count));
             for (index, stamp) in plan.stamps.iter().enumerate() {
-                if owed.files.get(index) != Some(stamp) {
+                let known = owed.files.get(index).copied();
+                let is_like = match (known, stamp) {
+                    (Some(Some(known)), Some(stamp)) => known.is_like(stamp),
+                    (known, stamp) => known == Some(*stamp),
+                };
+                if !is_like {
                     let pieces = layout.pieces_of(FileIndex(index as u32));
                     checked.clear_range(pieces.clone());
                     good.clear_range(pieces);
@@ -219,7 +224,7 @@ mod tests {
     use crate::store::Have;
 
     fn stamp(mtime_nanos: i64) -> Option<FileStamp> {
-        Some(FileStamp { len: 40, mtime_nanos })
+        Some(FileStamp { len: 40, mtime_nanos, suffixed: false })
     }
 
     /// Two files of 40 bytes in pieces of 16: the third piece is of both.

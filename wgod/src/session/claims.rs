@@ -204,7 +204,11 @@ impl Claims {
         let has_claims = |file: FileIndex| info.pieces_in(file).any(|piece| self.pieces.get(piece.0));
         let stamp = |(index, file): (u32, &wgo_proto::metainfo::FileEntry)| {
             let on_disk = !file.pad && file.len > 0 && file.symlink.is_none();
-            (on_disk && has_claims(FileIndex(index))).then_some(FileStamp { len: file.len, mtime_nanos: 0 })
+            (on_disk && has_claims(FileIndex(index))).then_some(FileStamp {
+                len: file.len,
+                mtime_nanos: 0,
+                suffixed: false,
+            })
         };
         progress.files = (0..).zip(&info.files).map(stamp).collect();
         if is_met(selection_of(info, settings).as_deref(), &self.pieces) {
@@ -220,7 +224,7 @@ impl Claims {
         file: FileIndex,
         found: Option<FileStamp>,
     ) -> bool {
-        let Some(FileStamp { len, mtime_nanos }) = found else { return false };
+        let Some(FileStamp { len, mtime_nanos, .. }) = found else { return false };
         let Some(whole) = info.files.get(file.0 as usize).map(|file| file.len) else { return false };
         let secs = mtime_nanos.div_euclid(NANOS);
         let in_time = self.known.is_unmodified(file.0 as usize, secs);

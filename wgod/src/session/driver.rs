@@ -21,7 +21,7 @@ use super::arrival::Arrivals;
 use super::checking::check_of;
 use super::choke::ChokeState;
 use super::entries::Entries;
-use super::entry::{About, Entry, Shown, from_stored, selection_of, with_parts};
+use super::entry::{About, Entry, Shown, from_stored, on_disk, selection_of};
 use super::goals::Activity;
 use super::happened::Telling;
 use super::moving::{Surveyed, underway};
@@ -449,7 +449,7 @@ fn entry_of(
         id,
         tiers,
         selection: selection_of(&metainfo.info, &settings),
-        info: Arc::new(with_parts(metainfo.info, &settings)),
+        info: Arc::new(on_disk(metainfo.info, &settings)),
         about,
         settings,
         files: None,

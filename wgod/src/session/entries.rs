@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use wgo_core::TorrentId;
 use wgo_proto::FileIndex;
 use wgo_proto::metainfo::Info;
+use wgo_proto::path::SafePath;
 
 use super::entry::Entry;
 use crate::store::Settings;
@@ -154,28 +155,29 @@ impl Entries {
         let related = above.chain(below.take_while(|below| below.starts_with(folder)));
         let mut shared = BTreeSet::new();
         for place in related {
-            let files = (0..).map(FileIndex).zip(&info.files).filter(|(_, file)| !file.pad);
             let seen_from = |path: PathBuf| path.strip_prefix(place).ok().map(Path::to_owned);
-            let files: Vec<(FileIndex, PathBuf)> = files
-                .filter_map(|(index, file)| Some((index, seen_from(folder.join(file.path.as_path()))?)))
-                .collect();
+            let files = self.get(&id).into_iter().flat_map(|entry| entry.paths_of(info));
+            let files: Vec<(FileIndex, PathBuf)> =
+                files.filter_map(|(index, path)| Some((index, seen_from(folder.join(&*path))?))).collect();
             let firsts = files.iter().filter_map(|(_, path)| path.iter().next()?.to_str());
             let others = self.rooted(firsts.map(|first| self.keys.hash_one((place, first))).collect());
             for other in others.filter(|other| other.id != id && other.has_files_in(place)) {
-                let theirs: BTreeSet<&Path> = other.paths().map(Path::new).collect();
-                shared.extend(
-                    files.iter().filter(|(_, path)| theirs.contains(path.as_path())).map(|(i, _)| *i),
-                );
+                let theirs: BTreeSet<PathBuf> = other.paths().map(|path| PathBuf::from(&*path)).collect();
+                shared.extend(files.iter().filter(|(_, path)| theirs.contains(path)).map(|(i, _)| *i));
             }
         }
         shared
     }
 
     fn roots_of(&self, folder: &Path, info: &Info) -> BTreeSet<u64> {
-        let files = info.files.iter().filter(|file| !file.pad);
-        let mut firsts: Vec<&str> = files.filter_map(|file| file.path.as_str().split('/').next()).collect();
+        let files = (0..).map(FileIndex).zip(&info.files).filter(|(_, file)| !file.pad);
+        let mut firsts: Vec<&str> =
+            files.clone().filter_map(|(_, file)| file.path.as_str().split('/').next()).collect();
         // Nearly always one for all files.
         firsts.dedup();
-        firsts.into_iter().map(|first| self.keys.hash_one((folder, first))).collect()
+        let lone = files.filter(|(_, file)| file.path.parent().is_none());
+        let seconds: Vec<SafePath> = lone.filter_map(|(file, _)| info.suffixed_path(file)).collect();
+        let firsts = firsts.into_iter().chain(seconds.iter().map(SafePath::as_str));
+        firsts.map(|first| self.keys.hash_one((folder, first))).collect()
     }
 }

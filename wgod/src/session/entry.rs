@@ -1,4 +1,5 @@
 //! What the driver keeps of each torrent, live or not.
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,23 +177,30 @@ impl Entry {
 
     /// Whether it has files in a folder that have the paths of another torrent's, or is to have them there.
     pub(super) fn has_paths_of(&self, info: &Info, folder: &Path) -> bool {
-        let paths: BTreeSet<&str> = info.files.iter().filter(|f| !f.pad).map(|f| f.path.as_str()).collect();
+        let paths: Vec<(FileIndex, Cow<'_, str>)> = paths_in(info, true).collect();
+        let paths: BTreeSet<&str> = paths.iter().map(|(_, path)| &**path).collect();
         self.first_of(&paths, folder).is_some()
     }
 
     /// The first of its paths that is one of `paths` in a folder where it has files, or is to have them.
-    pub(super) fn first_of(&self, paths: &BTreeSet<&str>, folder: &Path) -> Option<&str> {
+    pub(super) fn first_of(&self, paths: &BTreeSet<&str>, folder: &Path) -> Option<Cow<'_, str>> {
         if !self.has_files_in(folder) {
             return None;
         }
-        self.paths().find(|path| paths.contains(path))
+        self.paths().find(|path| paths.contains(&**path))
     }
 
-    /// The paths of its files, and those that they are to get.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
-        let new = self.renaming.as_ref().map(|pending| &pending.info.files);
-        let files = self.info.files.iter().chain(new.into_iter().flatten());
-        files.filter(|file| !file.pad).map(|file| file.path.as_str())
+    /// The paths of its files on disk, and those that they are to get.
+    pub(super) fn paths(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let new = self.renaming.as_ref().map(|pending| &*pending.info);
+        let infos = std::iter::once(&*self.info).chain(new);
+        infos.flat_map(|info| self.paths_of(info)).map(|(_, path)| path)
+    }
+
+    /// The paths that its files may have on disk, if they are called as in `info`.
+    pub(super) fn paths_of<'a>(&self, info: &'a Info) -> impl Iterator<Item = (FileIndex, Cow<'a, str>)> {
+        let seconds = !self.is_finished() || self.stamps.iter().flatten().any(|stamp| stamp.suffixed);
+        paths_in(info, seconds)
     }
 
     /// Whoever waits for it to stop learns that not all of it is durable.
@@ -269,6 +277,17 @@ impl Entry {
     }
 }
 
+/// The paths of a torrent's files by their own names, and by those that they have until they are complete, if
+/// these count.
+fn paths_in(info: &Info, seconds: bool) -> impl Iterator<Item = (FileIndex, Cow<'_, str>)> {
+    let files = (0..).map(FileIndex).zip(&info.files).filter(|(_, entry)| !entry.pad);
+    files.flat_map(move |(file, entry)| {
+        let second = if seconds { info.suffixed_path(file) } else { None };
+        let second = second.map(|path| (file, Cow::Owned(path.to_string())));
+        std::iter::once((file, Cow::Borrowed(entry.path.as_str()))).chain(second)
+    })
+}
+
 /// Whether `have` holds all that is wanted.
 pub(super) fn is_met(selection: Option<&Selection>, have: &Bitfield) -> bool {
     selection.map_or_else(|| have.is_full(), |selection| selection.is_met(have))
@@ -280,10 +299,15 @@ pub(super) fn selection_of(info: &Info, settings: &Settings) -> Option<Arc<Selec
     Selection::new(&info.layout, &settings.file_priorities, is_pad, settings.ends_first).map(Arc::new)
 }
 
-/// The torrent's files as they lie on disk: with its part file, if it has one.
-pub(super) fn with_parts(info: Info, settings: &Settings) -> Info {
-    match &settings.parted {
+/// The torrent's files as they lie on disk: with its part file, if it has one, and with the names that they have
+/// until they are complete.
+pub(super) fn on_disk(info: Info, settings: &Settings) -> Info {
+    let info = match &settings.parted {
         Some(parted) => info.with_parts(&settings.hashes.canonical().to_string(), parted.iter().copied()),
+        None => info,
+    };
+    match &settings.part_suffix {
+        Some(suffix) => info.with_suffix(Some(suffix)),
         None => info,
     }
 }
@@ -291,13 +315,14 @@ pub(super) fn with_parts(info: Info, settings: &Settings) -> Info {
 /// What a file was at a checkpoint, as the store keeps it.
 pub(super) fn to_file_stamp(stamp: &Stamp) -> FileStamp {
     let nanos = stamp.mtime.secs.saturating_mul(NANOS).saturating_add(i64::from(stamp.mtime.nanos));
-    FileStamp { len: stamp.len, mtime_nanos: nanos }
+    FileStamp { len: stamp.len, mtime_nanos: nanos, suffixed: stamp.suffixed }
 }
 
 /// The same, as the file system says it.
 pub(super) fn from_file_stamp(file: u32, stamp: FileStamp) -> Stamp {
     let (secs, nanos) = (stamp.mtime_nanos.div_euclid(NANOS), stamp.mtime_nanos.rem_euclid(NANOS));
-    Stamp { file: FileIndex(file), len: stamp.len, mtime: Mtime { secs, nanos: nanos as u32 } }
+    let mtime = Mtime { secs, nanos: nanos as u32 };
+    Stamp { file: FileIndex(file), len: stamp.len, mtime, suffixed: stamp.suffixed }
 }
 
 /// In a second.

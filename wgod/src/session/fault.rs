@@ -4,7 +4,7 @@ use std::path::Path;
 use wgo_api::units::{Size, human_bytes};
 use wgo_core::session::{Fault, FaultKind, Room};
 
-use crate::files::{DiskError, DiskErrorKind, OpenError, Space};
+use crate::files::{DiskError, DiskErrorKind, NamingError, OpenError, Space};
 use crate::store::TorrentFault;
 
 /// The fault of a disk error; `None` when it says nothing about the disk.
@@ -53,6 +53,15 @@ pub(super) fn to_stored(fault: &Fault) -> TorrentFault {
 pub(super) fn from_stored(fault: &TorrentFault) -> Fault {
     let kind = FaultKind::ALL.into_iter().find(|kind| kind.as_str() == fault.kind);
     Fault { kind: kind.unwrap_or(FaultKind::Unreachable), message: fault.message.clone() }
+}
+
+/// The fault of a complete torrent of which a file can't have its own name.
+pub(super) fn of_naming(error: &NamingError) -> Fault {
+    let kind = match error {
+        NamingError::InTheWay { .. } => FaultKind::NotWritable,
+        NamingError::Disk { error, .. } => of_disk(error).map_or(FaultKind::NotWritable, |fault| fault.kind),
+    };
+    Fault { kind, message: error.to_string() }
 }
 
 /// The fault of files that can't be opened.

@@ -52,7 +52,7 @@ use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::{ChosenGoals, QueueLimits};
-use wgo_proto::metainfo::Metainfo;
+use wgo_proto::metainfo::{Metainfo, PartSuffix};
 
 use crate::files::{DiskError, Preallocate, Space};
 use crate::torrent::Torrent;
@@ -206,6 +206,8 @@ pub struct Tunables {
     pub min_free_space: u64,
     /// Where torrents are kept until they are complete.
     pub incomplete_folder: Option<PathBuf>,
+    /// What the names of new torrents' files end in until they are complete.
+    pub part_suffix: Option<PartSuffix>,
     /// How the space of files is reserved.
     pub preallocate: Preallocate,
     /// Slots, optimistic slots and the rule for seeds.

@@ -247,13 +247,14 @@ impl Driver {
 
     /// Another torrent that has one of these files where they are to go.
     pub(super) fn occupied(&self, id: TorrentId, folder: &Path) -> Option<MoveError> {
-        let info = &self.entries.get(&id)?.info;
+        let entry = self.entries.get(&id)?;
+        let info = &entry.info;
         let mut others = self.entries.neighbours(folder, info);
         let other = others.find(|other| other.id != id && other.has_paths_of(info, folder))?;
-        let shared = |path: &&str| other.paths().any(|other| other == *path);
-        let mut paths = info.files.iter().filter(|file| !file.pad).map(|file| file.path.as_str());
+        let shared = |path: &std::borrow::Cow<'_, str>| other.paths().any(|other| other == *path);
+        let mut paths = entry.paths_of(info).map(|(_, path)| path);
         let (this, other_name) = (info.name.clone(), other.settings.name.clone());
-        Some(MoveError::Occupied { path: folder.join(paths.find(shared)?), this, other: other_name })
+        Some(MoveError::Occupied { path: folder.join(&*paths.find(shared)?), this, other: other_name })
     }
 
     /// The files in a folder that another torrent has too: storage knows of those only that ran.

@@ -85,6 +85,7 @@ async fn open_files(cx: &Cx) -> Result<Arc<TorrentFiles>, OpenError> {
         folder: cx.folder.clone(),
         writes: cx.writes,
         preallocate: cx.preallocate,
+        names: cx.names(),
     };
     run_job(&cx.engine, |done| Job::Open { spec, done }).await
 }

@@ -17,7 +17,7 @@ use wgo_proto::metainfo::{Info, RenameError};
 use wgo_proto::path::SafePath;
 
 use super::Driver;
-use super::entry::{Entry, with_parts};
+use super::entry::{Entry, on_disk};
 use super::moving::busy;
 use super::ops::{Cx, Op, Outcome, rename};
 use crate::files::{DiskErrorKind, RenamingError, TorrentFiles};
@@ -80,7 +80,7 @@ pub(super) fn names_in_force(
         info = info.with_paths(&settings.renames)?;
     }
     info.name.clone_from(&settings.name);
-    let info = with_parts(info, settings);
+    let info = on_disk(info, settings);
     let Some(names) = &settings.renaming else { return Ok((info, None)) };
     let (new, _) = with_names(&info, names, settings)?;
     Ok((info, Some(Box::new(Pending { info: Arc::new(new), again: true, reply: None }))))
@@ -98,7 +98,7 @@ fn with_names(
         new.name = names.to.file_name().to_owned();
     }
     // The part file lies where the others lie.
-    let new = with_parts(new, settings);
+    let new = on_disk(new, settings);
     let files = changed(info, &new);
     Ok((new, files))
 }
@@ -133,9 +133,10 @@ impl Driver {
         let (info, files) = with_names(&entry.info, &names, &entry.settings).map_err(|error| {
             let kind = match error {
                 RenameError::NoSuchPath { .. } | RenameError::NoSuchFile { .. } => Kind::NoMatch,
-                RenameError::Padding { .. } | RenameError::Clash { .. } | RenameError::Tangled { .. } => {
-                    Kind::Conflict
-                }
+                RenameError::Padding { .. }
+                | RenameError::Clash { .. }
+                | RenameError::Reserved { .. }
+                | RenameError::Tangled { .. } => Kind::Conflict,
                 RenameError::Outside { .. } | RenameError::Path { .. } | RenameError::TooLong => {
                     Kind::BadRequest
                 }
@@ -158,11 +159,13 @@ impl Driver {
     ) -> Option<RenamingError> {
         let stored = |file: &FileIndex| new.files.get(file.0 as usize).is_some_and(|entry| !entry.pad);
         let files = files.iter().filter(|(file, _)| stored(file));
-        let paths: BTreeSet<&str> = files.map(|(_, path)| path.as_str()).collect();
+        let seconds: Vec<SafePath> = files.clone().filter_map(|(file, _)| new.suffixed_path(*file)).collect();
+        let paths = files.map(|(_, path)| path).chain(&seconds);
+        let paths: BTreeSet<&str> = paths.map(SafePath::as_str).collect();
         let mut others = self.entries.neighbours(folder, new).filter(|other| other.id != id);
         others.find_map(|other| {
             let path = other.first_of(&paths, folder)?;
-            Some(RenamingError::Occupied { path: folder.join(path), other: other.settings.name.clone() })
+            Some(RenamingError::Occupied { path: folder.join(&*path), other: other.settings.name.clone() })
         })
     }
 

@@ -14,7 +14,7 @@ use wgo_core::session::Fault;
 use wgo_proto::metainfo::Info;
 use wgo_proto::{FileIndex, PieceIndex};
 
-use super::entry::{selection_of, with_parts};
+use super::entry::{on_disk, selection_of};
 use super::ops::Op;
 use super::patterns::{self, PatternError};
 use super::tune::order;
@@ -185,7 +185,7 @@ impl Driver {
         entry.settings.ends_first = ends_first;
         entry.settings.parted = (had_parts || !parted.is_empty()).then_some(parted);
         let plain = entry.info.without_parts();
-        entry.info = std::sync::Arc::new(with_parts(plain, &entry.settings));
+        entry.info = std::sync::Arc::new(on_disk(plain, &entry.settings));
         entry.selection = selection_of(&entry.info, &entry.settings);
         entry.files = None;
         entry.stamps = stamps;

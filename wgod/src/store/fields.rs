@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::{AfterGoal, Goals, Ratio, Reached};
 use wgo_proto::FileIndex;
-use wgo_proto::metainfo::MAX_PATHS_LEN;
+use wgo_proto::metainfo::{MAX_PATHS_LEN, PartSuffix};
 use wgo_proto::path::SafePath;
 
 use super::codec::{Field, Payload, RowError};
@@ -302,6 +302,11 @@ pub(super) fn check(f: &mut Field<'_>) -> Result<OwedCheck, RowError> {
     Ok(OwedCheck { kind, checked, good, files })
 }
 
+pub(super) fn suffix(f: &mut Field<'_>) -> Result<PartSuffix, RowError> {
+    let bytes = f.rest();
+    f.text(bytes)?.parse().map_err(|_| f.malformed("no suffix of a file name"))
+}
+
 /// Length + 1, then the time; a lone 0 for a file that isn't there.
 pub(super) fn put_stamp(p: &mut Payload, stamp: Option<&FileStamp>) {
     match stamp {
@@ -316,7 +321,7 @@ pub(super) fn put_stamp(p: &mut Payload, stamp: Option<&FileStamp>) {
 pub(super) fn stamp(f: &mut Field<'_>) -> Result<Option<FileStamp>, RowError> {
     match f.varint()?.checked_sub(1) {
         None => Ok(None),
-        Some(len) => Ok(Some(FileStamp { len, mtime_nanos: f.signed()? })),
+        Some(len) => Ok(Some(FileStamp { len, mtime_nanos: f.signed()?, suffixed: false })),
     }
 }
 

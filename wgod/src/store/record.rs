@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::{ChosenGoals, Goals, Place, Reached};
 use wgo_core::{ByteRate, TorrentId};
+use wgo_proto::metainfo::PartSuffix;
 use wgo_proto::path::SafePath;
 use wgo_proto::{FileIndex, InfoHashes, PieceIndex};
 
@@ -75,6 +76,8 @@ pub struct Settings {
     pub renames: Vec<(FileIndex, SafePath)>,
     /// Files are being renamed.
     pub renaming: Option<Rename>,
+    /// What the names of its files end in on disk until they are complete.
+    pub part_suffix: Option<PartSuffix>,
     /// When it completes, or since it has, the operator's program is to hear of it.
     pub completion_owed: bool,
     /// Fields of a newer release, kept as they came.
@@ -306,6 +309,16 @@ pub struct FileStamp {
     pub len: u64,
     /// Modification time, nanoseconds from the Unix epoch.
     pub mtime_nanos: i64,
+    /// On disk its name ends in the torrent's suffix for files that aren't complete. Says where it is, and
+    /// nothing about its content.
+    pub suffixed: bool,
+}
+
+impl FileStamp {
+    /// Whether the file is what it was, whatever it is called.
+    pub fn is_like(&self, other: &FileStamp) -> bool {
+        (self.len, self.mtime_nanos) == (other.len, other.mtime_nanos)
+    }
 }
 
 /// Totals of a torrent since it was added.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use wgo_core::ByteRate;
-use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
+use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::{ChosenGoals, Place, Ratio};
@@ -14,8 +14,8 @@ use super::codec::{Field, RowError, RowReader, RowWriter};
 use super::fields::{
     action, action_byte, addr, check, fault, files, final_folder, have_some, mark, moving, priority,
     priority_byte, put_addr, put_check, put_fault, put_files, put_final_folder, put_move, put_reached,
-    put_rename, put_renames, put_runs, put_stamp, put_tiers, reached, rename, renames, runs, stamp, texts,
-    tiers,
+    put_rename, put_renames, put_runs, put_stamp, put_tiers, reached, rename, renames, runs, stamp, suffix,
+    texts, tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
 
@@ -50,6 +50,7 @@ mod settings {
     pub(super) const COMPLETION_OWED: u64 = 28;
     pub(super) const PARTED: u64 = 30;
     pub(super) const ENDS_FIRST: u64 = 31;
+    pub(super) const PART_SUFFIX: u64 = 32;
 }
 
 pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
@@ -108,6 +109,9 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
         row.field(PARTED, |p| put_files(p, parted));
     }
     row.mark(ENDS_FIRST, s.ends_first);
+    if let Some(suffix) = &s.part_suffix {
+        row.field(PART_SUFFIX, |p| p.rest(suffix.as_str().as_bytes()));
+    }
     row.finish(&s.newer)
 }
 
@@ -160,6 +164,7 @@ fn decode_files(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
         FINAL_FOLDER => s.final_folder = Some(final_folder(f)?),
         RENAMING => s.renaming = Some(rename(f)?),
         PARTED => s.parted = Some(files(f)?),
+        PART_SUFFIX => s.part_suffix = Some(suffix(f)?),
         _ => {
             mark(f)?;
             s.ends_first = true;
@@ -194,6 +199,7 @@ fn blank() -> Settings {
         final_folder: None,
         renames: Vec::new(),
         renaming: None,
+        part_suffix: None,
         completion_owed: false,
         newer: Default::default(),
     }
@@ -238,7 +244,9 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 mark(&mut f)?;
                 s.check_asked = true;
             }
-            MOVE | RENAMES | FINAL_FOLDER | RENAMING | PARTED | ENDS_FIRST => decode_files(&mut f, &mut s)?,
+            MOVE | RENAMES | FINAL_FOLDER | RENAMING | PARTED | ENDS_FIRST | PART_SUFFIX => {
+                decode_files(&mut f, &mut s)?;
+            }
             COMPLETION_OWED => {
                 mark(&mut f)?;
                 s.completion_owed = true;
@@ -269,6 +277,7 @@ mod progress {
     pub(super) const FILES: u64 = 6;
     pub(super) const CHECK: u64 = 7;
     pub(super) const MOUNT: u64 = 8;
+    pub(super) const SUFFIXED: u64 = 9;
 }
 
 pub(super) fn encode_progress(p: &Progress) -> Vec<u8> {
@@ -301,6 +310,12 @@ pub(super) fn encode_progress(p: &Progress) -> Vec<u8> {
     }
     if let Some(mount) = &p.mount {
         row.field(MOUNT, |f| f.rest(mount.as_os_str().as_bytes()));
+    }
+    let stamps = (0..).map(FileIndex).zip(&p.files);
+    let suffixed: Vec<FileIndex> =
+        stamps.filter(|(_, stamp)| stamp.is_some_and(|stamp| stamp.suffixed)).map(|(file, _)| file).collect();
+    if !suffixed.is_empty() {
+        row.field(SUFFIXED, |f| put_files(f, &suffixed));
     }
     row.finish(&p.newer)
 }
@@ -338,6 +353,12 @@ pub(super) fn decode_progress(row: &[u8]) -> Result<Progress, RowError> {
             }
             CHECK => p.check = Some(Box::new(check(&mut f)?)),
             MOUNT => p.mount = Some(f.path()),
+            SUFFIXED => {
+                for file in files(&mut f)? {
+                    let stamp = p.files.get_mut(file.0 as usize).and_then(Option::as_mut);
+                    stamp.ok_or_else(|| f.malformed("no such file was there"))?.suffixed = true;
+                }
+            }
             _ => {
                 row.keep(&f);
                 f.rest();

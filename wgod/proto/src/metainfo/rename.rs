@@ -35,6 +35,14 @@ pub enum RenameError {
         /// That of the other file.
         other: SafePath,
     },
+    /// A file would have the name that another one has on disk until it is complete.
+    #[error("“{path}” is the name that “{other}” has until it is complete")]
+    Reserved {
+        /// A path that a file would get.
+        path: SafePath,
+        /// That of the other file.
+        other: SafePath,
+    },
     /// On the way a file would be where another one still is.
     #[error(
         "“{from}” can't become “{to}” in one step, since one of its files lies where another is to go; rename it to something else first, and that to “{to}”"
@@ -196,7 +204,7 @@ impl Info {
         };
         match paths.iter().find_map(|(_, path)| Some((path, taken(path)?))) {
             None => Ok(()),
-            Some((path, other)) => Err(RenameError::Clash { path: path.clone(), other: other.clone() }),
+            Some((path, other)) => Err(RenameError::Reserved { path: path.clone(), other: other.clone() }),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use wgo_proto::metainfo::FileEntry;
+use wgo_proto::path::SafePath;
 
 use super::super::bufs::Bufs;
 use super::super::disk::{Handle, Op, Stat};
@@ -21,18 +21,18 @@ impl Relocation {
     /// it is whole.
     pub(super) fn copy(
         &self,
-        entry: &FileEntry,
+        path: &SafePath,
         source: &Handle,
         stat: &Stat,
         target: &Handle,
     ) -> Result<(), MoveError> {
         let disk = &self.cx.disk;
-        let written = |e| self.write_failed(entry, &e);
+        let written = |e| self.write_failed(path, &e);
         // Whatever the reason that it can't, copying finds out more.
         let shared = disk.run(Op::Reflink { from: source.clone(), to: target.clone() }).is_ok();
         if !shared {
             self.reserve(source, stat.len, target).map_err(written)?;
-            self.copy_bytes(entry, source, stat.len, target)?;
+            self.copy_bytes(path, source, stat.len, target)?;
         }
         disk.sync_data(target).map_err(written)?;
         disk.run(Op::SetTime { file: target.clone(), mtime: stat.mtime }).map_err(written)?;
@@ -40,8 +40,8 @@ impl Relocation {
         Ok(())
     }
 
-    fn write_failed(&self, entry: &FileEntry, error: &io::Error) -> DiskError {
-        DiskError::new(DiskOp::Write, self.to.full(&entry.path), error)
+    fn write_failed(&self, path: &SafePath, error: &io::Error) -> DiskError {
+        DiskError::new(DiskOp::Write, self.to.full(path), error)
     }
 
     /// Gives the copy its length, and its space if the file has no holes.
@@ -69,13 +69,13 @@ impl Relocation {
 
     fn copy_bytes(
         &self,
-        entry: &FileEntry,
+        path: &SafePath,
         source: &Handle,
         len: u64,
         target: &Handle,
     ) -> Result<(), MoveError> {
         let disk = &self.cx.disk;
-        let read = |e: &io::Error| DiskError::new(DiskOp::Read, self.from.full(&entry.path), e);
+        let read = |e: &io::Error| DiskError::new(DiskOp::Read, self.from.full(path), e);
         let mut memory = Bufs::bytes(vec![0; STRETCH + ALIGN]);
         let mut in_system = true;
         let mut at = 0;
@@ -88,14 +88,14 @@ impl Relocation {
                 Ok(moved @ 1..) => moved as u64,
                 // A full disk is full for every way. Of other errors the plain way tells more.
                 Err(e) if matches!(errno(&e), Some(Errno::NOSPC | Errno::DQUOT)) => {
-                    return Err(self.write_failed(entry, &e).into());
+                    return Err(self.write_failed(path, &e).into());
                 }
                 _ => {
                     in_system = false;
                     let (back, bytes) = self.read_stretch(source, at, n as usize, memory);
                     let bytes = bytes.map_err(|e| read(&e))?;
                     let (back, written) = disk.write_all_at(target, at, back);
-                    written.map_err(|e| self.write_failed(entry, &e))?;
+                    written.map_err(|e| self.write_failed(path, &e))?;
                     memory = back;
                     bytes as u64
                 }
@@ -126,14 +126,13 @@ impl Relocation {
     /// Whether two files of one length have the same content.
     pub(super) fn is_equal(
         &self,
-        entry: &FileEntry,
+        path: &SafePath,
         a: &Handle,
         b: &Handle,
         len: u64,
     ) -> Result<bool, MoveError> {
         let disk = &self.cx.disk;
-        let failed =
-            |base: &super::Base, e: io::Error| DiskError::new(DiskOp::Read, base.full(&entry.path), &e);
+        let failed = |base: &super::Base, e: io::Error| DiskError::new(DiskOp::Read, base.full(path), &e);
         let (mut ours, mut theirs) = (Scratch::new(), Scratch::new());
         let mut at = 0;
         while at < len {

@@ -9,14 +9,15 @@ use wgo_proto::FileIndex;
 use wgo_proto::metainfo::FileEntry;
 
 use super::super::beneath::{Parent, Parents};
-use super::super::disk::{At, Op, OpenHow, OpenMode, Stat};
+use super::super::disk::{At, Op, OpenHow, OpenMode};
 use super::super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::super::names::{OnDisk, path_of};
 use super::super::place::Place;
 use super::super::sync::Stamp;
 use super::super::torrent::{Preallocate, TorrentFiles, TorrentSpec};
 use super::copy::is_unsupported;
 use super::survey::{Way, is_whole_copy};
-use super::{MoveError, Relocation, is_same, parent_of};
+use super::{MoveError, Relocation, Source, is_same, parent_of};
 
 /// What is in the new place now.
 #[derive(Debug, Default)]
@@ -59,17 +60,18 @@ impl Relocation {
             self.check_cancelled()?;
             let Some(entry) = self.info.files.get(file.0 as usize) else { continue };
             // Gone since the plan was made: what was had of it, its pieces' hashes tell.
-            let Some((parent, source)) = self.source(entry)? else { continue };
-            let came = self.bring(file, entry, way, (&parent, &source), &mut folders)?;
+            let Some(source) = self.source(file, entry)? else { continue };
+            let came = self.bring(file, entry, way, &source, &mut folders)?;
+            let OnDisk { path, suffixed } = source.name;
             let (name, base) = match came {
-                Came::Copied | Came::Linked => (self.staged_path(file, &entry.path), &self.to),
-                Came::WasThere => (Some(entry.path.clone()), &self.to),
-                Came::Lifted => (Some(entry.path.clone()), &self.from),
+                Came::Copied | Came::Linked => (self.staged_path(file, &path), &self.to),
+                Came::WasThere => (Some(path.clone()), &self.to),
+                Came::Lifted => (Some(path.clone()), &self.from),
             };
             let found = name.map_or(Ok(None), |name| self.look(base, &name))?;
-            let missing = || DiskError::of_kind(DiskOp::Stat, base.full(&entry.path), DiskErrorKind::Missing);
+            let missing = || DiskError::of_kind(DiskOp::Stat, base.full(&path), DiskErrorKind::Missing);
             let (_, stat) = found.ok_or_else(missing)?;
-            placed.stamps.push(Stamp { file, len: stat.len, mtime: stat.mtime });
+            placed.stamps.push(Stamp { file, len: stat.len, mtime: stat.mtime, suffixed });
             match came {
                 Came::Copied => placed.copied.push(file),
                 Came::Lifted => placed.lifted.push(file),
@@ -93,26 +95,27 @@ impl Relocation {
         file: FileIndex,
         entry: &FileEntry,
         way: Way,
-        (parent, source): (&Parent, &Stat),
+        source: &Source,
         folders: &mut BTreeSet<PathBuf>,
     ) -> Result<Came, MoveError> {
         let disk = &self.cx.disk;
         if way == Way::There {
-            return self.adopt(entry, parent, source);
+            return self.adopt(source);
         }
-        let (target, gained) = self.to.open_parent(disk, &entry.path, Parents::Create)?;
+        let path = &source.name.path;
+        let (target, gained) = self.to.open_parent(disk, path, Parents::Create)?;
         folders.extend(gained);
-        folders.insert(parent_of(&entry.path));
+        folders.insert(parent_of(path));
         let (from, to) = (
-            At::inside(&parent.handle, entry.path.file_name()),
+            At::inside(&source.parent.handle, path.file_name()),
             At::inside(&target.handle, self.staged_name(file)),
         );
         let failed = |e| DiskError::new(DiskOp::Create, self.to.folder.join(&to.path), &e);
         if let Some(staged) = self.stat(to.clone()).map_err(failed)? {
-            if is_same(&staged, source) {
+            if is_same(&staged, &source.stat) {
                 return Ok(Came::Linked);
             }
-            if is_whole_copy(&staged, source) {
+            if is_whole_copy(&staged, &source.stat) {
                 return Ok(Came::Copied);
             }
             // It is ours by its name, and not whole.
@@ -123,7 +126,7 @@ impl Relocation {
                 Ok(()) => return Ok(Came::Linked),
                 // Two mounts of one file system: a copy is needed after all, and room for it.
                 Err(e) if has(&e, &[Errno::XDEV]) => {
-                    let bytes = self.still_to_copy(file, entry, &parent.handle, source)?;
+                    let bytes = self.still_to_copy(file, source)?;
                     self.check_room(bytes)?;
                     (self.watch.total)(bytes);
                 }
@@ -134,48 +137,47 @@ impl Relocation {
             }
         }
         let opened = disk.open(from, OpenHow { mode: OpenMode::Read, follow: false });
-        let opened = opened.map_err(|e| DiskError::new(DiskOp::Open, self.from.full(&entry.path), &e))?;
+        let opened = opened.map_err(|e| DiskError::new(DiskOp::Open, self.from.full(path), &e))?;
         let mode = disk.new_file(entry.executable);
         let made = disk.open(to.clone(), OpenHow { mode, follow: false }).map_err(failed)?;
-        self.copy(entry, &opened, source, &made)?;
+        self.copy(path, &opened, &source.stat, &made)?;
         Ok(Came::Copied)
     }
 
     /// What is there by a file's name stays and is the torrent's, if it is the same.
-    fn adopt(&self, entry: &FileEntry, parent: &Parent, source: &Stat) -> Result<Came, MoveError> {
-        let Some((there, stat)) = self.look(&self.to, &entry.path)? else { return Err(self.foreign(entry)) };
-        if is_same(&stat, source) {
+    fn adopt(&self, source: &Source) -> Result<Came, MoveError> {
+        let path = &source.name.path;
+        let foreign = || self.foreign(path, path);
+        let Some((there, stat)) = self.look(&self.to, path)? else { return Err(foreign()) };
+        if is_same(&stat, &source.stat) {
             return Ok(Came::WasThere);
         }
         let disk = &self.cx.disk;
         let open = |parent: &Parent| {
             let how = OpenHow { mode: OpenMode::Read, follow: false };
-            let opened = disk.open(At::inside(&parent.handle, entry.path.file_name()), how);
-            opened.map_err(|e| DiskError::new(DiskOp::Open, self.to.full(&entry.path), &e))
+            let opened = disk.open(At::inside(&parent.handle, path.file_name()), how);
+            opened.map_err(|e| DiskError::new(DiskOp::Open, self.to.full(path), &e))
         };
-        let (ours, theirs) = (open(parent)?, open(&there)?);
-        match stat.len == source.len && self.is_equal(entry, &ours, &theirs, source.len)? {
+        let (ours, theirs, len) = (open(&source.parent)?, open(&there)?, source.stat.len);
+        match stat.len == len && self.is_equal(path, &ours, &theirs, len)? {
             true => {
                 // It is to outlive the one that goes.
-                disk.sync_all(&theirs)
-                    .map_err(|e| DiskError::new(DiskOp::Sync, self.to.full(&entry.path), &e))?;
+                disk.sync_all(&theirs).map_err(|e| DiskError::new(DiskOp::Sync, self.to.full(path), &e))?;
                 Ok(Came::WasThere)
             }
-            false => Err(self.foreign(entry)),
+            false => Err(foreign()),
         }
     }
 
     /// The new place under the names that its files have now.
     fn view(&self, placed: &Placed) -> Result<Arc<TorrentFiles>, MoveError> {
-        let mut info = (*self.info).clone();
+        let mut info = self.info.with_suffix(None);
         for stamp in &placed.stamps {
-            let adopted = self.look(&self.to, &self.info.files[stamp.file.0 as usize].path)?.is_some();
-            if let Some(entry) = info.files.get_mut(stamp.file.0 as usize)
-                && !adopted
-                && let Some(path) = self.staged_path(stamp.file, &entry.path)
-            {
-                entry.path = path;
-            }
+            let Some(entry) = info.files.get_mut(stamp.file.0 as usize) else { continue };
+            let named = path_of(&self.info, stamp.file, entry, stamp.suffixed).path;
+            let adopted = self.look(&self.to, &named)?.is_some();
+            let staged = if adopted { None } else { self.staged_path(stamp.file, &named) };
+            entry.path = staged.unwrap_or(named);
         }
         let spec = TorrentSpec {
             id: self.id,
@@ -183,6 +185,7 @@ impl Relocation {
             folder: self.to.folder.clone(),
             writes: false,
             preallocate: Preallocate::None,
+            names: Vec::new(),
         };
         Ok(TorrentFiles::view(&self.cx, spec)?)
     }

@@ -11,9 +11,10 @@ use wgo_proto::metainfo::FileEntry;
 use super::super::beneath::{Parent, Parents};
 use super::super::disk::{At, FileKind, Op, Stat};
 use super::super::error::{DiskError, DiskErrorKind, DiskOp};
+use super::super::names::OnDisk;
 use super::super::place::Place;
 use super::super::remove::remove_folder;
-use super::{MoveError, Relocation, is_same, parent_of};
+use super::{MoveError, Relocation, Source, is_same, parent_of};
 
 /// What is left in the old place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,8 +63,8 @@ impl Relocation {
 
     /// Whether every file has its name in the new place: a crash at the very end leaves that without a mark.
     fn has_all_names(&self) -> Result<bool, MoveError> {
-        for (file, entry) in self.payload().filter(|(file, _)| self.stamps.iter().any(|s| s.file == *file)) {
-            match self.look(&self.to, &entry.path)? {
+        for (file, entry) in self.payload().filter(|(file, _)| self.stamp(*file).is_some()) {
+            match self.look(&self.to, &self.known_path(file, entry))? {
                 Some((_, stat)) if self.is_known(file, &stat) => {}
                 _ => return Ok(false),
             }
@@ -92,10 +93,11 @@ impl Relocation {
         folders: &mut BTreeSet<PathBuf>,
     ) -> Result<(), MoveError> {
         let disk = &self.cx.disk;
-        let failed = |e: &io::Error| DiskError::new(DiskOp::Move, self.to.full(&entry.path), e);
-        if let Some(parent) = self.folder_of(&self.to, &entry.path)? {
+        let path = self.known_path(file, entry);
+        let failed = |e: &io::Error| DiskError::new(DiskOp::Move, self.to.full(&path), e);
+        if let Some(parent) = self.folder_of(&self.to, &path)? {
             let staged = At::inside(&parent.handle, self.staged_name(file));
-            let named = At::inside(&parent.handle, entry.path.file_name());
+            let named = At::inside(&parent.handle, path.file_name());
             let there = self.stat(named.clone()).map_err(|e| failed(&e))?;
             if let Some(ours) = self.stat(staged.clone()).map_err(|e| failed(&e))? {
                 match (there, disk.run(Op::RenameNew { from: staged.clone(), to: named })) {
@@ -104,11 +106,11 @@ impl Relocation {
                         disk.run(Op::Unlink(staged)).map_err(|e| failed(&e))?;
                     }
                     (_, Err(e)) if e.kind() == io::ErrorKind::AlreadyExists => {
-                        return Err(self.foreign(entry));
+                        return Err(self.foreign(&path, &path));
                     }
                     (_, renamed) => renamed.map_err(|e| failed(&e))?,
                 }
-                folders.insert(parent_of(&entry.path));
+                folders.insert(parent_of(&path));
                 return Ok(());
             }
             if there.is_some() {
@@ -129,24 +131,23 @@ impl Relocation {
         folders: &mut BTreeSet<PathBuf>,
     ) -> Result<(), MoveError> {
         let disk = &self.cx.disk;
-        let Some((parent, source)) = self.source(entry)?.filter(|(_, stat)| self.is_known(file, stat)) else {
-            return Ok(());
-        };
-        let (target, gained) = self.to.open_parent(disk, &entry.path, Parents::Create)?;
-        if target.device != source.device {
+        let known = self.source(file, entry)?.filter(|source| self.is_known(file, &source.stat));
+        let Some(Source { name: OnDisk { path, .. }, parent, stat }) = known else { return Ok(()) };
+        let (target, gained) = self.to.open_parent(disk, &path, Parents::Create)?;
+        if target.device != stat.device {
             return Ok(());
         }
         folders.extend(gained);
-        folders.insert(parent_of(&entry.path));
-        let from = At::inside(&parent.handle, entry.path.file_name());
-        let to = At::inside(&target.handle, entry.path.file_name());
+        folders.insert(parent_of(&path));
+        let from = At::inside(&parent.handle, path.file_name());
+        let to = At::inside(&target.handle, path.file_name());
         let renamed = disk.run(Op::RenameNew { from, to });
-        Ok(renamed.map_err(|e| DiskError::new(DiskOp::Move, self.from.full(&entry.path), &e))?)
+        Ok(renamed.map_err(|e| DiskError::new(DiskOp::Move, self.from.full(&path), &e))?)
     }
 
     /// Whether a file is what it was when the new place became the torrent's.
     fn is_known(&self, file: FileIndex, stat: &Stat) -> bool {
-        let known = self.stamps.iter().find(|stamp| stamp.file == file);
+        let known = self.stamp(file);
         stat.kind == FileKind::File && known.is_some_and(|s| (s.len, s.mtime) == (stat.len, stat.mtime))
     }
 
@@ -177,14 +178,15 @@ impl Relocation {
     }
 
     fn clear_file(&self, file: FileIndex, entry: &FileEntry) -> Result<(), DiskError> {
-        let failed = |e: &io::Error| DiskError::new(DiskOp::Remove, self.from.full(&entry.path), e);
-        let old = match self.look(&self.from, &entry.path) {
+        let path = self.known_path(file, entry);
+        let failed = |e: &io::Error| DiskError::new(DiskOp::Remove, self.from.full(&path), e);
+        let old = match self.look(&self.from, &path) {
             Err(e) if matches!(e.kind, DiskErrorKind::Missing | DiskErrorKind::Obstructed) => None,
             old => old?,
         };
         let ours = if entry.symlink.is_some() { FileKind::Symlink } else { FileKind::File };
         let Some((parent, _)) = old.filter(|(_, old)| old.kind == ours) else { return Ok(()) };
-        let Some((target, new)) = self.look(&self.to, &entry.path)? else {
+        let Some((target, new)) = self.look(&self.to, &path)? else {
             // An empty file or a link that the new place does without, or somebody took it away.
             return Ok(());
         };
@@ -194,9 +196,9 @@ impl Relocation {
         let small = entry.len == 0 || entry.symlink.is_some();
         if if small { new.kind != ours } else { !self.is_known(file, &new) } {
             let changed = DiskErrorKind::Changed;
-            return Err(DiskError::of_kind(DiskOp::Remove, self.from.full(&entry.path), changed));
+            return Err(DiskError::of_kind(DiskOp::Remove, self.from.full(&path), changed));
         }
-        let gone = self.cx.disk.run(Op::Unlink(At::inside(&parent.handle, entry.path.file_name())));
+        let gone = self.cx.disk.run(Op::Unlink(At::inside(&parent.handle, path.file_name())));
         gone.map_err(|e| failed(&e))
     }
 

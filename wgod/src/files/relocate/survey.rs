@@ -1,6 +1,7 @@
 //! What a move would do, and whether it can: what is where, what is in the way, how much room it takes.
 use wgo_proto::FileIndex;
 use wgo_proto::metainfo::FileEntry;
+use wgo_proto::path::SafePath;
 
 use super::super::beneath::Base;
 use super::super::disk::{At, FileKind, Handle, OpenHow, OpenMode, Stat};
@@ -8,7 +9,7 @@ use super::super::error::{DiskError, DiskOp};
 use super::super::place::{Place, find_folder, nearest};
 use super::super::prepare::make_folder;
 use super::copy::STRETCH;
-use super::{MoveError, Relocation, is_same};
+use super::{MoveError, Relocation, Source, is_same};
 
 /// How a file gets to the new place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +62,18 @@ impl Relocation {
         let mut plan = Plan { files: Vec::new(), bytes: 0 };
         for (file, entry) in self.payload() {
             self.check_cancelled()?;
-            let Some((parent, source)) = self.source(entry)? else { continue };
-            let way = match self.look(&self.to, &entry.path)? {
-                Some((_, there)) => self.compare_stat(entry, &source, &there)?,
-                None if source.device == to.device && !self.is_shared(&from, file, entry) => Way::Link,
+            let Some(source) = self.source(file, entry)? else { continue };
+            if source.name.suffixed && self.look(&self.to, &entry.path)?.is_some() {
+                // It needs that name when it is complete.
+                return Err(self.foreign(&source.name.path, &entry.path));
+            }
+            let way = match self.look(&self.to, &source.name.path)? {
+                Some((_, there)) => self.compare_stat(&source, &there)?,
+                None if source.stat.device == to.device && !self.is_shared(&from, file, entry) => Way::Link,
                 None => Way::Copy,
             };
             if way == Way::Copy {
-                plan.bytes += self.still_to_copy(file, entry, &parent.handle, &source)?;
+                plan.bytes += self.still_to_copy(file, &source)?;
             }
             plan.files.push((file, way));
         }
@@ -114,13 +119,14 @@ impl Relocation {
     }
 
     /// What is there by a file's name may be that file; else it is in the way.
-    fn compare_stat(&self, entry: &FileEntry, source: &Stat, there: &Stat) -> Result<Way, MoveError> {
-        let may_be_equal = there.kind == FileKind::File && there.len == source.len;
-        if may_be_equal { Ok(Way::There) } else { Err(self.foreign(entry)) }
+    fn compare_stat(&self, source: &Source, there: &Stat) -> Result<Way, MoveError> {
+        let may_be_equal = there.kind == FileKind::File && there.len == source.stat.len;
+        let path = &source.name.path;
+        if may_be_equal { Ok(Way::There) } else { Err(self.foreign(path, path)) }
     }
 
-    pub(super) fn foreign(&self, entry: &FileEntry) -> MoveError {
-        MoveError::Foreign { ours: self.from.full(&entry.path), theirs: self.to.full(&entry.path) }
+    pub(super) fn foreign(&self, ours: &SafePath, theirs: &SafePath) -> MoveError {
+        MoveError::Foreign { ours: self.from.full(ours), theirs: self.to.full(theirs) }
     }
 
     /// Empty files and symlinks are made anew; nothing else may have their names.
@@ -130,7 +136,7 @@ impl Relocation {
             let Some((_, there)) = self.look(&self.to, &entry.path)? else { continue };
             let wanted = if entry.symlink.is_some() { FileKind::Symlink } else { FileKind::File };
             if there.kind != wanted || (wanted == FileKind::File && there.len > 0) {
-                return Err(self.foreign(entry));
+                return Err(self.foreign(&entry.path, &entry.path));
             }
         }
         Ok(())
@@ -149,23 +155,18 @@ impl Relocation {
     }
 
     /// Bytes of a file that a copy takes and that an earlier try has not copied yet.
-    pub(super) fn still_to_copy(
-        &self,
-        file: FileIndex,
-        entry: &FileEntry,
-        parent: &Handle,
-        source: &Stat,
-    ) -> Result<u64, MoveError> {
-        if let Some(folder) = self.folder_of(&self.to, &entry.path)? {
+    pub(super) fn still_to_copy(&self, file: FileIndex, source: &Source) -> Result<u64, MoveError> {
+        let path = &source.name.path;
+        if let Some(folder) = self.folder_of(&self.to, path)? {
             let staged = self.stat(At::inside(&folder.handle, self.staged_name(file)));
-            if staged.is_ok_and(|staged| staged.is_some_and(|staged| is_whole_copy(&staged, source))) {
+            if staged.is_ok_and(|staged| staged.is_some_and(|staged| is_whole_copy(&staged, &source.stat))) {
                 return Ok(0);
             }
         }
-        let failed = |e| DiskError::new(DiskOp::Read, self.from.full(&entry.path), &e);
+        let failed = |e| DiskError::new(DiskOp::Read, self.from.full(path), &e);
         let how = OpenHow { mode: OpenMode::Read, follow: false };
-        let opened = self.cx.disk.open(At::inside(parent, entry.path.file_name()), how).map_err(failed)?;
-        self.data_len(&opened, source.len).map_err(|e| failed(e).into())
+        let opened = self.cx.disk.open(At::inside(&source.parent.handle, path.file_name()), how);
+        self.data_len(&opened.map_err(failed)?, source.stat.len).map_err(|e| failed(e).into())
     }
 
     /// Bytes of a file outside its holes, in whole stretches.

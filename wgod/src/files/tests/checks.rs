@@ -113,7 +113,7 @@ fn threads_share_a_check_and_stores_pass_it() {
     rig.storage.submit_now(job);
     let (tx, synced) = mpsc::channel();
     let done = Done::new(move |outcome: SyncOutcome| tx.send(outcome.is_durable()).unwrap());
-    rig.storage.submit_now(Job::Sync { torrent: files, seal: false, done });
+    rig.storage.submit_now(Job::Sync { torrent: files, have: None, seal: false, done });
     assert_eq!(synced.recv_timeout(Duration::from_secs(60)), Ok(true));
     assert_eq!(rx.recv_timeout(Duration::from_secs(60)), Ok(CheckOutcome::Finished(None)));
     let verdicts = verdicts.lock().unwrap();

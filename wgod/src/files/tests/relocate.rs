@@ -110,6 +110,7 @@ fn files_that_another_torrent_uses_are_copied_and_stay() {
             folder: bench.folder("old"),
             writes: false,
             preallocate: Preallocate::None,
+            names: Vec::new(),
         };
         if known {
             bench.rig.ask(|done| Job::Open { spec: reader, done }).unwrap();

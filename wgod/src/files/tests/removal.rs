@@ -67,6 +67,7 @@ fn a_second_writer_is_refused_by_any_way_to_the_file() {
         folder: link.path().join("l"),
         writes: true,
         preallocate: Preallocate::None,
+        names: Vec::new(),
     };
     assert!(matches!(rig.ask(|done| Job::Open { spec, done }), Err(OpenError::SecondWriter(_))));
     let reader = rig.try_open(&other, false).unwrap();

@@ -309,6 +309,7 @@ fn a_file_that_another_torrent_uses_gets_a_second_name() {
             folder: bench.rig.path().to_owned(),
             writes: false,
             preallocate: Preallocate::None,
+            names: Vec::new(),
         };
         match known {
             true => drop(bench.rig.ask(|done| Job::Open { spec: reader, done }).unwrap()),
@@ -343,6 +344,7 @@ fn another_torrents_file_is_not_taken() {
         folder: bench.rig.path().to_owned(),
         writes: true,
         preallocate: Preallocate::None,
+        names: Vec::new(),
     };
     bench.rig.ask(|done| Job::Open { spec, done }).unwrap();
     let path = bench.rig.path().canonicalize().unwrap().join("u/z");

@@ -141,7 +141,8 @@ impl Rig {
     pub(super) fn try_open(&self, torrent: &Torrent, writes: bool) -> Result<Arc<TorrentFiles>, OpenError> {
         let id = TorrentId(self.next_id.replace(self.next_id.get() + 1));
         let (folder, preallocate) = (self.path().to_owned(), self.preallocate);
-        let spec = TorrentSpec { id, info: torrent.info.clone(), folder, writes, preallocate };
+        let spec =
+            TorrentSpec { id, info: torrent.info.clone(), folder, writes, preallocate, names: Vec::new() };
         self.ask(|done| Job::Open { spec, done })
     }
 
@@ -180,7 +181,7 @@ impl Rig {
     }
 
     pub(super) fn sync(&self, files: &Arc<TorrentFiles>, seal: bool) -> SyncOutcome {
-        self.ask(|done| Job::Sync { torrent: files.clone(), seal, done })
+        self.ask(|done| Job::Sync { torrent: files.clone(), have: None, seal, done })
     }
 
     pub(super) fn close(&self, files: &Arc<TorrentFiles>) -> SyncOutcome {

@@ -105,6 +105,7 @@ fn a_folder_that_is_gone_is_not_made_again_by_a_write() {
         folder: rig.path().join("disk/downloads"),
         writes: true,
         preallocate: Preallocate::None,
+        names: Vec::new(),
     };
     let files = rig.ask(|done| Job::Open { spec: spec.clone(), done }).unwrap();
     assert_eq!(failure(rig.store(&files, &torrent, 0)).kind, DiskErrorKind::Missing);

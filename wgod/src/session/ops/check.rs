@@ -11,11 +11,14 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::super::checking::{CheckProgress, Plan};
 use super::super::entry::{to_file_stamp, to_stored};
+use super::super::fault;
+use super::checkpoint::in_doubt;
 use super::hindrance::Hindrance;
 use super::{Cx, Outcome, close, missing, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{
-    Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, TorrentFiles, Whereabouts,
+    Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, SyncOutcome, TorrentFiles,
+    Whereabouts,
 };
 use crate::session::Event;
 use crate::session::save::report;
@@ -65,7 +68,7 @@ async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Ar
         },
     };
     match found {
-        Some(found) => check.end(found).await,
+        Some(found) => check.name_and_end(found).await,
         None => check.pause().await,
     }
 }
@@ -119,6 +122,32 @@ struct Checking<'a> {
 }
 
 impl Checking<'_> {
+    /// Files that are found complete get their own names, without which the torrent isn't.
+    async fn name_and_end(mut self, found: Found) -> Outcome {
+        if self.files.has_suffixed() {
+            let (torrent, have) = (self.files.clone(), found.have.clone());
+            let named: SyncOutcome = run_job(&self.cx.engine, |done| Job::Name { torrent, have, done }).await;
+            let fault = match (in_doubt(&named), &named.unnamed) {
+                (Some(error), _) => match fault::of_disk(&error) {
+                    None => return self.pause().await,
+                    fault => fault,
+                },
+                (None, unnamed) => unnamed.as_ref().map(fault::of_naming),
+            };
+            // Who hears of its completion looks for its files under their own names.
+            if let Some(fault) = fault.filter(|_| self.cx.is_met(&found.have)) {
+                self.keep().await;
+                return Outcome::Unnameable(Box::new(self.progress.owed()), fault);
+            }
+            for (file, stamp) in (0..).map(FileIndex).zip(&mut self.stamps) {
+                if let Some(stamp) = stamp {
+                    stamp.suffixed = self.files.is_suffixed(file);
+                }
+            }
+        }
+        self.end(found).await
+    }
+
     /// Commits what was found: no check is owed any more.
     async fn end(self, found: Found) -> Outcome {
         let Checking { cx, files, mut place, stamps, progress } = self;
@@ -312,7 +341,7 @@ fn sampled(n: u32, count: u32, seed: u64) -> u32 {
 
 /// Whether somebody else touched a file of which it is known what it was.
 pub(super) fn differ(known: &[Option<FileStamp>], found: &[Option<FileStamp>]) -> bool {
-    known.iter().zip(found).any(|(known, found)| known.is_some() && known != found)
+    known.iter().zip(found).any(|(known, found)| known.is_some() && !is_unchanged(*known, *found, false))
 }
 
 /// Whether nobody else touched a file. One that we were writing to has a new time anyhow, and may only
@@ -320,7 +349,7 @@ pub(super) fn differ(known: &[Option<FileStamp>], found: &[Option<FileStamp>]) -
 fn is_unchanged(known: Option<FileStamp>, found: Option<FileStamp>, writing: bool) -> bool {
     match (known, found) {
         (Some(known), Some(found)) if writing => found.len >= known.len,
-        (Some(known), Some(found)) => known == found,
+        (Some(known), Some(found)) => known.is_like(&found),
         (Some(_), None) => false,
         // Never synced with data in it, so no piece of it counts as stored.
         (None, _) => true,

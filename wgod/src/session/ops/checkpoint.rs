@@ -21,11 +21,15 @@ pub(super) async fn run(cx: Cx) -> Outcome {
     };
     let finished = cx.is_met(&have);
     let files = live.files.clone();
-    let outcome: SyncOutcome =
-        run_job(&cx.engine, |done| Job::Sync { torrent: files, seal: finished, done }).await;
+    let stored = Some(have.clone());
+    let job = |done| Job::Sync { torrent: files, have: stored, seal: finished, done };
+    let outcome: SyncOutcome = run_job(&cx.engine, job).await;
     if let Some(error) = in_doubt(&outcome) {
         return failed(&cx, &live, &have, error);
     }
+    // Who hears of its completion looks for its files under their own names.
+    let unnamed = outcome.unnamed.as_ref().filter(|_| finished).map(fault::of_naming);
+    let finished = finished && unnamed.is_none();
     let stamps = merge_stamps(&cx, &outcome);
     let completed_at = cx.completed_at.or_else(|| finished.then(|| unix_now().max(0) as u64));
     let progress = progress(&cx, &have, &partials, !finished, completed_at, &stamps);
@@ -36,7 +40,10 @@ pub(super) async fn run(cx: Cx) -> Outcome {
     if let Err(error) = cx.engine.store.put(changes).await {
         return Outcome::NotCheckpointed { fault: store_fault(&error) };
     }
-    Outcome::Checkpointed { durable: have, stamps, completed_at }
+    match unnamed {
+        None => Outcome::Checkpointed { durable: have, stamps, completed_at },
+        Some(fault) => Outcome::Unnamed { durable: have, stamps, fault },
+    }
 }
 
 /// The state that a checkpoint commits.

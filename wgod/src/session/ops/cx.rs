@@ -6,7 +6,7 @@ use wgo_core::swarm::TrackerMemory;
 use wgo_core::{Selection, TorrentId};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
-use crate::files::{Preallocate, TorrentFiles};
+use crate::files::{Name, Preallocate, TorrentFiles};
 use crate::session::Driver;
 use crate::session::claims::Claims;
 use crate::session::entry::is_met;
@@ -58,6 +58,26 @@ impl Cx {
     /// Whether `have` holds all that is wanted.
     pub(super) fn is_met(&self, have: &Bitfield) -> bool {
         is_met(self.selection.as_deref(), have)
+    }
+
+    /// What is known of the names that its files have on disk; nothing where they have one only.
+    pub(super) fn names(&self) -> Vec<Name> {
+        // What another client knew of a file says nothing about its name here.
+        if self.info.suffix().is_none() || self.claims.is_some() {
+            return Vec::new();
+        }
+        // Files that nobody has seen since a check had ended were made here, if at all.
+        let unseen = if self.owed.is_none() { Name::Nowhere } else { Name::Unknown };
+        let known = |stamp: &Option<FileStamp>| stamp.map(|stamp| Name::found(stamp.suffixed));
+        self.stamps.iter().map(|stamp| known(stamp).unwrap_or(unseen)).collect()
+    }
+
+    /// The absolute path of a file by the name that it had when it was last known.
+    pub(super) fn path_of(&self, file: FileIndex) -> std::path::PathBuf {
+        let stamp = self.stamps.get(file.0 as usize).copied().flatten();
+        let second = if stamp.is_some_and(|s| s.suffixed) { self.info.suffixed_path(file) } else { None };
+        let own = || self.info.files.get(file.0 as usize).map(|entry| entry.path.clone());
+        second.or_else(own).map_or_else(|| self.folder.clone(), |path| self.folder.join(path.as_path()))
     }
 
     /// Whether the file may be missing: nobody wants it, or it is the part file, of which little is lost.

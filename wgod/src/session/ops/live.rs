@@ -12,6 +12,7 @@ use super::hindrance::Hindrance;
 use super::{Cx, Outcome, Rest, check, missing, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{DiskError, DiskErrorKind, Job, Space, SyncOutcome, TorrentFiles, Whereabouts};
+use crate::session::fault;
 use crate::session::save::report;
 use crate::session::tune::order;
 use crate::store::{Change, Counters};
@@ -54,11 +55,25 @@ async fn seal(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Option<Whereabouts>,
     if looked.is_err_and(|error: DiskError| error.kind == DiskErrorKind::Changed) {
         return Err(Hindrance::Changed);
     }
+    give_names(cx, files, &cx.have).await?;
     if files.writes() {
-        let _sealed: SyncOutcome =
-            run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: true, done }).await;
+        let job = |done| Job::Sync { torrent: files.clone(), have: None, seal: true, done };
+        let _sealed: SyncOutcome = run_job(&cx.engine, job).await;
     }
     Ok(None)
+}
+
+/// Before a torrent counts as complete its files have their own names.
+async fn give_names(cx: &Cx, files: &Arc<TorrentFiles>, have: &Bitfield) -> Result<(), Hindrance> {
+    if !files.has_suffixed() {
+        return Ok(());
+    }
+    let (torrent, have) = (files.clone(), have.clone());
+    let named: SyncOutcome = run_job(&cx.engine, |done| Job::Name { torrent, have, done }).await;
+    if let Some(error) = in_doubt(&named) {
+        return Err(error.into());
+    }
+    named.unnamed.map_or(Ok(()), |error| Err(fault::of_naming(&error).into()))
 }
 
 /// Before the first write: the folder, space, and the mark that says what a crash would put in doubt.
@@ -200,8 +215,10 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         return Outcome::Down { rest: Box::new(rest), dormant: false };
     };
     let finished = cx.is_met(&have);
-    let job = |done| Job::Sync { torrent: live.files.clone(), seal: finished, done };
+    let (torrent, stored) = (live.files.clone(), Some(have.clone()));
+    let job = |done| Job::Sync { torrent, have: stored, seal: finished, done };
     let outcome: SyncOutcome = run_job(&cx.engine, job).await;
+    let finished = finished && outcome.unnamed.is_none();
     let stamps = merge_stamps(&cx, &outcome);
     let counters = add_counters(&cx.counters, counters);
     let unverified = live.unverified();
@@ -296,6 +313,9 @@ async fn reach(cx: &Cx) -> Result<(Arc<TorrentFiles>, Whereabouts), Hindrance> {
         return Err(Hindrance::Changed);
     }
     let place = if cx.writes { prepare(cx, &files).await? } else { place };
+    if cx.is_met(&have) {
+        give_names(cx, &files, &have).await?;
+    }
     Ok((files, place))
 }
 
@@ -313,7 +333,7 @@ fn damaged(cx: &Cx, have: &Bitfield, stamps: &[Option<crate::store::FileStamp>])
         if let Some(len) = found.filter(|len| all && *len != file.len) {
             let message = format!(
                 "{} has {len} bytes instead of {}; put it back and it goes on by itself, or run `wgoctl verify {}` to start from what is there",
-                cx.folder.join(file.path.as_path()).display(),
+                cx.path_of(index_of).display(),
                 file.len,
                 cx.hashes.canonical(),
             );

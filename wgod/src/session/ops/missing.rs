@@ -53,16 +53,13 @@ fn missed(
             && expected(*index, *file)
     });
     let (first, _) = missing.next()?;
-    let path = cx.info.files.get(first)?.path.as_path();
+    let path = cx.path_of(FileIndex(first as u32));
     let (others, back) = match missing.count() {
         0 => ("is missing".to_owned(), "it"),
         n => (format!("and {n} more of its files are missing"), "them"),
     };
-    let message = format!(
-        "{} {others}; put {back} back and it goes on by itself; {}",
-        cx.folder.join(path).display(),
-        way_out(cx)
-    );
+    let message =
+        format!("{} {others}; put {back} back and it goes on by itself; {}", path.display(), way_out(cx));
     Some(Fault { kind: FaultKind::Unreachable, message })
 }
 

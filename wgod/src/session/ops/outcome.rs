@@ -33,6 +33,9 @@ pub(in crate::session) enum Outcome {
     },
     /// A check was paused here.
     Paused(Box<OwedCheck>),
+    /// A check found all that is wanted, but a file can't have its own name: it is tried again with what is left
+    /// of the check.
+    Unnameable(Box<OwedCheck>, Fault),
     /// A check was called off before it began.
     Cancelled,
     /// A move's files are whole in the new place.
@@ -58,6 +61,8 @@ pub(in crate::session) enum Outcome {
     NotIdle,
     /// A checkpoint succeeded.
     Checkpointed { durable: Bitfield, stamps: Vec<Option<FileStamp>>, completed_at: Option<u64> },
+    /// The same of a torrent that has all it wants, but a file can't have its own name: it isn't complete.
+    Unnamed { durable: Bitfield, stamps: Vec<Option<FileStamp>>, fault: Fault },
     /// A checkpoint failed.
     NotCheckpointed { fault: Fault },
     /// There was no Swarm to checkpoint.
@@ -144,7 +149,7 @@ impl Driver {
     fn take_cancelled(&mut self, id: TorrentId, outcome: Outcome, check: &CheckProgress) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let owed = match outcome {
-            Outcome::Paused(owed) => Some(owed),
+            Outcome::Paused(owed) | Outcome::Unnameable(owed, _) => Some(owed),
             // It ended by itself just before, and nobody waits for that any more.
             Outcome::Checked { files, .. } => {
                 entry.files = Some(files);
@@ -201,6 +206,11 @@ impl Driver {
                 entry.completed_at = completed_at;
                 self.session.on_checkpointed(now, id, true);
             }
+            Outcome::Unnamed { durable, stamps, fault } => {
+                entry.durable = durable;
+                entry.stamps = stamps;
+                self.on_not_checkpointed(id, fault);
+            }
             Outcome::NotCheckpointed { fault } => self.on_not_checkpointed(id, fault),
             Outcome::NoCheckpoint => self.session.on_checkpointed(now, id, false),
             Outcome::Healed { files, place } => self.on_healed(id, files, place),
@@ -229,6 +239,11 @@ impl Driver {
                     self.remembered.push(id);
                 }
                 self.on_removed(id, result, &counters, reply);
+            }
+            Outcome::Unnameable(owed, fault) => {
+                entry.owed = Some(owed);
+                self.waking.remove(&id);
+                self.fault(id, fault);
             }
             // Only the end of the daemon ends a check that nobody called off.
             Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}

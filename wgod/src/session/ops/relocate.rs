@@ -239,7 +239,8 @@ async fn finish(
         tracing::warn!(torrent = cx.info.name, more = settled.more, "old files stay where they were");
     }
     let _synced: SyncOutcome =
-        run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: !cx.writes, done }).await;
+        run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), have: None, seal: !cx.writes, done })
+            .await;
     Ok(files)
 }
 

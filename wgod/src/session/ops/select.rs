@@ -44,7 +44,8 @@ async fn select(cx: &Cx, wish: &[Priority]) -> Result<Selected, Hindrance> {
             run_job(&cx.engine, |done| Job::TakeOut { torrent: files.clone(), files: home, done }).await;
         taken?;
         let synced: SyncOutcome =
-            run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), seal: false, done }).await;
+            run_job(&cx.engine, |done| Job::Sync { torrent: files.clone(), have: None, seal: false, done })
+                .await;
         if let Some(error) = in_doubt(&synced) {
             return Err(error.into());
         }

@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_unfinished_torrent_is_checked_where_its_files_changed_and_a_seed_is_left_alone() {
-        let files = vec![Some(FileStamp { len: 1, mtime_nanos: 2 }), None];
+        let files = vec![Some(FileStamp { len: 1, mtime_nanos: 2, suffixed: false }), None];
         let seed = Progress { have: Have::All, files: files.clone(), ..Progress::default() };
         assert_eq!(doubted(seed.clone()), None);
         assert!(doubted(Progress { writing: true, ..seed }).is_some());

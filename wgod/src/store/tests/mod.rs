@@ -48,6 +48,7 @@ fn record(id: u64) -> TorrentRecord {
             final_folder: None,
             renames: vec![],
             renaming: None,
+            part_suffix: None,
             completion_owed: id.is_multiple_of(2),
             newer: NewerFields::default(),
         },

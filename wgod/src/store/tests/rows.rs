@@ -105,14 +105,15 @@ prop_compose! {
         labels in vec(any::<String>(), 0..4),
         limits in (option::of(any::<u64>()), option::of(any::<u64>())),
         (place, file_priorities) in (place(), vec(priority(), 0..20)),
-        (goals, goal_reached) in (goals(), option::of(reached())),
+        (goals, goal_reached) in (goals(), option::of(reached())).boxed(),
         trackers in option::of(vec(vec(any::<String>(), 0..3), 0..4)),
         check_asked in any::<bool>(),
-        moving in option::of(moving()),
+        moving in option::of(moving()).boxed(),
         parted in option::of(proptest::collection::btree_set(0u32..300, 0..9)),
         ends_first in any::<bool>(),
-        final_folder in option::of(final_folder()),
-        (renames, renaming) in (renames(), option::of(renaming())),
+        final_folder in option::of(final_folder()).boxed(),
+        part_suffix in option::of(proptest::sample::select(vec![".part", ".!qB"])),
+        (renames, renaming) in (renames(), option::of(renaming())).boxed(),
         user_peers in vec(any::<SocketAddr>().prop_map(|a| SocketAddr::new(a.ip(), a.port())), 0..4),
     ) -> Settings {
         Settings {
@@ -125,6 +126,7 @@ prop_compose! {
             up_limit: limits.0.map(ByteRate),
             down_limit: limits.1.map(ByteRate),
             trackers, user_peers, moving, final_folder, renames, renaming,
+            part_suffix: part_suffix.map(|suffix| suffix.parse().unwrap()),
             newer: NewerFields::default(),
         }
     }
@@ -142,8 +144,14 @@ fn have() -> impl Strategy<Value = Have> {
 }
 
 fn files() -> impl Strategy<Value = Vec<Option<FileStamp>>> {
-    let stamp = |(len, mtime_nanos)| FileStamp { len, mtime_nanos };
-    vec(option::of((0..u64::MAX, any::<i64>()).prop_map(stamp)), 0..5)
+    named_files(false)
+}
+
+/// Those of a check don't say what files were called.
+fn named_files(named: bool) -> impl Strategy<Value = Vec<Option<FileStamp>>> {
+    let stamp =
+        move |(len, mtime_nanos, suffixed)| FileStamp { len, mtime_nanos, suffixed: suffixed && named };
+    vec(option::of((0..u64::MAX, any::<i64>(), any::<bool>()).prop_map(stamp)), 0..5)
 }
 
 fn check() -> impl Strategy<Value = Box<OwedCheck>> {
@@ -158,7 +166,7 @@ prop_compose! {
         partials in vec((any::<u32>(), vec(any::<u8>(), 0..5)), 0..4),
         writing in any::<bool>(),
         completed_at in option::of(any::<u64>()),
-        files in files(),
+        files in named_files(true),
         check in option::of(check()),
         mount in option::of(path()),
     ) -> Progress {
@@ -252,6 +260,7 @@ fn malformed_fields_are_refused_with_their_tag() {
         ("a check of no kind", 7, &[3, 0, 0]),
         ("a check without its sets", 7, &[0, 0]),
         ("a check of fewer pieces than bits", 7, &[0, 3, 1, 0xff, 0]),
+        ("the name of a file that was not there", 9, &[0]),
     ];
     for &(what, tag, payload) in cases {
         match decode_progress(&row(tag, payload)) {

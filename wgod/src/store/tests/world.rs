@@ -124,7 +124,7 @@ pub(super) fn requests() -> Vec<Vec<Change>> {
         vec![Change::Override { key: "limits.up".into(), value: Some(serde_json::json!(5)) }],
         vec![Change::Progress(one, writing(4000, &[0, 5, 6])), Change::Remove(TorrentId(2))],
         vec![Change::Check(one, Box::new(OwedCheck::anew(CheckKind::Full)))],
-        vec![Change::Moved(one, vec![None, Some(FileStamp { len: 5, mtime_nanos: -7 })])],
+        vec![Change::Moved(one, vec![None, Some(FileStamp { len: 5, mtime_nanos: -7, suffixed: true })])],
         vec![Change::Counters(one, Counters { uploaded: 1 << 40, ..Counters::default() })],
         vec![Change::Progress(one, Progress { have: Have::All, ..Progress::default() })],
     ]

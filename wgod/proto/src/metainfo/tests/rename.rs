@@ -174,9 +174,9 @@ fn a_name_that_a_file_has_until_it_is_complete_is_not_free() {
     let plain = info("t", &[("a", false, ""), ("b", false, ""), ("y.part", false, ""), ("d/c", false, "")]);
     let info = plain.with_suffix(Some(&".part".parse().unwrap()));
     for (from, to, why) in [
-        ("t/b", "t/a.part", "clash"),
-        ("t/b", "t/a.part/b", "clash"),
-        ("t/d", "t/a.part", "clash"),
+        ("t/b", "t/a.part", "reserved"),
+        ("t/b", "t/a.part/b", "reserved"),
+        ("t/d", "t/a.part", "reserved"),
         // Found as `y.part`, a file could have its old name, or its new one and not be complete.
         ("t/y.part", "t/y", "tangled"),
         ("t/a", "t/a.part", "tangled"),
@@ -185,7 +185,7 @@ fn a_name_that_a_file_has_until_it_is_complete_is_not_free() {
         ("t", "u", ""),
     ] {
         let found = match info.renamed(&safe(from), &safe(to)) {
-            Err(RenameError::Clash { .. }) => "clash",
+            Err(RenameError::Reserved { .. }) => "reserved",
             Err(RenameError::Tangled { .. }) => "tangled",
             renamed => renamed.map(|_| "").unwrap(),
         };

@@ -137,7 +137,14 @@ impl Bench {
 
     pub(super) fn try_open(&self, folder: &str) -> Result<Arc<TorrentFiles>, OpenError> {
         let (info, folder) = (self.torrent.info.clone(), self.folder(folder));
-        let spec = TorrentSpec { id: self.id, info, folder, writes: true, preallocate: Preallocate::Sparse };
+        let spec = TorrentSpec {
+            id: self.id,
+            info,
+            folder,
+            writes: true,
+            preallocate: Preallocate::Sparse,
+            names: Vec::new(),
+        };
         self.rig.ask(|done| Job::Open { spec, done })
     }
 

@@ -79,6 +79,7 @@ fn a_place_that_another_torrent_has_is_refused_with_both_names() {
         folder: bench.folder("new"),
         writes: true,
         preallocate: Preallocate::None,
+        names: Vec::new(),
     };
     let theirs = bench.rig.ask(|done| Job::Open { spec: spec.clone(), done }).unwrap();
     bench.mark().unwrap();
