@@ -56,9 +56,8 @@ impl From<&FileEntry> for File {
         File {
             path: file.path.clone(),
             size_bytes: file.size_bytes,
-            done_bytes: None,
             pad: file.pad,
-            priority: None,
+            ..File::default()
         }
     }
 }

@@ -158,7 +158,7 @@ fn goals_text(details: &TorrentDetails) -> String {
     if goals.is_empty() { format!("none{own}") } else { goals + own }
 }
 
-/// Files with their numbers, from 1; how much each is wanted, if that is known.
+/// Files with their numbers, from 1, as they are called on disk; how much each is wanted, if that is known.
 pub(crate) fn files_table(files: &[File]) -> Table {
     let known_wish = files.iter().any(|file| file.priority.is_some());
     let mut table = Table::new().column("#", Align::Right, false);
@@ -178,7 +178,8 @@ pub(crate) fn files_table(files: &[File]) -> Table {
         if known_wish {
             row.push(file.priority.map_or("", |priority| priority.as_str()).to_owned().into());
         }
-        row.extend([human_bytes(file.size_bytes).into(), done.into(), Cell::path(&file.path)]);
+        let path = file.path_on_disk.as_ref().unwrap_or(&file.path);
+        row.extend([human_bytes(file.size_bytes).into(), done.into(), Cell::path(path)]);
         table.row(row);
     }
     table

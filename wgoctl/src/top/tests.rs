@@ -112,8 +112,7 @@ fn model_with_pane(keys: &str) -> Model {
         path: format!("iso/{number}.bin"),
         size_bytes: 5_000_000,
         done_bytes: Some(0),
-        priority: None,
-        pad: false,
+        ..File::default()
     };
     let shown = ShowResult {
         torrent,

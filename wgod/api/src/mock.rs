@@ -164,7 +164,8 @@ fn files(torrent: &Torrent) -> Vec<File> {
     let size_bytes = torrent.size_bytes.unwrap_or(0);
     let done_bytes = Some(torrent.done_bytes);
     let priority = Some(FilePriority::Normal);
-    vec![File { path: format!("{}/a.iso", torrent.name), size_bytes, done_bytes, pad: false, priority }]
+    let path = format!("{}/a.iso", torrent.name);
+    vec![File { path, size_bytes, done_bytes, priority, ..File::default() }]
 }
 
 fn trackers() -> Vec<Tracker> {

@@ -199,6 +199,14 @@ impl TorrentFiles {
         Ok(found)
     }
 
+    /// Finds out which of the names of a file counts, if nothing is known of it.
+    pub(super) fn learn_name(&self, file: FileIndex) {
+        if self.names.get(file) == Name::Unknown {
+            // Whoever goes to the file meets the error, too.
+            let _known = self.stat(file);
+        }
+    }
+
     fn stat_at(
         &self,
         file: FileIndex,
@@ -253,9 +261,7 @@ impl TorrentFiles {
     ) -> Result<File, DiskError> {
         let (disk, base): (&BlockingDisk, &Base) = (&self.cx.disk, &self.base);
         let second = self.info.suffixed_path(file);
-        if second.is_some() && self.names.get(file) == Name::Unknown {
-            self.stat(file)?;
-        }
+        self.learn_name(file);
         // It may get its own name at any moment.
         let _looking = self.names.look();
         let second = second.filter(|_| self.names.get(file) != Name::Own);

@@ -58,6 +58,7 @@ pub(super) fn remove(torrent: &TorrentFiles, kept: &BTreeSet<FileIndex>) -> Remo
     let mut last: Option<(PathBuf, Handle)> = None;
     let files = (0..).map(FileIndex).zip(&torrent.info.files);
     for (index, entry) in files.filter(|(_, entry)| !entry.pad) {
+        torrent.learn_name(index);
         if kept.contains(&index) || torrent.is_shared(index, entry) {
             outcome.shared += 1;
             continue;

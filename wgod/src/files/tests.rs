@@ -2,6 +2,7 @@
 mod checks;
 mod descriptors;
 mod faults;
+mod naming;
 mod parts;
 mod payload;
 mod relocate;

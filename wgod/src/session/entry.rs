@@ -10,6 +10,7 @@ use wgo_core::swarm::TrackerMemory;
 use wgo_core::tracker::Tiers;
 use wgo_core::{Selection, TorrentId};
 use wgo_proto::metainfo::{Info, Metainfo};
+use wgo_proto::path::SafePath;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::checking::CheckProgress;
@@ -201,6 +202,13 @@ impl Entry {
     pub(super) fn paths_of<'a>(&self, info: &'a Info) -> impl Iterator<Item = (FileIndex, Cow<'a, str>)> {
         let seconds = !self.is_finished() || self.stamps.iter().flatten().any(|stamp| stamp.suffixed);
         paths_in(info, seconds)
+    }
+
+    /// The path that a file has on disk, if it ends in the suffix of those that aren't complete.
+    pub(super) fn suffixed_path(&self, file: FileIndex) -> Option<SafePath> {
+        let known = || self.stamps.get(file.0 as usize).copied().flatten().is_some_and(|stamp| stamp.suffixed);
+        let suffixed = self.files.as_ref().map_or_else(known, |files| files.is_suffixed(file));
+        if suffixed { self.info.suffixed_path(file) } else { None }
     }
 
     /// Whoever waits for it to stop learns that not all of it is durable.

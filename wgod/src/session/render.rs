@@ -410,6 +410,7 @@ fn files(entry: &Entry, have: &Bitfield) -> Vec<File> {
     let each = entry.info.files.iter().take(layout.file_count() as usize).enumerate();
     each.map(|(index, file)| File {
         path: file.path.as_str().to_owned(),
+        path_on_disk: entry.suffixed_path(FileIndex(index as u32)).map(|path| path.to_string()),
         size_bytes: file.len,
         done_bytes: Some(done(index, file.len)),
         pad: file.pad,

@@ -81,6 +81,10 @@ pub struct MetainfoResult {
 pub struct File {
     /// Sanitised, relative to the torrent's folder, with `/`.
     pub path: String,
+    /// The path that it has on disk while that is another one: until it is complete its name ends in
+    /// `[storage] part_suffix`. `null` where it has its own name, and while nothing of it is on disk.
+    #[serde(default)]
+    pub path_on_disk: Option<String>,
     /// Its length.
     pub size_bytes: u64,
     /// Bytes of it that are stored and verified; `null` in what `wgoctl show FILE` prints.

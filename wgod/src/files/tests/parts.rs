@@ -19,7 +19,12 @@ fn parted(torrent: &Torrent, files: &[u32]) -> Torrent {
     Torrent { info: Arc::new(info), payload: torrent.payload.clone() }
 }
 
-fn good(rig: &Rig, files: &Arc<TorrentFiles>) -> Vec<u32> {
+pub(super) fn good(rig: &Rig, files: &Arc<TorrentFiles>) -> Vec<u32> {
+    try_good(rig, files).unwrap()
+}
+
+/// The pieces that are right on disk, unless the disk fails.
+pub(super) fn try_good(rig: &Rig, files: &Arc<TorrentFiles>) -> Result<Vec<u32>, CheckOutcome> {
     let (tx, rx) = mpsc::channel();
     let progress = Box::new(move |checked: &[Checked]| {
         checked.iter().filter(|c| c.good).for_each(|c| tx.send(c.piece.0).unwrap());
@@ -29,10 +34,9 @@ fn good(rig: &Rig, files: &Arc<TorrentFiles>) -> Vec<u32> {
     let files = files.clone();
     let outcome =
         rig.ask(move |done| Job::Check(Arc::new(Check::new(files, pieces, progress, cancel, done))));
-    assert!(matches!(outcome, CheckOutcome::Finished(None)), "{outcome:?}");
     let mut good: Vec<u32> = rx.iter().collect();
     good.sort_unstable();
-    good
+    if matches!(outcome, CheckOutcome::Finished(None)) { Ok(good) } else { Err(outcome) }
 }
 
 fn assert_served(rig: &Rig, files: &Arc<TorrentFiles>, torrent: &Torrent, piece: u32) {
