@@ -53,12 +53,7 @@ pub(crate) struct FileTracker {
 
 impl From<&FileEntry> for File {
     fn from(file: &FileEntry) -> File {
-        File {
-            path: file.path.clone(),
-            size_bytes: file.size_bytes,
-            pad: file.pad,
-            ..File::default()
-        }
+        File { path: file.path.clone(), size_bytes: file.size_bytes, pad: file.pad, ..File::default() }
     }
 }
 

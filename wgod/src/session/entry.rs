@@ -206,7 +206,8 @@ impl Entry {
 
     /// The path that a file has on disk, if it ends in the suffix of those that aren't complete.
     pub(super) fn suffixed_path(&self, file: FileIndex) -> Option<SafePath> {
-        let known = || self.stamps.get(file.0 as usize).copied().flatten().is_some_and(|stamp| stamp.suffixed);
+        let known =
+            || self.stamps.get(file.0 as usize).copied().flatten().is_some_and(|stamp| stamp.suffixed);
         let suffixed = self.files.as_ref().map_or_else(known, |files| files.is_suffixed(file));
         if suffixed { self.info.suffixed_path(file) } else { None }
     }

@@ -33,12 +33,12 @@ fn a_move_brings_everything_and_leaves_nothing() {
     }
 }
 
-#[test]
-fn cut_at_any_step_one_place_has_every_byte_and_the_move_can_go_on_or_back() {
+/// Cuts a move at each of its steps; afterwards it goes on, or back.
+fn cut_at_any_step(new: fn(Option<Errno>) -> Bench) {
     for way in WAYS {
         for back in [false, true] {
             for after in 0.. {
-                let mut bench = Bench::new(way);
+                let mut bench = new(way);
                 bench.disk.cut(after);
                 let ended = bench.go_on();
                 let over = bench.disk.is_over();
@@ -61,6 +61,25 @@ fn cut_at_any_step_one_place_has_every_byte_and_the_move_can_go_on_or_back() {
             }
         }
     }
+}
+
+#[test]
+fn cut_at_any_step_one_place_has_every_byte_and_the_move_can_go_on_or_back() {
+    cut_at_any_step(Bench::new);
+}
+
+#[test]
+fn so_it_is_with_files_that_have_names_of_ones_that_are_not_complete() {
+    cut_at_any_step(Bench::suffixed);
+}
+
+#[test]
+fn a_file_that_is_to_get_its_own_name_is_not_moved_to_where_something_has_it() {
+    let bench = Bench::suffixed(None);
+    fs::create_dir(bench.folder("new/t")).unwrap();
+    fs::write(bench.folder("new/t/z"), "of somebody else").unwrap();
+    let (ours, theirs) = (bench.folder("old/t/z.part"), bench.folder("new/t/z"));
+    assert_eq!(bench.survey(), Err(MoveError::Foreign { ours, theirs }));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use wgo_core::TorrentId;
-use wgo_proto::FileIndex;
-use wgo_proto::metainfo::Info;
+use wgo_proto::metainfo::{FileEntry, Info};
 use wgo_proto::path::SafePath;
+use wgo_proto::{Bitfield, FileIndex};
 
 use super::relocate::bench::{Cut, folder};
 use super::rig::*;
@@ -28,10 +28,17 @@ struct Bench {
     torrent: Torrent,
     new: Arc<Info>,
     spec: RenamingSpec,
+    /// Pieces that were had when files got their own names, if they have two.
+    part: Option<u32>,
 }
 
 impl Bench {
     fn new(from: &str, to: &str) -> Bench {
+        Bench::of(from, to, None)
+    }
+
+    /// With files that have names of ones that aren't complete, if `part` has what is had.
+    fn of(from: &str, to: &str, part: Option<u32>) -> Bench {
         let links = Made { attr: "l", target: "a/x", ..file("link", 0) };
         let deep = Made { attr: "l", target: "z", ..file("a/b/up", 0) };
         let made = [
@@ -43,7 +50,10 @@ impl Bench {
             links,
             deep,
         ];
-        let torrent = multi("t", PIECE, &made);
+        let mut torrent = multi("t", PIECE, &made);
+        if part.is_some() {
+            torrent.info = Arc::new(torrent.info.with_suffix(Some(&".part".parse().unwrap())));
+        }
         let disk = Cut::new(None);
         let rig = Rig::with(disk.clone(), folder(), StorageLimits::default());
         let files = rig.open(&torrent);
@@ -53,6 +63,13 @@ impl Bench {
         let all: Vec<FileIndex> = (0..).map(FileIndex).take(torrent.info.files.len()).collect();
         let stat = |done| Job::Stat { torrent: files.clone(), files: all, done };
         let stamps: Result<Vec<Stamp>, DiskError> = rig.ask(stat);
+        if let Some(count) = part {
+            let mut have = Bitfield::new(torrent.info.layout.piece_count());
+            have.set_range(0..count);
+            // A crash came before the stamps knew of it.
+            let named: SyncOutcome = rig.ask(|done| Job::Name { torrent: files.clone(), have, done });
+            assert!(named.is_durable() && named.unnamed.is_none());
+        }
         rig.close(&files);
         let safe = |path: &str| SafePath::exact(path).unwrap();
         let changed = torrent.info.renamed(&safe(from), &safe(to)).unwrap();
@@ -67,7 +84,7 @@ impl Bench {
             mount: None,
             begun: true,
         };
-        Bench { rig, disk, torrent, new, spec }
+        Bench { rig, disk, torrent, new, spec, part }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -109,7 +126,9 @@ impl Bench {
                     let leads = fs::canonicalize(&path).unwrap_or_else(|_| fs::read_link(&path).unwrap());
                     let base = self.rig.path().canonicalize().unwrap();
                     let leads = leads.strip_prefix(base).map(Path::to_owned).unwrap_or(leads);
-                    found.insert(name, leads.into_os_string().into_encoded_bytes());
+                    // One to a file that isn't complete leads nowhere yet.
+                    let bytes = leads.into_os_string().into_encoded_bytes();
+                    found.insert(name, if self.part.is_some() { vec![] } else { bytes });
                 } else {
                     found.insert(name, fs::read(path).unwrap());
                 }
@@ -124,11 +143,19 @@ impl Bench {
         for (entry, (_, bytes)) in info.files.iter().zip(self.torrent.content()) {
             let Some(bytes) = bytes else { continue };
             let leads = entry.symlink.as_ref().map(|target| target.as_str().as_bytes());
-            wanted.insert(entry.path.as_path().to_owned(), leads.unwrap_or(bytes).to_vec());
+            let leads = leads.map(|leads| if self.part.is_some() { &[] } else { leads });
+            wanted.insert(self.name_of(entry), leads.unwrap_or(bytes).to_vec());
             let folders = entry.path.as_path().ancestors().skip(1).filter(|path| *path != Path::new(""));
             wanted.extend(folders.map(|path| (path.join(""), vec![])));
         }
         wanted
+    }
+
+    /// What a file is called on disk: only the first is complete.
+    fn name_of(&self, entry: &FileEntry) -> PathBuf {
+        let has_content = entry.len > 0 && entry.symlink.is_none() && entry.len != 70_000;
+        let end = if self.part.is_some() && has_content { ".part" } else { "" };
+        PathBuf::from(format!("{}{end}", entry.path))
     }
 
     fn assert_has(&self, info: &Info) {
@@ -142,10 +169,10 @@ impl Bench {
         let pairs = self.torrent.info.files.iter().zip(&self.new.files);
         for ((old, new), (_, bytes)) in pairs.zip(self.torrent.content()) {
             let Some(bytes) = bytes.filter(|_| old.symlink.is_none()) else { continue };
-            let mut names = vec![&old.path];
-            names.extend((new.path != old.path).then_some(&new.path));
+            let mut names = vec![self.name_of(old)];
+            names.extend((new.path != old.path).then(|| self.name_of(new)));
             let found: Vec<_> =
-                names.iter().filter_map(|name| fs::read(self.path(name.as_str())).ok()).collect();
+                names.iter().filter_map(|name| fs::read(self.rig.path().join(name)).ok()).collect();
             assert!(found == [bytes], "{}", old.path);
         }
     }
@@ -177,12 +204,12 @@ fn a_rename_gives_new_names_and_leaves_nothing_of_the_old_ones() {
     }
 }
 
-#[test]
-fn cut_at_any_step_every_file_has_one_name_and_the_rename_ends_either_way() {
+/// Cuts renames at each of their steps; afterwards they go on, or back.
+fn cut_at_any_step(part: Option<u32>) {
     for (from, to) in CASES {
         for back in [false, true] {
             for after in 0.. {
-                let bench = Bench::new(from, to);
+                let bench = Bench::of(from, to, part);
                 bench.disk.cut(after);
                 let ended = bench.apply();
                 let over = bench.disk.is_over();
@@ -207,6 +234,26 @@ fn cut_at_any_step_every_file_has_one_name_and_the_rename_ends_either_way() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn cut_at_any_step_every_file_has_one_name_and_the_rename_ends_either_way() {
+    cut_at_any_step(None);
+}
+
+#[test]
+fn so_it_is_with_files_that_have_names_of_ones_that_are_not_complete() {
+    cut_at_any_step(Some(3));
+}
+
+#[test]
+fn what_has_the_name_that_a_file_is_to_get_is_in_the_way() {
+    for there in ["t/c/b/y", "t/c/b/y.part"] {
+        let bench = Bench::of("t/a", "t/c", Some(3));
+        fs::create_dir_all(bench.path("t/c/b")).unwrap();
+        fs::write(bench.path(there), "of somebody else").unwrap();
+        assert_eq!(bench.survey(), Err(RenamingError::InTheWay { path: bench.path(there) }));
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 use wgo_core::TorrentId;
-use wgo_proto::FileIndex;
+use wgo_proto::{Bitfield, FileIndex};
 
 use super::super::rig::*;
 use crate::files::disk::{At, OnDone};
@@ -89,16 +89,22 @@ pub(super) struct Bench {
     pub(super) free: u64,
     /// The move was asked for and its folder marked.
     pub(super) marked: bool,
+    /// What the store knows of the old place.
+    pub(super) known: Vec<Stamp>,
     /// What the store would know of the new place.
     pub(super) switched: Option<Vec<Stamp>>,
 }
 
 impl Bench {
     pub(super) fn new(link: Option<Errno>) -> Bench {
+        Bench::of(Bench::torrent(), link)
+    }
+
+    fn torrent() -> Torrent {
         let symlink = Made { attr: "l", target: "a/x", ..file("link", 0) };
         let made =
             [file("a/x", 70_000), pad(28_304), file("a/b/y", 40_000), file("e", 0), file("z", 10), symlink];
-        Bench::of(multi("t", PIECE, &made), link)
+        multi("t", PIECE, &made)
     }
 
     pub(super) fn of(torrent: Torrent, link: Option<Errno>) -> Bench {
@@ -115,16 +121,45 @@ impl Bench {
         bench
     }
 
+    /// With files that have names of ones that aren't complete: `a/b/y` and `z`.
+    pub(super) fn suffixed(link: Option<Errno>) -> Bench {
+        let Torrent { info, payload } = Bench::torrent();
+        let info = Arc::new(info.with_suffix(Some(&".part".parse().unwrap())));
+        let mut bench = Bench::of(Torrent { info: info.clone(), payload }, link);
+        let files = bench.open("old");
+        let all = (0..info.layout.file_count()).map(FileIndex).collect();
+        let stat = |done| Job::Stat { torrent: files.clone(), files: all, done };
+        let stamps: Result<Vec<Stamp>, DiskError> = bench.rig.ask(stat);
+        let mut have = Bitfield::full(info.layout.piece_count());
+        have.clear(info.layout.piece_count() - 1);
+        let named: SyncOutcome = bench.rig.ask(|done| Job::Name { torrent: files.clone(), have, done });
+        assert!(named.is_durable() && named.unnamed.is_none());
+        bench.rig.close(&files);
+        // Of before: a crash came between.
+        bench.known = stamps.unwrap();
+        assert!(bench.known.iter().filter(|stamp| stamp.suffixed).count() == 3);
+        assert!(bench.folder("old/t/a/x").exists() && bench.folder("old/t/z.part").exists());
+        bench
+    }
+
+    /// What a file is called on disk.
+    fn name_of(&self, path: &Path) -> PathBuf {
+        let is_part = self.torrent.info.suffix().is_some() && !path.ends_with("a/x");
+        let has_content = path.ends_with("z") || path.ends_with("a/b/y");
+        let end = if is_part && has_content { ".part" } else { "" };
+        PathBuf::from(format!("{}{end}", path.display()))
+    }
+
     pub(super) fn on(rig: Rig, disk: Arc<Cut>, torrent: Torrent) -> Bench {
         let (id, kept, free, marked, switched) = (TorrentId(1), BTreeSet::new(), 0, false, None);
-        Bench { rig, disk, torrent, id, kept, free, marked, switched }
+        Bench { rig, disk, torrent, id, kept, free, marked, known: Vec::new(), switched }
     }
 
     /// Nothing is open, nothing is known but what the store has.
     pub(super) fn restart(self, disk: Arc<Cut>) -> Bench {
-        let Bench { rig, torrent, marked, switched, .. } = self;
+        let Bench { rig, torrent, marked, known, switched, .. } = self;
         let rig = Rig::with(disk.clone(), rig.dir, StorageLimits::default());
-        Bench { marked, switched, ..Bench::on(rig, disk, torrent) }
+        Bench { marked, known, switched, ..Bench::on(rig, disk, torrent) }
     }
 
     pub(super) fn folder(&self, name: &str) -> PathBuf {
@@ -156,7 +191,7 @@ impl Bench {
             from: self.folder("old"),
             to: self.folder("new"),
             kept: self.kept.clone(),
-            stamps: self.switched.clone().unwrap_or_default(),
+            stamps: self.switched.clone().unwrap_or_else(|| self.known.clone()),
             min_free_space: self.free,
             watch: MoveWatch::default(),
         })
@@ -260,7 +295,7 @@ impl Bench {
     pub(super) fn assert_only_in(&self, place: &str, other: &str) {
         for (path, bytes) in self.torrent.content() {
             let Some(bytes) = bytes else { continue };
-            let path = self.folder(place).join(path);
+            let path = self.folder(place).join(self.name_of(&path));
             if !path.is_symlink() {
                 assert!(fs::read(&path).unwrap() == bytes, "{}", path.display());
             }
@@ -278,6 +313,7 @@ impl Bench {
             .filter(|(index, _)| self.torrent.info.files[*index as usize].symlink.is_none());
         for (index, (path, bytes)) in files {
             let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { continue };
+            let path = self.name_of(&path);
             let (old, new) = (self.folder("old").join(&path), self.folder("new").join(&path));
             let staged = new.with_file_name(format!(".wgod-0123456789abcdef-{index}"));
             let names = if self.switched.is_some() { vec![staged, new, old] } else { vec![old] };
