@@ -132,7 +132,9 @@ impl Driver {
         let names = Rename { from: old_path(&params.path)?, to: new_path(&params.to)? };
         let (info, files) = with_names(&entry.info, &names, &entry.settings).map_err(|error| {
             let kind = match error {
-                RenameError::NoSuchPath { .. } | RenameError::NoSuchFile { .. } => Kind::NoMatch,
+                RenameError::NoSuchPath { .. }
+                | RenameError::Suffixed { .. }
+                | RenameError::NoSuchFile { .. } => Kind::NoMatch,
                 RenameError::Padding { .. }
                 | RenameError::Clash { .. }
                 | RenameError::Reserved { .. }

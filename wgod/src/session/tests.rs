@@ -7,6 +7,7 @@ mod many;
 mod missing;
 mod mounts;
 mod moves;
+mod naming;
 mod queue;
 mod renames;
 mod selecting;

@@ -282,8 +282,13 @@ impl Session {
             // Perhaps the fault kept the Swarm from being made at all.
             self.effects.push_back(Effect::GoLive(id));
             self.effects.push_back(Effect::Pause { id, requests: false, uploads: false });
-            let care = if row.checkpointing { None } else { self.next_care(now, id) };
+            let (completing, checkpointing) = (row.completing, row.checkpointing);
+            let care = if checkpointing { None } else { self.next_care(now, id) };
             self.set_deadline(id, care);
+            if completing && !checkpointing {
+                // The fault may be why its completion isn't durable; somebody may wait for that.
+                self.checkpoint(id);
+            }
         } else if row.dormant {
             // When it wanted to announce next was forgotten for the probe.
             self.go_live(now, id);

@@ -15,6 +15,16 @@ pub enum RenameError {
         /// The path.
         path: SafePath,
     },
+    /// What it is called on disk is not what it is called in the torrent.
+    #[error(
+        "“{path}” is what “{own}” is called until it is complete; give “{own}”, of which the suffix is no part"
+    )]
+    Suffixed {
+        /// The path.
+        path: SafePath,
+        /// That of the file in the torrent.
+        own: SafePath,
+    },
     /// It has no file of this number.
     #[error("the torrent has no file {}", file.0)]
     NoSuchFile {
@@ -92,7 +102,13 @@ impl Info {
         let concerned = |entry: &&FileEntry| entry.path == *from || entry.path.is_below(from);
         let mut found = self.files.iter().filter(concerned).peekable();
         if found.peek().is_none() {
-            return Err(RenameError::NoSuchPath { path: from.clone() });
+            let path = from.clone();
+            let files = (0..).map(FileIndex).zip(&self.files);
+            let mut called = files.filter(|(file, _)| self.suffixed_path(*file).as_ref() == Some(from));
+            return Err(match called.next() {
+                Some((_, entry)) => RenameError::Suffixed { path, own: entry.path.clone() },
+                None => RenameError::NoSuchPath { path },
+            });
         }
         if found.all(|entry| entry.pad) {
             return Err(RenameError::Padding { path: from.clone() });

@@ -73,16 +73,27 @@ fn what_is_lost_must_be_finished_again() {
 
 #[test]
 fn a_failed_checkpoint_is_made_again_after_the_fault_heals() {
-    let mut rig = Rig::live();
-    rig.call(|s, now| s.on_finished(now, A));
-    rig.call(|s, now| s.on_checkpointed(now, A, false));
-    rig.fault(A, FaultKind::DiskFull);
-    rig.effects();
-    assert_eq!(rig.seconds_until(&Effect::Probe(A)), Some(5));
-    rig.call(|s, now| s.on_healed(now, A));
-    assert_eq!(rig.seconds_until(&Effect::Checkpoint(A)), Some(30));
-    rig.call(|s, now| s.on_checkpointed(now, A, true));
-    assert_eq!(rig.effects(), [Effect::Completed(A)]);
+    for finished in [false, true] {
+        let mut rig = Rig::live();
+        if finished {
+            rig.call(|s, now| s.on_finished(now, A));
+        } else {
+            rig.seconds_until(&Effect::Checkpoint(A));
+        }
+        rig.call(|s, now| s.on_checkpointed(now, A, false));
+        rig.fault(A, FaultKind::DiskFull);
+        rig.effects();
+        assert_eq!(rig.seconds_until(&Effect::Probe(A)), Some(5));
+        rig.call(|s, now| s.on_healed(now, A));
+        if finished {
+            let effects = rig.effects();
+            assert!(effects.contains(&Effect::Checkpoint(A)), "it may be waited for: {effects:?}");
+            rig.call(|s, now| s.on_checkpointed(now, A, true));
+            assert_eq!(rig.effects(), [Effect::Completed(A)]);
+        } else {
+            assert_eq!(rig.seconds_until(&Effect::Checkpoint(A)), Some(30));
+        }
+    }
 }
 
 #[test]

@@ -180,6 +180,7 @@ fn a_name_that_a_file_has_until_it_is_complete_is_not_free() {
         // Found as `y.part`, a file could have its old name, or its new one and not be complete.
         ("t/y.part", "t/y", "tangled"),
         ("t/a", "t/a.part", "tangled"),
+        ("t/a.part", "t/f", "suffixed"),
         ("t/b", "t/c", ""),
         ("t/d", "t/e/d", ""),
         ("t", "u", ""),
@@ -187,9 +188,14 @@ fn a_name_that_a_file_has_until_it_is_complete_is_not_free() {
         let found = match info.renamed(&safe(from), &safe(to)) {
             Err(RenameError::Reserved { .. }) => "reserved",
             Err(RenameError::Tangled { .. }) => "tangled",
+            Err(RenameError::Suffixed { own, .. }) => {
+                assert_eq!(own, safe("t/a"));
+                "suffixed"
+            }
             renamed => renamed.map(|_| "").unwrap(),
         };
         assert_eq!(found, why, "{from} to {to}");
-        assert!(plain.renamed(&safe(from), &safe(to)).is_ok(), "{from} to {to} without a suffix");
+        let without = plain.renamed(&safe(from), &safe(to));
+        assert_eq!(without.is_ok(), why != "suffixed", "{from} to {to} without a suffix");
     }
 }
