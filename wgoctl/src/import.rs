@@ -2,7 +2,7 @@
 //!
 //! One reader per client makes a [`found::Found`] of each torrent; [`plan`] looks at its files; the daemon gets
 //! it as `add` with what the client knew. Nothing of the other client is changed, but that files of unfinished
-//! downloads lose the suffix that some clients give them.
+//! downloads lose the suffix that some clients give them, unless the daemon would give them the same.
 mod aria2;
 mod deluge;
 mod found;
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinSet;
-use wgo_api::params::{QueueParams, QueueTo, QueueWord};
+use wgo_api::params::{ConfigParams, QueueParams, QueueTo, QueueWord};
 use wgo_api::result::{AddStatus, Added};
 use wgo_api::{ApiClient, ApiError, Kind};
 
@@ -143,10 +143,12 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
     }
     let mut report = Report { dry_run: args.dry_run, torrents: Vec::new() };
     let (mut waiting, mut synced, mut line) = (Vec::new(), BTreeSet::new(), Vec::new());
+    let mut suffix = None;
     for item in items {
         match item.and_then(|found| planned(*found, &args)) {
             Err(left) => report.torrents.push(Row::left(left)),
-            Ok(plan) => {
+            Ok(mut plan) => {
+                keep_suffix(&mut plan, &mut suffix, context).await;
                 line.push((plan.queued, report.torrents.len()));
                 report.torrents.push(Row::planned(&plan));
                 if !args.dry_run {
@@ -171,6 +173,27 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         Status::Failed => Some(row.kind.unwrap_or(Kind::Other)),
         Status::Added | Status::Present | Status::WouldAdd => None,
     })))
+}
+
+/// Has files that aren't complete keep the names that they have if the daemon would call them so, too. `asked`: what
+/// it has their names end in, once that was asked; nothing if it can't be.
+async fn keep_suffix(plan: &mut Plan, asked: &mut Option<Option<String>>, context: &Context<'_, '_>) {
+    if plan.renames.is_empty() {
+        return;
+    }
+    let ours = match asked {
+        Some(ours) => ours,
+        None => asked.insert(part_suffix(context).await),
+    };
+    if ours.as_deref() == plan.suffix {
+        plan.renames.clear();
+    }
+}
+
+async fn part_suffix(context: &Context<'_, '_>) -> Option<String> {
+    let params = ConfigParams { keys: vec!["storage.part_suffix".to_owned()], check: false };
+    let settings = context.prompt_client().config(params).await.ok()?.settings;
+    settings.first()?.value.as_str().map(str::to_owned)
 }
 
 /// Where a folder of the client's really is.

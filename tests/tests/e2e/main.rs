@@ -39,6 +39,7 @@ mod restart;
 mod rpc;
 mod start;
 mod strain;
+mod suffix;
 mod systemd;
 mod trackers;
 mod watch;

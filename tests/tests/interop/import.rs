@@ -10,7 +10,7 @@ use wgo_tests::peers::{Client, Kind, wait_complete};
 use wgo_tests::seeder::{Habits, Seeder};
 use wgo_tests::tracker::Over;
 use wgo_tests::wait::{SOON, TRANSFER, until};
-use wgo_tests::{Daemon, Maker, Net, Payload, Tracker, ctl, procfs};
+use wgo_tests::{Daemon, Maker, Net, Payload, Settings, Tracker, ctl, procfs};
 
 const PIECE: u32 = 16_384;
 
@@ -124,7 +124,10 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     assert_eq!(in_sqlite, kind == Kind::QbittorrentSqlite, "{files:?}");
     let session = session.to_str().unwrap();
 
-    let daemon = Daemon::start(&net);
+    // Its suffix is wgod's too: then files that aren't complete keep their names.
+    let keeps_names = kind == Kind::Transmission;
+    let storage = if keeps_names { "part_suffix = \".part\"" } else { "" }.to_owned();
+    let daemon = Daemon::with(Settings { ips: vec![net.home()], storage, ..Settings::default() });
     let before = snapshot(folder);
     let shown = ctl::run(&daemon, &["import", word, session, "--dry-run"]).expect(0);
     assert!(shown.out.contains("whole") && shown.out.contains("2 torrents to add"), "{shown:?}");
@@ -136,6 +139,10 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
         (row(&report, "whole")["check"].as_str(), row(&report, "half")["check"].as_str()),
         (Some(seed_check), Some("none"))
     );
+    if keeps_names {
+        let suffixed = before.iter().filter(|(path, _)| path.to_string_lossy().ends_with(".part"));
+        assert!(suffixed.count() > 0 && snapshot(folder) == before, "what it had stays as it is");
+    }
     let (seed_id, half_id) = (seed.id(), begun.id());
     daemon.wait_seeding(&seed_id);
     daemon.wait_state(&half_id, State::Downloading, TRANSFER);

@@ -53,7 +53,9 @@ pub(super) struct Plan {
     pub(super) renamed: Vec<Renamed>,
     /// Files that get the names that they have when they are complete.
     pub(super) renames: Vec<(PathBuf, PathBuf)>,
-    pub(super) notes: Vec<String>,
+    /// What the names of those end in now.
+    pub(super) suffix: Option<&'static str>,
+    notes: Vec<String>,
 }
 
 impl Plan {
@@ -102,15 +104,11 @@ impl Plan {
             queued,
             renamed,
             known,
-            mut notes,
+            notes,
             suffix,
             ..
         } = found;
         let added_at = known.added_at.unwrap_or(u64::MAX);
-        if !seen.renames.is_empty() {
-            let files = count(seen.renames.len(), "file");
-            notes.push(format!("{files} renamed, without {} at the end", suffix.unwrap_or_default()));
-        }
         let params = AddParams {
             sources: vec![Source::of_file(&raw)],
             folder: Some(folder),
@@ -135,8 +133,19 @@ impl Plan {
             queued: (queued.unwrap_or(u64::MAX), added_at),
             renamed,
             renames: seen.renames,
+            suffix,
             notes,
         })
+    }
+
+    /// What else there is to know.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        if let (1.., Some(suffix)) = (self.renames.len(), self.suffix) {
+            let files = count(self.renames.len(), "file");
+            notes.push(format!("{files} renamed, without {suffix} at the end"));
+        }
+        notes
     }
 
     /// Gives files the names that they have when they are complete; all of them or none.

@@ -96,7 +96,7 @@ impl Row {
             goals: goals(&plan.params),
             status: Status::WouldAdd,
             error: None,
-            notes: plan.notes.clone(),
+            notes: plan.notes(),
             kind: None,
         }
     }

@@ -1,5 +1,4 @@
 //! Files that aren't complete have names that say so (`[storage] part_suffix`), on disk and in what is shown.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,7 +41,8 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 #[track_caller]
 fn assert_names(daemon: &Daemon, payload: &Payload, suffix: &str) -> usize {
     let mut whole = 0;
-    for (path, bytes) in payload.files.iter().filter(|(path, bytes)| !has_one_name(path) && !bytes.is_empty()) {
+    for (path, bytes) in payload.files.iter().filter(|(path, bytes)| !has_one_name(path) && !bytes.is_empty())
+    {
         let (own, second) = (daemon.downloads().join(path), suffixed(&daemon.downloads().join(path), suffix));
         let found = fs::read(&own);
         assert!(found.is_err() || !second.exists(), "{} is there twice", path.display());
@@ -198,6 +198,6 @@ fn data_that_another_client_left_is_taken_up_and_what_is_removed_is_all_that_is_
     daemon.wait_state(&id, State::Downloading, SOON);
     assert!(ctl::run(&daemon, &["files", &id]).expect(0).out.contains(" films/z.bin.!qB\n"));
     daemon.remove(&id, true);
-    assert_eq!(files_below(&daemon.downloads()), [cut.clone()]);
+    assert_eq!(files_below(&daemon.downloads()), std::slice::from_ref(&cut));
     assert_eq!(fs::read(cut).unwrap(), b"of somebody else");
 }
