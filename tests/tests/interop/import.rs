@@ -84,6 +84,20 @@ fn row(report: &Value, name: &str) -> Value {
     rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("{name}: {report:#}")).clone()
 }
 
+/// One whose suffix of files that aren't complete is Transmission's, too: such files keep their names then.
+fn daemon(net: &Net, kind: Kind) -> Daemon {
+    let storage = if kind == Kind::Transmission { "part_suffix = \".part\"" } else { "" }.to_owned();
+    Daemon::with(Settings { ips: vec![net.home()], storage, ..Settings::default() })
+}
+
+#[track_caller]
+fn assert_names_kept(kind: Kind, folder: &Path, before: &[(std::path::PathBuf, Vec<u8>)]) {
+    if kind == Kind::Transmission {
+        let suffixed = before.iter().filter(|(path, _)| path.to_string_lossy().ends_with(".part"));
+        assert!(suffixed.count() > 0 && snapshot(folder) == before, "what it had stays as it is");
+    }
+}
+
 /// The client's word on the command line, and how a seed of its is checked.
 fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     let Some(mut net) = Net::required(test) else { return };
@@ -124,10 +138,7 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     assert_eq!(in_sqlite, kind == Kind::QbittorrentSqlite, "{files:?}");
     let session = session.to_str().unwrap();
 
-    // Its suffix is wgod's too: then files that aren't complete keep their names.
-    let keeps_names = kind == Kind::Transmission;
-    let storage = if keeps_names { "part_suffix = \".part\"" } else { "" }.to_owned();
-    let daemon = Daemon::with(Settings { ips: vec![net.home()], storage, ..Settings::default() });
+    let daemon = daemon(&net, kind);
     let before = snapshot(folder);
     let shown = ctl::run(&daemon, &["import", word, session, "--dry-run"]).expect(0);
     assert!(shown.out.contains("whole") && shown.out.contains("2 torrents to add"), "{shown:?}");
@@ -139,10 +150,7 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
         (row(&report, "whole")["check"].as_str(), row(&report, "half")["check"].as_str()),
         (Some(seed_check), Some("none"))
     );
-    if keeps_names {
-        let suffixed = before.iter().filter(|(path, _)| path.to_string_lossy().ends_with(".part"));
-        assert!(suffixed.count() > 0 && snapshot(folder) == before, "what it had stays as it is");
-    }
+    assert_names_kept(kind, folder, &before);
     let (seed_id, half_id) = (seed.id(), begun.id());
     daemon.wait_seeding(&seed_id);
     daemon.wait_state(&half_id, State::Downloading, TRANSFER);
