@@ -153,7 +153,7 @@ fn the_setting_may_change_at_any_time_and_nothing_is_fetched_again() {
     set(&daemon, "part_suffix = \"part\"");
     let said = ctl::run(&daemon, &["reload"]);
     assert!(said.code != 0 && said.err.contains("storage.part_suffix"), "{} {}", said.out, said.err);
-    assert!(said.err.contains("begins with a dot"), "{}", said.err);
+    assert!(said.err.contains("a dot and up to 15 more bytes"), "{}", said.err);
     daemon.limit(None, None, Some(0));
     daemon.try_add(&torrent, &daemon.downloads(), &[seeder.addr()]);
     daemon.wait_seeding(&id);

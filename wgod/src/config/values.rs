@@ -2,7 +2,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use wgo_proto::metainfo::{PartSuffix, SuffixError};
+use wgo_proto::metainfo::PartSuffix;
 
 use super::setting::{Raw, Refused, Setting, quoted};
 
@@ -114,12 +114,13 @@ by_from_str!(IpAddr: "an IPv4 or IPv6 address");
 /// What ends the names of files that aren't complete.
 impl Setting for PartSuffix {
     fn allowed() -> String {
-        format!("a dot and up to {} more bytes of a file name, as in \".part\"", PartSuffix::MAX_LEN - 1)
+        let more = PartSuffix::MAX_LEN - 1;
+        format!("a dot and up to {more} more bytes that a file name may have, as in \".part\"")
     }
 
     fn parse(raw: &Raw) -> Result<PartSuffix, Refused> {
-        let text = raw.text().ok_or_else(Refused::default)?;
-        text.parse().map_err(|error: SuffixError| Refused::because(error.to_string()))
+        let suffix = raw.text().and_then(|text| text.parse().ok());
+        suffix.ok_or_else(Refused::default)
     }
 
     fn to_toml(&self) -> String {

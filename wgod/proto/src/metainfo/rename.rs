@@ -46,7 +46,7 @@ pub enum RenameError {
         other: SafePath,
     },
     /// A file would have the name that another one has on disk until it is complete.
-    #[error("“{path}” is the name that “{other}” has until it is complete")]
+    #[error("“{path}” is the name that “{other}” has until it is complete; choose another one")]
     Reserved {
         /// A path that a file would get.
         path: SafePath,
