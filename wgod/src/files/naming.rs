@@ -76,7 +76,8 @@ pub(super) fn give_names(
             Ok(true) => drop(torrent.state().named.insert(file)),
             Ok(false) => {}
             Err(error) => {
-                if torrent.names.is_news(file) {
+                // Of a torrent that would be complete without it somebody else says it.
+                if !have.is_full() && torrent.names.is_news(file) {
                     tracing::warn!(%error, "a file keeps the name of one that isn't complete");
                 }
                 first.get_or_insert(error);
