@@ -64,8 +64,8 @@ fn files_that_lie_loose_in_a_folder_have_that_as_their_own() {
     let found = only(Client::Qbittorrent, session.path());
     assert_eq!(found.known.final_folder.as_deref(), Some(Path::new("/films")));
     let plan = Plan::of(found).expect("its files are there");
-    assert!(plan.notes.iter().any(|note| note.contains("lie loose")), "{:?}", plan.notes);
-    assert!(plan.notes.iter().any(|note| note.contains("/films")), "{:?}", plan.notes);
+    assert!(plan.notes().iter().any(|note| note.contains("lie loose")), "{:?}", plan.notes());
+    assert!(plan.notes().iter().any(|note| note.contains("/films")), "{:?}", plan.notes());
     let known = plan.params.known.expect("it is from another client");
     assert_eq!(known.paths, ["a", "b", "c"].map(in_files));
     assert_eq!((plan.params.folder, known.final_folder), (Some(above.clone()), None));
