@@ -160,6 +160,11 @@ fn tick(rate: u64) -> Duration {
     Duration::from_millis(TICKS_MS.into_iter().find(enough).unwrap_or(longest))
 }
 
+/// The first moment after `now` at which anybody is woken.
+pub(super) fn next_wake(now: Time) -> Time {
+    on_grid(now + Duration::from_nanos(1))
+}
+
 /// The first multiple of the grid that is not before `at`.
 fn on_grid(at: Time) -> Time {
     let (nanos, grid) = (at.since_start().as_nanos(), GRID.as_nanos());

@@ -8,6 +8,7 @@ use wgo_proto::BLOCK_LEN;
 use super::*;
 
 mod books;
+mod classes;
 mod shell;
 
 const KIB: u32 = 1024;

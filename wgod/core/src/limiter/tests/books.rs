@@ -11,12 +11,14 @@ use super::super::*;
 #[derive(Default)]
 struct Meter {
     limit: Option<u64>,
+    /// Bytes that may come on top.
+    spare: u64,
     log: VecDeque<(Time, i64)>,
 }
 
 impl Meter {
     fn set(&mut self, limit: Option<u64>) {
-        *self = Meter { limit, log: VecDeque::new() };
+        *self = Meter { limit, spare: self.spare, log: VecDeque::new() };
     }
 
     fn count(&mut self, now: Time, bytes: i64) {
@@ -27,7 +29,7 @@ impl Meter {
             sum += bytes;
             let window = Duration::from_millis(100) + now.since(at);
             // A limit that was lowered keeps at most its own burst, so each stretch stands alone.
-            let allowed = ByteRate(rate).over(window) + 1024;
+            let allowed = ByteRate(rate).over(window) + 1024 + self.spare;
             assert!(sum <= allowed as i64, "{sum} bytes in {window:?} at {rate}");
         }
     }
@@ -41,6 +43,8 @@ enum Op {
     Poll,
     Global(Option<u64>),
     Torrent(u64, Option<u64>),
+    Class(u32, Option<u64>),
+    Classes(u64, u32),
     Close(usize),
 }
 
@@ -57,7 +61,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u64..5_000_000_000).prop_map(Op::Wait),
         12 => Just(Op::Poll),
         1 => rate.clone().prop_map(Op::Global),
-        1 => (0u64..3, rate).prop_map(|(torrent, rate)| Op::Torrent(torrent, rate)),
+        1 => (0u64..3, rate.clone()).prop_map(|(torrent, rate)| Op::Torrent(torrent, rate)),
+        1 => (0u32..3, rate).prop_map(|(class, rate)| Op::Class(class, rate)),
+        1 => (0u64..3, 0u32..8).prop_map(|(torrent, classes)| Op::Classes(torrent, classes)),
         1 => (0usize..12).prop_map(Op::Close),
     ]
 }
@@ -71,6 +77,9 @@ proptest! {
         let mut flows: Vec<_> = (0..12).map(|f| limiter.open(TorrentId(f % 3), Direction::Up)).collect();
         let mut given = [0u32; 12];
         let (mut global, mut own) = (Meter::default(), [(); 3].map(|()| Meter::default()));
+        let mut classes = [(); 3].map(|()| Meter::default());
+        // The classes of each torrent, as bits.
+        let mut of = [0u32; 3];
         let mut now = Time::ZERO;
         for op in ops {
             let mut grants = Vec::new();
@@ -85,6 +94,8 @@ proptest! {
                     limiter.give_back(flows[f], bytes);
                     global.count(now, -i64::from(bytes));
                     own[f % 3].count(now, -i64::from(bytes));
+                    // A class that the torrent came into since may get back what it never gave, up to a burst.
+                    classes.iter_mut().for_each(|class| class.set(class.limit));
                 }
                 Op::Wait(nanos) => now += Duration::from_nanos(nanos),
                 Op::Poll => {
@@ -99,6 +110,19 @@ proptest! {
                     limiter.set_torrent(now, TorrentId(t), Direction::Up, rate.map(ByteRate));
                     own[t as usize].set(rate);
                 }
+                Op::Class(c, rate) => {
+                    limiter.set_class(now, ClassId(c), Direction::Up, rate.map(ByteRate));
+                    let meter = &mut classes[c as usize];
+                    // What each of its torrents has taken along for one request that waits elsewhere.
+                    meter.spare = 3 * 1024.max(rate.unwrap_or(0) / 20);
+                    meter.set(rate);
+                }
+                Op::Classes(t, bits) => {
+                    of[t as usize] = bits;
+                    let set: Vec<ClassId> = (0..3).filter(|c| bits & 1 << c != 0).map(ClassId).collect();
+                    limiter.set_classes(now, TorrentId(t), &set);
+                    classes.iter_mut().for_each(|class| class.set(class.limit));
+                }
                 Op::Close(f) => {
                     limiter.close(flows[f]);
                     flows[f] = limiter.open(TorrentId(f as u64 % 3), Direction::Up);
@@ -110,6 +134,10 @@ proptest! {
                 given[f] = bytes;
                 global.count(now, i64::from(bytes));
                 own[f % 3].count(now, i64::from(bytes));
+                for (c, class) in classes.iter_mut().enumerate().filter(|(c, _)| of[f % 3] & 1 << c != 0) {
+                    prop_assert!(class.limit.is_none_or(|rate| rate > 0 || bytes <= 1024), "class {c} is shut");
+                    class.count(now, i64::from(bytes));
+                }
             }
             limiter.check_invariants();
         }
