@@ -1,14 +1,14 @@
 //! The Limiter in the shell: one leaf lock around it, and the task that hands out grants by the clock.
 //!
-//! A connection holds a [`Flow`] for each direction. While no limit applies, a flow costs one relaxed
-//! load a batch and never takes the lock.
+//! A connection holds a [`Flow`] for each direction. While no limit applies to it, whatever holds for others, a
+//! flow costs one load a batch and takes the lock only once after each change of limits.
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use wgo_core::limiter::{Direction, FlowId, Grant, Limiter};
+use wgo_core::limiter::{ClassId, Direction, FlowId, Grant, Limiter};
 use wgo_core::{ByteRate, Time, TorrentId};
 
 use crate::clock::Clock;
@@ -19,8 +19,9 @@ pub struct Shaper(Arc<Inner>);
 
 struct Inner {
     clock: Clock,
-    /// Some limit is set, anywhere. Without one nobody asks.
-    limits: AtomicBool,
+    /// The number of the last change of limits; 0 while there are none, anywhere. What a flow has learnt holds as
+    /// long as it is the same.
+    epoch: AtomicU64,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -29,7 +30,24 @@ struct State {
     limiter: Limiter,
     /// Flows that wait for a grant. Bounded by the connections.
     waiting: HashMap<FlowId, Arc<Waiter>>,
-    limited: HashMap<(Option<TorrentId>, Direction), ByteRate>,
+    /// The limits that there are. Bounded by the torrents and the labels of the configuration.
+    limited: HashMap<(Scope, Direction), ByteRate>,
+    /// How often limits, or who they are about, have changed.
+    changes: u64,
+}
+
+/// Whom a limit is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    All,
+    Class(ClassId),
+    Torrent(TorrentId),
+}
+
+impl From<Option<TorrentId>> for Scope {
+    fn from(torrent: Option<TorrentId>) -> Scope {
+        torrent.map_or(Scope::All, Scope::Torrent)
+    }
 }
 
 /// Where a queued flow's grant arrives.
@@ -48,15 +66,18 @@ pub struct Flow {
     queued: bool,
     /// Bytes that may move; negative after more moved than was granted.
     credit: i64,
+    /// No limit applied to it in this epoch; 0 if that was in none.
+    free_in: u64,
 }
 
 impl Shaper {
     /// No limits.
     pub fn new(clock: Clock) -> Shaper {
-        let state = State { limiter: Limiter::new(), waiting: HashMap::new(), limited: HashMap::new() };
+        let (limiter, waiting, limited) = (Limiter::new(), HashMap::new(), HashMap::new());
+        let state = State { limiter, waiting, limited, changes: 0 };
         Shaper(Arc::new(Inner {
             clock,
-            limits: AtomicBool::new(false),
+            epoch: AtomicU64::new(0),
             state: Mutex::new(state),
             changed: Notify::new(),
         }))
@@ -66,51 +87,77 @@ impl Shaper {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets a limit of the daemon (`torrent` is `None`) or of one torrent; `None` lifts it. At once.
-    pub fn set(&self, torrent: Option<TorrentId>, direction: Direction, limit: Option<ByteRate>) {
+    /// Changes limits, or who they are about, at once.
+    fn change(&self, change: impl FnOnce(&mut State, Time)) {
         let now = self.0.clock.now();
         let mut state = self.state();
-        match torrent {
-            None => state.limiter.set_global(now, direction, limit),
-            Some(id) => state.limiter.set_torrent(now, id, direction, limit),
-        }
-        match limit {
-            Some(rate) => state.limited.insert((torrent, direction), rate),
-            None => state.limited.remove(&(torrent, direction)),
-        };
-        self.0.limits.store(!state.limited.is_empty(), Ordering::Release);
+        change(&mut state, now);
+        state.changes += 1;
+        let epoch = if state.limited.is_empty() { 0 } else { state.changes };
+        self.0.epoch.store(epoch, Ordering::Release);
         drop(state);
+        // Who waited may go on, or has to be woken at another time.
         self.0.changed.notify_one();
     }
 
-    /// Forgets a torrent's limits.
+    /// Sets a limit of the daemon (`torrent` is `None`) or of one torrent; `None` lifts it. At once.
+    pub fn set(&self, torrent: Option<TorrentId>, direction: Direction, limit: Option<ByteRate>) {
+        self.change(|state, now| {
+            match torrent {
+                None => state.limiter.set_global(now, direction, limit),
+                Some(id) => state.limiter.set_torrent(now, id, direction, limit),
+            }
+            state.note((torrent.into(), direction), limit);
+        });
+    }
+
+    /// Sets a limit that the torrents of a class share; `None` lifts it. At once.
+    pub fn set_class(&self, class: ClassId, direction: Direction, limit: Option<ByteRate>) {
+        self.change(|state, now| {
+            state.limiter.set_class(now, class, direction, limit);
+            state.note((Scope::Class(class), direction), limit);
+        });
+    }
+
+    /// Says which classes a torrent is in; of those that no limit is set for it need not be said.
+    pub fn set_classes(&self, torrent: TorrentId, classes: &[ClassId]) {
+        self.change(|state, now| state.limiter.set_classes(now, torrent, classes));
+    }
+
+    /// Forgets a torrent's limits and classes.
     pub fn remove_torrent(&self, id: TorrentId) {
-        let now = self.0.clock.now();
-        let mut state = self.state();
-        state.limiter.remove_torrent(now, id);
-        for direction in [Direction::Up, Direction::Down] {
-            state.limited.remove(&(Some(id), direction));
-        }
-        self.0.limits.store(!state.limited.is_empty(), Ordering::Release);
-        drop(state);
         // Flows that are about to end may still wait for a grant.
-        self.0.changed.notify_one();
+        self.change(|state, now| {
+            state.limiter.remove_torrent(now, id);
+            for direction in [Direction::Up, Direction::Down] {
+                state.note((Scope::Torrent(id), direction), None);
+            }
+        });
     }
 
     /// The limit in force for the daemon or one torrent.
     pub fn limit(&self, torrent: Option<TorrentId>, direction: Direction) -> Option<ByteRate> {
-        self.state().limited.get(&(torrent, direction)).copied()
+        self.state().limited.get(&(torrent.into(), direction)).copied()
     }
 
     /// Whether a limit holds for this torrent in this direction.
     pub fn is_limited(&self, torrent: TorrentId, direction: Direction) -> bool {
-        self.0.limits.load(Ordering::Acquire) && !self.state().limiter.is_unlimited(torrent, direction)
+        self.0.epoch.load(Ordering::Acquire) != 0 && !self.state().limiter.is_unlimited(torrent, direction)
     }
 
     /// A flow of a connection; `notify` is called when a queued request is granted.
     pub fn flow(&self, torrent: TorrentId, direction: Direction, notify: Arc<Notify>) -> Flow {
         let waiter = Arc::new(Waiter { granted: AtomicU32::new(0), notify });
-        Flow { shaper: self.clone(), torrent, direction, id: None, waiter, queued: false, credit: 0 }
+        Flow {
+            shaper: self.clone(),
+            torrent,
+            direction,
+            id: None,
+            waiter,
+            queued: false,
+            credit: 0,
+            free_in: 0,
+        }
     }
 
     /// Hands out grants by the clock until `stopping`.
@@ -145,31 +192,41 @@ impl Shaper {
     }
 }
 
+impl State {
+    fn note(&mut self, which: (Scope, Direction), limit: Option<ByteRate>) {
+        match limit {
+            Some(rate) => self.limited.insert(which, rate),
+            None => self.limited.remove(&which),
+        };
+    }
+}
+
 impl Flow {
     /// Bytes that may move now, at most `want`. 0 means that a request is queued: the connection's
     /// `Notify` is called when it is granted.
     pub fn allowance(&mut self, want: u32) -> u32 {
-        if !self.shaper.0.limits.load(Ordering::Acquire) && !self.queued {
+        if self.is_free() && !self.queued {
             self.credit = 0;
             return want;
         }
         self.collect();
-        if self.credit <= 0 && !self.queued {
-            self.ask(want);
+        if self.credit <= 0 && !self.queued && self.ask(want) {
+            self.credit = 0;
+            return want;
         }
         u32::try_from(self.credit.clamp(0, i64::from(want))).unwrap_or(0)
     }
 
     /// `bytes` of payload moved.
     pub fn charge(&mut self, bytes: usize) {
-        if self.shaper.0.limits.load(Ordering::Relaxed) || self.queued {
+        if !self.is_free() || self.queued {
             self.credit -= bytes as i64;
         }
     }
 
     /// `bytes` that were charged were no payload.
     pub fn refund(&mut self, bytes: usize) {
-        if self.shaper.0.limits.load(Ordering::Relaxed) {
+        if !self.is_free() {
             self.credit += bytes as i64;
         }
     }
@@ -191,7 +248,13 @@ impl Flow {
 
     /// Whether a limit may apply to it.
     pub fn is_limited(&self) -> bool {
-        self.shaper.is_limited(self.torrent, self.direction)
+        !self.is_free() && self.shaper.is_limited(self.torrent, self.direction)
+    }
+
+    /// It is known that no limit applies to it, now.
+    fn is_free(&self) -> bool {
+        let epoch = self.shaper.0.epoch.load(Ordering::Acquire);
+        epoch == 0 || epoch == self.free_in
     }
 
     fn collect(&mut self) {
@@ -202,13 +265,15 @@ impl Flow {
         }
     }
 
-    fn ask(&mut self, want: u32) {
+    /// Asks for bytes, unless no limit applies to it: then it may move what it wants, which is remembered.
+    fn ask(&mut self, want: u32) -> bool {
         let now = self.shaper.0.clock.now();
         let owed = u32::try_from(-self.credit.min(0)).unwrap_or(u32::MAX);
         let mut state = self.shaper.state();
         if state.limiter.is_unlimited(self.torrent, self.direction) {
-            self.credit = i64::from(want);
-            return;
+            // Under the lock it is the epoch of this state.
+            self.free_in = self.shaper.0.epoch.load(Ordering::Acquire);
+            return true;
         }
         let id = *self.id.get_or_insert_with(|| state.limiter.open(self.torrent, self.direction));
         // Until the debt is paid nothing moves, so ask for it and what is wanted beyond.
@@ -221,6 +286,7 @@ impl Flow {
                 self.shaper.0.changed.notify_one();
             }
         }
+        false
     }
 }
 
@@ -380,6 +446,36 @@ mod tests {
             assert!(rig.shaper.state().waiting.is_empty());
             rig.end().await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_others_is_asked_about_once() {
+        let rig = Rig::new(None);
+        let other = TorrentId(2);
+        rig.shaper.set_class(ClassId(1), Direction::Up, Some(ByteRate(1000)));
+        rig.shaper.set_classes(other, &[ClassId(1)]);
+        let (mut flow, notify) = rig.flow();
+        assert!(!flow.is_free(), "nobody has asked");
+        assert_eq!(flow.allowance(1 << 20), 1 << 20);
+        flow.charge(1 << 20);
+        assert!(flow.is_free() && flow.id.is_none() && flow.credit <= 0, "from here on it takes no lock");
+        assert_eq!(flow.allowance(1 << 20), 1 << 20);
+        // Until something changes, which it notices at once.
+        rig.shaper.set_classes(ID, &[ClassId(1)]);
+        assert!(!flow.is_free() && flow.is_limited());
+        let ten = moved(&mut flow, &notify, Duration::from_secs(10), 1 << 20).await;
+        assert!((9_000..=11_500).contains(&ten), "{ten}");
+        rig.shaper.set_classes(ID, &[]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // What was granted before is used first.
+        for _ in 0..3 {
+            let allowed = flow.allowance(1 << 20);
+            flow.charge(allowed as usize);
+        }
+        assert!(flow.is_free());
+        rig.shaper.remove_torrent(other);
+        drop(flow);
+        rig.end().await;
     }
 
     #[tokio::test(start_paused = true)]
