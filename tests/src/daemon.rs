@@ -288,7 +288,7 @@ impl Daemon {
 
     /// Sets limits in bytes/s, of a torrent or of all.
     pub fn limit(&self, id: Option<&str>, up: Option<u64>, down: Option<u64>) {
-        let params = LimitParams { up, down, id: id.map(str::to_owned) };
+        let params = LimitParams { up, down, id: id.map(str::to_owned), ..LimitParams::default() };
         self.call(async |client| client.limit(params).await).unwrap();
     }
 

@@ -29,6 +29,9 @@ FIRST-LAST.
 URLs are fetched by wgoctl and not by the daemon, directly and without a log-in; where it takes
 cookies or a proxy, use curl as below. The file has to come within 30 s, or the time of --timeout.
 
+What the daemon's configuration says of a label counts for what is added with it, [labels.NAME]:
+folder, priority and whether it starts, where no option says otherwise; limits and seeding goals.
+
 Examples:
   wgoctl add debian.torrent
   wgoctl add --folder /srv/media --label tv ~/Downloads/*.torrent
@@ -42,7 +45,7 @@ pub struct Args {
     /// .torrent files, folders of them, magnet links, URLs, - for standard input
     #[arg(value_name = "SRC", required = true)]
     sources: Vec<PathBuf>,
-    /// Folder for the files [default: the daemon's]
+    /// Folder for the files [default: that of its label, else the daemon's]
     #[arg(long, short, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Add without starting
@@ -132,7 +135,7 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         sequential: args.sequential,
         choose: args.chosen.into(),
         first_last: args.first_last,
-        priority: args.priority.map(Priority::from).unwrap_or_default(),
+        priority: args.priority.map(Priority::from),
         ratio: args.ratio.and_then(|goal| goal.own(|ratio| ratio.0)),
         seed_time_secs: args.seed_time.and_then(|goal| goal.own(|time| time.0)),
         seed_idle_secs: args.seed_idle.and_then(|goal| goal.own(|time| time.0)),

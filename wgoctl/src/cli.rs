@@ -82,7 +82,7 @@ pub enum Verb {
     Verify(crate::verify::Args),
     /// Ask the trackers for peers now
     Announce(crate::act::Args),
-    /// Show or set rate limits, of the daemon or of one torrent
+    /// Show or set rate limits, of the daemon, of a label or of one torrent
     Limit(crate::limit::Args),
     /// Show or switch the alternative limits
     Alt(crate::alt::Args),

@@ -12,7 +12,8 @@ use crate::failure::Failure;
 #[command(group = clap::ArgGroup::new("labels").args(["add", "remove", "set"]).required(true).multiple(true))]
 #[command(after_help = "\
 A label is a word or some words of yours, without commas; `wgoctl list --filter label=tv` finds
-what has it.
+what has it. Limits and seeding goals that the daemon's configuration says of a label count at once;
+the folder, the priority and whether it starts are for what is added with it.
 
 Examples:
   wgoctl label 3fa9 --add tv --add hd

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::torrent_file::{self, FileDocument};
 
+mod goals;
 pub(crate) mod pages;
 pub(crate) use pages::{Facts, files_table, trackers_table};
 use pages::{peers_table, pieces_map};

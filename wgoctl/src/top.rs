@@ -180,7 +180,7 @@ async fn carry_out(wish: Wish, client: Rc<UnixHttpClient>) -> Answer {
             said(client.remove(params).await, if data { "Removed with its data:" } else { "Removed" })
         }
         Wish::Limit { id, up, down } => {
-            let result = client.limit(LimitParams { up, down, id: Some(id) }).await;
+            let result = client.limit(LimitParams { up, down, id: Some(id), ..LimitParams::default() }).await;
             match result.map_err(ApiError::from) {
                 Ok(result) => {
                     let limit = crate::units::limit;

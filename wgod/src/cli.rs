@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(config.daemon.state_dir.as_deref(), Some(Path::new("/w/x/../s")));
         assert_eq!((config.network.ip.len(), config.network.port), (2, 7000));
         assert_eq!((config.limits.up, config.storage.procs), (Rate(20_000), 1));
-        assert_eq!(resolved.origin(KeyId::find("limits.up").unwrap()).to_string(), "--up-limit");
+        assert_eq!(resolved.origin(&KeyId::find("limits.up").unwrap()).to_string(), "--up-limit");
     }
 
     #[test]

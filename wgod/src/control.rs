@@ -1,5 +1,6 @@
 //! The settings in force: who may change them and how a change reaches the parts that use it.
 mod alternative;
+mod labels;
 mod log;
 mod reset;
 
@@ -17,14 +18,16 @@ use wgo_core::choke_mgr::SeedingRule;
 use wgo_core::session::{AfterGoal, ChosenGoals, QueueLimits, Ratio};
 
 use crate::config::{
-    self, Change, Config, Decision, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved,
-    SeedingOrder, Slots, Storage, Surroundings,
+    self, Change, Config, Decision, KeyId, Layers, Loaded, Origin, Plan, Problems, Raw, Resolved, SECTIONS,
+    SeedingOrder, Slots, Surroundings,
 };
 use crate::engine::Engine;
 use crate::files::{Modes, Preallocate};
 use crate::logging::Logging;
 use crate::session::{ChokeTunables, SessionHandle, Tunables};
 use crate::store::Change as StoreChange;
+
+pub use labels::Defaults;
 
 /// Payload memory that is not for pieces on their way to the disk: send batches and the piece cache.
 const RESERVED_MEMORY: u64 = 20 << 20;
@@ -122,16 +125,24 @@ impl Control {
     /// Sets limits of the daemon (bytes/s, 0 is unlimited), durably, and reports them.
     pub async fn limit(&self, up: Option<u64>, down: Option<u64>) -> Result<RateLimits, ApiError> {
         let mut state = self.state.lock().await;
-        let given = [("limits.up", up), ("limits.down", down)];
-        let values: Vec<(KeyId, Raw)> = given
-            .into_iter()
-            .filter_map(|(name, bytes)| Some((KeyId::find(name)?, Raw::Text(format!("{} B/s", bytes?)))))
-            .collect();
-        if !values.is_empty() {
-            self.set(&mut state, values).await?;
-        }
+        self.set_rates(&mut state, [("limits.up", up), ("limits.down", down)]).await?;
         let limits = &state.running.config.limits;
         Ok(RateLimits { up: limits.up.0, down: limits.down.0 })
+    }
+
+    /// Sets those of some keys for which there is a rate, as [`Control::set`] does.
+    async fn set_rates<N: AsRef<str>>(
+        &self,
+        state: &mut State,
+        rates: [(N, Option<u64>); 2],
+    ) -> Result<(), ApiError> {
+        let values: Vec<(KeyId, Raw)> = rates
+            .into_iter()
+            .filter_map(|(name, bytes)| {
+                Some((KeyId::find(name.as_ref())?, Raw::Text(format!("{} B/s", bytes?))))
+            })
+            .collect();
+        if values.is_empty() { Ok(()) } else { self.set(state, values).await }
     }
 
     /// Sets keys, durably: all of them or, after an error, none.
@@ -170,13 +181,19 @@ impl Control {
     /// A new folder for torrents that is out of this run's bounds is for the next start, whose bounds may be
     /// others.
     fn put_off_folders(&self, plan: &mut Plan, running: &Resolved) {
-        let Storage { folder, incomplete_folder, .. } = plan.next.config.storage.clone();
-        for (name, folder) in [("storage.folder", folder), ("storage.incomplete_folder", incomplete_folder)] {
+        let Config { storage, labels, .. } = &plan.next.config;
+        let named =
+            [("storage.folder", &storage.folder), ("storage.incomplete_folder", &storage.incomplete_folder)];
+        let named = named.into_iter().map(|(name, folder)| (name.to_owned(), folder));
+        let of_labels = labels.iter().map(|(name, label)| (labels::key(name, "folder"), &label.folder));
+        let is_out = |folder: &Option<PathBuf>| {
             let folder = expanded(folder.as_deref());
-            let out = folder.is_some_and(|folder| !self.engine.confinement.allowed.names(&folder));
-            if let Some(key) = KeyId::find(name).filter(|_| out) {
-                plan.put_off(running, key);
-            }
+            folder.is_some_and(|folder| !self.engine.confinement.allowed.names(&folder))
+        };
+        let out = named.chain(of_labels).filter(|(_, folder)| is_out(folder));
+        let out: Vec<KeyId> = out.filter_map(|(name, _)| KeyId::find(&name)).collect();
+        for key in out {
+            plan.put_off(running, &key);
         }
     }
 
@@ -184,18 +201,17 @@ impl Control {
     pub async fn show(&self, keys: &[String], check: bool) -> Result<ConfigResult, ApiError> {
         let state = self.state.lock().await;
         let chosen: Vec<KeyId> = match keys {
-            [] => KeyId::all().collect(),
-            keys => chosen(keys)?,
+            [] => state.running.keys().into_iter().collect(),
+            keys => chosen(&state.running, keys)?,
         };
-        let defaults = Config::default();
         let plan = config::plan(&state.running, state.layers.clone());
         let shadowed: BTreeMap<KeyId, String> =
             plan.map(|plan| plan.shadowed.into_iter().map(|s| (s.key, s.file)).collect()).unwrap_or_default();
         let setting = |id: &KeyId| Setting {
             key: id.name(),
-            value: json(&state.running.text(*id)),
-            origin: api_origin(state.running.origin(*id)),
-            default: json(&(id.key().text)(&defaults)),
+            value: json(&state.running.text(id)),
+            origin: api_origin(state.running.origin(id)),
+            default: json(&id.key().default_text()),
             restart: id.key().effect != config::Effect::Now,
             shadowed: shadowed.get(id).map(|text| json(text)),
         };
@@ -236,18 +252,24 @@ impl Control {
     }
 }
 
-/// The settings that these name, each a `section.key` or a whole section, in the order of the file.
-fn chosen(keys: &[String]) -> Result<Vec<KeyId>, ApiError> {
-    let names = |key: &String, id: &KeyId| *key == id.name() || key.as_str() == id.key().section;
-    if let Some(unknown) = keys.iter().find(|key| !KeyId::all().any(|id| names(key, &id))) {
-        let all: Vec<String> = KeyId::all().map(KeyId::name).collect();
-        let sections = KeyId::all().map(|id| id.key().section);
-        let known = all.iter().map(String::as_str).chain(sections);
+/// The settings that these name, each a key, a whole section, or one of a label or host; in the order of the file.
+fn chosen(running: &Resolved, keys: &[String]) -> Result<Vec<KeyId>, ApiError> {
+    let all = running.keys();
+    // Whatever notation a name in it has.
+    let keys: Vec<String> =
+        keys.iter().map(|key| KeyId::find(key).map_or_else(|| key.clone(), |id| id.name())).collect();
+    let names = |key: &str, id: &KeyId| key == id.name() || key == id.table() || key == id.key().section;
+    // Of labels and hosts nothing need be set.
+    let empty = |key: &str| SECTIONS.iter().any(|section| section.names.is_some() && section.name == key);
+    if let Some(unknown) = keys.iter().find(|key| !empty(key) && !all.iter().any(|id| names(key, id))) {
+        let known: Vec<String> = all.iter().flat_map(|id| [id.name(), id.table()]).collect();
+        let sections = SECTIONS.iter().map(|section| section.name);
+        let known = known.iter().map(String::as_str).chain(sections);
         let hint = hint(unknown, known, "`wgoctl config show` lists all");
         let message = format!("no setting or section {unknown:?}{hint}");
         return Err(ApiError::new(Kind::BadRequest, message));
     }
-    Ok(KeyId::all().filter(|id| keys.iter().any(|key| names(key, id))).collect())
+    Ok(all.into_iter().filter(|id| keys.iter().any(|key| names(key, id))).collect())
 }
 
 /// A configured folder, which may be below the user's home. Without a home that one needs, the daemon would not
@@ -304,6 +326,7 @@ pub fn tunables(config: &Config) -> Tunables {
         memory_blocks: (pieces / BLOCK) as usize,
         queue: queue_limits(config),
         goals: seeding_goals(config),
+        rules: labels::rules(config),
     }
 }
 
@@ -319,15 +342,19 @@ fn queue_limits(config: &Config) -> QueueLimits {
 
 fn seeding_goals(config: &Config) -> ChosenGoals {
     let seeding = &config.seeding;
-    let action = match seeding.action {
+    // The bounds of the setting are those of a ratio.
+    let ratio = Ratio::of(seeding.ratio);
+    let action = Some(after_goal(seeding.action));
+    ChosenGoals { ratio, time: Some(seeding.time.0), idle: Some(seeding.idle.0), action }
+}
+
+fn after_goal(action: config::AfterGoal) -> AfterGoal {
+    match action {
         config::AfterGoal::Stop => AfterGoal::Stop,
         config::AfterGoal::Remove => AfterGoal::Remove,
         config::AfterGoal::RemoveWithFiles => AfterGoal::RemoveWithFiles,
         config::AfterGoal::Keep => AfterGoal::Keep,
-    };
-    // The bounds of the setting are those of a ratio.
-    let ratio = Ratio::of(seeding.ratio);
-    ChosenGoals { ratio, time: Some(seeding.time.0), idle: Some(seeding.idle.0), action: Some(action) }
+    }
 }
 
 fn bad_config(problems: &Problems) -> ApiError {

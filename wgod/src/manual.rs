@@ -6,7 +6,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::cli::{Cli, ManualPage};
-use crate::config::{Config, Effect, KeyId, SECTIONS};
+use crate::config::{Effect, KEYS, SECTIONS};
 
 const SOURCE: &str = concat!("wgod ", env!("CARGO_PKG_VERSION"));
 
@@ -42,7 +42,6 @@ fn wgod() -> io::Result<Vec<u8>> {
 }
 
 fn wgod_toml() -> io::Result<Vec<u8>> {
-    let defaults = Config::default();
     let mut roff = Roff::new();
     roff.control("TH", ["wgod.toml", "5", "", SOURCE, "wgod"]);
     roff.control("SH", ["NAME"]).text([roman("wgod.toml - settings of wgod")]);
@@ -54,12 +53,12 @@ fn wgod_toml() -> io::Result<Vec<u8>> {
         bold("wgoctl"),
         roman("(1) has set, that over the file. `wgod --check-config` checks it, `wgoctl reload` applies it."),
     ]);
-    for (section, doc) in SECTIONS {
-        roff.control("SH", [format!("[{section}]").as_str()]);
-        roff.text([roman(paragraph(doc))]);
-        for key in KeyId::all().map(KeyId::key).filter(|key| key.section == *section) {
+    for section in SECTIONS {
+        roff.control("SH", [format!("[{}]", section.header()).as_str()]);
+        roff.text([roman(paragraph(section.doc))]);
+        for key in KEYS.iter().filter(|key| key.section == section.name) {
             roff.control("TP", []);
-            roff.text([bold(key.field), roman(format!(" = {}", (key.text)(&defaults)))]);
+            roff.text([bold(key.field), roman(format!(" = {}", key.default_text()))]);
             let effect = match key.effect {
                 Effect::Now => "",
                 Effect::Restart => " A change takes effect at the next start.",
@@ -91,7 +90,7 @@ mod tests {
             assert!(wgod.contains(option), "{option}: {wgod}");
         }
         let toml = text(ManualPage::WgodToml);
-        for key in KeyId::all().map(KeyId::key) {
+        for key in KEYS {
             let name = key.field.replace('-', "\\-");
             assert!(toml.contains(&format!("\\fB{name}\\fR = ")), "{name}: {toml}");
         }

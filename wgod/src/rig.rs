@@ -245,6 +245,7 @@ pub(crate) fn tunables() -> Tunables {
         memory_blocks: 1000,
         queue: Default::default(),
         goals: Default::default(),
+        rules: Default::default(),
     }
 }
 

@@ -71,7 +71,8 @@ fn subscribers_that_never_read_cost_a_message_or_two_each() {
         for round in 1..=ROUNDS {
             let began = Instant::now();
             for id in &ids {
-                let params = LimitParams { up: Some(round * 1000), down: None, id: Some(id.clone()) };
+                let params =
+                    LimitParams { up: Some(round * 1000), id: Some(id.clone()), ..LimitParams::default() };
                 client.limit(params).await.unwrap();
             }
             // Whoever reads is told all the same.

@@ -308,12 +308,15 @@ fn a_reload_cannot_move_the_default_folder_out_of_the_bounds_of_this_run() {
     let folders = allow(&[media.path(), elsewhere.path()]);
     let after =
         before.replace(&allow(&[media.path()]), &folders).replace("up = \"0 B/s\"", "up = \"7 KB/s\"");
-    fs::write(daemon.config(), after).unwrap();
+    let label = format!("\n[labels.tv]\nfolder = \"{}\"\n", elsewhere.path().display());
+    fs::write(daemon.config(), after + &label).unwrap();
     let reloaded = daemon.call(async |client| client.reload(ReloadParams::default()).await).unwrap();
-    assert_eq!(reloaded.restart, [KEY], "{reloaded:?}");
+    assert_eq!(reloaded.restart, [KEY, "labels.tv.folder"], "{reloaded:?}");
     assert_eq!(daemon.status().limits.up, 7000, "the file could be read and the rest took effect");
     let torrent = Maker::new(&Payload::single("x.bin", 1000, 16_384)).make();
     assert!(refusal(&daemon, &torrent, elsewhere.path()).contains(KEY));
+    ctl::run_with(&daemon, &["add", "-", "--label", "tv", "--paused"], &torrent.bytes).expect(0);
+    assert_eq!(daemon.torrent(&torrent.id()).folder, media.path().display().to_string());
 }
 
 /// Answers every question for an IPv4 address with `address`, and any other with nothing (RFC 1035).

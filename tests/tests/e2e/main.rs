@@ -21,6 +21,7 @@ mod first_run;
 mod hooks;
 mod hostile;
 mod incomplete;
+mod label_rules;
 mod labels;
 mod limits;
 mod log;

@@ -96,7 +96,7 @@ fn a_version_of_an_earlier_run_gets_the_whole_list() {
     daemon.run();
     // More happens in the next run than had until then in the first.
     for _ in 0..20 {
-        let limit = |up| LimitParams { up: Some(up), down: None, id: Some(id.clone()) };
+        let limit = |up| LimitParams { up: Some(up), id: Some(id.clone()), ..LimitParams::default() };
         daemon.call(async |client| client.limit(limit(1000)).await).unwrap();
         list(&daemon, None);
         daemon.call(async |client| client.limit(limit(0)).await).unwrap();

@@ -1,17 +1,17 @@
 //! How `show` lays out a torrent: its facts, and tables of its files, peers, trackers and pieces.
-use wgo_api::goals::OwnGoals;
 use wgo_api::result::{File, Peer, Pieces, TorrentDetails, Tracker};
 use wgo_api::torrent::Priority;
 use wgo_api::{State, Torrent};
 
 use crate::clean::clean;
 use crate::console::Terminal;
+use crate::limit::up_and_down;
 use crate::table::{Align, Cell, Table, Tone};
 use crate::torrent_file::FileDocument;
-use crate::units::{
-    count, date, goals_or_blank, human_bytes, human_rate, human_secs, known, limit, percent, rate_or_blank,
-};
+use crate::units::{count, date, human_bytes, human_rate, human_secs, known, percent, rate_or_blank};
 use crate::wrap::fact;
+
+use super::goals::goals_text;
 
 /// Names and values, one a line.
 #[derive(Default)]
@@ -74,7 +74,14 @@ impl Facts {
             facts.add("Wasted", human_bytes(t.wasted_bytes));
         }
         facts.add("Ratio", known(t.ratio, |ratio| format!("{ratio:.2}")));
-        facts.add("Limits", format!("up {}, down {}", limit(t.limits.up), limit(t.limits.down)));
+        facts.add("Limits", up_and_down(t.limits));
+        for label in &details.label_limits {
+            let who = match label.torrents {
+                0 | 1 => String::new(),
+                more => format!(", shared by {more} torrents"),
+            };
+            facts.add("", format!("{} as label {}{who}", up_and_down(label.limits), label.label));
+        }
         facts.add("Queue", queue_text(t));
         facts.add("Seeding goals", goals_text(details));
         if details.seeding_secs > 0 {
@@ -149,13 +156,6 @@ fn seeded_text(details: &TorrentDetails) -> String {
         secs if secs >= details.seeding_secs => format!("for {all}, without an upload"),
         _ => format!("for {all}, {idle} of it since the last upload"),
     }
-}
-
-/// The goals in force, and whether they are its own.
-fn goals_text(details: &TorrentDetails) -> String {
-    let goals = goals_or_blank(&details.torrent.goals);
-    let own = if details.own_goals == OwnGoals::default() { "" } else { " (its own)" };
-    if goals.is_empty() { format!("none{own}") } else { goals + own }
 }
 
 /// Files with their numbers, from 1, as they are called on disk; how much each is wanted, if that is known.

@@ -217,7 +217,7 @@ fn limits_are_read_with_units_and_sent_in_bytes() {
     let rig = Rig::new();
     rig.run(&["limit"]).code(0).says(&["up unlimited, down unlimited"]);
     rig.run(&["limit", "--up", "2 MB/s", "--down", "500"]).code(0).says(&["up 2 MB/s, down 500 KB/s"]);
-    assert_eq!(rig.last_call().1, json!({"up": 2_000_000, "down": 500_000, "id": null}));
+    assert_eq!(rig.last_call().1, json!({"up": 2_000_000, "down": 500_000, "id": null, "label": null}));
     rig.run(&["limit", "--down", "1 MiB/s", "0101"]).code(0).says(&["torrent 1: up unlimited, down 1 MiB/s"]);
     let document = rig.run(&["--json", "limit", "--up", "0"]).code(0).json();
     assert_eq!(document["limits"], json!({"up": 0, "down": 500_000}));
@@ -227,6 +227,12 @@ fn limits_are_read_with_units_and_sent_in_bytes() {
     }
     rig.run(&["limit", "--up", "5 Mb/s"]).code(2).complains(&["bits"]);
     rig.run(&["limit", "nothing"]).code(4);
+    let ran = rig.run(&["limit", "--label", "tv", "--up", "1 MB/s"]).code(0);
+    ran.says(&["Label tv, 0 torrents: up 1 MB/s, down unlimited"]);
+    assert_eq!(rig.last_call().1, json!({"up": 1_000_000, "down": null, "id": null, "label": "tv"}));
+    rig.run(&["limit"]).code(0).says(&["up unlimited, down 500 KB/s", "Label tv, 0 torrents: up 1 MB/s"]);
+    rig.run(&["limit", "--label", "tv", "0101"]).code(2).complains(&["cannot be used with"]);
+    rig.run(&["limit", "--label", "a,b"]).code(2).complains(&["commas separate labels"]);
 }
 
 #[test]

@@ -47,7 +47,61 @@ pub struct Goals {
     pub action: AfterGoal,
 }
 
-/// What a torrent has of its own; `null`: as `[seeding]` says; 0: no such goal.
+/// Who may say what a goal of a torrent is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GoalBy {
+    /// The torrent itself.
+    Torrent,
+    /// A label of it: `[labels.NAME]` of the configuration.
+    Label,
+    /// A tracker of it: `[trackers."HOST"]` of the configuration.
+    Tracker,
+    /// `[seeding]` of the configuration.
+    #[default]
+    Seeding,
+}
+
+/// Who says what a goal of a torrent is, or that there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoalSource {
+    /// Who.
+    pub by: GoalBy,
+    /// The label, or the tracker's host.
+    pub name: Option<String>,
+}
+
+impl GoalSource {
+    /// The torrent itself.
+    pub const TORRENT: GoalSource = GoalSource { by: GoalBy::Torrent, name: None };
+    /// `[seeding]`.
+    pub const SEEDING: GoalSource = GoalSource { by: GoalBy::Seeding, name: None };
+
+    /// This label.
+    pub fn label(name: &str) -> GoalSource {
+        GoalSource { by: GoalBy::Label, name: Some(name.to_owned()) }
+    }
+
+    /// The tracker of this host.
+    pub fn tracker(host: &str) -> GoalSource {
+        GoalSource { by: GoalBy::Tracker, name: Some(host.to_owned()) }
+    }
+}
+
+/// Who says what each goal of a torrent is, or that there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoalSources {
+    /// Of the ratio.
+    pub ratio: GoalSource,
+    /// Of the time spent seeding.
+    pub time_secs: GoalSource,
+    /// Of the time without an upload.
+    pub idle_secs: GoalSource,
+    /// Of what happens then.
+    pub action: GoalSource,
+}
+
+/// What a torrent has of its own; `null`: as its labels, its trackers and `[seeding]` say; 0: no such goal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OwnGoals {
     /// Uploaded bytes over the torrent's size.

@@ -2,7 +2,7 @@
 //!
 //! Torrents change state at once and nothing is downloaded. Some ids and sources misbehave on
 //! purpose; see the constants.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -45,6 +45,7 @@ struct Inner {
     torrents: Vec<Torrent>,
     removed: Vec<String>,
     limits: RateLimits,
+    labels: BTreeMap<String, RateLimits>,
     alternative: AltResult,
     upload: Vec<u8>,
     calls: Vec<(String, serde_json::Value)>,

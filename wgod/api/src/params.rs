@@ -106,10 +106,11 @@ pub enum Check {
 pub struct AddParams {
     /// What to add. Each succeeds or fails by itself.
     pub sources: Vec<Source>,
-    /// Absolute folder for the files; default: `[storage] folder`.
+    /// Absolute folder for the files; default: that of the first of its labels that has one in the
+    /// configuration, else `[storage] folder`.
     #[serde(default)]
     pub folder: Option<PathBuf>,
-    /// Add it stopped.
+    /// Add it stopped. So it is without this, too, if the configuration says so of one of its labels.
     #[serde(default)]
     pub paused: bool,
     /// Labels to give it: 32 at most, each of up to 100 bytes, without commas and control characters.
@@ -133,11 +134,12 @@ pub struct AddParams {
     /// Fetch the first and last pieces of each file before its others.
     #[serde(default)]
     pub first_last: bool,
-    /// How it ranks in the queue.
+    /// How it ranks in the queue; absent or `null`: as the first of its labels that says so in the
+    /// configuration, else `normal`.
     #[serde(default)]
-    pub priority: Priority,
+    pub priority: Option<Priority>,
     /// Its own seeding goal: uploaded bytes over its size, from 0, which is no goal, to 100,000. Absent or `null`:
-    /// as `[seeding]` says.
+    /// as its labels, its trackers and `[seeding]` say.
     #[serde(default)]
     pub ratio: Option<f64>,
     /// The same, in seconds spent seeding.
@@ -146,10 +148,12 @@ pub struct AddParams {
     /// The same, in seconds spent seeding without an upload.
     #[serde(default)]
     pub seed_idle_secs: Option<u64>,
-    /// What happens when it reaches a goal. Absent or `null`: as `[seeding]` says.
+    /// What happens when it reaches a goal. Absent or `null`: as its labels, its trackers and
+    /// `[seeding]` say.
     #[serde(default)]
     pub goal_action: Option<AfterGoal>,
-    /// What another client knew of the torrent; then `sources` has one entry.
+    /// What another client knew of the torrent; then `sources` has one entry. It is nothing new then, so the
+    /// priority that its labels say, and that they add what is new stopped, doesn't count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Box<Known>>,
 }
@@ -291,8 +295,10 @@ pub struct LimitParams {
     pub up: Option<u64>,
     /// Download limit, bytes/s; 0 is unlimited, absent or `null` leaves it.
     pub down: Option<u64>,
-    /// The limits of this torrent; without: of the whole daemon.
+    /// The limits of this torrent; without, and without `label`: of the whole daemon.
     pub id: Option<String>,
+    /// The limits that all torrents of this label share. Not together with `id`.
+    pub label: Option<String>,
 }
 
 /// What `wait` waits for.

@@ -59,9 +59,9 @@ pub trait Api {
     #[method(name = "stats")]
     async fn stats(&self, params: StatsParams) -> Result<StatsResult, ApiError>;
 
-    /// Sets and reports rate limits, of the daemon or of a torrent. Durable before it is acknowledged. What is set
-    /// here goes before the configuration file; from the next start on the command line and the environment go
-    /// before it. `config_reset` takes it back.
+    /// Sets and reports rate limits: of the daemon, of all torrents of a label together, or of a torrent. Durable
+    /// before it is acknowledged. What is set here goes before the configuration file; from the next start on the
+    /// command line and the environment go before it. `config_reset` takes it back.
     #[method(name = "limit")]
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError>;
 

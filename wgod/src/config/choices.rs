@@ -70,6 +70,18 @@ choice! {
 }
 
 choice! {
+    /// How a torrent ranks in the queue.
+    Priority {
+        /// After others.
+        Low = "low",
+        /// As most do.
+        Normal = "normal",
+        /// Before others.
+        High = "high",
+    }
+}
+
+choice! {
     /// What happens to a .torrent file of a watched folder once it was added.
     AfterImport {
         /// It stays as it is and is remembered.

@@ -21,8 +21,8 @@ pub fn parse(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(Layer, Vec<String>), Problems> {
     let (mut layer, mut problems, mut warnings) = (Layer::default(), Vec::new(), Vec::new());
-    let names: Vec<(String, KeyId)> = KeyId::all().map(|id| (variable(id), id)).collect();
-    let find = |name: &str| names.iter().find(|(known, _)| known == name).map(|(_, id)| *id);
+    let names: Vec<(String, KeyId)> = KeyId::all().map(|id| (variable(&id), id)).collect();
+    let find = |name: &str| names.iter().find(|(known, _)| known == name).map(|(_, id)| id.clone());
     let ours = |(name, value): (String, String)| Some((name.strip_prefix(PREFIX)?.to_owned(), value));
     let mut given: Vec<_> = variables.into_iter().filter_map(ours).collect();
     // The short name first, so that the full one replaces it.
@@ -39,6 +39,6 @@ pub fn parse(
 }
 
 /// The variable that sets a key, without the prefix.
-fn variable(id: KeyId) -> String {
+fn variable(id: &KeyId) -> String {
     id.name().replace('.', "_").to_uppercase()
 }

@@ -1,11 +1,12 @@
 //! The sources of values laid over each other, and which of them each value in force came from.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Config;
 use super::key::KeyId;
+use super::names;
 use super::problem::{Fault, Problem, Problems};
 use super::setting::{Raw, Setting};
 
@@ -68,18 +69,18 @@ impl Layer {
     }
 
     /// Drops the value of a key; whether there was one.
-    pub fn remove(&mut self, id: KeyId) -> bool {
-        self.0.remove(&id).is_some()
+    pub fn remove(&mut self, id: &KeyId) -> bool {
+        self.0.remove(id).is_some()
     }
 
     /// Whether it gives a value of a key.
-    pub fn gives(&self, id: KeyId) -> bool {
-        self.0.contains_key(&id)
+    pub fn gives(&self, id: &KeyId) -> bool {
+        self.0.contains_key(id)
     }
 
     /// Keys and values, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = (KeyId, &Given)> {
-        self.0.iter().map(|(id, given)| (*id, given))
+    pub fn iter(&self) -> impl Iterator<Item = (&KeyId, &Given)> {
+        self.0.iter()
     }
 
     /// The overrides kept in the database: names and values in TOML's notation, as [`Layer::store`]
@@ -90,7 +91,7 @@ impl Layer {
         for (name, text) in pairs {
             let taken = match (KeyId::find(name), super::file::value(text)) {
                 // A backup that somebody restored over the socket may say anything.
-                (Some(id), _) if let Some(why) = super::plan::fixed(id) => {
+                (Some(id), _) if let Some(why) = super::plan::fixed(&id) => {
                     let fault = Fault::Conflict(format!("not taken from the database: {why}"));
                     Err(Problem { origin: Origin::Stored, key: name.to_owned(), fault })
                 }
@@ -130,7 +131,7 @@ pub struct Layers {
 
 impl Layers {
     /// Whether a value of a key was set through the control socket, in this run or before.
-    pub fn is_overridden(&self, id: KeyId) -> bool {
+    pub fn is_overridden(&self, id: &KeyId) -> bool {
         self.socket.gives(id) || self.stored.gives(id)
     }
 
@@ -139,8 +140,13 @@ impl Layers {
     }
 
     /// The value that wins, if any source gives one.
-    fn winner(&self, id: KeyId) -> Option<&Given> {
-        self.by_rank().into_iter().find_map(|layer| layer.0.get(&id))
+    fn winner(&self, id: &KeyId) -> Option<&Given> {
+        self.by_rank().into_iter().find_map(|layer| layer.0.get(id))
+    }
+
+    /// Every key that some source sets.
+    fn keys(&self) -> BTreeSet<&KeyId> {
+        self.by_rank().into_iter().flat_map(|layer| layer.0.keys()).collect()
     }
 }
 
@@ -154,23 +160,28 @@ pub struct Resolved {
 
 impl Resolved {
     /// Where the value of a key came from.
-    pub fn origin(&self, id: KeyId) -> &Origin {
-        self.origins.get(&id).unwrap_or(&Origin::Default)
+    pub fn origin(&self, id: &KeyId) -> &Origin {
+        self.origins.get(id).unwrap_or(&Origin::Default)
     }
 
     /// The value of a key in TOML's notation.
-    pub fn text(&self, id: KeyId) -> String {
-        (id.key().text)(&self.config)
+    pub fn text(&self, id: &KeyId) -> String {
+        id.text(&self.config)
+    }
+
+    /// Every key that there is once, and of the others those that some source sets; in the order of the file.
+    pub fn keys(&self) -> BTreeSet<KeyId> {
+        KeyId::all().chain(self.origins.keys().cloned()).collect()
     }
 }
 
 /// Lays the sources over each other. Fails when values that are each in order exclude one another.
 pub fn resolve(layers: &Layers) -> Result<Resolved, Problems> {
     let (mut config, mut origins, mut problems) = (Config::default(), BTreeMap::new(), Vec::new());
-    for id in KeyId::all() {
+    for id in layers.keys() {
         let Some(given) = layers.winner(id) else { continue };
         match id.assign(&mut config, &given.raw) {
-            Ok(()) => _ = origins.insert(id, given.origin.clone()),
+            Ok(()) => _ = origins.insert(id.clone(), given.origin.clone()),
             Err(fault) => problems.push(Problem { origin: given.origin.clone(), key: id.name(), fault }),
         }
     }
@@ -181,17 +192,18 @@ pub fn resolve(layers: &Layers) -> Result<Resolved, Problems> {
 
 /// Values that can't be used together.
 fn conflicts(resolved: &Resolved) -> Vec<Problem> {
-    let Config { network, storage, watch, .. } = &resolved.config;
+    let Config { network, storage, watch, labels, trackers, .. } = &resolved.config;
     let mut found = Vec::new();
-    let mut conflict = |name: &str, why: String| {
-        found.extend(KeyId::find(name).map(|id| Problem {
-            origin: resolved.origin(id).clone(),
+    let mut conflict = |id: Option<KeyId>, why: String| {
+        found.extend(id.map(|id| Problem {
+            origin: resolved.origin(&id).clone(),
             key: id.name(),
             fault: Fault::Conflict(why),
         }));
     };
     if !network.tcp && !network.utp {
-        conflict("network.tcp", "with network.utp off too, no peer can be reached; one must be true".into());
+        let why = "with network.utp off too, no peer can be reached; one must be true";
+        conflict(KeyId::find("network.tcp"), why.into());
     }
     if let (Some(folder), Some(incomplete)) = (&storage.folder, &storage.incomplete_folder)
         && folder == incomplete
@@ -201,20 +213,31 @@ fn conflicts(resolved: &Resolved) -> Vec<Problem> {
             incomplete.display(),
             incomplete.join("incomplete").display()
         );
-        conflict("storage.incomplete_folder", why);
+        conflict(KeyId::find("storage.incomplete_folder"), why);
     }
     let folders =
         [("storage.folder", &storage.folder), ("storage.incomplete_folder", &storage.incomplete_folder)];
     let folders = folders.into_iter().filter_map(|(name, folder)| Some((name, folder.as_deref()?)));
-    for (name, folder) in folders.chain(watch.folders.targets().map(|folder| ("watch.folders", folder))) {
+    let folders = folders.chain(watch.folders.targets().map(|folder| ("watch.folders", folder)));
+    let folders = folders.map(|(name, folder)| (KeyId::find(name), folder));
+    let of_labels = labels.iter().filter_map(|(name, label)| {
+        Some((KeyId::of("labels", Some(name), "folder"), label.folder.as_deref()?))
+    });
+    for (key, folder) in folders.chain(of_labels) {
         if storage.allowed_folders.excludes(folder) {
             let (folder, allowed) = (folder.display(), storage.allowed_folders.to_toml());
             conflict(
-                name,
+                key,
                 format!(
                     "{folder} is in none of storage.allowed_folders, {allowed}; add it there, or choose a folder that is in one"
                 ),
             );
+        }
+    }
+    for (section, count) in [("labels", labels.len()), ("trackers", trackers.len())] {
+        if count > names::MOST {
+            let last = resolved.origins.keys().rfind(|id| id.key().section == section).cloned();
+            conflict(last, format!("there are {count} sections [{section}.…]; the most are {}", names::MOST));
         }
     }
     found

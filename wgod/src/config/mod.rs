@@ -8,6 +8,7 @@
 //! All of it is pure but [`Loaded`], which reads the file and the environment.
 mod allowed_folders;
 mod choices;
+mod chosen;
 mod endpoint;
 pub mod environment;
 pub mod file;
@@ -17,6 +18,7 @@ mod layers;
 mod load;
 mod log_spec;
 mod modes;
+mod names;
 mod places;
 mod plan;
 mod print;
@@ -29,14 +31,16 @@ mod values;
 mod watch_folder;
 
 pub use allowed_folders::AllowedFolders;
-pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
+pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, Priority, SeedingOrder, Slots};
+pub use chosen::{Chosen, GoalRatio};
 pub use endpoint::Endpoint;
 pub use hook_command::HookCommand;
-pub use key::{Effect, Key, KeyId};
+pub use key::{Effect, Key, KeyId, Section, key_of};
 pub use layers::{Given, Layer, Layers, Origin, Resolved, resolve};
 pub use load::{LoadError, Loaded, read_file};
 pub use log_spec::{COMPONENTS, Component, LogLevel, LogSpec};
 pub use modes::{FileMode, FolderMode};
+pub use names::{Names, host_in};
 pub use places::{NoPlace, Places, Surroundings};
 pub use plan::{Change, Plan, Shadowed, plan, reset, set, set_all};
 pub use print::document;
@@ -45,8 +49,8 @@ pub use schedule::{Alternative, Decision, Schedule};
 
 pub use setting::Raw;
 pub use settings::{
-    Choke, Config, Daemon, Discovery, Hooks, KEYS, Limits, Metrics, Network, Queue, SECTIONS, Seeding,
-    Storage, Watch,
+    Choke, Config, Daemon, Discovery, Hooks, KEYS, Label, Limits, Metrics, Network, Queue, SECTIONS, Seeding,
+    Storage, Tracker, Watch,
 };
 pub use watch_folder::{WatchFolder, WatchFolders};
 pub use wgo_api::units::{Period, Rate, Size};

@@ -155,7 +155,9 @@ impl Places {
             None => around.downloads().unwrap_or_else(|| state_dir.join("downloads")),
         };
         let watched = watched(config, around)?;
-        let allowed = allowed(config, around, &folder, &watched)?;
+        let of_labels = config.labels.values().filter_map(|label| label.folder.as_deref());
+        let of_labels: Vec<PathBuf> = of_labels.map(|path| around.expand(path)).collect::<Result<_, _>>()?;
+        let allowed = allowed(config, around, &folder, &watched, &of_labels)?;
         let socket_ro = match &config.daemon.socket_ro {
             Some(socket) => Some(around.expand(socket)?),
             None => around.looking_socket.clone(),
@@ -179,6 +181,7 @@ fn allowed(
     around: &Surroundings,
     folder: &Path,
     watched: &[WatchFolder],
+    of_labels: &[PathBuf],
 ) -> Result<Option<Vec<PathBuf>>, NoPlace> {
     let expand = |paths: &[PathBuf]| -> Result<Vec<PathBuf>, NoPlace> {
         paths.iter().map(|path| around.expand(path)).collect()
@@ -193,8 +196,8 @@ fn allowed(
             let mut named = expand(&named)?;
             named.extend(watched.iter().map(|rule| rule.path.clone()));
             let targets = watched.iter().filter_map(|rule| rule.folder.clone());
-            // Rules may share one.
-            for target in targets {
+            // Rules and labels may share one.
+            for target in targets.chain(of_labels.iter().cloned()) {
                 if !named.contains(&target) {
                     named.push(target);
                 }
@@ -304,6 +307,9 @@ mod tests {
             config.watch.folders.0 =
                 vec![WatchFolder::plain("~/watch"), tv.clone(), WatchFolder { path: "/srv/x".into(), ..tv }];
             config.storage.incomplete_folder = Some("/srv/begin".into());
+            for (label, folder) in [("tv", "~/tv"), ("films", "/srv/films")] {
+                config.labels.entry(label.into()).or_default().folder = Some(folder.into());
+            }
             Places::decide(&config, around).unwrap().allowed
         };
         let only = || AllowedFolders::Only(vec!["/srv/a".into(), "~/b".into()]);
@@ -317,7 +323,8 @@ mod tests {
                 "/home/u/watch",
                 "/srv/tv",
                 "/srv/x",
-                "/home/u/tv"
+                "/home/u/tv",
+                "/srv/films"
             ])
         );
         for around in [user(), systemd] {

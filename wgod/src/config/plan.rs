@@ -6,7 +6,7 @@ use super::setting::Raw;
 use super::{Config, file};
 
 /// Why no override can change a setting; `None` if one can.
-pub(super) fn fixed(key: KeyId) -> Option<&'static str> {
+pub(super) fn fixed(key: &KeyId) -> Option<&'static str> {
     match (key.key().section, key.key().field) {
         ("daemon", "state_dir") => Some("the overrides are stored there; set it in the file"),
         ("storage", "allowed_folders") => {
@@ -61,17 +61,17 @@ pub struct Plan {
 
 impl Plan {
     /// Puts a change off to the next start that would count at once, because this run can't take it.
-    pub fn put_off(&mut self, running: &Resolved, key: KeyId) {
-        let Some(at) = self.applied.iter().position(|change| change.key == key) else { return };
+    pub fn put_off(&mut self, running: &Resolved, key: &KeyId) {
+        let Some(at) = self.applied.iter().position(|change| change.key == *key) else { return };
         self.restart.push(self.applied.remove(at));
         keep(&mut self.next, running, key);
     }
 }
 
 /// Leaves a key as it is.
-fn keep(next: &mut Resolved, running: &Resolved, key: KeyId) {
-    (key.key().copy)(&mut next.config, &running.config);
-    next.origins.insert(key, running.origin(key).clone());
+fn keep(next: &mut Resolved, running: &Resolved, key: &KeyId) {
+    (key.key().copy)(&mut next.config, &running.config, key.owner());
+    next.origins.insert(key.clone(), running.origin(key).clone());
 }
 
 /// What it means for a daemon that runs with the values of `running` when its sources become
@@ -85,16 +85,18 @@ pub fn plan(running: &Resolved, layers: Layers) -> Result<Plan, Problems> {
         next: wanted.clone(),
         layers,
     };
-    for key in KeyId::all() {
-        let (from, to) = (running.text(key), wanted.text(key));
+    let mut keys = running.keys();
+    keys.extend(wanted.keys());
+    for key in keys {
+        let (from, to) = (running.text(&key), wanted.text(&key));
         if from == to {
             continue;
         }
         let change = Change { key, from, to };
-        match key.key().effect {
+        match change.key.key().effect {
             Effect::Now => plan.applied.push(change),
             Effect::Restart | Effect::Unbuilt => {
-                keep(&mut plan.next, running, key);
+                keep(&mut plan.next, running, &change.key);
                 plan.restart.push(change);
             }
         }
@@ -117,16 +119,16 @@ pub fn set_all(running: &Resolved, layers: &Layers, values: Vec<(KeyId, Raw)>) -
 
 fn override_with(layers: &mut Layers, key: KeyId, value: Raw) -> Result<(), Problems> {
     let refuse = |fault| Problems(vec![Problem { origin: Origin::Socket, key: key.name(), fault }]);
-    if let Some(why) = fixed(key) {
+    if let Some(why) = fixed(&key) {
         return Err(refuse(Fault::Conflict(why.into())));
     }
     let mut alone = Config::default();
     key.assign(&mut alone, &value).map_err(refuse)?;
     // Stored as the setting itself writes it, whatever notation it came in.
-    let written = (key.key().text)(&alone);
+    let written = key.text(&alone);
     let value = file::value(&written).unwrap_or(value);
     for (layer, origin) in [(&mut layers.socket, Origin::Socket), (&mut layers.stored, Origin::Stored)] {
-        layer.insert(key, value.clone(), origin).map_err(|problem| Problems(vec![problem]))?;
+        layer.insert(key.clone(), value.clone(), origin).map_err(|problem| Problems(vec![problem]))?;
     }
     Ok(())
 }
@@ -135,8 +137,8 @@ fn override_with(layers: &mut Layers, key: KeyId, value: Raw) -> Result<(), Prob
 pub fn reset(running: &Resolved, layers: &Layers, keys: &[KeyId]) -> Result<Plan, Problems> {
     let mut layers = layers.clone();
     for key in keys {
-        layers.socket.remove(*key);
-        layers.stored.remove(*key);
+        layers.socket.remove(key);
+        layers.stored.remove(key);
     }
     plan(running, layers)
 }
@@ -147,9 +149,9 @@ fn shadowed(layers: &Layers, wanted: &Resolved) -> Vec<Shadowed> {
         let mut alone = Config::default();
         // A value of a layer fits its key: it was checked when it came in.
         let fits = key.assign(&mut alone, &given.raw).is_ok();
-        let file = (key.key().text)(&alone);
+        let file = key.text(&alone);
         if fits && *wanted.origin(key) != given.origin && file != wanted.text(key) {
-            out.push(Shadowed { key, file, by: wanted.origin(key).clone() });
+            out.push(Shadowed { key: key.clone(), file, by: wanted.origin(key).clone() });
         }
     }
     out

@@ -1,5 +1,4 @@
 //! Prints every setting with its doc comment and its default: the text of `config/wgod.toml`.
-use super::Config;
 use super::key::{Effect, Key};
 use super::settings::{KEYS, SECTIONS};
 
@@ -13,20 +12,21 @@ const HEAD: &str = "\
 
 /// The reference configuration, which sets nothing: it can be used as it is.
 pub fn document() -> String {
-    let defaults = Config::default();
     let mut out = String::from(HEAD);
-    for (section, doc) in SECTIONS {
+    for section in SECTIONS {
         out.push('\n');
-        comment(&mut out, doc);
-        out.push_str(&format!("[{section}]\n"));
-        for key in KEYS.iter().filter(|key| key.section == *section) {
-            print_key(&mut out, key, &defaults);
+        comment(&mut out, section.doc);
+        // One of a kind would set something for its example.
+        let mark = if section.names.is_some() { "#" } else { "" };
+        out.push_str(&format!("{mark}[{}]\n", section.header()));
+        for key in KEYS.iter().filter(|key| key.section == section.name) {
+            print_key(&mut out, key);
         }
     }
     out
 }
 
-fn print_key(out: &mut String, key: &Key, defaults: &Config) {
+fn print_key(out: &mut String, key: &Key) {
     out.push('\n');
     comment(out, key.doc);
     match key.effect {
@@ -34,7 +34,7 @@ fn print_key(out: &mut String, key: &Key, defaults: &Config) {
         Effect::Restart => out.push_str("# A change takes effect at the next start.\n"),
         Effect::Unbuilt => out.push_str("# Not available in this version.\n"),
     }
-    out.push_str(&format!("#{} = {}\n", key.field, (key.text)(defaults)));
+    out.push_str(&format!("#{} = {}\n", key.field, key.default_text()));
 }
 
 fn comment(out: &mut String, doc: &[&str]) {

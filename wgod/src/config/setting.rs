@@ -67,7 +67,7 @@ impl fmt::Display for Raw {
             }
             Raw::Table(fields) => {
                 let fields: Vec<_> =
-                    fields.iter().map(|(name, raw)| format!("{} = {raw}", key(name))).collect();
+                    fields.iter().map(|(name, raw)| format!("{} = {raw}", toml_key(name))).collect();
                 write!(f, "{{ {} }}", fields.join(", "))
             }
             Raw::Other(kind) => write!(f, "a {kind}"),
@@ -76,7 +76,7 @@ impl fmt::Display for Raw {
 }
 
 /// A name as a key of TOML, quoted where it has to be.
-fn key(name: &str) -> String {
+pub(super) fn toml_key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
 }

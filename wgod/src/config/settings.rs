@@ -10,12 +10,14 @@ use wgo_api::units::{Period, Rate, Size};
 use wgo_proto::metainfo::PartSuffix;
 
 use super::allowed_folders::AllowedFolders;
-use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, SeedingOrder, Slots};
+use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, Priority, SeedingOrder, Slots};
+use super::chosen::{Chosen, GoalRatio};
 use super::endpoint::Endpoint;
 use super::hook_command::HookCommand;
-use super::key::{Effect, Key, settings};
+use super::key::{Effect, Key, Section, settings};
 use super::log_spec::LogSpec;
 use super::modes::{FileMode, FolderMode};
+use super::names::{HOSTS, LABELS};
 use super::schedule::{Alternative, Schedule};
 use super::setting::Setting;
 use super::watch_folder::WatchFolders;
@@ -25,7 +27,7 @@ const TIB: u64 = 1 << 40;
 
 settings! {
     /// The process itself.
-    daemon: Daemon {
+    [once] daemon: Daemon {
         /// The control socket, a Unix socket.
         /// Not set: `wgod.sock` in $RUNTIME_DIRECTORY under systemd, in /run/wgod for root, else in
         /// $XDG_RUNTIME_DIR/wgod.
@@ -55,8 +57,8 @@ settings! {
     }
 
     /// Files, memory and processors.
-    storage: Storage {
-        /// Where torrents go that are added without a folder.
+    [once] storage: Storage {
+        /// Where torrents go that are added without a folder, unless a label of theirs has one.
         /// Not set: the user's Downloads folder when the desktop names one, else `downloads` in the
         /// state directory.
         [Now] folder: Option<PathBuf> = None;
@@ -73,7 +75,8 @@ settings! {
 
         /// The only folders, each with all below it, that torrents may be put into. The daemon confines
         /// itself to them by Landlock, where the kernel has that. "auto": under systemd `folder`,
-        /// `incomplete_folder`, `watch.folders` and the folders of their rules; started by hand, any folder.
+        /// `incomplete_folder`, `watch.folders`, the folders of their rules and those of `[labels]`; started by
+        /// hand, any folder.
         /// "any": any folder that the daemon may write to. Name the folder above the mount point for a disk that
         /// comes and goes: what is mounted on an allowed folder itself later is out of reach until the next
         /// start. Can't be set by wgoctl.
@@ -107,7 +110,7 @@ settings! {
     }
 
     /// Connections to peers.
-    network: Network {
+    [once] network: Network {
         /// Local addresses to listen on and connect from, as in ["192.0.2.1", "2001:db8::1"]. None:
         /// all.
         [Restart] ip: Vec<IpAddr> = Vec::new();
@@ -145,7 +148,7 @@ settings! {
     }
 
     /// How peers are found, besides trackers. Private torrents use none of these.
-    discovery: Discovery {
+    [once] discovery: Discovery {
         /// The distributed hash table (BEP 5).
         [Unbuilt] dht: bool = false;
 
@@ -158,7 +161,7 @@ settings! {
 
     /// Rates over all torrents: "20 MB/s", "1 MiB/s", "500000 B/s", a bare number of KB/s (1000
     /// bytes), 0 for no limit.
-    limits: Limits {
+    [once] limits: Limits {
         /// Upload.
         [Now] up: Rate = Rate(0);
 
@@ -181,7 +184,7 @@ settings! {
     }
 
     /// Who is uploaded to.
-    choke: Choke {
+    [once] choke: Choke {
         /// Peers uploaded to at once over all torrents; "auto" follows the upload rate.
         [Now] slots: Slots = Slots::Auto;
 
@@ -194,7 +197,7 @@ settings! {
 
     /// How many torrents are active at once; 0 is no limit. Others wait: downloads in the order of the queue,
     /// seeds for their turn, which changes every half an hour; those of a higher priority go first.
-    queue: Queue {
+    [once] queue: Queue {
         /// Torrents that download.
         [Now] downloads: u32 = 0;
 
@@ -209,9 +212,9 @@ settings! {
         [Now] slow: Rate = Rate(1000);
     }
 
-    /// When a torrent has been seeded enough; a torrent's own values win. 0 is no limit. One that is started
-    /// again after it reached a goal goes on until its goals change.
-    seeding: Seeding {
+    /// When a torrent has been seeded enough; values of its own, of its labels and of its trackers win. 0 is
+    /// no limit. One that is started again after it reached a goal goes on until its goals change.
+    [once] seeding: Seeding {
         /// Uploaded bytes over the torrent's size, to three decimals.
         [Now] ratio: f64 = 0.0, within 0.0..=100_000.0;
 
@@ -226,8 +229,63 @@ settings! {
         [Now] action: AfterGoal = AfterGoal::Stop;
     }
 
+    /// What the torrents of a label have in common: one section for each label. A torrent with several labels is
+    /// held by the limits of each; of their seeding goals the strictest count, and of their actions the
+    /// mildest. A torrent's own goals win over those of its labels, these over those of its trackers and
+    /// `[seeding]`, each goal by itself.
+    [LABELS] labels: Label {
+        /// Where torrents go that are added with the label and without a folder. Of several labels the first
+        /// counts that has one.
+        [Now] folder: Option<PathBuf> = None;
+
+        /// Upload of all its torrents together. `wgoctl limit --label NAME` changes it at run time.
+        [Now] up: Rate = Rate(0);
+
+        /// Download of all its torrents together.
+        [Now] down: Rate = Rate(0);
+
+        /// How torrents rank in the queue that are added with it: "low", "normal" or "high". "default" leaves it to
+        /// the next of their labels; in the end it is "normal".
+        [Now] priority: Chosen<Priority> = Chosen::DEFAULT;
+
+        /// Torrents that are added with it do not start.
+        [Now] paused: bool = false;
+
+        /// Seeding goal: uploaded bytes over the torrent's size; 0 is no goal, "default" leaves it to the
+        /// trackers and `[seeding]`.
+        [Now] ratio: Chosen<GoalRatio> = Chosen::DEFAULT;
+
+        /// Seeding goal: time spent seeding.
+        [Now] time: Chosen<Period> = Chosen::DEFAULT;
+
+        /// Seeding goal: time spent seeding without an upload.
+        [Now] idle: Chosen<Period> = Chosen::DEFAULT;
+
+        /// What happens at the first goal that is reached: "stop", "remove", "remove-with-files", or "keep", which
+        /// is nothing.
+        [Now] action: Chosen<AfterGoal> = Chosen::DEFAULT;
+    }
+
+    /// Seeding goals of the torrents of a tracker: one section for each host, which counts for all hosts below
+    /// it, too. Where several fit, of a torrent's trackers the first counts that says something of a goal, tier
+    /// by tier, and of hosts the longest.
+    [HOSTS] trackers: Tracker {
+        /// Uploaded bytes over the torrent's size; 0 is no goal, "default" leaves it to the next tracker and
+        /// `[seeding]`.
+        [Now] ratio: Chosen<GoalRatio> = Chosen::DEFAULT;
+
+        /// Time spent seeding.
+        [Now] time: Chosen<Period> = Chosen::DEFAULT;
+
+        /// Time spent seeding without an upload.
+        [Now] idle: Chosen<Period> = Chosen::DEFAULT;
+
+        /// What happens at the first goal that is reached, as in `[seeding]`.
+        [Now] action: Chosen<AfterGoal> = Chosen::DEFAULT;
+    }
+
     /// Folders whose .torrent files are added by themselves. Can't be set by wgoctl.
-    watch: Watch {
+    [once] watch: Watch {
         /// The folders, as in ["/srv/watch"]; what lies deeper, is hidden or a symlink is left alone. A folder
         /// may have rules for its torrents, written in place of its path or, headed by [[watch.folders]], at the
         /// end of this section:
@@ -245,7 +303,7 @@ settings! {
     /// described in the environment: WGOD_EVENT, WGOD_INFO_HASH, WGOD_NAME, WGOD_FOLDER, WGOD_PATH, WGOD_LABELS,
     /// WGOD_SIZE_BYTES and more; WGOD_SOCKET lets wgoctl find the daemon. What they print goes to the log.
     /// Can't be set by wgoctl.
-    hooks: Hooks {
+    [once] hooks: Hooks {
         /// A torrent was added.
         [Restart] on_added: HookCommand = HookCommand::default();
 
@@ -267,7 +325,7 @@ settings! {
     }
 
     /// Figures for a monitoring system.
-    metrics: Metrics {
+    [once] metrics: Metrics {
         /// Where to serve them over HTTP in the text format of Prometheus, at /metrics: a loopback
         /// address as in "127.0.0.1:9868", or a Unix socket as in "/run/wgod/metrics.sock", which the
         /// daemon's user and group may connect to.

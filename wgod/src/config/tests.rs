@@ -3,6 +3,8 @@ use std::path::Path;
 
 use super::*;
 
+mod named;
+
 const FILE: &str = "/etc/wgod/wgod.toml";
 
 fn layer(text: &str) -> Layer {
@@ -33,11 +35,15 @@ fn the_printed_document_sets_nothing_and_uncommented_sets_the_defaults() {
     let settings =
         |line: &&str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
     assert_eq!(document.lines().filter(settings).count(), keys);
+    let commented = |line: &&str| settings(line) || line.starts_with("#[");
     let uncommented: Vec<_> =
-        document.lines().map(|line| if settings(&line) { &line[1..] } else { line }).collect();
+        document.lines().map(|line| if commented(&line) { &line[1..] } else { line }).collect();
     let all = layers(&uncommented.join("\n"));
     assert_eq!(all.file.iter().count(), keys);
-    assert_eq!(resolved(&all).config, Config::default());
+    let mut config = resolved(&all).config;
+    assert_eq!(config.labels.remove("NAME"), Some(Label::default()));
+    assert_eq!(config.trackers.remove("example.org"), Some(Tracker::default()));
+    assert_eq!(config, Config::default());
 }
 
 #[test]
@@ -45,7 +51,7 @@ fn every_setting_and_section_has_a_doc_comment() {
     for key in KEYS {
         assert!(!key.doc.is_empty(), "{}.{}", key.section, key.field);
     }
-    assert!(settings::SECTIONS.iter().all(|(_, doc)| !doc.is_empty()));
+    assert!(SECTIONS.iter().all(|section| !section.doc.is_empty()));
 }
 
 #[test]
@@ -201,7 +207,7 @@ fn the_stronger_source_wins_and_is_named() {
     let mut seen = Vec::new();
     let mut look = |layers: &Layers| {
         let resolved = resolved(layers);
-        seen.push((resolved.config.limits.up.0 / 1000, resolved.origin(up).to_string()));
+        seen.push((resolved.config.limits.up.0 / 1000, resolved.origin(&up).to_string()));
     };
     look(&Layers::default());
     look(&all);
@@ -209,9 +215,9 @@ fn the_stronger_source_wins_and_is_named() {
     look(&all);
     all.environment = environment(&[("WGOD_LIMITS_UP", "3")]);
     look(&all);
-    all.command_line.insert(up, Raw::Bare("4".into()), Origin::CommandLine("--up-limit")).unwrap();
+    all.command_line.insert(up.clone(), Raw::Bare("4".into()), Origin::CommandLine("--up-limit")).unwrap();
     look(&all);
-    all.socket.insert(up, Raw::Int(5), Origin::Socket).unwrap();
+    all.socket.insert(up.clone(), Raw::Int(5), Origin::Socket).unwrap();
     look(&all);
     let want = [
         (0, "default"),
@@ -269,12 +275,15 @@ fn a_reload_tells_what_it_applies_what_waits_and_what_is_shadowed() {
     assert_eq!(names(&plan.restart), ["network.port"]);
     assert_eq!((plan.restart[0].from.as_str(), plan.restart[0].to.as_str()), ("1000", "2000"));
     assert_eq!(plan.shadowed.len(), 1);
-    assert_eq!((plan.shadowed[0].key, plan.shadowed[0].file.as_str()), (key("limits.down"), "\"3 KB/s\""));
+    assert_eq!(
+        (plan.shadowed[0].key.clone(), plan.shadowed[0].file.as_str()),
+        (key("limits.down"), "\"3 KB/s\"")
+    );
     assert_eq!(plan.shadowed[0].by, Origin::CommandLine("--down-limit"));
     assert_eq!(plan.next.config.network.port, 1000, "a restart is needed for that");
     assert_eq!(plan.next.config.limits.up, Rate(2000));
     assert_eq!(
-        plan.next.origin(key("network.port")).to_string(),
+        plan.next.origin(&key("network.port")).to_string(),
         "/etc/wgod/wgod.toml:5",
         "where the old value was"
     );
@@ -289,8 +298,8 @@ fn what_this_run_cannot_take_is_put_off() {
     let running = resolved(&old);
     let file = layer("[storage]\nfolder = \"/b\"\nmin_free_space = \"1 GiB\"");
     let mut plan = plan(&running, Layers { file, ..old }).unwrap();
-    plan.put_off(&running, key("storage.folder"));
-    plan.put_off(&running, key("limits.up"));
+    plan.put_off(&running, &key("storage.folder"));
+    plan.put_off(&running, &key("limits.up"));
     let names = |changes: &[Change]| changes.iter().map(|c| c.key.name()).collect::<Vec<_>>();
     assert_eq!(names(&plan.applied), ["storage.min_free_space"]);
     assert_eq!(names(&plan.restart), ["storage.folder"]);
@@ -308,8 +317,8 @@ fn a_reload_with_a_conflict_changes_nothing() {
 fn a_value_of_the_socket_wins_now_is_stored_and_can_be_taken_back() {
     let up = key("limits.up");
     let mut old = layers("[limits]\nup = 1");
-    old.command_line.insert(up, Raw::Bare("4".into()), Origin::CommandLine("--up-limit")).unwrap();
-    let set = set(&resolved(&old), &old, up, Raw::Text("500000 B/s".into())).unwrap();
+    old.command_line.insert(up.clone(), Raw::Bare("4".into()), Origin::CommandLine("--up-limit")).unwrap();
+    let set = set(&resolved(&old), &old, up.clone(), Raw::Text("500000 B/s".into())).unwrap();
     assert_eq!(set.next.config.limits.up, Rate(500_000));
     let stored: Vec<_> = set.layers.stored.store().collect();
     assert_eq!(stored, [("limits.up".to_owned(), "\"500 KB/s\"".to_owned())]);
@@ -336,14 +345,15 @@ fn a_value_of_the_socket_wins_now_is_stored_and_can_be_taken_back() {
     );
     // Two keys together are one plan; with one that is wrong neither is set.
     let both = |down: &str| {
-        let values = vec![(up, Raw::Text("7 B/s".into())), (key("limits.down"), Raw::Text(down.into()))];
+        let values =
+            vec![(up.clone(), Raw::Text("7 B/s".into())), (key("limits.down"), Raw::Text(down.into()))];
         super::set_all(&resolved(&old), &old, values)
     };
     let plan = both("8 B/s").unwrap();
     assert_eq!((plan.next.config.limits.up, plan.next.config.limits.down), (Rate(7), Rate(8)));
     assert_eq!(plan.layers.stored.store().count(), 2);
     assert!(both("a lot").is_err());
-    let back = reset(&set.next, &set.layers, &[up]).unwrap();
+    let back = reset(&set.next, &set.layers, std::slice::from_ref(&up)).unwrap();
     assert_eq!(back.next.config.limits.up, Rate(4000));
     assert_eq!(back.layers.stored, Layer::default());
     assert!(super::set(&back.next, &old, up, Raw::Bool(true)).is_err());

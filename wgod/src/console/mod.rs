@@ -2,6 +2,7 @@
 //! answers; what changes something is done by them, whether or not the caller waits.
 mod disks;
 mod doctor;
+mod limits;
 mod metainfo;
 mod moving;
 mod paths;
@@ -31,11 +32,10 @@ use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
 use wgo_api::torrent::{State, Torrent};
 use wgo_api::{Extensions, PendingSubscriptionSink, SubscriptionMessage, SubscriptionResult, async_trait};
-use wgo_core::limiter::Direction;
 use wgo_proto::magnet::Magnet;
 use wgo_proto::metainfo::Metainfo;
 
-use crate::control::Control;
+use crate::control::{Control, Defaults};
 use crate::engine::Engine;
 use crate::session::{AddRequest, Command, SessionHandle, Verb, goals_of_add, rank};
 
@@ -128,10 +128,15 @@ impl Console {
     /// Adds torrents as `params` say, in the order of the sources. All are under way at the same time, so
     /// that the store commits them together.
     pub async fn add_all(&self, sources: &[Source], params: &AddParams) -> Vec<Added> {
-        let folder = self.folder_for(params.folder.as_deref()).await;
+        let mut defaults = self.inner.control.defaults_for(&params.labels).await;
+        let folder = self.folder_for(params.folder.as_deref().or(defaults.folder.as_deref())).await;
+        if params.known.is_some() {
+            // It runs already, elsewhere: that it goes on so is the point.
+            defaults = Defaults::default();
+        }
         let mut begun = Vec::with_capacity(sources.len());
         for source in sources {
-            begun.push(match request(source, params, &folder) {
+            begun.push(match request(source, params, &folder, &defaults) {
                 Ok(request) => Ok(self.inner.session.begin(|reply| Command::Add(request, reply)).await),
                 Err(refused) => Err(*refused),
             });
@@ -152,11 +157,13 @@ impl Console {
     }
 }
 
-/// What the session is to do for one source; `folder` is where it goes, or why it may not.
+/// What the session is to do for one source; `folder` is where it goes, or why it may not; `defaults` are for what
+/// the parameters leave open.
 fn request(
     source: &Source,
     params: &AddParams,
     folder: &Result<PathBuf, ApiError>,
+    defaults: &Defaults,
 ) -> Result<Box<AddRequest>, Box<Added>> {
     let plain = |error| Box::new(Added::failed(None, None, error));
     let raw = match source {
@@ -172,7 +179,7 @@ fn request(
         metainfo,
         raw,
         folder: folder.clone().map_err(plain)?,
-        paused: params.paused,
+        paused: params.paused || defaults.paused,
         labels: wgo_api::labels::distinct(&params.labels).map_err(plain)?,
         check: params.check,
         peers: params.peers.clone(),
@@ -180,7 +187,7 @@ fn request(
         sequential: params.sequential,
         choose: params.choose.clone(),
         first_last: params.first_last,
-        priority: rank(params.priority),
+        priority: params.priority.map(rank).or(defaults.priority).unwrap_or_default(),
         goals: goals_of_add(params).map_err(plain)?,
         known: params.known.clone(),
     }))
@@ -289,20 +296,7 @@ impl ApiServer for Console {
     }
 
     async fn limit(&self, params: LimitParams) -> Result<LimitResult, ApiError> {
-        match params.id {
-            Some(id) => {
-                let up = params.up.map(|bytes| (Direction::Up, bytes));
-                let down = params.down.map(|bytes| (Direction::Down, bytes));
-                let ask = |reply| Command::LimitTorrent(id, [up, down], reply);
-                self.inner.session.ask(ask).await.ok_or_else(stopping)?
-            }
-            None => {
-                let limits = self.inner.control.limit(params.up, params.down).await?;
-                let alternative = self.inner.control.alternative_now().await;
-                let alternative = alternative.on.then_some(alternative.limits);
-                Ok(LimitResult { limits, alternative, ..LimitResult::default() })
-            }
-        }
+        limits::limit(&self.inner, params).await
     }
 
     async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError> {

@@ -12,7 +12,8 @@ use crate::files::{Allowed, DiskError, Done, Job};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Console {
-    /// The folder that a request puts torrents into: the one that it names, or the usual one.
+    /// The folder that a request puts torrents into: the one that is named, by it or by a label, or the usual
+    /// one.
     pub(super) async fn folder_for(&self, named: Option<&Path>) -> Result<PathBuf, ApiError> {
         let folder = match named {
             Some(folder) => folder.to_owned(),

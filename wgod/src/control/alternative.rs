@@ -100,7 +100,7 @@ impl Control {
     async fn forget_hand(&self, state: &mut State) {
         let Some(key) = KeyId::find(KEY) else { return };
         // What the file says is the operator's to change.
-        if !matches!(state.running.origin(key), Origin::Socket | Origin::Stored) {
+        if !matches!(state.running.origin(&key), Origin::Socket | Origin::Stored) {
             return;
         }
         let Ok(plan) = config::reset(&state.running, &state.layers, &[key]) else { return };

@@ -20,13 +20,13 @@ impl Control {
         if params.reset || params.spec.is_some() {
             let mut layers = state.layers.clone();
             if params.reset {
-                layers.socket.remove(key);
+                layers.socket.remove(&key);
             }
             if let Some(change) = &params.spec {
                 let now = config::resolve(&layers).map_err(|problems| refuse(problems.to_string()))?;
                 let spec = now.config.daemon.log.with(change).map_err(|error| refuse(error.to_string()))?;
                 let raw = Raw::Text(spec.to_string());
-                let taken = layers.socket.insert(key, raw, Origin::Socket);
+                let taken = layers.socket.insert(key.clone(), raw, Origin::Socket);
                 taken.map_err(|problem| refuse(problem.to_string()))?;
             }
             let plan =
@@ -34,7 +34,7 @@ impl Control {
             self.commit(&mut state, plan).await;
             tracing::info!(log = %state.running.config.daemon.log, "log levels changed");
         }
-        let origin = api_origin(state.running.origin(key));
+        let origin = api_origin(state.running.origin(&key));
         Ok(LogResult { origin, ..shown(&state.running.config.daemon.log) })
     }
 }

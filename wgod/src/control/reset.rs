@@ -30,7 +30,7 @@ impl Control {
         })?;
         self.put_off_folders(&mut plan, &state.running);
         let result = told(&asked, &state, &plan)?;
-        let stored = asked.keys.iter().filter(|key| state.layers.stored.gives(**key)).map(|key| key.name());
+        let stored = asked.keys.iter().filter(|key| state.layers.stored.gives(key)).map(|key| key.name());
         let stored = stored.chain(asked.untaken.keys().cloned());
         let changes: Vec<_> = stored.map(|key| StoreChange::Override { key, value: None }).collect();
         if !changes.is_empty() {
@@ -55,7 +55,7 @@ fn asked(params: &ResetParams, state: &State) -> Result<Asked, ApiError> {
     let refuse = |message: &str| Err(ApiError::new(Kind::BadRequest, message));
     match (params.all, &params.keys[..]) {
         (true, []) => Ok(Asked {
-            keys: KeyId::all().filter(|key| state.layers.is_overridden(*key)).collect(),
+            keys: state.running.keys().into_iter().filter(|key| state.layers.is_overridden(key)).collect(),
             untaken: state.untaken.clone(),
         }),
         (true, _) => refuse("`all` and `keys` exclude each other"),
@@ -66,7 +66,7 @@ fn asked(params: &ResetParams, state: &State) -> Result<Asked, ApiError> {
                 keys.iter().cloned().partition(|name| state.untaken.contains_key(name));
             let untaken = state.untaken.iter().filter(|(name, _)| stale.contains(name));
             let untaken = untaken.map(|(name, text)| (name.clone(), text.clone())).collect();
-            Ok(Asked { keys: chosen(&keys)?, untaken })
+            Ok(Asked { keys: chosen(&state.running, &keys)?, untaken })
         }
     }
 }
@@ -78,11 +78,11 @@ fn told(asked: &Asked, state: &State, plan: &Plan) -> Result<ResetResult, ApiErr
         // The origin of a value that stays until a restart is where it came from.
         ResetSetting {
             key: key.name(),
-            taken_back: state.layers.is_overridden(*key),
-            was: json(&state.running.text(*key)),
-            value: json(&plan.next.text(*key)),
-            origin: api_origin(coming.origin(*key)),
-            next_start: waits.then(|| json(&coming.text(*key))),
+            taken_back: state.layers.is_overridden(key),
+            was: json(&state.running.text(key)),
+            value: json(&plan.next.text(key)),
+            origin: api_origin(coming.origin(key)),
+            next_start: waits.then(|| json(&coming.text(key))),
             unknown: false,
         }
     };

@@ -51,6 +51,7 @@ impl Driver {
             Command::Trackers(params, reply) => self.trackers_of(&params, reply),
             Command::Rename(params, reply) => self.rename(&params, reply),
             Command::Set(params, reply) => self.set(&params, reply),
+            Command::Labels(reply) => drop(reply.send(self.labels_in_use())),
             Command::Queue(params, reply) => self.queue(&params, reply),
             Command::List(params, reply) => drop(reply.send(self.list(&params))),
             Command::Show(params, reply) => drop(reply.send(self.show(&params))),
@@ -308,7 +309,7 @@ impl Driver {
         let rate = |limit: Option<ByteRate>| limit.map_or(0, |rate| rate.0);
         let limits = RateLimits { up: rate(entry.settings.up_limit), down: rate(entry.settings.down_limit) };
         let (info_hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
-        let result = LimitResult { info_hash, name, limits, alternative: None };
+        let result = LimitResult { info_hash, name, limits, ..LimitResult::default() };
         if !changed {
             return drop(reply.send(Ok(result)));
         }
@@ -327,7 +328,12 @@ impl Driver {
     fn apply_settings(&mut self, tunables: Tunables) {
         let old = std::mem::replace(&mut self.tunables, tunables);
         self.session.set_queue(self.engine.clock.now(), self.tunables.queue);
-        if old.goals != self.tunables.goals {
+        let (rules, was) = (&self.tunables.rules, &old.rules);
+        let goals = (&rules.labels, &rules.trackers) != (&was.labels, &was.trackers);
+        if rules.limits != was.limits {
+            self.limit_labels();
+        }
+        if goals || old.goals != self.tunables.goals {
             self.look_at_all_goals();
         }
         self.ask_all_rooms();

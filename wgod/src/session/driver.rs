@@ -20,6 +20,7 @@ use wgo_proto::metainfo::Metainfo;
 use super::arrival::Arrivals;
 use super::checking::check_of;
 use super::choke::ChokeState;
+use super::classes::Classes;
 use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored, on_disk, selection_of};
 use super::goals::Activity;
@@ -61,6 +62,7 @@ pub struct Driver {
     pub(super) last_device: Option<(PathBuf, u64, Time)>,
     /// Of trackers.
     pub(super) urls: Urls,
+    pub(super) classes: Classes,
     pub(super) tunables: Tunables,
     pub(super) choke: ChokeState,
     pub(super) disks: Disks,
@@ -147,6 +149,7 @@ impl Driver {
             unseen: BTreeSet::new(),
             by_hash: HashMap::new(),
             urls: Urls::default(),
+            classes: Classes::default(),
             tunables: start.tunables,
             choke: ChokeState::default(),
             disks: Disks::default(),
@@ -177,6 +180,7 @@ impl Driver {
             stopping: start.stopping,
             patience: start.patience,
         };
+        driver.limit_labels();
         let mut records = Vec::new();
         let store = driver.engine.store.clone();
         store
@@ -291,6 +295,9 @@ impl Driver {
             if limit.is_some() {
                 self.engine.shaper.set(Some(entry.id), direction, limit);
             }
+        }
+        if self.has_classes() && !entry.settings.labels.is_empty() {
+            self.classify(&entry);
         }
         self.entries.insert(entry);
     }

@@ -47,6 +47,11 @@ impl Entries {
         self.by_id.get_mut(id).map(Box::as_mut)
     }
 
+    /// All of them may look different now.
+    pub(super) fn touch_all(&mut self) {
+        self.touched.extend(self.by_id.keys().copied());
+    }
+
     pub(super) fn insert(&mut self, entry: Entry) {
         let id = entry.id;
         self.add_roots(&entry);

@@ -12,6 +12,7 @@ use wgo_core::{Time, TorrentId};
 
 use super::Driver;
 use super::entry::Entry;
+use super::rules::Decided;
 use super::save::report;
 use crate::store::{Change, Counters, GoalReached};
 
@@ -64,10 +65,15 @@ impl Entry {
 }
 
 impl Driver {
-    /// The goals in force for a torrent: its own win over those of `[seeding]`. What else gives goals to
-    /// torrents comes in between, here.
+    /// The goals in force for a torrent.
     pub(super) fn goals_of(&self, entry: &Entry) -> Goals {
-        entry.settings.goals.or(self.tunables.goals).in_force()
+        self.decided_goals(entry).goals.in_force()
+    }
+
+    /// The same, and who says what each is.
+    pub(super) fn decided_goals(&self, entry: &Entry) -> Decided<'_> {
+        let settings = &entry.settings;
+        self.tunables.rules.decide(settings.goals, &settings.labels, &entry.tiers, self.tunables.goals)
     }
 
     /// Counts the time of a torrent whose phase may have changed.
@@ -157,8 +163,10 @@ impl Driver {
         });
     }
 
-    /// Looks at every seed: `[seeding]` has changed.
+    /// Looks at every seed: the configuration has changed.
     pub(super) fn look_at_all_goals(&mut self) {
+        // Who doesn't seed shows other goals, too.
+        self.entries.touch_all();
         let seeds: Vec<TorrentId> = self.session.rows().filter(|row| row.seeds()).map(|row| row.id).collect();
         for id in seeds {
             self.count_up_to_now(id, None);

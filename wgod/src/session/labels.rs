@@ -1,4 +1,4 @@
-//! Labels of torrents: words of the operator's, to find them by.
+//! Labels of torrents: words of the operator's, to find them by, and for what the configuration says of them.
 use tokio::sync::oneshot;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::LabelParams;
@@ -48,6 +48,10 @@ impl Driver {
         let labels = params.apply(&entry.settings.labels)?;
         let changed = labels != entry.settings.labels;
         entry.settings.labels = labels;
+        if changed && let Some(entry) = self.entries.get(&id) {
+            self.classify(entry);
+            self.look_at_goal(id);
+        }
         Ok(changed)
     }
 }

@@ -9,6 +9,7 @@ mod arrival;
 mod checking;
 mod choke;
 mod claims;
+mod classes;
 mod commands;
 mod driver;
 mod effects;
@@ -23,6 +24,7 @@ mod ops;
 mod patterns;
 mod renaming;
 mod render;
+mod rules;
 mod save;
 mod selecting;
 mod space;
@@ -59,6 +61,7 @@ use crate::torrent::Torrent;
 
 pub use driver::{Driver, Start};
 pub use entry::Entry;
+pub use rules::Rules;
 pub use tune::goals_of_add;
 pub(crate) use tune::rank;
 
@@ -100,6 +103,8 @@ pub enum Command {
     Rename(RenameParams, oneshot::Sender<Result<RenameResult, ApiError>>),
     /// Sets what torrents have of their own.
     Set(Box<SetParams>, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// How many torrents have each label.
+    Labels(oneshot::Sender<BTreeMap<String, u32>>),
     /// Moves torrents in the queue.
     Queue(QueueParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Lists torrents.
@@ -216,8 +221,10 @@ pub struct Tunables {
     pub memory_blocks: usize,
     /// How many torrents run at once.
     pub queue: QueueLimits,
-    /// When torrents have been seeded enough that have no goals of their own.
+    /// When torrents have been seeded enough of which nobody else says so.
     pub goals: ChosenGoals,
+    /// What is said of torrents by their labels and trackers.
+    pub rules: Rules,
 }
 
 pub use choke::ChokeTunables;

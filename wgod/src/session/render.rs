@@ -3,7 +3,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io;
 
 use wgo_api::error::{ApiError, Kind};
-use wgo_api::goals::{AfterGoal as ApiAfterGoal, Goals as ApiGoals, OwnGoals};
+use wgo_api::goals::{AfterGoal as ApiAfterGoal, GoalSource, GoalSources, Goals as ApiGoals, OwnGoals};
 use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{
     File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker, TrackersResult,
@@ -21,6 +21,7 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::entry::{Entry, Shown};
 use super::goals::reason;
+use super::rules::{By, Decided};
 use super::{Driver, Glance};
 
 impl Driver {
@@ -176,6 +177,8 @@ impl Driver {
             created_at: about.and_then(|about| about.created_at),
             magnet: None,
             own_goals: api_own_goals(entry.settings.goals),
+            goals_by: api_goals_by(&self.decided_goals(entry)),
+            label_limits: self.label_limits(entry),
             active_secs: counters.active_secs,
             seeding_secs: counters.seeding_secs,
             idle_secs: counters.idle_secs,
@@ -315,6 +318,21 @@ fn api_goals(Goals { ratio, time, idle, action }: Goals) -> ApiGoals {
 fn api_own_goals(ChosenGoals { ratio, time, idle, action }: ChosenGoals) -> OwnGoals {
     let (ratio, action) = (ratio.map(Ratio::as_f64), action.map(api_after));
     OwnGoals { ratio, time_secs: time, idle_secs: idle, action }
+}
+
+fn api_goals_by(decided: &Decided<'_>) -> GoalSources {
+    let source = |by: By<'_>| match by {
+        By::Torrent => GoalSource::TORRENT,
+        By::Label(label) => GoalSource::label(label),
+        By::Tracker(host) => GoalSource::tracker(host),
+        By::Seeding => GoalSource::SEEDING,
+    };
+    GoalSources {
+        ratio: source(decided.ratio),
+        time_secs: source(decided.time),
+        idle_secs: source(decided.idle),
+        action: source(decided.action),
+    }
 }
 
 fn sorted(labels: &[String]) -> Vec<String> {

@@ -10,6 +10,7 @@ mod moves;
 mod naming;
 mod queue;
 mod renames;
+mod rules;
 mod selecting;
 mod stop;
 

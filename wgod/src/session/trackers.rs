@@ -120,6 +120,8 @@ impl Driver {
         entry.tiers = shared;
         entry.retiered = true;
         self.tell_trackers(id);
+        // They may have a say in its seeding goals.
+        self.look_at_goal(id);
         self.touch();
         let saved = self.saved(id);
         let result = self.trackers_result(id);

@@ -236,16 +236,31 @@ impl ApiServer for MockApi {
         self.note("limit", &params);
         let mut inner = self.0.lock();
         let i = params.id.as_deref().map(|id| find(&inner.torrents, id)).transpose()?;
-        let limits = match i {
-            Some(i) => &mut inner.torrents[i].limits,
-            None => &mut inner.limits,
+        let limits = match (i, &params.label) {
+            (Some(i), _) => &mut inner.torrents[i].limits,
+            (None, Some(label)) => inner.labels.entry(label.clone()).or_default(),
+            (None, None) => &mut inner.limits,
         };
         limits.up = params.up.unwrap_or(limits.up);
         limits.down = params.down.unwrap_or(limits.down);
         let limits = *limits;
         let of = i.map(|i| &inner.torrents[i]);
         let (info_hash, name) = (of.map(|t| t.info_hash.clone()), of.map(|t| t.name.clone()));
-        Ok(LimitResult { info_hash, name, limits, alternative: None })
+        let of = |label: &String| inner.torrents.iter().filter(|t| t.labels.contains(label)).count() as u32;
+        let all =
+            inner.labels.iter().filter(|(label, _)| params.label.as_ref().is_none_or(|one| one == *label));
+        let labels = match i {
+            Some(_) => None,
+            None => Some(
+                all.map(|(label, limits)| LabelLimits {
+                    label: label.clone(),
+                    torrents: of(label),
+                    limits: *limits,
+                })
+                .collect(),
+            ),
+        };
+        Ok(LimitResult { info_hash, name, label: params.label, limits, alternative: None, labels })
     }
 
     async fn files(&self, params: FilesParams) -> Result<FilesResult, ApiError> {

@@ -31,7 +31,7 @@ pub struct SetParams {
     /// Fetch pieces in order.
     pub sequential: Option<bool>,
     /// Uploaded bytes over its size after which it has been seeded enough; 0 is no goal, `"default"` as
-    /// `[seeding]` says.
+    /// its labels, its trackers and `[seeding]` say.
     pub ratio: Option<Choice<f64>>,
     /// The same, in seconds spent seeding.
     pub seed_time_secs: Option<Choice<u64>>,

@@ -135,18 +135,35 @@ pub struct RenameResult {
     pub files: u64,
 }
 
+/// The limits of a label, which all its torrents share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelLimits {
+    /// The label.
+    pub label: String,
+    /// How many torrents have it.
+    pub torrents: u32,
+    /// Bytes/s of all of them together; 0 is unlimited.
+    pub limits: RateLimits,
+}
+
 /// Result of `limit`: the limits as they stand now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitResult {
-    /// The torrent that they belong to; `null`: the whole daemon.
+    /// The torrent that they belong to; `null`: the whole daemon, or a label.
     pub info_hash: Option<String>,
     /// Its name.
     pub name: Option<String>,
+    /// The label that they belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// Bytes/s; 0 is unlimited.
     pub limits: RateLimits,
     /// Of the whole daemon: the alternative limits, while they are in force in place of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alternative: Option<RateLimits>,
+    /// With the whole daemon: every label that has limits; with a label: that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<LabelLimits>>,
 }
 
 /// Result of `wait`: the torrent, at the moment the goal was reached.

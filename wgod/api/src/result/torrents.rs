@@ -1,8 +1,9 @@
 //! Results of `list` and `show`: torrents, their files, peers, trackers and pieces.
 use serde::{Deserialize, Serialize};
 
-use crate::goals::OwnGoals;
+use crate::goals::{GoalSources, OwnGoals};
 use crate::params::Part;
+use crate::result::LabelLimits;
 use crate::torrent::{FilePriority, Row, Torrent};
 
 /// Result of `list` and item of `subscribe`.
@@ -54,6 +55,12 @@ pub struct TorrentDetails {
     /// What it has of seeding goals of its own.
     #[serde(default)]
     pub own_goals: OwnGoals,
+    /// Who says what each of its `goals` is.
+    #[serde(default)]
+    pub goals_by: GoalSources,
+    /// The limits that it shares with all torrents of a label, for each of its labels that has any.
+    #[serde(default)]
+    pub label_limits: Vec<LabelLimits>,
     /// Seconds that it has run, over all sessions.
     #[serde(default)]
     pub active_secs: u64,

@@ -18,7 +18,7 @@ pub(super) fn of(id: &str) -> SetParams {
 }
 
 /// A daemon that seeds "t", of one piece, with these goals of its own; and its file.
-async fn seeding(goals: SetParams) -> (Rig, Vec<u8>) {
+pub(super) async fn seeding(goals: SetParams) -> (Rig, Vec<u8>) {
     let payload = noise(PIECE);
     let file = torrent_file("t", &payload, PIECE);
     let rig = Rig::new().await;
@@ -30,7 +30,7 @@ async fn seeding(goals: SetParams) -> (Rig, Vec<u8>) {
 }
 
 /// A peer that fetches so many blocks of the only piece.
-async fn fetch(rig: &Rig, file: &[u8], blocks: u32) -> Peer {
+pub(super) async fn fetch(rig: &Rig, file: &[u8], blocks: u32) -> Peer {
     until_listed(rig, &hash_of(file), true).await;
     let peer = rig.peer(hash_of(file), 1).await;
     peer.says(&[Message::HaveNone, Message::Interested]).await;
