@@ -112,6 +112,17 @@ impl Layout {
         Layout::new(piece_len, file_lens, true)
     }
 
+    /// The layout of a torrent of which only the info-hash is known (BEP 9): no pieces and no files.
+    pub fn unknown() -> Layout {
+        let files = Box::new([]);
+        Layout(Arc::new(Inner { piece_len: BLOCK_LEN, pieces: 0, total_len: 0, aligned: false, files }))
+    }
+
+    /// Whether the torrent's metadata has said it.
+    pub fn is_known(&self) -> bool {
+        self.0.pieces > 0
+    }
+
     fn new(piece_len: u32, file_lens: &[u64], aligned: bool) -> Result<Layout, LayoutError> {
         if piece_len == 0 || piece_len > MAX_PIECE_LEN {
             return Err(LayoutError::PieceLen { found: piece_len });
@@ -141,7 +152,7 @@ impl Layout {
         Ok(Layout(Arc::new(Inner { piece_len, pieces, total_len, aligned, files: files.into() })))
     }
 
-    /// Pieces; 1 to [`MAX_PIECES`].
+    /// Pieces; 1 to [`MAX_PIECES`], or 0 while the layout is not known.
     pub fn piece_count(&self) -> u32 {
         self.0.pieces
     }

@@ -13,7 +13,7 @@ pub mod peer_id;
 
 pub use allowed_fast::allowed_fast;
 pub use error::{HandshakeError, WireError};
-pub use extended::{ExtHandshake, ExtMessage, Extension, ExtensionIds};
+pub use extended::{ExtHandshake, ExtMessage, Extension, ExtensionIds, MetadataMessage};
 pub use frame::{BLOCK_HEADER_LEN, Frame, Limits, next_frame};
 pub use handshake::{HANDSHAKE_LEN, Handshake, Reserved};
 pub use message::{HashRange, Message, block_header};

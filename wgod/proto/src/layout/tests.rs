@@ -125,3 +125,13 @@ fn impossible_lengths_are_refused() {
     }
     assert!(Layout::v1(MAX_PIECE_LEN, &[MAX_TOTAL_LEN]).is_ok());
 }
+
+#[test]
+fn a_layout_that_is_not_known_has_nothing_that_could_be_asked_for() {
+    let layout = Layout::unknown();
+    assert!(!layout.is_known());
+    assert_eq!((layout.piece_count(), layout.file_count(), layout.total_len()), (0, 0, 0));
+    assert_eq!((layout.piece_len(piece(0)), layout.spans(piece(0), 0, 9).count()), (0, 0));
+    assert!(layout.check(Block { piece: piece(0), offset: 0, len: 1 }).is_err());
+    assert!(Layout::v1(16_384, &[1]).unwrap().is_known());
+}

@@ -28,6 +28,8 @@ pub struct Info {
     pub hashes: PieceHashes,
     /// Sets the info-hashes of one content on several sites apart.
     pub source: Option<String>,
+    /// Bytes of the `info` dictionary, for those who fetch it from us (BEP 9); 0 while it is not known.
+    pub dict_len: u32,
     /// The part file, which then is the last of `files`; see [`Info::with_parts`].
     pub(super) parts: Option<Arc<Parts>>,
     /// Second names of files; see [`Info::with_suffix`].
@@ -89,6 +91,8 @@ pub(super) fn read(info: Dict<'_>, layers: Option<Dict<'_>>) -> Result<(InfoHash
     let private = keys.private.and_then(|value| value.as_int()).is_some_and(|private| private != 0);
     let source = keys.source.and_then(|value| value.as_bytes()).map(String::from_utf8_lossy);
     let source = source.map(|source| source.into_owned());
+    // Of 4 GiB and more nobody asks for any piece.
+    let dict_len = u32::try_from(info.value().raw().len()).unwrap_or(0);
     let info = Info {
         name: safe_name,
         private,
@@ -96,10 +100,28 @@ pub(super) fn read(info: Dict<'_>, layers: Option<Dict<'_>>) -> Result<(InfoHash
         layout,
         hashes: piece_hashes,
         source,
+        dict_len,
         parts: None,
         suffixed: None,
     };
     Ok((hashes, info))
+}
+
+impl Info {
+    /// What is known of a torrent before its metadata has come (BEP 9): a name to show.
+    pub fn unknown(name: String) -> Info {
+        Info {
+            name,
+            private: false,
+            files: Vec::new(),
+            layout: Layout::unknown(),
+            hashes: PieceHashes::default(),
+            source: None,
+            dict_len: 0,
+            parts: None,
+            suffixed: None,
+        }
+    }
 }
 
 type Content = (Vec<FileEntry>, Layout, PieceHashes);

@@ -20,9 +20,9 @@ mod tests;
 mod tree;
 mod v1;
 
-use crate::bencode::{self, BencodeError, Dict, Fault};
+use crate::bencode::{self, BencodeError, Dict, Encoder, Fault};
 use crate::host_port::HostPort;
-use crate::units::InfoHashes;
+use crate::units::{InfoHashV1, InfoHashV2, InfoHashes};
 pub use entry::FileEntry;
 pub use error::MetainfoError;
 pub use hashes::{PieceCheck, PieceHashes, SubtreeCheck};
@@ -30,6 +30,8 @@ pub use info::Info;
 use outer::Outer;
 pub use parts::{PartSpans, Parts};
 pub use rename::RenameError;
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use std::ops::Range;
 pub use suffix::{PartSuffix, SuffixError, Suffixed};
 
@@ -89,6 +91,53 @@ impl Metainfo {
     pub fn from_info(info: &[u8]) -> Result<Metainfo, MetainfoError> {
         let dict = bencode::parse(info)?.as_dict().ok_or(MetainfoError::NotDict)?;
         Metainfo::build(dict, None, Outer::default())
+    }
+
+    /// Both hashes of bytes that are said to be an `info` dictionary, whether they are one or not.
+    pub fn hashes_of(info: &[u8]) -> InfoHashes {
+        InfoHashes {
+            v1: Some(InfoHashV1(Sha1::digest(info).into())),
+            v2: Some(InfoHashV2(Sha256::digest(info).into())),
+        }
+    }
+
+    /// What is known of a torrent before its metadata has come (BEP 9): its hashes, and a name to show.
+    pub fn unknown(hashes: InfoHashes, name: String) -> Metainfo {
+        Metainfo {
+            hashes,
+            info: Info::unknown(name),
+            info_span: 0..0,
+            tiers: Vec::new(),
+            web_seeds: Vec::new(),
+            http_seeds: Vec::new(),
+            nodes: Vec::new(),
+            comment: None,
+            created_by: None,
+            creation_date: None,
+        }
+    }
+
+    /// A torrent file of an `info` dictionary that came from peers, and the trackers that a magnet link named.
+    /// `info` is one bencoded dictionary, as [`from_info`](Metainfo::from_info) has found.
+    pub fn file_of(info: &[u8], tiers: &[Vec<String>]) -> Vec<u8> {
+        let urls = tiers.iter().flatten().map(|url| url.len() + 16).sum::<usize>();
+        let mut file = Vec::with_capacity(info.len() + urls + 64);
+        Encoder::new(&mut file).dict(|torrent| {
+            if let Some(first) = tiers.iter().flatten().next() {
+                torrent.entry("announce").bytes(first);
+            }
+            if tiers.iter().flatten().nth(1).is_some() {
+                torrent.entry("announce-list").list(|list| {
+                    for tier in tiers {
+                        list.item().list(|tier_list| {
+                            tier.iter().for_each(|url| tier_list.item().bytes(url));
+                        });
+                    }
+                });
+            }
+            torrent.entry("info").raw(info);
+        });
+        file
     }
 
     fn build(info: Dict<'_>, layers: Option<Dict<'_>>, outer: Outer) -> Result<Metainfo, MetainfoError> {

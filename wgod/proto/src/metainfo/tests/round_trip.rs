@@ -62,6 +62,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
+    fn metadata_from_peers_makes_a_torrent_file_of_the_same_torrent(recipe in any_recipe(), urls in 0usize..3) {
+        // That of a v2 torrent is no use without the layers of its pieces, which peers give apart.
+        prop_assume!(recipe.kind != Kind::V2);
+        let tiers: Vec<Vec<String>> = (0..urls).map(|n| vec![format!("http://t{n}.example/announce")]).collect();
+        let info = recipe.info();
+        let torrent = Metainfo::file_of(&info, &tiers);
+        let read = Metainfo::parse(&torrent).unwrap();
+        prop_assert_eq!(&torrent[read.info_span.clone()], &info[..]);
+        prop_assert_eq!((&read.tiers, read.info.dict_len as usize), (&tiers, info.len()));
+        let both = Metainfo::hashes_of(&info);
+        prop_assert_eq!(read.hashes.v1, both.v1);
+        prop_assert!(read.hashes.v2.is_none() || read.hashes.v2 == both.v2);
+        prop_assert_eq!(Metainfo::from_info(&info).unwrap().info, read.info);
+    }
+
+    #[test]
     fn a_torrent_made_from_files_describes_them_and_checks_their_pieces(recipe in any_recipe()) {
         let torrent = recipe.torrent();
         let metainfo = Metainfo::parse(&torrent).unwrap();
