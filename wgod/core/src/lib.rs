@@ -6,6 +6,7 @@
 
 pub mod choke_mgr;
 pub mod limiter;
+pub mod metadata;
 pub mod peer;
 pub mod peer_mgr;
 pub mod piece_mgr;
