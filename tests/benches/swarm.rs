@@ -50,8 +50,13 @@ impl Rig {
             tiers: [vec!["http://tracker.invalid/announce".into()]].into(),
             seed: 3,
         };
-        let config =
-            SwarmConfig { peer_id: PeerId([1; 20]), listen_port: 6868, max_peers: 2_000, private: false };
+        let config = SwarmConfig {
+            peer_id: PeerId([1; 20]),
+            listen_port: 6868,
+            max_peers: 2_000,
+            private: false,
+            metadata_len: 0,
+        };
         let mut swarm = Swarm::new(now, config, start);
         swarm.set_memory(now, 1 << 20);
         let (keys, asked, control, blocks) = Default::default();

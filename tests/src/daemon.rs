@@ -226,9 +226,7 @@ impl Daemon {
             peers: peers.to_vec(),
             ..AddParams::default()
         };
-        let mut added = self.call(async |client| client.add(params).await).unwrap().torrents;
-        assert_eq!(added.len(), 1, "one source, one result");
-        added.remove(0)
+        self.add_with(params)
     }
 
     /// `add` that must succeed; gives the id.
@@ -239,6 +237,24 @@ impl Daemon {
         let id = added.info_hash.expect("an added torrent has a hash");
         assert_eq!(id, torrent.id());
         id
+    }
+
+    /// Adds a magnet link to `folder`.
+    pub fn add_link(&self, link: &str, folder: &Path) -> Added {
+        let params = AddParams {
+            sources: vec![Source::Uri(link.to_owned())],
+            folder: Some(folder.to_owned()),
+            ..AddParams::default()
+        };
+        self.add_with(params)
+    }
+
+    /// Adds one torrent as `params` say.
+    pub fn add_with(&self, params: AddParams) -> Added {
+        let added = self.call(async |client| client.add(params).await).unwrap();
+        let mut torrents = added.torrents;
+        assert_eq!(torrents.len(), 1, "one source, one result");
+        torrents.remove(0)
     }
 
     /// `show` in full.

@@ -1,9 +1,11 @@
 //! Makes v1 torrents of payloads (BEP 3, 12, 27).
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 use wgo_proto::bencode::Encoder;
-use wgo_proto::units::WireHash;
+use wgo_proto::magnet::Magnet;
+use wgo_proto::units::{InfoHashV1, InfoHashes, WireHash};
 
 use crate::payload::Payload;
 
@@ -101,6 +103,16 @@ impl<'a> Maker<'a> {
 }
 
 impl Torrent {
+    /// A magnet link for it, with trackers and peers.
+    pub fn magnet(&self, trackers: &[&str], peers: &[SocketAddr]) -> String {
+        let hashes = InfoHashes { v1: Some(InfoHashV1(self.hash.0)), v2: None };
+        let mut magnet = Magnet::new(hashes);
+        magnet.name = Some(self.name.clone());
+        magnet.trackers = trackers.iter().map(|url| (*url).to_owned()).collect();
+        magnet.peers = peers.iter().map(|peer| peer.to_string().parse().unwrap()).collect();
+        magnet.to_string()
+    }
+
     /// Writes it into `folder` as `NAME.torrent`.
     pub fn save(&self, folder: &Path) -> PathBuf {
         let path = folder.join(format!("{}.torrent", self.name));

@@ -26,6 +26,9 @@ A PATTERN is a path of a file or folder of the torrent, in which * and ? stand f
 without a / in it also the name of a file or folder anywhere; or the number of a file, or
 FIRST-LAST.
 
+Of a magnet link it is known later which files there are: patterns count then, those that match none are passed
+over, and numbers in the link itself (so=) come first.
+
 URLs are fetched by wgoctl and not by the daemon, directly and without a log-in; where it takes
 cookies or a proxy, use curl as below. The file has to come within 30 s, or the time of --timeout.
 
@@ -36,7 +39,7 @@ Examples:
   wgoctl add debian.torrent
   wgoctl add --folder /srv/media --label tv ~/Downloads/*.torrent
   wgoctl add --only '*.mkv' --skip Sample show.torrent
-  wgoctl add --wait done 'magnet:?xt=urn:btih:…'
+  wgoctl add --wait metadata 'magnet:?xt=urn:btih:…'
   wgoctl add --priority high --ratio 2 --seed-time '7 d' debian.torrent
   wgoctl add 'https://example.org/a.torrent'
   curl -s -b cookies.txt https://example.org/a.torrent | wgoctl add -

@@ -27,6 +27,7 @@ Each line is one JSON object: \"event\", \"at\" in Unix seconds, the \"torrent\"
   connected  \"torrents\"       all that were there have been told
   added, removed              \"torrent\" is what was last known of it
   state      \"from\", \"to\"     one of the states of a torrent
+  metadata                    what a magnet link's torrent consists of is known
   completed                   all of it is safe on disk
   error      \"error\", \"kind\"  something is in its way; it may go on as far as it can
   recovered                   nothing is any more

@@ -329,6 +329,7 @@ fn engine(
         connections: Places::new(config.network.max_peers as usize),
         confinement,
         hooks,
+        dictionaries: Default::default(),
         counters: Default::default(),
     });
     Ok(Start {

@@ -15,9 +15,10 @@ use crate::clock::Clock;
 use crate::confine::Confinement;
 use crate::files::{
     BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, DiskErrorKind, Done, Job,
-    ReadOutcome, Storage, StoreOutcome, wire_len,
+    ReadOutcome, Storage, StoreOutcome, Work, wire_len,
 };
 use crate::hooks::Hooks;
+use crate::metadata::Dictionaries;
 use crate::metrics::Counters;
 use crate::registry::Registry;
 use crate::session::Event;
@@ -65,6 +66,8 @@ pub struct Engine {
     pub confinement: Confinement,
     /// The operator's programs.
     pub hooks: Hooks,
+    /// What peers ask for of our metadata.
+    pub dictionaries: Dictionaries,
     /// What is counted for `[metrics]`.
     pub counters: Counters,
 }
@@ -72,15 +75,21 @@ pub struct Engine {
 impl Engine {
     /// Hands a complete piece to the storage threads; waits while their queue is full.
     pub async fn store_piece(self: &Arc<Self>, torrent: &Arc<Torrent>, complete: Complete<BlockBuf>) {
-        self.storage.submit(self.store_job(torrent, complete)).await;
+        if let Some(job) = self.store_job(torrent, complete) {
+            self.storage.submit(job).await;
+        }
     }
 
     /// The same without waiting, for the few pieces that a spill completes.
     pub fn store_piece_now(self: &Arc<Self>, torrent: &Arc<Torrent>, complete: Complete<BlockBuf>) {
-        self.storage.submit_now(self.store_job(torrent, complete));
+        if let Some(job) = self.store_job(torrent, complete) {
+            self.storage.submit_now(job);
+        }
     }
 
-    fn store_job(self: &Arc<Self>, torrent: &Arc<Torrent>, complete: Complete<BlockBuf>) -> Job {
+    /// `None` for a torrent whose pieces are not known, of which nobody has any.
+    fn store_job(self: &Arc<Self>, torrent: &Arc<Torrent>, complete: Complete<BlockBuf>) -> Option<Job> {
+        let files = torrent.files()?.clone();
         let (engine, owner, piece) = (self.clone(), torrent.clone(), complete.piece);
         let token = torrent.tasks.token();
         let done = Done::new(move |outcome| {
@@ -103,11 +112,12 @@ impl Engine {
             engine.call(&owner, |swarm, now| swarm.on_piece(now, piece, outcome));
             drop(token);
         });
-        Job::Store { torrent: torrent.files.clone(), piece, blocks: complete.blocks, done }
+        Some(Job::Store { torrent: files, piece, blocks: complete.blocks, done })
     }
 
     /// Writes blocks of an unfinished piece early.
     pub fn spill(self: &Arc<Self>, torrent: &Arc<Torrent>, spill: Spill<BlockBuf>) {
+        let Some(files) = torrent.files().cloned() else { return };
         let (engine, owner, piece) = (self.clone(), torrent.clone(), spill.piece);
         let token = torrent.tasks.token();
         let done = Done::new(move |outcome: Result<(), DiskError>| {
@@ -118,7 +128,7 @@ impl Engine {
             engine.call(&owner, |swarm, now| swarm.on_spilled(now, piece, ok));
             drop(token);
         });
-        let job = Job::Spill { torrent: torrent.files.clone(), piece, blocks: spill.blocks, done };
+        let job = Job::Spill { torrent: files, piece, blocks: spill.blocks, done };
         self.storage.submit_now(job);
     }
 
@@ -129,12 +139,14 @@ impl Engine {
         blocks: &[Block],
     ) -> oneshot::Receiver<Result<Vec<u8>, DiskError>> {
         let (answer, receiver) = oneshot::channel();
+        // Without an answer the reader is told that it was stopped.
+        let Some(files) = torrent.files().cloned() else { return receiver };
         let done = Done::new(move |outcome: ReadOutcome| {
             // The connection may have ended meanwhile.
             let _ = answer.send(outcome.result.map(|()| outcome.out));
         });
         let out = Vec::with_capacity(wire_len(blocks));
-        let job = Job::Read { torrent: torrent.files.clone(), blocks: blocks.to_vec(), out, done };
+        let job = Job::Read { torrent: files, blocks: blocks.to_vec(), out, done };
         // A connection has one read under way at most, so the queue is bounded by the connections.
         match blocks.first().filter(|block| torrent.is_unverified(block.piece)) {
             Some(block) => self.hash_first(torrent, block.piece, job),
@@ -146,6 +158,7 @@ impl Engine {
     /// Hashes a piece that a quick check believed, then does `job`. A wrong one puts the whole torrent in
     /// doubt: everything is hashed.
     fn hash_first(self: &Arc<Self>, torrent: &Arc<Torrent>, piece: PieceIndex, job: Job) {
+        let Some(files) = torrent.files().cloned() else { return };
         let good = Arc::new(AtomicBool::new(false));
         let (engine, owner, verdict) = (self.clone(), torrent.clone(), good.clone());
         let done = Done::new(move |outcome: CheckOutcome| match outcome {
@@ -163,7 +176,7 @@ impl Engine {
             good.store(verdicts.iter().all(|verdict| verdict.good), Ordering::Release);
         };
         let pieces = CheckPieces::List(Arc::new([piece]));
-        let check = Check::new(torrent.files.clone(), pieces, Box::new(on_checked), Arc::default(), done);
+        let check = Check::new(files, pieces, Box::new(on_checked), Arc::default(), done);
         self.storage.submit_now(Job::Check(Arc::new(check)));
     }
 
@@ -192,6 +205,15 @@ impl Engine {
             self.counters.disk_errors.one_more();
         }
         self.tell(Event::DiskFailed(id, error));
+    }
+
+    /// Calculates something in a thread that may be busy for long. `None` when the storage has stopped, or it
+    /// panicked.
+    pub async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        // Whoever asked may be gone.
+        self.storage.submit_now(Job::Compute(Work::new(move || drop(sender.send(work())))));
+        receiver.await.ok()
     }
 
     /// Tells the session's driver.

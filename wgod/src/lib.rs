@@ -19,6 +19,7 @@ pub mod hooks;
 pub mod listen;
 pub mod logging;
 pub mod manual;
+pub mod metadata;
 pub mod metrics;
 pub mod peer;
 pub mod progress;

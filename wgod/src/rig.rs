@@ -116,6 +116,7 @@ impl Rig {
             connections: Places::new(100),
             confinement: Confinement::default(),
             hooks: Default::default(),
+            dictionaries: Default::default(),
             counters: Default::default(),
         });
         let (stopping, rest) = (CancellationToken::new(), CancellationToken::new());
@@ -219,6 +220,7 @@ pub(crate) fn request(rig: &Rig, metainfo: Metainfo, raw: &[u8]) -> AddRequest {
     AddRequest {
         metainfo,
         raw: raw.to_vec(),
+        select: Vec::new(),
         folder: rig.folder.clone(),
         paused: false,
         labels: Vec::new(),

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -37,10 +37,10 @@ pub struct Torrent {
     pub id: TorrentId,
     /// The hash that our own connections and announces use.
     pub hash: WireHash,
-    /// What it consists of.
-    pub info: Arc<Info>,
-    /// Its files.
-    pub files: Arc<TorrentFiles>,
+    /// Its name when it was made.
+    name: String,
+    /// What it consists of, and its files, once its metadata is known.
+    content: OnceLock<Content>,
     /// The span of its log lines.
     pub span: tracing::Span,
     /// Its peers' tasks, and every other task that works for it.
@@ -57,6 +57,11 @@ pub struct Torrent {
     any_unverified: AtomicBool,
     /// Pieces to be hashed before they are first served. A leaf lock.
     unverified: Mutex<Bitfield>,
+}
+
+struct Content {
+    info: Arc<Info>,
+    files: Arc<TorrentFiles>,
 }
 
 struct State {
@@ -79,8 +84,8 @@ pub struct Parts {
     pub hash: WireHash,
     /// What it consists of.
     pub info: Arc<Info>,
-    /// Its files, open.
-    pub files: Arc<TorrentFiles>,
+    /// Its files, open; none while its metadata has to come.
+    pub files: Option<Arc<TorrentFiles>>,
     /// Pieces that a quick check believed: each is hashed before it is first served.
     pub unverified: Bitfield,
 }
@@ -89,12 +94,17 @@ impl Torrent {
     /// Puts a Swarm behind its lock. It has no clock until [`arm`](Self::arm).
     pub fn new(parts: Parts, clock: Clock, actions: ActionSender, timers: Timers) -> Arc<Torrent> {
         let id = parts.swarm.id();
+        let content = OnceLock::new();
+        if let Some(files) = parts.files {
+            // It is empty, so it takes this.
+            let _set = content.set(Content { info: parts.info.clone(), files });
+        }
         Arc::new(Torrent {
             id,
             hash: parts.hash,
             span: crate::logging::torrent_span(&parts.hash, &parts.info.name),
-            info: parts.info,
-            files: parts.files,
+            name: parts.info.name.clone(),
+            content,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             broken_told: AtomicBool::new(false),
@@ -111,6 +121,23 @@ impl Torrent {
                 wakes: Vec::new(),
             }),
         })
+    }
+
+    /// The metadata has come: this is what it consists of. Before the Swarm learns of it, or blocks would come for
+    /// files that nobody knows.
+    pub fn set_content(&self, info: Arc<Info>, files: Arc<TorrentFiles>) {
+        // It is told once in its life.
+        let _set = self.content.set(Content { info, files });
+    }
+
+    /// Its files; none while its metadata has to come, when nothing is read or written.
+    pub fn files(&self) -> Option<&Arc<TorrentFiles>> {
+        self.content.get().map(|content| &content.files)
+    }
+
+    /// How many pieces it has, once that is known.
+    pub fn piece_count(&self) -> Option<u32> {
+        self.content.get().map(|content| content.info.layout.piece_count())
     }
 
     /// Tells the timers about the first deadline: once the registry names the torrent, or the timer task
@@ -242,6 +269,6 @@ impl Torrent {
 
 impl std::fmt::Debug for Torrent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Torrent({}, {:?})", self.id.0, self.info.name)
+        write!(f, "Torrent({}, {:?})", self.id.0, self.name)
     }
 }

@@ -25,6 +25,7 @@ mod label_rules;
 mod labels;
 mod limits;
 mod log;
+mod magnet;
 mod metrics;
 mod mounts;
 mod moves;

@@ -102,6 +102,7 @@ fn files_that_are_half_written_wait_and_what_is_no_torrent_is_put_aside() {
     put(watched.path(), "broken.torrent", b"d4:info");
     put(watched.path(), "empty.torrent", b"");
     put(watched.path(), "link.magnet", b"magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a\n");
+    put(watched.path(), "none.magnet", b"magnet:?dn=c12fe1c06bba254a9dc9f519b335aa7c1367a88a\n");
     put(watched.path(), "notes.txt", b"nothing to do with it");
     put(watched.path(), ".hidden.torrent", &torrent("hidden").bytes);
     put(daemon.home(), "secret.torrent", &torrent("secret").bytes);
@@ -115,7 +116,8 @@ fn files_that_are_half_written_wait_and_what_is_no_torrent_is_put_aside() {
         ".hidden.torrent",
         "broken.torrent.error",
         "empty.torrent.error",
-        "link.magnet.error",
+        "link.magnet.added",
+        "none.magnet.error",
         "notes.txt",
         "slow.torrent.added",
         "symlink.torrent",
@@ -124,12 +126,14 @@ fn files_that_are_half_written_wait_and_what_is_no_torrent_is_put_aside() {
     for why in [
         "broken.torrent is not added: not a valid torrent",
         "it is now broken.torrent.error",
-        "magnet links are not available in this version",
+        "none.magnet is not added: not a magnet link that can be read: the magnet link names no torrent",
         "symlink.torrent is left alone: it is not a plain file",
     ] {
         said(&daemon, why);
     }
-    assert_eq!(daemon.list().iter().map(|torrent| torrent.name.as_str()).collect::<Vec<_>>(), ["slow"]);
+    let mut names: Vec<String> = daemon.list().into_iter().map(|torrent| torrent.name).collect();
+    names.sort();
+    assert_eq!(names, ["c12fe1c06bba254a9dc9f519b335aa7c1367a88a", "slow"]);
     // A new start finds nothing new to do, and the same name does not get into the way.
     assert!(daemon.terminate().success());
     daemon.run();
@@ -139,7 +143,7 @@ fn files_that_are_half_written_wait_and_what_is_no_torrent_is_put_aside() {
     left.extend(["slow.torrent.added.1", "broken.torrent.error.1"]);
     left.sort_unstable();
     wait_names(watched.path(), &left);
-    assert_eq!(daemon.list().len(), 2);
+    assert_eq!(daemon.list().len(), 3);
     assert_eq!(count(&daemon, "symlink.torrent is left alone"), 2, "once in each run");
 }
 

@@ -13,6 +13,7 @@ pub(super) enum What {
     Added,
     Removed,
     State { from: State, to: State },
+    Metadata,
     Completed,
     Error { error: String, kind: Option<Trouble> },
     Recovered,
@@ -59,6 +60,9 @@ pub(super) fn differences(before: &Torrent, now: &Torrent, progress: bool) -> Ve
     }
     if !changes.is_empty() {
         found.push(What::Changed { changes });
+    }
+    if before.size_bytes.is_none() && now.size_bytes.is_some() {
+        found.push(What::Metadata);
     }
     if before.state != now.state {
         found.push(What::State { from: before.state, to: now.state });
@@ -114,6 +118,16 @@ mod tests {
                 "changes": {"folder": {"from": "/a", "to": "/b"}, "labels": {"from": [], "to": ["tv"]}}
             })
         );
+    }
+
+    #[test]
+    fn it_is_told_when_metadata_has_come() {
+        let before = Torrent { state: State::Metadata, name: "a".into(), ..Torrent::default() };
+        let now = Torrent { state: State::Downloading, size_bytes: Some(7), ..before.clone() };
+        let told = differences(&before, &now, false);
+        let state = What::State { from: State::Metadata, to: State::Downloading };
+        assert_eq!(told[1..], [What::Metadata, state]);
+        assert_eq!(differences(&now, &now, false), []);
     }
 
     #[test]

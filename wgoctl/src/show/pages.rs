@@ -64,6 +64,7 @@ impl Facts {
                 facts.add("Checked", percent(t.progress));
                 facts.add("Found", done);
             }
+            _ if t.size_bytes.is_none() => facts.add("Metadata", "not known yet"),
             _ => facts.add("Done", format!("{}, {done}", percent(t.progress))),
         }
         facts.maybe("Time left", t.eta_secs.map(human_secs));

@@ -284,7 +284,7 @@ settings! {
         [Now] action: Chosen<AfterGoal> = Chosen::DEFAULT;
     }
 
-    /// Folders whose .torrent files are added by themselves. Can't be set by wgoctl.
+    /// Folders whose .torrent and .magnet files are added by themselves. Can't be set by wgoctl.
     [once] watch: Watch {
         /// The folders, as in ["/srv/watch"]; what lies deeper, is hidden or a symlink is left alone. A folder
         /// may have rules for its torrents, written in place of its path or, headed by [[watch.folders]], at the
@@ -294,7 +294,7 @@ settings! {
         /// storage.folder. A file that is no torrent gets `.error` behind its name, and the log says why.
         [Restart] folders: WatchFolders = WatchFolders::default();
 
-        /// What happens to a .torrent file that was added, or was there already: "keep" leaves it as it is and
+        /// What happens to a file that was added, or was there already: "keep" leaves it as it is and
         /// remembers it; "rename" puts `.added` behind its name; "delete" deletes it.
         [Restart] after: AfterImport = AfterImport::Rename;
     }
@@ -307,8 +307,8 @@ settings! {
         /// A torrent was added.
         [Restart] on_added: HookCommand = HookCommand::default();
 
-        /// The metadata of a magnet link have come.
-        [Unbuilt] on_metadata: HookCommand = HookCommand::default();
+        /// The metadata of a magnet link has come: what the torrent consists of is known from now on.
+        [Restart] on_metadata: HookCommand = HookCommand::default();
 
         /// A torrent that was downloaded is complete and safe on the disk. Runs at least once: what a crash or
         /// the end of the daemon interrupts runs again at the next start.

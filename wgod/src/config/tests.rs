@@ -162,7 +162,6 @@ fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
         ("network.encryption", "\"prefer\""),
         ("network.proxy", "\"socks5://127.0.0.1:1080\""),
         ("discovery.dht", "true"),
-        ("hooks.on_metadata", "[\"/bin/true\"]"),
     ];
     for (name, value) in cases {
         let (section, field) = name.split_once('.').unwrap();

@@ -1,5 +1,7 @@
 //! Console: the control API's server side. Each method asks the session's driver or the settings and
 //! answers; what changes something is done by them, whether or not the caller waits.
+mod adding;
+mod backup;
 mod disks;
 mod doctor;
 mod limits;
@@ -32,17 +34,14 @@ use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
 use wgo_api::torrent::{State, Torrent};
 use wgo_api::{Extensions, PendingSubscriptionSink, SubscriptionMessage, SubscriptionResult, async_trait};
-use wgo_proto::magnet::Magnet;
-use wgo_proto::metainfo::Metainfo;
 
 use crate::control::{Control, Defaults};
 use crate::engine::Engine;
-use crate::session::{AddRequest, Command, SessionHandle, Verb, goals_of_add, rank};
+use crate::session::{Command, SessionHandle, Verb};
+use adding::request;
 
 /// Changes are sent to subscribers this often at most.
 const SUBSCRIPTION_TICK: Duration = Duration::from_secs(1);
-
-mod backup;
 
 /// What the API's methods need.
 #[derive(Clone)]
@@ -154,63 +153,6 @@ impl Console {
 
     async fn act(&self, verb: Verb, params: SelectParams) -> Result<ActResult, ApiError> {
         self.inner.session.ask(|reply| Command::Act(verb, params, reply)).await.ok_or_else(stopping)?
-    }
-}
-
-/// What the session is to do for one source; `folder` is where it goes, or why it may not; `defaults` are for what
-/// the parameters leave open.
-fn request(
-    source: &Source,
-    params: &AddParams,
-    folder: &Result<PathBuf, ApiError>,
-    defaults: &Defaults,
-) -> Result<Box<AddRequest>, Box<Added>> {
-    let plain = |error| Box::new(Added::failed(None, None, error));
-    let raw = match source {
-        Source::Uri(uri) => {
-            let (hash, name, error) = refuse_uri(uri);
-            return Err(Box::new(Added::failed(hash, name, error)));
-        }
-        Source::Torrent(_) => source.bytes().map_err(plain)?.unwrap_or_default(),
-    };
-    let metainfo =
-        Metainfo::parse(&raw).map_err(|error| plain(ApiError::new(Kind::BadTorrent, error.to_string())))?;
-    Ok(Box::new(AddRequest {
-        metainfo,
-        raw,
-        folder: folder.clone().map_err(plain)?,
-        paused: params.paused || defaults.paused,
-        labels: wgo_api::labels::distinct(&params.labels).map_err(plain)?,
-        check: params.check,
-        peers: params.peers.clone(),
-        fail_if_exists: params.fail_if_exists,
-        sequential: params.sequential,
-        choose: params.choose.clone(),
-        first_last: params.first_last,
-        priority: params.priority.map(rank).or(defaults.priority).unwrap_or_default(),
-        goals: goals_of_add(params).map_err(plain)?,
-        known: params.known.clone(),
-    }))
-}
-
-/// Why a magnet link or URL is not added.
-fn refuse_uri(uri: &str) -> (Option<String>, Option<String>, ApiError) {
-    match Magnet::parse(uri) {
-        Ok(magnet) => {
-            let hash = magnet.hashes.canonical().to_string();
-            let what = if magnet.hashes.v1.is_none() { "v2-only magnet links" } else { "magnet links" };
-            let message = format!("{what} are not available in this version; add the .torrent file");
-            (Some(hash), magnet.name, ApiError::new(Kind::Unsupported, message))
-        }
-        Err(error) if uri.starts_with("magnet:") => (
-            None,
-            None,
-            ApiError::new(Kind::BadTorrent, format!("not a magnet link that can be read: {error}")),
-        ),
-        Err(_) => {
-            let message = "the daemon fetches no URLs: `wgoctl add URL` does, or send the file itself";
-            (None, None, ApiError::new(Kind::Unsupported, message))
-        }
     }
 }
 

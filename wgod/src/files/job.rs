@@ -109,6 +109,22 @@ pub struct ReadOutcome {
     pub result: Result<(), DiskError>,
 }
 
+/// A calculation that keeps its outcome to itself, or drops it with itself.
+pub struct Work(Box<dyn FnOnce() + Send>);
+
+impl Work {
+    /// Work to be done by a storage thread.
+    pub fn new(work: impl FnOnce() + Send + 'static) -> Work {
+        Work(Box::new(work))
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Work")
+    }
+}
+
 /// One piece of work.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "each field is what its job's description names")]
@@ -173,6 +189,8 @@ pub enum Job {
     FreeSpace { device: u64, folder: PathBuf, done: Done<Result<Space, DiskError>> },
     /// Where a folder really is, symlinks followed. The end of its path need not exist.
     Locate { folder: PathBuf, done: Done<Result<PathBuf, DiskError>> },
+    /// Something that takes the processor for long, and no disk.
+    Compute(Work),
     /// What a folder is like, or what will hold it.
     Examine { folder: PathBuf, done: Done<Result<Folder, DiskError>> },
 }
@@ -187,6 +205,7 @@ impl Job {
             | Job::Relocate { .. }
             | Job::FindFiles { .. }
             | Job::Rename { .. }
+            | Job::Compute(_)
             | Job::Examine { .. } => None,
             Job::Check(check) => Some(&check.torrent),
             Job::FindFolder { torrent, .. }
@@ -220,6 +239,7 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             done.call(found.map_err(|e| cx.allowed.explain(&cx.disk, e)));
         }
         Job::Rename { renaming, work } => renaming.run(work),
+        Job::Compute(work) => (work.0)(),
         Job::Examine { folder, done } => done.call(examine(&folder)),
         Job::FindFolder { torrent, mount, done } => {
             done.call(gated(&torrent, || whereabouts(&torrent, mount.as_deref())));

@@ -69,7 +69,7 @@ pub use device::DeviceStatus;
 pub use disk::{Disk, Handle, Mtime, Op};
 pub use error::{DiskError, DiskErrorKind, DiskOp};
 pub use examine::{Folder, FsKind};
-pub use job::{Done, Job, ReadOutcome, Unfinished};
+pub use job::{Done, Job, ReadOutcome, Unfinished, Work};
 pub use modes::Modes;
 pub use mounts::{Mount, Mounts};
 pub use names::Name;

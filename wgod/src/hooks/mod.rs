@@ -38,6 +38,8 @@ use queue::Queue;
 pub enum Event {
     /// It was added.
     Added,
+    /// The metadata of a magnet link has come.
+    Metadata,
     /// It was downloaded, and is safe on the disk.
     Completed,
     /// It was removed.
@@ -48,12 +50,14 @@ pub enum Event {
 
 impl Event {
     /// Every one.
-    pub const ALL: [Event; 4] = [Event::Added, Event::Completed, Event::Removed, Event::Error];
+    pub const ALL: [Event; 5] =
+        [Event::Added, Event::Metadata, Event::Completed, Event::Removed, Event::Error];
 
     /// As programs are told it, in WGOD_EVENT.
     pub fn name(self) -> &'static str {
         match self {
             Event::Added => "added",
+            Event::Metadata => "metadata",
             Event::Completed => "completed",
             Event::Removed => "removed",
             Event::Error => "error",
@@ -64,6 +68,7 @@ impl Event {
     pub fn key(self) -> &'static str {
         match self {
             Event::Added => "hooks.on_added",
+            Event::Metadata => "hooks.on_metadata",
             Event::Completed => "hooks.on_completed",
             Event::Removed => "hooks.on_removed",
             Event::Error => "hooks.on_error",
@@ -79,6 +84,7 @@ impl Event {
     fn command(self, hooks: &config::Hooks) -> &HookCommand {
         match self {
             Event::Added => &hooks.on_added,
+            Event::Metadata => &hooks.on_metadata,
             Event::Completed => &hooks.on_completed,
             Event::Removed => &hooks.on_removed,
             Event::Error => &hooks.on_error,

@@ -117,7 +117,7 @@ impl Live {
         tracing::debug!("connected");
         let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
         Some(Live {
-            receiver: Receiver::new(flow(Direction::Down), torrent.info.layout.piece_count()),
+            receiver: Receiver::new(flow(Direction::Down), torrent.piece_count()),
             sender: Sender::new(flow(Direction::Up)),
             connection: Connection { engine, torrent, key, transport, waker },
             addr,

@@ -69,10 +69,10 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(flow: Flow, pieces: u32) -> Receiver {
+    pub(super) fn new(flow: Flow, pieces: Option<u32>) -> Receiver {
         Receiver {
             flow,
-            limits: Limits::new(Some(pieces)),
+            limits: Limits::new(pieces),
             incoming: Incoming::Frame,
             pending: Vec::new(),
             need: 0,
@@ -87,6 +87,10 @@ impl Receiver {
 
     /// Reads until the socket is empty, the limit is reached or a turn is over.
     pub(super) async fn pump(&mut self, connection: &Connection) -> Result<Progress, CloseReason> {
+        if self.limits.pieces.is_none() {
+            // The metadata may have come. Until then the Swarm checks what it is told.
+            self.limits.pieces = connection.torrent.piece_count();
+        }
         let mut turn = 0;
         let progress = loop {
             let allowed = self.flow.allowance(SCRATCH_LEN as u32) as usize;

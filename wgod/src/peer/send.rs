@@ -177,9 +177,9 @@ impl Sender {
         let mut len = most;
         if !run.is_empty() {
             let doubtful = run.first().is_some_and(|block| connection.torrent.is_unverified(block.piece));
-            let read = match doubtful {
-                true => Nowait::Miss,
-                false => connection.torrent.files.read_run_nowait(&run, body),
+            let read = match connection.torrent.files().filter(|_| !doubtful) {
+                Some(files) => files.read_run_nowait(&run, body),
+                None => Nowait::Miss,
             };
             let ready = match &read {
                 Nowait::Done(n) => *n,

@@ -20,12 +20,12 @@ use super::entry::{About, Entry, Shown, from_stored, on_disk, selection_of};
 use super::goals::Activity;
 use super::happened::Telling;
 use super::ops::{Born, Newborn, Op};
-use super::selecting::choose;
+use super::selecting::{check_patterns, choose};
 use super::tally::Share;
 use super::{AddRequest, Driver};
 use crate::clock::unix_now;
 use crate::hooks;
-use crate::store::{NewerFields, Settings, TorrentRecord, Wanted};
+use crate::store::{Awaited, NewerFields, Settings, TorrentRecord, Wanted};
 use wgo_core::piece_mgr::Priority;
 
 /// A folder is on the device that it was on so long ago, as far as queues of checks go.
@@ -44,23 +44,31 @@ impl Driver {
         // Whoever asked may have hung up; the work is done all the same.
         let known = request.metainfo.hashes.wire().find_map(|hash| self.by_hash.get(&hash).copied());
         if let Some(id) = known {
-            drop(reply.send(self.add_again(id, &request)));
-            return;
+            return self.add_again(id, request, reply);
         }
         if request.metainfo.hashes.v1.is_none() {
-            let message = "it is a v2-only torrent; this version of wgod transfers v1 and hybrid torrents";
+            let message = match request.metainfo.info.layout.is_known() {
+                true => "it is a v2-only torrent; this version of wgod transfers v1 and hybrid torrents",
+                false => {
+                    "the link has only a v2 info-hash (btmh), and this version of wgod needs the v1 one (btih) to find peers"
+                }
+            };
             drop(reply.send(refuse(Kind::Unsupported, message.into())));
             return;
         }
         let info = &mut request.metainfo.info;
         let renames = request.known.as_deref().map(|known| claims::rename(known, info)).transpose();
-        if let Some(other) = self.second_writer(&request) {
+        if let Some(other) = self.second_writer(&request.metainfo.info, &request.folder) {
             drop(reply.send(refuse(Kind::Conflict, other)));
             return;
         }
         let info = &request.metainfo.info;
         let known = request.known.as_deref().map(|known| Taken::of(known, info, &request.choose)).transpose();
-        let files = choose(info, &[], &request.choose);
+        let files = match info.layout.is_known() {
+            true => choose(info, &[], &request.choose),
+            // They are chosen when it is known what there is.
+            false => check_patterns(&request.choose).map(|()| Vec::new()),
+        };
         let (renames, known, files) =
             match renames.and_then(|renames| Ok((renames.unwrap_or_default(), known?, files?))) {
                 Ok(chosen) => chosen,
@@ -80,7 +88,20 @@ impl Driver {
     }
 
     /// It is here already: peers that came along are tried, nothing else changes.
-    fn add_again(&mut self, id: TorrentId, request: &AddRequest) -> Added {
+    /// One whose metadata has to come takes it from a file, and trackers from another link.
+    fn add_again(&mut self, id: TorrentId, request: AddRequest, reply: oneshot::Sender<Added>) {
+        let answer = self.added_again(id, &request);
+        let waits = self.entries.get(&id).is_some_and(|entry| !entry.is_known() && !entry.leaving);
+        match answer.status == AddStatus::Present && waits {
+            true if request.raw.is_empty() => self.add_trackers(id, &request.metainfo.tiers),
+            true => return self.learn_from_file(id, request.metainfo, request.raw, reply),
+            false => {}
+        }
+        drop(reply.send(answer));
+    }
+
+    /// The answer to that.
+    fn added_again(&mut self, id: TorrentId, request: &AddRequest) -> Added {
         let Some(entry) = self.entries.get(&id) else {
             return Added::failed(None, None, ApiError::new(Kind::Internal, "torrent table out of step"));
         };
@@ -119,7 +140,7 @@ impl Driver {
 
     /// What the names of a new torrent's files end in until they are complete: nothing if another torrent has a
     /// file of such a name.
-    fn suffix_of_new(&self, info: &Info, settings: &Settings) -> Option<PartSuffix> {
+    pub(super) fn suffix_of_new(&self, info: &Info, settings: &Settings) -> Option<PartSuffix> {
         let suffix = self.tunables.part_suffix.clone()?;
         let info = info.with_suffix(Some(&suffix));
         let files = (0..info.layout.file_count()).map(FileIndex);
@@ -137,10 +158,9 @@ impl Driver {
     }
 
     /// Another torrent that would write to the same files.
-    fn second_writer(&self, request: &AddRequest) -> Option<String> {
-        let info = &request.metainfo.info;
-        let others = self.entries.neighbours(&request.folder, info);
-        let mut others = others.filter(|entry| entry.has_paths_of(info, &request.folder));
+    pub(super) fn second_writer(&self, info: &Info, folder: &Path) -> Option<String> {
+        let others = self.entries.neighbours(folder, info);
+        let mut others = others.filter(|entry| entry.has_paths_of(info, folder));
         let other = others.find(|entry| !entry.is_finished() || entry.settings.moving.is_some())?;
         if other.settings.moving.is_some() {
             return Some(format!(
@@ -252,12 +272,13 @@ impl Driver {
         entry.leaving = false;
         let (hashes, started) = (entry.settings.hashes, entry.settings.wanted == Wanted::Started);
         let finished = check == Check::Suspects && entry.is_finished();
-        let place = entry.settings.place;
+        let (place, known) = (entry.settings.place, entry.is_known());
         entry.span().in_scope(|| tracing::info!("added"));
         let folder = entry.settings.folder.clone();
         let device = self.device_of(&folder);
         let (check_asked, moving, needs) = (false, None, check);
-        let newcomer = Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place };
+        let newcomer =
+            Newcomer { id, hashes, started, known, needs, check_asked, finished, device, moving, place };
         self.begin_selection(id);
         self.session.add(self.engine.clock.now(), newcomer);
         self.happened(hooks::Event::Added, id);
@@ -293,6 +314,19 @@ impl Driver {
     }
 }
 
+/// What is to be done when the metadata of a magnet link has come.
+fn awaited_of(request: &AddRequest) -> Option<Box<Awaited>> {
+    let AddRequest { metainfo, select, choose, check, .. } = request;
+    let quick = *check == wgo_api::params::Check::Quick;
+    let awaited = Awaited { select: select.clone(), choose: choose.clone(), quick };
+    (!metainfo.info.layout.is_known()).then(|| Box::new(awaited))
+}
+
+/// The trackers that are not in a torrent file.
+fn trackers_of(request: &AddRequest) -> Option<Vec<Vec<String>>> {
+    (!request.metainfo.info.layout.is_known()).then(|| request.metainfo.tiers.clone())
+}
+
 /// What is kept of what a torrent was added with.
 fn new_settings(request: &AddRequest, file_priorities: Vec<Priority>, place: Place) -> Settings {
     Settings {
@@ -313,7 +347,8 @@ fn new_settings(request: &AddRequest, file_priorities: Vec<Priority>, place: Pla
         file_priorities,
         ends_first: request.first_last,
         parted: None,
-        trackers: None,
+        awaited: awaited_of(request),
+        trackers: trackers_of(request),
         user_peers: request.peers.clone(),
         moving: None,
         final_folder: None,

@@ -210,6 +210,20 @@ impl Driver {
         Some(Ok(wait))
     }
 
+    /// One of which nobody knows what it consists of has no files that could be moved: it will begin there.
+    pub(super) fn redirect_unknown(&mut self, id: TorrentId, to: &Path) -> super::moving::Asked {
+        if self.entries.get(&id).is_none_or(|entry| entry.settings.folder == to) {
+            return super::moving::Asked::There;
+        }
+        self.entries.relocate(&id, |settings| to.clone_into(&mut settings.folder));
+        let device = self.engine.storage.device_of(to);
+        self.session.on_device(self.engine.clock.now(), id, device);
+        self.touch();
+        let (reply, wait) = oneshot::channel();
+        self.answer_when_saved(id, reply);
+        super::moving::Asked::Waits(wait)
+    }
+
     /// What to tell somebody who moved a torrent that goes later.
     pub(super) fn note_of(&self, id: TorrentId) -> Option<String> {
         let entry = self.entries.get(&id)?;

@@ -13,6 +13,7 @@ use wgo_core::limiter::Direction;
 use wgo_core::session::Phase;
 use wgo_core::{ByteRate, TorrentId};
 
+use super::metadata::not_yet;
 use super::ops::Op;
 use super::{Command, Driver, Named, Tunables, Verb};
 use crate::hooks;
@@ -117,7 +118,12 @@ impl Driver {
                     continue;
                 }
             };
+            let is_known = self.entries.get(&id).is_none_or(|entry| entry.is_known());
             match verb {
+                Verb::Verify | Verb::StartOver if !is_known => {
+                    acted.push(Acted::failed(given, not_yet("it has nothing that could be hashed")));
+                    continue;
+                }
                 Verb::Start | Verb::StartNow => {
                     self.start(id, verb == Verb::StartNow);
                     self.arrive(id);
@@ -204,6 +210,9 @@ impl Driver {
         let now = self.engine.clock.now();
         if let Some(done) = self.entries.get_mut(&id).and_then(|entry| entry.settings.goal_reached.as_mut()) {
             done.started_again = true;
+        }
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.forget_early_choice();
         }
         match at_once {
             true => self.session.start_now(now, id),

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wgo_core::session::{Check, Newcomer, QueueLimits, Session};
+use wgo_core::session::{Check, Fault, FaultKind, Newcomer, QueueLimits, Session};
 use wgo_core::swarm::Action;
 use wgo_core::tracker::Tiers;
 use wgo_core::{ByteRate, Time, TorrentId};
@@ -25,9 +25,10 @@ use super::entries::Entries;
 use super::entry::{About, Entry, Shown, from_stored, on_disk, selection_of};
 use super::goals::Activity;
 use super::happened::Telling;
+use super::metadata::{settle_choice, take_up};
 use super::moving::{Surveyed, underway};
 use super::ops::{Op, Outcome};
-use super::renaming::{self, Pending, names_in_force};
+use super::renaming;
 use super::space::{Disks, WATCH_INTERVAL};
 use super::tally::{Share, Tally};
 use super::urls::Urls;
@@ -223,21 +224,20 @@ impl Driver {
         device: u64,
     ) -> Result<(), StoreError> {
         let id = record.id;
-        let Some(raw) = self.engine.store.metainfo(id).await? else {
-            tracing::error!(
-                id = id.0,
-                name = record.settings.name,
-                "its metainfo is missing; it is left alone"
-            );
-            return Ok(());
-        };
-        let (metainfo, renaming) = match take_up(&raw, &record.settings) {
+        let raw = self.engine.store.metainfo(id).await?;
+        let (mut record, mut trouble) = (record, None);
+        let (metainfo, renaming) = match take_up(raw.as_deref(), &record.settings) {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::error!(id = id.0, name = record.settings.name, error, "it is left alone");
                 return Ok(());
             }
         };
+        let settles = metainfo.info.layout.is_known() && record.settings.awaited.is_some();
+        if settles {
+            record.settings.hashes = metainfo.hashes;
+            trouble = settle_choice(&metainfo.info, &mut record.settings);
+        }
         let tiers = self.urls.share(record.settings.trackers.as_ref().unwrap_or(&metainfo.tiers));
         let entry = Entry { renaming, ..entry_of(record, metainfo, tiers, suspects) };
         let finished = entry.is_finished();
@@ -246,12 +246,14 @@ impl Driver {
         let needs = match &entry.owed {
             Some(owed) => check_of(owed.kind),
             None if believed => Check::Quick,
+            None if !entry.is_known() => Check::None,
             None => Check::Suspects,
         };
         let newcomer = Newcomer {
             id,
             hashes: entry.settings.hashes,
             started: entry.settings.wanted == Wanted::Started,
+            known: entry.is_known(),
             needs,
             check_asked: entry.settings.check_asked,
             finished,
@@ -267,6 +269,9 @@ impl Driver {
             self.arrivals.plan(id, self.engine.clock.now());
         }
         self.insert(entry);
+        if settles {
+            self.begin_selection(id);
+        }
         if undo {
             self.push_op(id, Op::Move);
         }
@@ -277,6 +282,9 @@ impl Driver {
         }
         if let Some(error) = error {
             self.session.recall_fault(id, error);
+        }
+        if let Some(message) = trouble {
+            self.fault(id, Fault { kind: FaultKind::Broken, message });
         }
         // The last run ended before that was told.
         if untold {
@@ -330,7 +338,7 @@ impl Driver {
                 Some(Ok(surveyed)) = self.rename_surveys.join_next() => self.on_rename_surveyed(surveyed),
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
-                _ = trim.tick() => self.engine.storage.trim(),
+                _ = trim.tick() => self.engine.trim(),
                 _ = watch.tick() => self.watch_disks(),
             }
             self.carry_out();
@@ -419,18 +427,6 @@ impl Driver {
 /// Of 52 bits, which every reader of JSON takes exactly.
 fn first_version() -> u64 {
     RandomState::new().build_hasher().finish() >> 12
-}
-
-/// What the store knows of a torrent's files: with their names, and those that they are to get.
-fn take_up(
-    raw: &[u8],
-    settings: &crate::store::Settings,
-) -> Result<(Metainfo, Option<Box<Pending>>), String> {
-    let mut metainfo = Metainfo::parse(raw).map_err(|error| format!("its metainfo is damaged: {error}"))?;
-    let (info, renaming) = names_in_force(metainfo.info, settings)
-        .map_err(|error| format!("the names of its files are damaged: {error}"))?;
-    metainfo.info = info;
-    Ok((metainfo, renaming))
 }
 
 /// An entry made of a stored record.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::Instrument;
 use wgo_core::TorrentId;
+use wgo_core::metadata::share_held;
 use wgo_core::session::{Effect, Fault, FaultKind, Phase, share_memory};
 use wgo_core::swarm::Action;
 use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome as Answer, Retry};
@@ -92,7 +93,9 @@ impl Driver {
         let Some(live) = self.entries.get(&id).and_then(|entry| entry.live.clone()) else { return };
         let engine = self.engine.clone();
         let report = move |error| engine.tell(Event::DiskFailed(id, error));
-        self.engine.storage.look(&live.files, report);
+        if let Some(files) = live.files() {
+            self.engine.storage.look(files, report);
+        }
     }
 
     pub(super) fn pause(&mut self, id: TorrentId, requests: bool, uploads: bool) {
@@ -115,6 +118,7 @@ impl Driver {
         let now = self.engine.clock.now();
         let mut torrents = Vec::new();
         let mut held = Vec::new();
+        let mut fetching = Vec::new();
         for live in self.live_torrents() {
             let limited = self.engine.shaper.is_limited(live.id, wgo_core::limiter::Direction::Down);
             let Ok((view, blocks)) = live.call(|swarm, now| {
@@ -127,7 +131,9 @@ impl Driver {
             self.session.on_unsynced(live.id, view.unsynced_bytes);
             self.session.on_traffic(now, live.id, counters.downloaded, counters.uploaded);
             self.on_uploaded(live.id, counters.uploaded);
-            if !view.finished {
+            if view.unknown {
+                fetching.push(live.clone());
+            } else if !view.finished {
                 torrents.push(live.clone());
                 held.push(blocks);
             }
@@ -135,6 +141,9 @@ impl Driver {
         let shares = share_memory(self.tunables.memory_blocks, &held);
         for (torrent, blocks) in torrents.iter().zip(shares) {
             let _broken = torrent.call(|swarm, now| swarm.set_memory(now, blocks));
+        }
+        for torrent in &fetching {
+            let _broken = torrent.call(|swarm, _| swarm.set_metadata_limit(share_held(fetching.len())));
         }
     }
 
@@ -160,7 +169,10 @@ impl Driver {
         let ended = torrent.stopping.is_cancelled();
         match action {
             // What a Swarm that is ending finds of itself, its end reports as a whole.
-            Action::Finished | Action::Idle | Action::Dial(_) if ended => {}
+            Action::Finished | Action::Idle | Action::Dial(_) | Action::ReadMetadata(..) if ended => {}
+            // Right or wrong, it is so whether the torrent runs or not.
+            Action::Metadata(candidate) => self.push_op(torrent.id, Op::Examine(candidate)),
+            Action::ReadMetadata(key, piece) => self.engine.tell_metadata(torrent, key, piece),
             Action::Dial(addr) => crate::dial::start(&self.engine, torrent, addr),
             Action::Announce(announce) => self.announce(torrent, announce),
             Action::Store(complete) => self.engine.store_piece_now(torrent, complete),

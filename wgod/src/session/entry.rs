@@ -299,7 +299,12 @@ fn paths_in(info: &Info, seconds: bool) -> impl Iterator<Item = (FileIndex, Cow<
 
 /// Whether `have` holds all that is wanted.
 pub(super) fn is_met(selection: Option<&Selection>, have: &Bitfield) -> bool {
-    selection.map_or_else(|| have.is_full(), |selection| selection.is_met(have))
+    match (have.len(), selection) {
+        // Its pieces are not known, so none is had.
+        (0, _) => false,
+        (_, None) => have.is_full(),
+        (_, Some(selection)) => selection.is_met(have),
+    }
 }
 
 /// What is wanted of a torrent, as its settings say by file.

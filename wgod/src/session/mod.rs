@@ -19,6 +19,7 @@ mod fault;
 mod goals;
 mod happened;
 mod labels;
+mod metadata;
 mod moving;
 mod ops;
 mod patterns;
@@ -37,6 +38,7 @@ mod urls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -151,10 +153,12 @@ pub enum Verb {
 
 /// A torrent to add, parsed.
 pub struct AddRequest {
-    /// What it is.
+    /// What it is; of a magnet link what that says.
     pub metainfo: Metainfo,
-    /// The raw file.
+    /// The raw file; empty for a magnet link.
     pub raw: Vec<u8>,
+    /// The only files that the magnet link wants, by number; empty for all.
+    pub select: Vec<RangeInclusive<u32>>,
     /// Absolute folder.
     pub folder: PathBuf,
     /// Not to be started.

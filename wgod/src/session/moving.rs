@@ -29,7 +29,7 @@ type ActReply = oneshot::Sender<Result<ActResult, ApiError>>;
 pub(super) type Wait = oneshot::Receiver<Result<(), ApiError>>;
 
 /// What a call finds of one torrent.
-enum Asked {
+pub(super) enum Asked {
     /// Its answer comes.
     Waits(Wait),
     /// It is on the way.
@@ -116,6 +116,9 @@ impl Driver {
         }
         if let Some(names) = &entry.settings.renaming {
             return Err(renaming(names));
+        }
+        if !entry.is_known() {
+            return Ok(self.redirect_unknown(id, folder));
         }
         if let Some(redirected) = self.redirect(id, folder) {
             return redirected.map(Asked::Waits);

@@ -6,6 +6,7 @@ mod checkpoint;
 mod cx;
 mod hindrance;
 mod live;
+pub(super) mod metadata;
 mod missing;
 mod outcome;
 pub(super) mod relocate;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 use wgo_core::TorrentId;
+use wgo_core::metadata::Candidate;
 use wgo_core::session::Check;
 
 use super::checking::{self, CheckProgress};
@@ -51,6 +53,10 @@ pub(super) enum Op {
     Rename,
     /// Forget what was known to be on disk; a full check is owed.
     StartOver,
+    /// See whether metadata that came whole is the torrent's.
+    Examine(Candidate),
+    /// It is: make it durable, and go on with it.
+    Learn(Box<metadata::Learning>),
     /// Make a Swarm.
     GoLive,
     /// Drop the Swarm of a torrent without work.
@@ -176,6 +182,8 @@ impl Driver {
                     Outcome::StartedOver
                 });
             }
+            Op::Examine(candidate) => self.spawn(id, metadata::examine(cx, candidate)),
+            Op::Learn(learning) => self.spawn(id, metadata::learn(cx, learning)),
             Op::GoLive => self.spawn(id, live::go_live(cx)),
             Op::GoDormant => self.spawn(id, live::go_dormant(cx)),
             Op::Halt => self.spawn(id, live::halt(cx)),

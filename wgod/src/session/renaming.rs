@@ -18,6 +18,7 @@ use wgo_proto::path::SafePath;
 
 use super::Driver;
 use super::entry::{Entry, on_disk};
+use super::metadata::not_yet;
 use super::moving::busy;
 use super::ops::{Cx, Op, Outcome, rename};
 use crate::files::{DiskErrorKind, RenamingError, TorrentFiles};
@@ -79,7 +80,10 @@ pub(super) fn names_in_force(
     if !settings.renames.is_empty() {
         info = info.with_paths(&settings.renames)?;
     }
-    info.name.clone_from(&settings.name);
+    // Settings from before its metadata came have the name of a link.
+    if settings.awaited.is_none() || !settings.renames.is_empty() {
+        info.name.clone_from(&settings.name);
+    }
     let info = on_disk(info, settings);
     let Some(names) = &settings.renaming else { return Ok((info, None)) };
     let (new, _) = with_names(&info, names, settings)?;
@@ -126,6 +130,9 @@ impl Driver {
         let id = self.resolve(&params.id)?;
         let entry = self.entries.get(&id).filter(|entry| !entry.removing);
         let entry = entry.ok_or_else(gone)?;
+        if !entry.is_known() {
+            return Err(not_yet("what its files are called is not known either"));
+        }
         if let Some(error) = unready(entry) {
             return Err(error);
         }

@@ -96,7 +96,7 @@ impl Driver {
             CoreState::Moving => Some(entry.moved_share()),
             _ => checking.map(|check| check.share()),
         };
-        let progress = work.unwrap_or_else(|| share(done, size));
+        let progress = work.unwrap_or_else(|| if entry.is_known() { share(done, size) } else { 0.0 });
         let down_rate = view.as_ref().map_or(0, |v| v.down.0);
         let now = self.engine.clock.now();
         let eta_secs = match (checking, moving) {
@@ -115,7 +115,7 @@ impl Driver {
                 .map(|fault| fault.message.clone())
                 .or(entry.move_error.clone()),
             error_kind: row.and_then(|row| row.trouble()).map(|fault| api_trouble(fault.kind)),
-            size_bytes: Some(size),
+            size_bytes: entry.is_known().then_some(size),
             done_bytes: done,
             downloaded_bytes: counters.0,
             uploaded_bytes: counters.1,
@@ -134,7 +134,7 @@ impl Driver {
                 .as_ref()
                 .map(|folder| folder.path.to_string_lossy().into_owned()),
             labels: sorted(&entry.settings.labels),
-            private: Some(entry.info.private),
+            private: entry.is_known().then_some(entry.info.private),
             added_at: entry.settings.added_at,
             completed_at: entry.completed_at,
             limits: RateLimits {
@@ -168,10 +168,10 @@ impl Driver {
             entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.availability()).ok());
         let details = TorrentDetails {
             torrent,
-            piece_length: Some(layout.nominal_piece_len()),
-            pieces: Some(layout.piece_count()),
-            pieces_done: Some(have.count()),
-            availability: availability.as_deref().map(copies),
+            piece_length: entry.is_known().then(|| layout.nominal_piece_len()),
+            pieces: entry.is_known().then(|| layout.piece_count()),
+            pieces_done: entry.is_known().then(|| have.count()),
+            availability: availability.as_deref().filter(|_| entry.is_known()).map(copies),
             comment: about.and_then(|about| about.comment.clone()),
             created_by: about.and_then(|about| about.created_by.clone()),
             created_at: about.and_then(|about| about.created_at),

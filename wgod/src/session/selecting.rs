@@ -15,7 +15,9 @@ use wgo_proto::metainfo::Info;
 use wgo_proto::{FileIndex, PieceIndex};
 
 use super::entry::{on_disk, selection_of};
+use super::metadata::not_yet;
 use super::ops::Op;
+pub(super) use super::patterns::PatternError as Missed;
 use super::patterns::{self, PatternError};
 use super::tune::order;
 use super::{Driver, render};
@@ -50,34 +52,77 @@ pub(super) struct Selected {
 /// # Errors
 /// A pattern that can't be read or names no file; nothing is chosen then.
 pub(super) fn choose(info: &Info, before: &[Priority], choice: &Choice) -> Result<Vec<Priority>, ApiError> {
+    choose_with(info, before, choice, &mut |error| {
+        let kind = match error {
+            PatternError::NoMatch { .. } => Kind::NoMatch,
+            PatternError::Malformed { .. } => Kind::BadRequest,
+        };
+        Err(ApiError::new(kind, error.to_string()))
+    })
+}
+
+/// The same where it was chosen before it was known what there is: patterns that name no file are passed over, and
+/// come back.
+pub(super) fn choose_what_there_is(
+    info: &Info,
+    before: &[Priority],
+    choice: &Choice,
+) -> (Vec<Priority>, Vec<Missed>) {
+    let mut missed = Vec::new();
+    let chosen = choose_with::<std::convert::Infallible>(info, before, choice, &mut |error| {
+        missed.push(error);
+        Ok(())
+    });
+    match chosen {
+        Ok(chosen) => (chosen, missed),
+    }
+}
+
+/// Whether patterns can be read, of a torrent whose files are not known.
+///
+/// # Errors
+/// [`Kind::BadRequest`] for one that can't.
+pub(super) fn check_patterns(choice: &Choice) -> Result<(), ApiError> {
+    let nothing = Info::unknown(String::new());
+    choose_with(&nothing, &[], choice, &mut |error| match error {
+        PatternError::NoMatch { .. } => Ok(()),
+        PatternError::Malformed { .. } => Err(ApiError::new(Kind::BadRequest, error.to_string())),
+    })
+    .map(drop)
+}
+
+/// Gives every pattern that is of no use to `on_miss`, which says whether to go on.
+fn choose_with<E>(
+    info: &Info,
+    before: &[Priority],
+    choice: &Choice,
+    on_miss: &mut dyn FnMut(PatternError) -> Result<(), E>,
+) -> Result<Vec<Priority>, E> {
     let count = info.layout.file_count() as usize;
     let mut chosen = before.to_vec();
     chosen.resize(count, Priority::Normal);
-    let mut set = |patterns: &[String], priority: Priority| -> Result<(), PatternError> {
+    let mut set = |patterns: &[String], priority: Priority, all: bool| -> Result<(), E> {
         for pattern in patterns {
-            for FileIndex(file) in patterns::files(info, pattern)? {
-                chosen[file as usize] = priority;
+            match patterns::files(info, pattern) {
+                Ok(files) => files.into_iter().for_each(|FileIndex(file)| chosen[file as usize] = priority),
+                // A torrent of which nothing is known has no files to skip.
+                Err(PatternError::NoMatch { .. }) if all => {}
+                Err(error) => on_miss(error)?,
             }
         }
         Ok(())
     };
     let only = if choice.only.is_empty() { &[][..] } else { &["*".to_owned()][..] };
     let all = [
-        (only, Priority::Skip),
         (&choice.only[..], Priority::Normal),
         (&choice.normal[..], Priority::Normal),
         (&choice.low[..], Priority::Low),
         (&choice.high[..], Priority::High),
         (&choice.skip[..], Priority::Skip),
     ];
+    set(only, Priority::Skip, true)?;
     for (patterns, priority) in all {
-        set(patterns, priority).map_err(|error| {
-            let kind = match error {
-                PatternError::NoMatch { .. } => Kind::NoMatch,
-                PatternError::Malformed { .. } => Kind::BadRequest,
-            };
-            ApiError::new(kind, error.to_string())
-        })?;
+        set(patterns, priority, false)?;
     }
     Ok(if chosen.iter().all(|priority| *priority == Priority::Normal) { Vec::new() } else { chosen })
 }
@@ -104,6 +149,9 @@ impl Driver {
         let Some(entry) = self.entries.get(&id).filter(|entry| !entry.removing) else {
             return Err((ApiError::new(Kind::NoMatch, "it is being removed"), reply));
         };
+        if !entry.is_known() {
+            return Err((not_yet("which files it has is not known either"), reply));
+        }
         if params.choose.is_empty() && params.first_last.is_none() {
             drop(reply.send(Ok(render::files_result(entry))));
             return Ok(());
@@ -137,6 +185,7 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.settings.file_priorities = files;
         entry.settings.ends_first = ends_first;
+        entry.forget_early_choice();
         entry.selection = selection_of(&entry.info, &entry.settings);
         entry.ranked_anew = true;
         self.tune(id);
@@ -183,6 +232,7 @@ impl Driver {
         let drops = had_parts && parted.is_empty();
         entry.settings.file_priorities = files;
         entry.settings.ends_first = ends_first;
+        entry.forget_early_choice();
         entry.settings.parted = (had_parts || !parted.is_empty()).then_some(parted);
         let plain = entry.info.without_parts();
         entry.info = std::sync::Arc::new(on_disk(plain, &entry.settings));

@@ -4,6 +4,7 @@ mod checks;
 mod claims;
 mod goals;
 mod many;
+mod metadata;
 mod missing;
 mod mounts;
 mod moves;

@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use wgo_api::params::Choice;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::{AfterGoal, Goals, Ratio, Reached};
 use wgo_proto::FileIndex;
@@ -11,7 +12,8 @@ use wgo_proto::path::SafePath;
 
 use super::codec::{Field, Payload, RowError};
 use super::record::{
-    CheckKind, FileStamp, FinalFolder, GoalReached, Have, Move, MoveStage, OwedCheck, Rename, TorrentFault,
+    Awaited, CheckKind, FileStamp, FinalFolder, GoalReached, Have, Move, MoveStage, OwedCheck, Rename,
+    TorrentFault,
 };
 
 pub(super) fn mark(f: &mut Field<'_>) -> Result<(), RowError> {
@@ -113,6 +115,41 @@ pub(super) fn runs(f: &mut Field<'_>) -> Result<Vec<Priority>, RowError> {
         out.resize(out.len() + len, priority);
     }
     Ok(out)
+}
+
+pub(super) fn put_awaited(p: &mut Payload, awaited: &Awaited) {
+    p.varint(awaited.select.len() as u64);
+    for range in &awaited.select {
+        p.varint(u64::from(*range.start()));
+        p.varint(u64::from(*range.end()));
+    }
+    for patterns in Awaited::patterns(&awaited.choose) {
+        p.varint(patterns.len() as u64);
+        patterns.iter().for_each(|pattern| p.bytes(pattern.as_bytes()));
+    }
+    p.varint(u64::from(awaited.quick));
+}
+
+pub(super) fn awaited(f: &mut Field<'_>) -> Result<Awaited, RowError> {
+    let mut select = Vec::new();
+    for _ in 0..count(f)? {
+        select.push(f.varint_u32()?..=f.varint_u32()?);
+    }
+    let mut choose = Choice::default();
+    let Choice { only, normal, low, high, skip } = &mut choose;
+    for patterns in [only, normal, low, high, skip] {
+        for _ in 0..count(f)? {
+            let pattern = f.bytes()?;
+            patterns.push(f.text(pattern)?);
+        }
+    }
+    Ok(Awaited { select, choose, quick: f.varint()? != 0 })
+}
+
+/// How many of something follow, each of which takes a byte at least.
+fn count(f: &mut Field<'_>) -> Result<u64, RowError> {
+    let count = f.varint()?;
+    if count > f.len() as u64 { Err(f.malformed("more of a list than there are bytes")) } else { Ok(count) }
 }
 
 /// Files by number, ascending: each as the distance from the one before.

@@ -52,8 +52,8 @@ pub use change::Change;
 pub use codec::RowError;
 pub use error::{Quarantined, StoreError};
 pub use record::{
-    CheckKind, Counters, FileStamp, FinalFolder, GoalReached, Have, Move, MoveStage, NewerFields, OwedCheck,
-    Partial, Progress, Rename, Settings, TorrentFault, TorrentRecord, Totals, Wanted,
+    Awaited, CheckKind, Counters, FileStamp, FinalFolder, GoalReached, Have, Move, MoveStage, NewerFields,
+    OwedCheck, Partial, Progress, Rename, Settings, TorrentFault, TorrentRecord, Totals, Wanted,
 };
 pub use recovery::{Loaded, Recovery};
 

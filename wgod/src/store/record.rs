@@ -4,8 +4,10 @@
 //! while seeding. Each part is one row, so a checkpoint rewrites neither the trackers of a torrent
 //! nor, of a seeding one, its bitmap; and two writers of different parts can't undo each other.
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use wgo_api::params::Choice;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::{ChosenGoals, Goals, Place, Reached};
 use wgo_core::{ByteRate, TorrentId};
@@ -64,6 +66,9 @@ pub struct Settings {
     /// Files of which the bytes that they share pieces with others are in the part file. `None`: there is no
     /// part file; an empty list: one that is to be removed.
     pub parted: Option<Vec<FileIndex>>,
+    /// What was chosen of it before its metadata was known, which is to be done about it then (BEP 9). `None`: it
+    /// was known, or that is done. It stays where it came to no file at all, until the operator chooses or starts it.
+    pub awaited: Option<Box<Awaited>>,
     /// Tiers that replace those of the metainfo.
     pub trackers: Option<Vec<Vec<String>>>,
     /// Peers that the operator named.
@@ -87,7 +92,8 @@ pub struct Settings {
 impl Settings {
     /// About how many bytes its row takes beside its fixed part.
     pub(super) fn weight(&self) -> usize {
-        self.renames.iter().map(|(_, path)| path.as_str().len() + 8).sum()
+        let renames: usize = self.renames.iter().map(|(_, path)| path.as_str().len() + 8).sum();
+        renames + self.awaited.as_ref().map_or(0, |awaited| awaited.weight())
     }
 
     /// Every folder that has files of the torrent, or is to have them.
@@ -102,6 +108,31 @@ impl Settings {
         if let Some(folder) = self.final_folder.take() {
             self.folder = folder.path;
         }
+    }
+}
+
+/// What was chosen of a torrent before it was known what it consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Awaited {
+    /// The only files to download, by number: `so` of a magnet link (BEP 53); empty for all.
+    pub select: Vec<RangeInclusive<u32>>,
+    /// What the operator chose on top of that.
+    pub choose: Choice,
+    /// What is on the disk of it is to be checked by a sample.
+    pub quick: bool,
+}
+
+impl Awaited {
+    /// The lists of `choose`, in the order in which they are stored.
+    pub(super) fn patterns(choose: &Choice) -> [&Vec<String>; 5] {
+        let Choice { only, normal, low, high, skip } = choose;
+        [only, normal, low, high, skip]
+    }
+
+    /// About how many bytes it takes.
+    fn weight(&self) -> usize {
+        let patterns = Awaited::patterns(&self.choose).into_iter().flatten();
+        self.select.len() * 10 + patterns.map(|pattern| pattern.len() + 4).sum::<usize>()
     }
 }
 

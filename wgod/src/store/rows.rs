@@ -12,10 +12,10 @@ use wgo_core::session::{ChosenGoals, Place, Ratio};
 
 use super::codec::{Field, RowError, RowReader, RowWriter};
 use super::fields::{
-    action, action_byte, addr, check, fault, files, final_folder, have_some, mark, moving, priority,
-    priority_byte, put_addr, put_check, put_fault, put_files, put_final_folder, put_move, put_reached,
-    put_rename, put_renames, put_runs, put_stamp, put_tiers, reached, rename, renames, runs, stamp, suffix,
-    texts, tiers,
+    action, action_byte, addr, awaited, check, fault, files, final_folder, have_some, mark, moving, priority,
+    priority_byte, put_addr, put_awaited, put_check, put_fault, put_files, put_final_folder, put_move,
+    put_reached, put_rename, put_renames, put_runs, put_stamp, put_tiers, reached, rename, renames, runs,
+    stamp, suffix, texts, tiers,
 };
 use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
 
@@ -51,6 +51,7 @@ mod settings {
     pub(super) const PARTED: u64 = 30;
     pub(super) const ENDS_FIRST: u64 = 31;
     pub(super) const PART_SUFFIX: u64 = 32;
+    pub(super) const AWAITED: u64 = 40;
 }
 
 pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
@@ -112,6 +113,9 @@ pub(super) fn encode_settings(s: &Settings) -> Vec<u8> {
     if let Some(suffix) = &s.part_suffix {
         row.field(PART_SUFFIX, |p| p.rest(suffix.as_str().as_bytes()));
     }
+    if let Some(awaited) = &s.awaited {
+        row.field(AWAITED, |p| put_awaited(p, awaited));
+    }
     row.finish(&s.newer)
 }
 
@@ -165,6 +169,7 @@ fn decode_files(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
         RENAMING => s.renaming = Some(rename(f)?),
         PARTED => s.parted = Some(files(f)?),
         PART_SUFFIX => s.part_suffix = Some(suffix(f)?),
+        AWAITED => s.awaited = Some(Box::new(awaited(f)?)),
         _ => {
             mark(f)?;
             s.ends_first = true;
@@ -193,6 +198,7 @@ fn blank() -> Settings {
         file_priorities: Vec::new(),
         ends_first: false,
         parted: None,
+        awaited: None,
         trackers: None,
         user_peers: Vec::new(),
         moving: None,
@@ -244,7 +250,7 @@ pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
                 mark(&mut f)?;
                 s.check_asked = true;
             }
-            MOVE | RENAMES | FINAL_FOLDER | RENAMING | PARTED | ENDS_FIRST | PART_SUFFIX => {
+            MOVE | RENAMES | FINAL_FOLDER | RENAMING | PARTED | ENDS_FIRST | PART_SUFFIX | AWAITED => {
                 decode_files(&mut f, &mut s)?;
             }
             COMPLETION_OWED => {

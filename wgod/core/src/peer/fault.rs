@@ -37,6 +37,17 @@ pub enum PeerFault {
     /// Too many messages that are each harmless.
     #[error("{0} useless messages")]
     Nuisance(u32),
+    /// A piece of metadata that contradicts the size which it named before (BEP 9).
+    #[error("sent {came} bytes as a piece of its {said} bytes of metadata")]
+    MetadataSize {
+        /// Bytes of the whole, as it named them.
+        said: u32,
+        /// Bytes of the piece that came.
+        came: usize,
+    },
+    /// It alone sent metadata that isn't the torrent's (BEP 9).
+    #[error("sent metadata with a wrong hash")]
+    WrongMetadata,
     /// It alone sent a piece whose hash is wrong.
     #[error("sent piece {} with a wrong hash", .0.0)]
     Poisoned(PieceIndex),

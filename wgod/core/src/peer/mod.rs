@@ -127,6 +127,8 @@ pub struct Peer {
     pub suspicions: u32,
     /// Messages that made no sense but did no harm; see [`PeerFault::Nuisance`].
     pub nuisances: u32,
+    /// Pieces of metadata that are on their way to it (BEP 9).
+    pub metadata_owed: u32,
     /// Requests that we gave up after they had been sent: their blocks may still come.
     pub given_up: u32,
 
@@ -172,6 +174,7 @@ impl Peer {
             ever_unchoked: false,
             suspicions: 0,
             nuisances: 0,
+            metadata_owed: 0,
             given_up: 0,
             closing: None,
             woken: false,

@@ -15,6 +15,9 @@ pub enum Reason {
     /// It alone sent the blocks of a piece that failed its hash.
     #[error("it sent bad pieces")]
     BadPiece,
+    /// It alone sent metadata with another hash than the torrent's.
+    #[error("it sent wrong metadata")]
+    WrongMetadata,
     /// It breaks the protocol, not just once.
     #[error("it broke the protocol")]
     Protocol,

@@ -129,14 +129,14 @@ impl<B> PieceMgr<B> {
         self.wanted.count()
     }
 
-    /// Whether every piece is written. O(1).
+    /// Whether every piece is written; of a torrent whose pieces are not known none is. O(1).
     pub fn is_complete(&self) -> bool {
-        self.have.is_full()
+        self.layout.is_known() && self.have.is_full()
     }
 
     /// Whether every piece that isn't skipped is written. O(1).
     pub fn is_finished(&self) -> bool {
-        self.wanted.is_empty()
+        self.layout.is_known() && self.wanted.is_empty()
     }
 
     /// Whether we want `piece` and don't have it.

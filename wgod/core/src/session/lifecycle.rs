@@ -24,6 +24,8 @@ pub struct Newcomer {
     pub hashes: InfoHashes,
     /// The operator wants it to run.
     pub started: bool,
+    /// Its metadata is known; else it needs no check yet.
+    pub known: bool,
     /// The check that it needs before it may be active.
     pub needs: Check,
     /// The operator asked for that check, which runs even if the torrent is stopped.
@@ -50,7 +52,8 @@ pub struct Underway {
 impl Session {
     /// A torrent exists: new, or loaded from the store.
     pub fn add(&mut self, now: Time, newcomer: Newcomer) {
-        let Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place } = newcomer;
+        let Newcomer { id, hashes, started, known, needs, check_asked, finished, device, moving, place } =
+            newcomer;
         let check_asked = check_asked && needs == Check::Full;
         let queue_key = place.key.map_or_else(|| line::key_of(id), line::within);
         self.queue.line.insert(queue_key, id);
@@ -58,6 +61,7 @@ impl Session {
             id,
             hashes,
             started,
+            known,
             phase: Phase::Stopped,
             needs,
             check_asked,
@@ -244,7 +248,7 @@ impl Session {
         self.set_deadline(id, None);
         self.set_fault(id, Some(fault));
         if let Some(row) = self.rows.get_mut(&id) {
-            row.needs = Check::Full;
+            row.needs = if row.known { Check::Full } else { Check::None };
             row.check_asked = false;
         }
         self.fill_queue(now);
@@ -348,14 +352,16 @@ impl Session {
 
     /// When a live torrent is looked after next: what it stores becomes durable, or what it seeds is
     /// compared.
-    fn next_care(&self, now: Time, id: TorrentId) -> Option<Time> {
-        let row = self.rows.get(&id)?;
+    pub(super) fn next_care(&self, now: Time, id: TorrentId) -> Option<Time> {
+        let row = self.rows.get(&id).filter(|row| row.known)?;
         let stores = !row.finished || row.completing;
         Some(now + if stores { CHECKPOINT_INTERVAL } else { LOOK_INTERVAL })
     }
 
     fn checkpoint(&mut self, id: TorrentId) {
-        let Some(row) = self.rows.get_mut(&id).filter(|r| !r.checkpointing && r.live) else { return };
+        let Some(row) = self.rows.get_mut(&id).filter(|r| !r.checkpointing && r.live && r.known) else {
+            return;
+        };
         row.checkpointing = true;
         // With a fault it is the time of the next probe.
         if row.fault.is_none() {
@@ -376,7 +382,7 @@ impl Session {
         if !row.is_wanted() || row.fault.is_some() || !matches!(row.phase, Phase::Stopped | Phase::Queued) {
             return;
         }
-        if row.needs != Check::None && !row.switched {
+        if row.known && row.needs != Check::None && !row.switched {
             return self.enqueue_check(now, id);
         }
         if row.move_to.is_some() {

@@ -10,6 +10,7 @@ mod disks;
 mod goals;
 mod lifecycle;
 mod line;
+mod metadata;
 mod moves;
 mod names;
 mod queue;
@@ -314,6 +315,10 @@ impl Session {
         for row in self.rows.values() {
             assert_eq!(row.live, row.phase == Phase::Active && !row.dormant, "{row:?}");
             assert!(!row.live || row.started, "{row:?} runs although stopped");
+            assert!(
+                row.known || row.needs == Check::None && !row.finished && row.move_to.is_none(),
+                "{row:?}"
+            );
             assert!(!row.check_asked || row.needs == Check::Full, "{row:?}");
         }
         self.check_devices();

@@ -124,6 +124,8 @@ pub struct Row {
     pub started: bool,
     /// Where it is.
     pub phase: Phase,
+    /// Its metadata is known; else that is fetched first (BEP 9).
+    pub known: bool,
     /// The check that it needs before it may be active.
     pub needs: Check,
     /// The operator asked for that check, which runs even if the torrent is stopped.
@@ -208,6 +210,7 @@ impl Row {
             Phase::Stopped => State::Stopped,
             Phase::Checking => State::Checking,
             Phase::CheckQueued | Phase::Queued => State::Queued,
+            Phase::Active if !self.known => State::Metadata,
             Phase::Active if self.finished => State::Seeding,
             Phase::Active => State::Downloading,
         }

@@ -4,6 +4,7 @@ mod checks;
 mod choking;
 mod commands;
 mod faults;
+mod metadata;
 mod moves;
 mod names;
 mod queue;

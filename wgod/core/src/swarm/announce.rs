@@ -13,6 +13,9 @@ const NUM_WANT: u32 = 100;
 /// With fewer connections and known addresses than this, trackers are asked again early.
 const HUNGRY_BELOW: usize = 20;
 
+/// Bytes that trackers are told are missing while the metadata is: one block, as other clients say.
+const UNKNOWN_LEFT: u64 = wgo_proto::BLOCK_LEN as u64;
+
 /// What the trackers know of a torrent, kept while it sleeps: they hear `started` and `stopped` once
 /// for all its naps (BEP 3).
 #[derive(Debug)]
@@ -62,7 +65,8 @@ impl<B> Swarm<B> {
         let stats = Stats {
             uploaded: totals.uploaded,
             downloaded: totals.downloaded,
-            left: self.layout.total_len() - self.have_bytes,
+            // Nobody knows how much; but not nothing, which seeds say.
+            left: if self.is_unknown() { UNKNOWN_LEFT } else { self.layout.total_len() - self.have_bytes },
             num_want: if self.wants_peers() { NUM_WANT } else { 0 },
         };
         while let Some(announce) = self.trackers.next_announce(now, &stats) {

@@ -138,14 +138,15 @@ impl<B> Swarm<B> {
         self.hash_failures += 1;
         match self.pieces.failed(piece, bad) {
             Blame::Proven(keys) => {
-                keys.into_iter().for_each(|key| self.ban(now, key, PeerFault::Poisoned(piece)));
+                let fault = PeerFault::Poisoned(piece);
+                keys.into_iter().for_each(|key| self.ban(now, key, fault.clone(), Reason::BadPiece));
             }
             Blame::Suspects(keys) => {
                 for key in keys {
                     let Some(peer) = self.peers.peer_mut(key) else { continue };
                     peer.suspicions += 1;
                     if peer.suspicions >= MAX_SUSPICIONS {
-                        self.ban(now, key, PeerFault::Poisoned(piece));
+                        self.ban(now, key, PeerFault::Poisoned(piece), Reason::BadPiece);
                     }
                 }
             }
@@ -154,7 +155,7 @@ impl<B> Swarm<B> {
     }
 
     /// Ends the connection and keeps the address away.
-    pub(super) fn ban(&mut self, now: Time, key: PeerKey, fault: PeerFault) {
+    pub(super) fn ban(&mut self, now: Time, key: PeerKey, fault: PeerFault, reason: Reason) {
         let ip = match self.peers.peer_mut(key) {
             Some(peer) => {
                 peer.close(CloseReason::Fault(fault.clone()));
@@ -167,7 +168,7 @@ impl<B> Swarm<B> {
             },
         };
         self.wake(key);
-        let covered = self.peer_mgr.ban(now, ip, Reason::BadPiece);
+        let covered = self.peer_mgr.ban(now, ip, reason);
         let others: Vec<PeerKey> =
             self.peers.iter().filter(|(_, p)| covered.contains(&p.info.addr)).map(|(key, _)| key).collect();
         for other in others {

@@ -30,7 +30,7 @@ impl<B> Swarm<B> {
             out.push(Candidate {
                 key: (self.id, key),
                 seeding,
-                interested: peer.peer_interested && !self.uploads_paused,
+                interested: peer.peer_interested && !self.uploads_paused && !self.is_unknown(),
                 standing,
                 from_peer: peer.traffic.down_rate(now),
                 to_peer: peer.traffic.up_rate(now),

@@ -29,7 +29,7 @@ impl<B> Swarm<B> {
         let mut peer = Peer::new(now, info);
         peer.have_cursor = self.haves.end();
         let have = self.pieces.have();
-        if have.is_full() && peer.fast() {
+        if self.pieces.is_complete() && peer.fast() {
             peer.send(&Message::HaveAll);
         } else if have.is_empty() && peer.fast() {
             peer.send(&Message::HaveNone);
@@ -37,7 +37,9 @@ impl<B> Swarm<B> {
             peer.send(&Message::Bitfield(&have.to_wire()));
         }
         if peer.info.reserved.extensions() {
-            self.extension_handshake(&mut peer);
+            let mut outbox = std::mem::take(&mut peer.outbox);
+            self.extension_handshake(&peer, &mut outbox);
+            peer.outbox = outbox;
         }
         if peer.fast()
             && !have.is_empty()
@@ -60,6 +62,9 @@ impl<B> Swarm<B> {
         self.release_all(key);
         let Some(peer) = self.peers.remove(key) else { return };
         self.pieces.remove_peer(&peer.has);
+        if let Some(unknown) = &mut self.unknown {
+            unknown.forget(key);
+        }
         if self.departed.len() == super::MAX_DEPARTED {
             self.departed.pop_front();
         }
@@ -79,6 +84,7 @@ impl<B> Swarm<B> {
             self.lonely_since = now;
         }
         self.fill_all(now);
+        self.ask_for_metadata(now);
     }
 
     /// Why the peer's task should end its connection, if it should.

@@ -1,4 +1,5 @@
-//! The extension protocol (BEP 10): our handshake, theirs, and the small extensions (BEP 21, 54).
+//! The extension protocol (BEP 10): our handshake, theirs, and the small extensions (BEP 21, 54). Metadata (BEP 9)
+//! has a file of its own.
 use wgo_proto::wire::{ExtHandshake, ExtMessage, Extension, ExtensionIds, Limits, WireError};
 
 use super::Swarm;
@@ -12,10 +13,16 @@ use crate::units::PeerKey;
 const CLIENT: &str = concat!("wgod ", env!("CARGO_PKG_VERSION"));
 
 impl<B> Swarm<B> {
-    /// Puts our extension handshake into the peer's outbox.
-    pub(super) fn extension_handshake(&self, peer: &mut Peer) {
+    /// Puts our extension handshake for the peer into `outbox`.
+    pub(super) fn extension_handshake(&self, peer: &Peer, outbox: &mut Vec<u8>) {
+        let metadata_size = Some(self.config.metadata_len).filter(|len| *len > 0);
+        let mut extensions = ExtensionIds::local([Extension::UploadOnly, Extension::DontHave]);
+        if metadata_size.is_some() || self.is_unknown() {
+            extensions.set(Extension::Metadata, Extension::Metadata.local_id());
+        }
         let handshake = ExtHandshake {
-            extensions: ExtensionIds::local([Extension::UploadOnly, Extension::DontHave]),
+            extensions,
+            metadata_size,
             client: Some(CLIENT.to_owned()),
             port: (self.config.listen_port != 0).then_some(self.config.listen_port),
             reqq: Some(MAX_QUEUED as u32),
@@ -24,7 +31,7 @@ impl<B> Swarm<B> {
             ..ExtHandshake::default()
         };
         let message = ExtMessage::Handshake(Box::new(handshake));
-        message.encode(&ExtensionIds::default(), &mut peer.outbox);
+        message.encode(&ExtensionIds::default(), outbox);
     }
 
     /// Tells every peer that speaks `upload_only` that we want nothing more (BEP 21).
@@ -45,14 +52,16 @@ impl<B> Swarm<B> {
         id: u8,
         body: &[u8],
     ) -> Result<(), PeerFault> {
-        let limits = Limits::new(Some(self.layout.piece_count()));
+        let limits = Limits::new(self.layout.is_known().then(|| self.layout.piece_count()));
         let bad = |e: WireError| PeerFault::BadExtension(e.to_string());
         match ExtMessage::decode(id, body, &limits).map_err(bad)? {
             ExtMessage::Handshake(handshake) => self.on_extension_handshake(now, key, *handshake),
             ExtMessage::UploadOnly(on) => self.note_upload_only(key, on),
+            ExtMessage::DontHave(piece) if self.is_unknown() => self.on_early_loss(key, piece),
             ExtMessage::DontHave(piece) => self.on_dont_have(now, key, piece),
+            ExtMessage::Metadata(message) => self.on_metadata(now, key, message)?,
             // We offered none of these, so the peer should not have sent them.
-            ExtMessage::Metadata(_) | ExtMessage::Pex(_) | ExtMessage::Unknown(_) => self.nuisance(key)?,
+            ExtMessage::Pex(_) | ExtMessage::Unknown(_) => self.nuisance(key)?,
         }
         Ok(())
     }
@@ -73,6 +82,7 @@ impl<B> Swarm<B> {
         if let Some(on) = said.upload_only {
             self.note_upload_only(key, on);
         }
+        self.on_metadata_size(now, key, said.metadata_size);
     }
 
     fn on_dont_have(&mut self, now: Time, key: PeerKey, piece: wgo_proto::PieceIndex) {

@@ -30,6 +30,9 @@ impl<B> Swarm<B> {
         if fast_only && !peer.fast() {
             return Err(PeerFault::NotFast(message.name()));
         }
+        if self.on_early(now, key, message)? {
+            return Ok(());
+        }
         match *message {
             Message::KeepAlive | Message::Port(_) => {}
             Message::Choke => self.on_choke(now, key),

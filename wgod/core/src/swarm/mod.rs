@@ -12,6 +12,7 @@ mod connect;
 mod extension;
 mod have_log;
 mod messages;
+mod metadata;
 mod peers;
 mod requests;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use wgo_proto::bitfield::Bitfield;
 use wgo_proto::layout::Layout;
 use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
 
+use crate::metadata::Candidate;
 use crate::peer_mgr::PeerMgr;
 use crate::piece_mgr::{Complete, PieceMgr, Spill};
 use crate::selection::Selection;
@@ -41,6 +43,7 @@ use peers::PeerTable;
 pub use announce::TrackerMemory;
 pub use blocks::PieceOutcome;
 pub use messages::MAX_NUISANCES;
+pub use metadata::Learnt;
 pub use timers::IDLE_AFTER;
 pub use view::{PeerView, SwarmView};
 
@@ -61,6 +64,8 @@ pub struct SwarmConfig {
     pub max_peers: u32,
     /// Private torrents take peers from their trackers only (BEP 27).
     pub private: bool,
+    /// Bytes of the info dictionary if peers may have it of us (BEP 9); 0 if not, or before it is known.
+    pub metadata_len: u32,
 }
 
 /// Where a torrent stands when it becomes live.
@@ -70,7 +75,7 @@ pub struct Start {
     pub id: TorrentId,
     /// What its connections are found by.
     pub hash: WireHash,
-    /// Its pieces and blocks.
+    /// Its pieces and blocks; [`Layout::unknown`] as long as the metadata has to come.
     pub layout: Layout,
     /// The pieces that are stored.
     pub have: Bitfield,
@@ -95,6 +100,11 @@ pub enum Action<B> {
     Store(Complete<B>),
     /// Write these blocks of a piece out early and report with `on_spilled`.
     Spill(Spill<B>),
+    /// Metadata has come whole: see whether it has the torrent's hash, and report with `learn`, `metadata_wrong`
+    /// or `metadata_again`.
+    Metadata(Candidate),
+    /// The peer asks for this piece of the metadata: answer with `send_metadata`.
+    ReadMetadata(PeerKey, u32),
     /// Every wanted piece is stored.
     Finished,
     /// A peer became interested or a slot fell free: the choker may act before its next round.
@@ -110,6 +120,9 @@ pub struct Swarm<B> {
     layout: Layout,
     config: SwarmConfig,
     pieces: PieceMgr<B>,
+    /// What stands in for the pieces while the metadata has to come.
+    unknown: Option<Box<metadata::Unknown>>,
+    giving: metadata::Giving,
     peers: PeerTable,
     peer_mgr: PeerMgr,
     trackers: TrackerList,
@@ -172,6 +185,8 @@ impl<B> Swarm<B> {
             trackers: TrackerList::new(&start.tiers, Policy::default(), start.seed),
             have_bytes: bytes_of(&start.layout, pieces.have()),
             left_bytes: bytes_of(&start.layout, pieces.wanted()),
+            unknown: (!start.layout.is_known()).then(Box::default),
+            giving: metadata::Giving::new(),
             layout: start.layout,
             config,
             pieces,
@@ -341,6 +356,7 @@ impl<B> Swarm<B> {
     /// Asserts what must always hold; for tests and simulations.
     pub fn check_invariants(&self) {
         self.pieces.check_invariants();
+        self.check_metadata();
         self.pieces.check_availability(self.peers.iter().map(|(_, peer)| &peer.has));
         self.peer_mgr.check_invariants();
         self.trackers.check_invariants();
@@ -357,6 +373,10 @@ impl<B> Swarm<B> {
                     "{key:?} asked while choked"
                 );
             }
+            assert!(
+                self.unknown.is_none() || peer.pipeline.is_empty(),
+                "{key:?} asked before the pieces are known"
+            );
             assert_eq!(peer.interesting, self.pieces.interesting_count(&peer.has), "{key:?} interest count");
             if peer.am_choking {
                 let allowed = |b: &Block| peer.allowed_by_us.contains(&b.piece);

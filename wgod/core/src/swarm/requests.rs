@@ -33,7 +33,11 @@ impl<B> Swarm<B> {
     /// Tells the peer whether we are interested, if that changed.
     pub(super) fn update_interest(&mut self, now: Time, key: PeerKey) {
         let Some(peer) = self.peers.peer_mut(key) else { return };
-        let interested = peer.interesting > 0 && !self.requests_paused;
+        let useful = match &self.unknown {
+            Some(unknown) => unknown.has_any(key),
+            None => peer.interesting > 0,
+        };
+        let interested = useful && !self.requests_paused;
         if interested == peer.am_interested {
             return;
         }
@@ -80,7 +84,7 @@ impl<B> Swarm<B> {
 
     /// Asks the peer for as many blocks as its window has room for.
     pub(super) fn fill(&mut self, now: Time, key: PeerKey) {
-        if self.requests_paused {
+        if self.requests_paused || self.is_unknown() {
             return;
         }
         let may_open = self.memory_room();

@@ -7,6 +7,7 @@ mod extensions;
 mod having;
 mod hostile;
 mod memory;
+mod metadata;
 mod random;
 mod rig;
 mod seeding;

@@ -95,6 +95,7 @@ impl<B> Swarm<B> {
 
     fn tick(&mut self, now: Time) {
         self.update_hunger();
+        self.tick_metadata(now);
         let endgame = self.pieces.is_endgame();
         let mut released = false;
         for key in self.peers.keys() {

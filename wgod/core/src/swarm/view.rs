@@ -20,6 +20,8 @@ pub struct SwarmView {
     pub finished: bool,
     /// All pieces are stored.
     pub complete: bool,
+    /// The metadata has still to come.
+    pub unknown: bool,
     /// Totals.
     pub counters: Counters,
     /// Pieces whose hash was wrong, in this session.
@@ -85,6 +87,7 @@ impl<B> Swarm<B> {
             left_bytes: self.left_bytes,
             finished: self.pieces.is_finished(),
             complete: self.pieces.is_complete(),
+            unknown: self.is_unknown(),
             counters: self.traffic.counters(),
             hash_failures: self.hash_failures,
             faults: self.faults,

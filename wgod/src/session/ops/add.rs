@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(in crate::session) struct Newborn {
     /// What is to be stored of it.
     pub record: Box<TorrentRecord>,
-    /// Its `.torrent` file.
+    /// Its `.torrent` file; empty as long as its metadata has to come.
     pub raw: Vec<u8>,
     /// The check that it needs first.
     pub check: Check,
@@ -53,7 +53,10 @@ pub(super) async fn run(cx: Cx, newborn: Newborn) -> Outcome {
     if in_place {
         record.settings.begin_in_place();
     }
-    let changes = vec![Change::Torrent(record), Change::Metainfo(cx.id, raw)];
+    let mut changes = vec![Change::Torrent(record)];
+    if cx.is_known() {
+        changes.push(Change::Metainfo(cx.id, raw));
+    }
     let result = cx.engine.store.put(changes).await.map_err(|error| error.to_string());
     Outcome::Added(Born { check, in_place, result, reply })
 }

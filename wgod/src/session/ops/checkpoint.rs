@@ -13,6 +13,7 @@ use crate::torrent::Torrent;
 pub(super) async fn run(cx: Cx) -> Outcome {
     // A fault may have kept the Swarm from being made.
     let Some(live) = cx.live.clone() else { return Outcome::NoCheckpoint };
+    let Some(files) = live.files().cloned() else { return Outcome::NoCheckpoint };
     let Ok((have, partials, counters)) = live.call(|swarm, now| {
         swarm.begin_checkpoint();
         (swarm.have_copy(), swarm.partials(), swarm.view(now).counters)
@@ -20,7 +21,6 @@ pub(super) async fn run(cx: Cx) -> Outcome {
         return Outcome::NoCheckpoint;
     };
     let finished = cx.is_met(&have);
-    let files = live.files.clone();
     let stored = Some(have.clone());
     let job = |done| Job::Sync { torrent: files, have: stored, seal: finished, done };
     let outcome: SyncOutcome = run_job(&cx.engine, job).await;

@@ -80,6 +80,11 @@ impl Cx {
         second.or_else(own).map_or_else(|| self.folder.clone(), |path| self.folder.join(path.as_path()))
     }
 
+    /// Whether it is known what the torrent consists of.
+    pub(super) fn is_known(&self) -> bool {
+        self.info.layout.is_known()
+    }
+
     /// Whether the file may be missing: nobody wants it, or it is the part file, of which little is lost.
     pub(super) fn may_miss(&self, file: FileIndex) -> bool {
         let skips = |selection: &Arc<Selection>| selection.file(file) == Priority::Skip;

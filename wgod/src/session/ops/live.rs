@@ -9,6 +9,7 @@ use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::checkpoint::{add_counters, in_doubt, low_space, merge_stamps, progress, store_fault};
 use super::hindrance::Hindrance;
+use super::metadata::metadata_len;
 use super::{Cx, Outcome, Rest, check, missing, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{DiskError, DiskErrorKind, Job, Space, SyncOutcome, TorrentFiles, Whereabouts};
@@ -24,8 +25,13 @@ const TASKS_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn go_live(mut cx: Cx) -> Outcome {
     if let Some(live) = &cx.live {
-        let files = live.files.clone();
+        let files = live.files().cloned();
         return Outcome::Live { torrent: live.clone(), files, place: None, fault: None };
+    }
+    if !cx.is_known() {
+        let torrent = make(&mut cx, None);
+        announce(&cx, &torrent);
+        return Outcome::Live { torrent, files: None, place: None, fault: None };
     }
     let files = match open_files(&cx).await {
         Ok(files) => files,
@@ -38,14 +44,19 @@ pub(super) async fn go_live(mut cx: Cx) -> Outcome {
         Err(Hindrance::Fault(fault)) if fault.kind < FaultKind::Unreachable => (None, Some(fault)),
         Err(hindrance) => return hindrance.outcome(Outcome::Done),
     };
-    let torrent = make(&mut cx, &files);
+    let torrent = make(&mut cx, Some(&files));
     if fault.is_some() {
         cx.engine.call(&torrent, |swarm, now| swarm.set_requests_paused(now, true));
     }
+    announce(&cx, &torrent);
+    Outcome::Live { torrent, files: Some(files), place, fault }
+}
+
+/// Has the torrent found by its hashes, and its deadlines kept.
+fn announce(cx: &Cx, torrent: &Arc<Torrent>) {
     cx.engine.registry.listen(cx.id, &cx.hashes);
     cx.engine.registry.set_live(torrent.clone());
     torrent.arm();
-    Outcome::Live { torrent, files, place, fault }
 }
 
 /// Before a complete torrent is read from. Its files are all known, and compared whenever they are opened;
@@ -78,7 +89,7 @@ async fn give_names(cx: &Cx, files: &Arc<TorrentFiles>, have: &Bitfield) -> Resu
 
 /// Before the first write: the folder, space, and the mark that says what a crash would put in doubt.
 /// Returns where the files are.
-async fn prepare(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Whereabouts, Hindrance> {
+pub(super) async fn prepare(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Whereabouts, Hindrance> {
     let before = locate(cx, files).await?;
     files
         .begin_writing()
@@ -105,13 +116,14 @@ async fn locate(cx: &Cx, files: &Arc<TorrentFiles>) -> Result<Whereabouts, Hindr
     if files.is_elsewhere(&now) { Err(Hindrance::Elsewhere(now)) } else { Ok(now) }
 }
 
-fn make(cx: &mut Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
+fn make(cx: &mut Cx, files: Option<&Arc<TorrentFiles>>) -> Arc<Torrent> {
     let now = cx.engine.clock.now();
     let config = SwarmConfig {
         peer_id: cx.engine.peer_id,
         listen_port: cx.engine.port,
         max_peers: cx.max_peers,
         private: cx.info.private,
+        metadata_len: metadata_len(&cx.info),
     };
     let hash = cx.hashes.canonical();
     let start = Start {
@@ -136,7 +148,7 @@ fn make(cx: &mut Cx, files: &Arc<TorrentFiles>) -> Arc<Torrent> {
     swarm.restore_partials(&cx.partials);
     swarm.add_candidates(now, cx.user_peers.iter().copied(), Source::User);
     let unverified = cx.unverified.clone();
-    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.clone(), unverified };
+    let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.cloned(), unverified };
     Torrent::new(parts, cx.engine.clock, cx.engine.actions.clone(), cx.engine.timers.clone())
 }
 
@@ -191,12 +203,13 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     let Some(live) = cx.live.clone() else {
         // One that sleeps has nothing to end but its trackers' belief that it is there.
         if let (Some(files), true) = (cx.files.clone(), cx.trackers.is_some()) {
-            let sleeper = make(&mut cx, &files);
+            let sleeper = make(&mut cx, Some(&files));
             cx.engine.call(&sleeper, |swarm, now| swarm.announce_stopped(now));
         }
         return Outcome::Done;
     };
     let ended = end_tasks(&cx, &live).await;
+    let Some(files) = live.files().cloned() else { return halt_unknown(&cx, ended).await };
     let Some((have, partials, counters)) = ended else {
         // A Swarm that can't be asked is down to the last checkpoint.
         let rest = Rest {
@@ -215,7 +228,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         return Outcome::Down { rest: Box::new(rest), dormant: false };
     };
     let finished = cx.is_met(&have);
-    let (torrent, stored) = (live.files.clone(), Some(have.clone()));
+    let (torrent, stored) = (files, Some(have.clone()));
     let job = |done| Job::Sync { torrent, have: stored, seal: finished, done };
     let outcome: SyncOutcome = run_job(&cx.engine, job).await;
     let finished = finished && outcome.unnamed.is_none();
@@ -264,12 +277,24 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     Outcome::Down { rest: Box::new(rest), dormant: false }
 }
 
+/// One whose metadata has not come has nothing but its totals.
+async fn halt_unknown(cx: &Cx, ended: Option<Ended>) -> Outcome {
+    let counters = match ended {
+        Some((_, _, counters)) => add_counters(&cx.counters, counters),
+        None => cx.counters.clone(),
+    };
+    report(cx.engine.store.put(vec![Change::Counters(cx.id, counters.clone())]).await);
+    let rest =
+        Rest { have: cx.have.clone(), unverified: cx.unverified.clone(), ..rest_of(cx, counters, None) };
+    Outcome::Down { rest: Box::new(rest), dormant: false }
+}
+
+/// What a Swarm had at its end: pieces, parts of others, and totals.
+type Ended = (Bitfield, Vec<(PieceIndex, Bitfield)>, wgo_core::status::Counters);
+
 /// Says good-bye to trackers and peers, and waits for the torrent's tasks and jobs. Unfinished pieces
 /// are written out, so that no block is fetched twice.
-async fn end_tasks(
-    cx: &Cx,
-    live: &Arc<Torrent>,
-) -> Option<(Bitfield, Vec<(PieceIndex, Bitfield)>, wgo_core::status::Counters)> {
+async fn end_tasks(cx: &Cx, live: &Arc<Torrent>) -> Option<Ended> {
     let spills = live
         .call(|swarm, now| {
             swarm.announce_stopped(now);
@@ -290,6 +315,10 @@ async fn end_tasks(
 
 /// Sees whether what stood in the torrent's way is gone.
 pub(super) async fn probe(cx: Cx) -> Outcome {
+    if !cx.is_known() {
+        // Nothing was found wrong but what is tried again now.
+        return Outcome::HealedUnknown;
+    }
     match reach(&cx).await {
         Ok((files, place)) => Outcome::Healed { files, place },
         Err(hindrance) => hindrance.outcome(Outcome::Done),

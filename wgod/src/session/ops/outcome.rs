@@ -10,6 +10,7 @@ use wgo_core::swarm::TrackerMemory;
 use wgo_proto::metainfo::Info;
 use wgo_proto::{Bitfield, PieceIndex};
 
+use super::metadata::{Taught, Verdict};
 use super::{Born, Placed};
 use crate::files::{TorrentFiles, Whereabouts};
 use crate::session::Driver;
@@ -54,7 +55,12 @@ pub(in crate::session) enum Outcome {
     RenameStands(Fault),
     /// The torrent is live; it may be written to from now on if its place is known. `fault`: it may only be
     /// read from.
-    Live { torrent: Arc<Torrent>, files: Arc<TorrentFiles>, place: Option<Whereabouts>, fault: Option<Fault> },
+    Live {
+        torrent: Arc<Torrent>,
+        files: Option<Arc<TorrentFiles>>,
+        place: Option<Whereabouts>,
+        fault: Option<Fault>,
+    },
     /// The torrent has no Swarm any more; this is where it stood.
     Down { rest: Box<Rest>, dormant: bool },
     /// It was to sleep, but has work again.
@@ -69,6 +75,12 @@ pub(in crate::session) enum Outcome {
     NoCheckpoint,
     /// What stood in the way is gone.
     Healed { files: Arc<TorrentFiles>, place: Whereabouts },
+    /// The same of a torrent whose metadata has to come.
+    HealedUnknown,
+    /// Metadata that came whole was looked at.
+    Examined { size: u32, verdict: Verdict },
+    /// The metadata is durable, or isn't.
+    Taught(Box<Taught>),
     /// Its files are elsewhere than they were opened, on this device.
     Remounted { device: u64 },
     /// The files are ready for others to be wanted.
@@ -214,14 +226,10 @@ impl Driver {
             Outcome::NotCheckpointed { fault } => self.on_not_checkpointed(id, fault),
             Outcome::NoCheckpoint => self.session.on_checkpointed(now, id, false),
             Outcome::Healed { files, place } => self.on_healed(id, files, place),
-            Outcome::Remounted { device } => {
-                tracing::info!(
-                    torrent = entry.settings.name,
-                    "its disk came back as another; its files are opened anew"
-                );
-                self.waking.remove(&id);
-                self.session.on_remounted(now, id, device);
-            }
+            Outcome::HealedUnknown => self.session.on_healed(now, id),
+            Outcome::Examined { size, verdict } => self.on_examined(id, size, verdict),
+            Outcome::Taught(taught) => self.on_taught(id, *taught),
+            Outcome::Remounted { device } => self.on_moved_disk(id, device),
             Outcome::Selected(selected) => self.on_selected(id, selected),
             Outcome::NotSelected(fault) => self.on_not_selected(id, &fault),
             Outcome::PartsDropped => self.on_parts_dropped(id),
@@ -248,6 +256,17 @@ impl Driver {
             // Only the end of the daemon ends a check that nobody called off.
             Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
         }
+    }
+
+    /// Its files are elsewhere than they were opened.
+    fn on_moved_disk(&mut self, id: TorrentId, device: u64) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        tracing::info!(
+            torrent = entry.settings.name,
+            "its disk came back as another; its files are opened anew"
+        );
+        self.waking.remove(&id);
+        self.session.on_remounted(self.engine.clock.now(), id, device);
     }
 
     /// What stood in the torrent's way is gone.
@@ -279,12 +298,12 @@ impl Driver {
         &mut self,
         id: TorrentId,
         torrent: &Arc<Torrent>,
-        files: Arc<TorrentFiles>,
+        files: Option<Arc<TorrentFiles>>,
         place: Option<Whereabouts>,
         fault: Option<Fault>,
     ) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.files = Some(files);
+        entry.files = files;
         // They may have been opened just now.
         entry.watch_files();
         entry.live = Some(torrent.clone());
@@ -331,7 +350,7 @@ impl Driver {
     }
 
     /// The store has the mark that the torrent is written to.
-    fn begin_writing(&mut self, id: TorrentId, place: Whereabouts) {
+    pub(in crate::session) fn begin_writing(&mut self, id: TorrentId, place: Whereabouts) {
         self.settle(id, place);
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.writing = true;

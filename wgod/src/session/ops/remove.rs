@@ -30,6 +30,8 @@ pub(super) async fn run(
     let files = match (&cx.files, data) {
         (Some(files), _) => Ok(Some(files.clone())),
         (None, false) => Ok(None),
+        // Nobody knows what they would be.
+        (None, true) if !cx.is_known() => Ok(None),
         (None, true) => open_files(&cx).await.map(Some).map_err(|error| error.to_string()),
     };
     // Where they are deleted nothing is found wrong with what isn't there.

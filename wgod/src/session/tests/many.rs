@@ -15,6 +15,7 @@ fn request(rig: &Rig, name: &str, paused: bool) -> Box<AddRequest> {
     Box::new(AddRequest {
         metainfo: Metainfo::parse(&file).expect("a torrent of ours"),
         raw: file,
+        select: Vec::new(),
         folder: rig.folder.clone(),
         paused,
         labels: Vec::new(),

@@ -45,6 +45,7 @@ fn record(id: u64) -> TorrentRecord {
             moving: None,
             ends_first: false,
             parted: None,
+            awaited: None,
             final_folder: None,
             renames: vec![],
             renaming: None,

@@ -96,6 +96,16 @@ fn reached() -> impl Strategy<Value = GoalReached> {
     parts.prop_map(|(reached, goals, started_again)| GoalReached { reached, goals, started_again })
 }
 
+fn awaited() -> impl Strategy<Value = Box<Awaited>> {
+    let texts = || vec(any::<String>(), 0..3);
+    let choose = (texts(), texts(), texts(), texts(), texts());
+    let ranges = vec((any::<u32>(), any::<u32>()).prop_map(|(first, last)| first..=last), 0..4);
+    (ranges, choose, any::<bool>()).prop_map(|(select, (only, normal, low, high, skip), quick)| {
+        let choose = wgo_api::params::Choice { only, normal, low, high, skip };
+        Box::new(Awaited { select, choose, quick })
+    })
+}
+
 prop_compose! {
     fn settings()(
         hashes in hashes(),
@@ -110,7 +120,7 @@ prop_compose! {
         check_asked in any::<bool>(),
         moving in option::of(moving()).boxed(),
         parted in option::of(proptest::collection::btree_set(0u32..300, 0..9)),
-        ends_first in any::<bool>(),
+        (ends_first, awaited) in (any::<bool>(), option::of(awaited())).boxed(),
         final_folder in option::of(final_folder()).boxed(),
         part_suffix in option::of(proptest::sample::select(vec![".part", ".!qB"])),
         (renames, renaming) in (renames(), option::of(renaming())).boxed(),
@@ -120,7 +130,7 @@ prop_compose! {
             completion_owed,
             hashes, name, folder, added_at, error, labels, sequential, place, file_priorities,
             goals, goal_reached,
-            check_asked, ends_first,
+            check_asked, ends_first, awaited,
             parted: parted.map(|files| files.into_iter().map(FileIndex).collect()),
             wanted: if stopped { Wanted::Stopped } else { Wanted::Started },
             up_limit: limits.0.map(ByteRate),

@@ -10,6 +10,7 @@ fn newcomer(id: crate::units::TorrentId) -> Newcomer {
         id,
         hashes,
         started: true,
+        known: true,
         needs: Check::Full,
         check_asked: false,
         finished: false,

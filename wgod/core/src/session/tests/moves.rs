@@ -181,6 +181,7 @@ fn newcomer(id: TorrentId, needs: Check) -> Newcomer {
         id,
         hashes,
         started: true,
+        known: true,
         needs,
         check_asked,
         finished,

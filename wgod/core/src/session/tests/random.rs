@@ -172,6 +172,7 @@ impl World {
                     id,
                     hashes,
                     started,
+                    known: true,
                     needs,
                     check_asked: kind == 2,
                     finished,

@@ -58,7 +58,7 @@ fn newcomer(id: TorrentId, place: Place) -> Newcomer {
     let hashes = wgo_proto::InfoHashes { v1: None, v2: None };
     let (started, needs, check_asked, finished) = (true, Check::None, false, false);
     let (device, moving) = (DISK, None);
-    Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place }
+    Newcomer { id, hashes, started, known: true, needs, check_asked, finished, device, moving, place }
 }
 
 #[test]

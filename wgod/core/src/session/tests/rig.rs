@@ -65,7 +65,18 @@ impl Rig {
     pub(super) fn add(&mut self, id: TorrentId, started: bool, needs: Check, finished: bool) {
         let hashes = InfoHashes { v1: Some(wgo_proto::InfoHashV1([id.0 as u8; 20])), v2: None };
         let (check_asked, device, moving, place) = (false, DISK, None, Place::default());
-        self.take(Newcomer { id, hashes, started, needs, check_asked, finished, device, moving, place });
+        self.take(Newcomer {
+            id,
+            hashes,
+            started,
+            known: true,
+            needs,
+            check_asked,
+            finished,
+            device,
+            moving,
+            place,
+        });
     }
 
     pub(super) fn take(&mut self, newcomer: Newcomer) {

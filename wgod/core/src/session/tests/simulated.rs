@@ -22,6 +22,7 @@ fn started(id: TorrentId, finished: bool) -> Newcomer {
         id,
         hashes: HASHES,
         started: true,
+        known: true,
         needs: Check::None,
         check_asked: false,
         finished,

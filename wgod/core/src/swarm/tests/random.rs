@@ -5,10 +5,11 @@ use proptest::prelude::*;
 
 use super::rig::*;
 use crate::piece_mgr::Priority::{High, Low, Normal, Skip};
-use crate::piece_mgr::{BadBlocks, Complete, Spill};
-use crate::swarm::{Action, PieceOutcome};
+use crate::piece_mgr::{BadBlocks, Complete, Order, Spill};
+use crate::swarm::{Action, Learnt, PieceOutcome};
 use crate::units::PeerKey;
-use wgo_proto::wire::{ExtMessage, Message, Reserved};
+use wgo_proto::wire::extended::ut_metadata::metadata_piece_len;
+use wgo_proto::wire::{ExtMessage, Message, MetadataMessage, Reserved};
 use wgo_proto::{Block, PieceIndex};
 
 const PIECES: u32 = 5;
@@ -24,6 +25,13 @@ struct World {
 impl World {
     fn new() -> World {
         let mut rig = Rig::with(PIECES, &[3], &["http://t.example/a"], 4);
+        rig.swarm.set_memory(rig.now, 6);
+        World { rig, peers: Vec::new(), next: 1, stores: Vec::new(), spills: Vec::new() }
+    }
+
+    /// One whose metadata has to come.
+    fn unknown() -> World {
+        let mut rig = Rig::unknown(PIECES, &["http://t.example/a"]);
         rig.swarm.set_memory(rig.now, 6);
         World { rig, peers: Vec::new(), next: 1, stores: Vec::new(), spills: Vec::new() }
     }
@@ -146,6 +154,35 @@ impl World {
         closing.into_iter().for_each(|at| self.leave(at));
     }
 
+    /// A peer says something of metadata, or what came of it is judged wrong.
+    fn metadata(&mut self, who: usize, kind: u8, piece: u32) {
+        let sizes = [1, 16_384, 40_000, 100_000];
+        let size = sizes[who % sizes.len()];
+        for action in self.rig.actions() {
+            match action {
+                Action::Metadata(found) if kind.is_multiple_of(2) => {
+                    self.rig.swarm.metadata_wrong(self.rig.now, found.size);
+                }
+                Action::Metadata(found) => self.rig.swarm.metadata_again(self.rig.now, found.size),
+                _ => {}
+            }
+        }
+        self.rig.check();
+        let Some(key) = (!self.peers.is_empty()).then(|| self.peers[who % self.peers.len()]) else { return };
+        let len = metadata_piece_len(size, piece).unwrap_or(7) as usize;
+        let data = vec![kind; len];
+        let message = match kind {
+            0..4 => return self.rig.extend(key, |handshake| handshake.metadata_size = Some(size)),
+            4..8 => MetadataMessage::Data { piece, total_size: None, data: &data },
+            8 => MetadataMessage::Reject { piece },
+            _ => MetadataMessage::Request { piece },
+        };
+        if let Err(fault) = self.rig.try_say_ext(key, &ExtMessage::Metadata(message)) {
+            self.peers.retain(|other| *other != key);
+            self.rig.swarm.disconnect(self.rig.now, key, fault.into());
+        }
+    }
+
     /// Everyone becomes reasonable: then the torrent gets done.
     fn finish(&mut self) {
         while !self.stores.is_empty() || !self.spills.is_empty() {
@@ -188,6 +225,28 @@ proptest! {
     ) {
         let mut world = World::new();
         steps.into_iter().for_each(|step| world.step(step));
+        world.finish();
+    }
+
+    #[test]
+    fn so_it_is_when_the_metadata_comes_in_the_middle(
+        before in prop::collection::vec((0u8..12, 0usize..4, 0u8..16, 0u32..6, 0u32..4), 1..80),
+        talk in prop::collection::vec((0usize..4, 0u8..10, 0u32..8), 80),
+        after in prop::collection::vec((0u8..12, 0usize..4, 0u8..16, 0u32..6, 0u32..4), 1..80),
+    ) {
+        let mut world = World::unknown();
+        for ((what, who, kind, piece, number), (of, said, part)) in before.into_iter().zip(talk) {
+            // Nothing is lost or chosen of what nobody knows.
+            let kind = if what == 9 && [2, 6, 7].contains(&(kind % 9)) { 0 } else { kind };
+            // A request is refused whatever it is for, and the rig reads no refusal of what there is not.
+            let piece = if kind == 8 { piece % PIECES } else { piece };
+            world.metadata(of, said, part);
+            world.step((what, who, kind, piece, number));
+        }
+        let learnt = Learnt::new(Rig::layout(PIECES), None, Order::RarestFirst, 7, false, 50_000);
+        world.rig.swarm.learn(world.rig.now, learnt);
+        world.rig.check();
+        after.into_iter().for_each(|step| world.step(step));
         world.finish();
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use wgo_proto::layout::Layout;
 use wgo_proto::wire::{
-    ExtHandshake, ExtMessage, Extension, ExtensionIds, Frame, Limits, Message, Reserved, next_frame,
+    ExtHandshake, ExtMessage, Extension, ExtensionIds, Frame, Limits, Message, MetadataMessage, Reserved,
+    next_frame,
 };
 use wgo_proto::{BLOCK_LEN, Bitfield, Block, PeerId, PieceIndex, WireHash};
 
@@ -37,6 +38,9 @@ pub(super) enum Said {
     Handshake(Box<ExtHandshake>),
     UploadOnly(bool),
     DontHave(u32),
+    AsksMetadata(u32),
+    Metadata(u32, Vec<u8>),
+    RefusesMetadata(u32),
     Other(&'static str),
 }
 
@@ -76,19 +80,50 @@ impl Rig {
     }
 
     pub(super) fn with(pieces: u32, have: &[u32], trackers: &[&str], max_peers: u32) -> Rig {
+        Rig::of(pieces, have, trackers, max_peers, Rig::layout(pieces), 0)
+    }
+
+    /// One of `pieces` pieces whose metadata has to come.
+    pub(super) fn unknown(pieces: u32, trackers: &[&str]) -> Rig {
+        Rig::of(pieces, &[], trackers, 50, Layout::unknown(), 0)
+    }
+
+    /// One whose metadata has so many bytes.
+    pub(super) fn telling(pieces: u32, metadata_len: u32) -> Rig {
+        Rig::of(pieces, &[], &[], 50, Rig::layout(pieces), metadata_len)
+    }
+
+    pub(super) fn layout(pieces: u32) -> Layout {
         let len = u64::from(pieces * BLOCKS * BLOCK_LEN);
+        Layout::v1(BLOCKS * BLOCK_LEN, &[len]).expect("a plain layout")
+    }
+
+    fn of(
+        pieces: u32,
+        have: &[u32],
+        trackers: &[&str],
+        max_peers: u32,
+        layout: Layout,
+        metadata_len: u32,
+    ) -> Rig {
         let now = Time::from_start(secs(1000));
         let start = Start {
             id: TorrentId(1),
             hash: WireHash([7; 20]),
-            layout: Layout::v1(BLOCKS * BLOCK_LEN, &[len]).expect("a plain layout"),
-            have: bits(pieces, have),
+            have: if layout.is_known() { bits(pieces, have) } else { Bitfield::new(0) },
+            layout,
             selection: None,
             counters: Counters::default(),
             tiers: trackers.iter().map(|url| vec![(*url).into()]).collect(),
             seed: 3,
         };
-        let config = SwarmConfig { peer_id: PeerId([1; 20]), listen_port: 6868, max_peers, private: false };
+        let config = SwarmConfig {
+            peer_id: PeerId([1; 20]),
+            listen_port: 6868,
+            max_peers,
+            private: false,
+            metadata_len,
+        };
         let mut swarm = Swarm::new(now, config, start);
         swarm.set_memory(now, 10_000);
         Rig { swarm, now, pieces }
@@ -143,20 +178,29 @@ impl Rig {
 
     /// An extension handshake that assigns us ids, with `change` made to it.
     pub(super) fn extend(&mut self, key: PeerKey, change: impl FnOnce(&mut ExtHandshake)) {
-        let extensions = ExtensionIds::local([Extension::UploadOnly, Extension::DontHave]);
+        let extensions = ExtensionIds::local(Extension::ALL);
         let mut handshake = ExtHandshake { extensions, ..ExtHandshake::default() };
         change(&mut handshake);
         self.says_ext(key, &ExtMessage::Handshake(Box::new(handshake)));
     }
 
     pub(super) fn says_ext(&mut self, key: PeerKey, message: &ExtMessage<'_>) {
-        let ids = ExtensionIds::local([Extension::UploadOnly, Extension::DontHave]);
+        self.try_say_ext(key, message).expect("nothing is wrong with it");
+    }
+
+    pub(super) fn try_say_ext(&mut self, key: PeerKey, message: &ExtMessage<'_>) -> Result<(), PeerFault> {
+        let ids = ExtensionIds::local(Extension::ALL);
         let mut bytes = Vec::new();
         assert!(message.encode(&ids, &mut bytes));
         match next_frame(&bytes, &Limits::new(Some(self.pieces))) {
-            Ok(Frame::Message { message, .. }) => self.says(key, &message),
+            Ok(Frame::Message { message, .. }) => self.try_say(key, &message),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The connection of a peer.
+    pub(super) fn key_of(&self, n: u8) -> Option<PeerKey> {
+        self.swarm.peers.iter().find(|(_, peer)| peer.info.addr == addr(n)).map(|(key, _)| key)
     }
 
     /// Everything that waits for the peer, control messages decoded.
@@ -282,6 +326,11 @@ fn said_of(message: &Message<'_>, limits: &Limits) -> Said {
             Ok(ExtMessage::Handshake(handshake)) => Said::Handshake(handshake),
             Ok(ExtMessage::UploadOnly(on)) => Said::UploadOnly(on),
             Ok(ExtMessage::DontHave(piece)) => Said::DontHave(piece.0),
+            Ok(ExtMessage::Metadata(MetadataMessage::Request { piece })) => Said::AsksMetadata(piece),
+            Ok(ExtMessage::Metadata(MetadataMessage::Reject { piece })) => Said::RefusesMetadata(piece),
+            Ok(ExtMessage::Metadata(MetadataMessage::Data { piece, data, .. })) => {
+                Said::Metadata(piece, data.to_vec())
+            }
             other => panic!("{other:?}"),
         },
         other => Said::Other(other.name()),

@@ -18,7 +18,13 @@ fn swarm(have: &[u32]) -> Swarm<Vec<u8>> {
     let layout = Layout::v1(4 * BLOCK_LEN, &[16 * u64::from(BLOCK_LEN)]).unwrap();
     let mut bits = Bitfield::new(4);
     have.iter().for_each(|piece| assert!(bits.set(*piece)));
-    let config = SwarmConfig { peer_id: PeerId([99; 20]), listen_port: 0, max_peers: 10, private: false };
+    let config = SwarmConfig {
+        peer_id: PeerId([99; 20]),
+        listen_port: 0,
+        max_peers: 10,
+        private: false,
+        metadata_len: 0,
+    };
     let (counters, tiers) = (Counters::default(), Tiers::from([]));
     let (id, hash) = (TorrentId(1), WireHash([2; 20]));
     let mut swarm = Swarm::new(
