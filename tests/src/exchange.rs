@@ -185,6 +185,53 @@ pub fn seed_to(scenario: Scenario) {
     stage.end(0, 0);
 }
 
+/// How a magnet link's torrent finds its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// By the tracker that the link names.
+    Tracker,
+    /// The link names them (`x.pe`).
+    Link,
+}
+
+/// wgod gets everything from a peer that seeds, with nothing but magnet links.
+pub fn fetch_from(scenario: Scenario, found: Found) {
+    let Some(mut stage) = Stage::set(scenario) else { return };
+    stage.shapes.iter().for_each(|payload| payload.write(stage.theirs.path()));
+    stage.add_there();
+    stage.wait_there();
+    for torrent in stage.our_torrents() {
+        let link = match found {
+            Found::Tracker => torrent.magnet(&[&stage.our_tracker.url(stage.over)], &[]),
+            Found::Link => torrent.magnet(&[], &[stage.peer.addr()]),
+        };
+        let added = stage.daemon.add_link(&link, stage.ours.path());
+        assert_eq!(added.info_hash, Some(torrent.id()), "{:?}", added.error);
+    }
+    stage.wait_here();
+    stage.shapes.iter().for_each(|payload| payload.assert_equals(stage.ours.path()));
+    if found == Found::Tracker {
+        stage.assert_heard(Event::Completed, 1);
+        stage.end(1, 0);
+    }
+}
+
+/// A peer gets everything from wgod, with nothing but magnet links.
+pub fn tell_to(scenario: Scenario) {
+    let Some(mut stage) = Stage::set(scenario) else { return };
+    stage.shapes.iter().for_each(|payload| payload.write(stage.ours.path()));
+    stage.add_here();
+    stage.wait_here();
+    for torrent in stage.our_torrents() {
+        let link = torrent.magnet(&[&stage.their_tracker.url(Over::Http)], &[]);
+        assert!(stage.peer.add_magnet(&link, &torrent, stage.theirs.path()), "it takes {link}");
+    }
+    stage.wait_there();
+    for payload in &stage.shapes {
+        until_equal(&payload.clone().without_empty(), stage.theirs.path());
+    }
+}
+
 /// A peer may call a torrent complete a moment before the last byte is in the file.
 fn until_equal(payload: &Payload, folder: &Path) {
     until(&format!("the peer's files of {} are right", payload.name), TRANSFER, || {

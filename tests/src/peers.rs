@@ -42,6 +42,11 @@ pub trait Client {
     /// Adds a torrent whose files are in `folder`, all or none, and starts it.
     fn add(&mut self, torrent: &Torrent, folder: &Path);
 
+    /// Adds a torrent by its magnet link, to be downloaded to `folder`, and starts it; false where that can't be asked.
+    fn add_magnet(&mut self, _link: &str, _torrent: &Torrent, _folder: &Path) -> bool {
+        false
+    }
+
     /// Whether it has checked or downloaded everything.
     fn is_complete(&mut self, torrent: &Torrent) -> bool;
 

@@ -67,6 +67,11 @@ impl Client for Libtorrent {
         self.ask(&json!({"do": "add", "hash": torrent.id(), "torrent": file, "folder": folder}));
     }
 
+    fn add_magnet(&mut self, link: &str, torrent: &Torrent, folder: &Path) -> bool {
+        self.ask(&json!({"do": "add", "hash": torrent.id(), "magnet": link, "folder": folder}));
+        true
+    }
+
     fn is_complete(&mut self, torrent: &Torrent) -> bool {
         self.ask(&json!({"do": "complete", "hash": torrent.id()})) == json!(true)
     }

@@ -18,7 +18,9 @@ handles = {}
 
 
 def add(request):
-    if hasattr(lt, "load_torrent_file"):
+    if "magnet" in request:
+        params = lt.parse_magnet_uri(request["magnet"])
+    elif hasattr(lt, "load_torrent_file"):
         params = lt.load_torrent_file(request["torrent"])
     else:
         params = lt.add_torrent_params()

@@ -87,6 +87,13 @@ impl Client for Qbittorrent {
         assert_eq!(self.ask("torrents/add", fields).unwrap(), b"Ok.");
     }
 
+    fn add_magnet(&mut self, link: &str, _torrent: &Torrent, folder: &Path) -> bool {
+        let folder = folder.to_str().unwrap().as_bytes();
+        let fields: &[(&str, &[u8])] =
+            &[("urls", link.as_bytes()), ("savepath", folder), ("autoTMM", b"false")];
+        self.ask("torrents/add", fields).unwrap() == b"Ok."
+    }
+
     fn is_complete(&mut self, torrent: &Torrent) -> bool {
         let answer = self.ask("torrents/info", &[("hashes", torrent.id().as_bytes())]).unwrap();
         let read: Value = serde_json::from_slice(&answer).unwrap();

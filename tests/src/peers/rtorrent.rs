@@ -86,9 +86,16 @@ impl Client for Rtorrent {
         assert!(!answer.contains("<fault>"), "rtorrent: {answer}");
     }
 
+    fn add_magnet(&mut self, link: &str, _torrent: &Torrent, folder: &Path) -> bool {
+        let text = |text: &str| format!("<string>{}</string>", text.replace('&', "&amp;"));
+        let folder = text(&format!("d.directory.set=\"{}\"", folder.display()));
+        let answer = self.ask("load.start", &[text(""), text(link), folder]);
+        answer.is_some_and(|answer| !answer.contains("<fault>"))
+    }
+
     fn is_complete(&mut self, torrent: &Torrent) -> bool {
         let is = |method, expected| self.number(method, torrent) == Some(expected);
-        is("d.hashing", 0) && is("d.complete", 1) && is("d.is_active", 1)
+        is("d.is_meta", 0) && is("d.hashing", 0) && is("d.complete", 1) && is("d.is_active", 1)
     }
 
     fn has(&mut self, torrent: &Torrent, bytes: u64) -> bool {

@@ -85,6 +85,12 @@ impl Client for Transmission {
         assert!(added.get("torrent-added").is_some(), "{added}");
     }
 
+    fn add_magnet(&mut self, link: &str, _torrent: &Torrent, folder: &Path) -> bool {
+        let arguments = json!({"filename": link, "download-dir": folder, "paused": false});
+        let added = self.ask("torrent-add", &arguments).expect("transmission answers");
+        added.get("torrent-added").is_some()
+    }
+
     fn is_complete(&mut self, torrent: &Torrent) -> bool {
         let fields = ["status", "error", "errorString", "leftUntilDone", "sizeWhenDone"];
         let arguments = json!({"ids": [torrent.id()], "fields": fields});
@@ -93,7 +99,7 @@ impl Client for Transmission {
         // 3 is an error of its own; 1 and 2 come from trackers.
         assert_ne!(found["error"], 3, "transmission: {found}");
         // 5 and 6: queued to seed, seeding.
-        found["leftUntilDone"] == 0 && found["status"].as_u64() >= Some(5)
+        found["sizeWhenDone"] != 0 && found["leftUntilDone"] == 0 && found["status"].as_u64() >= Some(5)
     }
 
     fn label(&mut self, torrent: &Torrent, label: &str) -> bool {

@@ -6,5 +6,6 @@ mod aria2;
 mod create;
 mod import;
 mod libtorrent;
+mod magnet;
 mod rtorrent;
 mod transmission;
