@@ -20,7 +20,7 @@ fn result_len<A, B, C, D, E, Result>(_: fn(A, B, C, D, E) -> Result) -> usize {
 #[test]
 fn a_connection_costs_little_memory() {
     // Of which the task of each connection consists; beside it the Swarm's part is as much again.
-    assert!(result_len(super::run) <= 1100, "{}", result_len(super::run));
+    assert!(result_len(super::run) <= 1150, "{}", result_len(super::run));
 }
 
 /// A daemon that seeds `payload`.
