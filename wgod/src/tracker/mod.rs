@@ -5,10 +5,12 @@
 //! the daemon; its callers are the tasks that carry out a torrent's actions. An announce lives in its
 //! caller's future and ends when that is dropped, wherever it is.
 //!
-//! A tracker that has addresses of both families is asked by IPv4 first, then by IPv6 (BEP 7), for it
-//! sees no other address of ours than the one we come from; the answers become one. Addresses in
-//! `network.ip` are used as the source, the first of each family; a family without any is left out.
+//! A tracker that has addresses of both families is asked by both at the same time (BEP 7), for it sees no
+//! other address of ours than the one we come from; the answers become one. Addresses in `network.ip` are
+//! used as the source, the first of each family; a family without any is left out, and one that the machine
+//! doesn't have fails at once.
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +48,7 @@ const SECOND_FAMILY: Duration = Duration::from_secs(5);
 
 /// How the drivers behave. The defaults are right for a daemon, other values are for tests.
 ///
-/// However an announce goes, it is over within `turn_timeout`, `resolve_timeout`, and the larger of twice
+/// However an announce goes, it is over within `turn_timeout`, `resolve_timeout`, and the larger of
 /// `http_timeout` and `udp_timeout`: 110 s, less than the 120 s that `wgo_core` waits.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -199,37 +201,39 @@ impl Inner {
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
         let _turn = self.gate(target).turn(target.to_string()).await?;
-        let addresses = self.addresses(target).await?;
-        let share = self.settings.udp_timeout / u32::try_from(addresses.len()).unwrap_or(1);
-        let mut merged: Option<Result<AnnounceReply, TrackerError>> = None;
-        for ip in addresses {
-            let ask = self.announce_to(target, ip, share, url, query);
-            let answer = match &merged {
-                Some(Ok(_)) => {
-                    let late = TrackerError::TimedOut { after: SECOND_FAMILY, doing: "asking by IPv6 too" };
-                    tokio::time::timeout(SECOND_FAMILY, ask).await.unwrap_or(Err(late))
-                }
-                _ => ask.await,
-            };
-            if let Err(err) = &answer {
-                let family = family_name(family_of(ip));
-                tracing::debug!(tracker = %target, family, error = %err, "no answer to an announce");
+        let result = match self.addresses(target).await?[..] {
+            [first, second] => {
+                let ask = |ip| self.announce_to(target, ip, url, query);
+                both(ask(first), ask(second)).await
             }
-            merged = Some(match merged {
-                None => answer,
-                Some(first) => merge(first, answer),
-            });
-        }
-        let result = merged.unwrap_or(Err(TrackerError::Stopping));
+            [only, ..] => self.announce_to(target, only, url, query).await,
+            // There is one at least.
+            [] => Err(TrackerError::Stopping),
+        };
         self.blame(target, &result);
         result
     }
 
+    /// One announce from one family.
     async fn announce_to(
         &self,
         target: &Target,
         ip: IpAddr,
-        udp_limit: Duration,
+        url: &str,
+        query: &AnnounceQuery<'_>,
+    ) -> Result<AnnounceReply, TrackerError> {
+        let answer = self.ask(target, ip, url, query).await;
+        if let Err(err) = &answer {
+            let family = family_name(family_of(ip));
+            tracing::debug!(tracker = %target, family, error = %err, "no answer to an announce");
+        }
+        answer
+    }
+
+    async fn ask(
+        &self,
+        target: &Target,
+        ip: IpAddr,
         url: &str,
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
@@ -250,7 +254,7 @@ impl Inner {
             ip: own_ip.filter(|_| ip.is_ipv4()),
             url_data: url_data.map(|data| data.as_bytes().to_vec()),
         };
-        let answer = self.udp.ask((ip, target.port).into(), udp_limit, request).await?;
+        let answer = self.udp.ask((ip, target.port).into(), self.settings.udp_timeout, request).await?;
         Ok(answer.response.into_announce(answer.transaction)?)
     }
 
@@ -321,6 +325,33 @@ impl Inner {
             self.resolver.forget(&target.host);
         }
     }
+}
+
+/// The results of two families, asked at the same time. The second to come has [`SECOND_FAMILY`] once the
+/// first has answered.
+async fn both<F>(first: F, second: F) -> Result<AnnounceReply, TrackerError>
+where
+    F: Future<Output = Result<AnnounceReply, TrackerError>>,
+{
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    tokio::select! {
+        answer = &mut first => with_other(answer, second).await,
+        answer = &mut second => with_other(answer, first).await,
+    }
+}
+
+async fn with_other<F>(
+    answer: Result<AnnounceReply, TrackerError>,
+    other: Pin<&mut F>,
+) -> Result<AnnounceReply, TrackerError>
+where
+    F: Future<Output = Result<AnnounceReply, TrackerError>>,
+{
+    if answer.is_err() {
+        return merge(answer, other.await);
+    }
+    let late = TrackerError::TimedOut { after: SECOND_FAMILY, doing: "asking by the other family" };
+    merge(answer, tokio::time::timeout(SECOND_FAMILY, other).await.unwrap_or(Err(late)))
 }
 
 /// What two families' results come to.
