@@ -29,8 +29,8 @@ pub type Tiers = Arc<[Vec<Arc<str>>]>;
 pub const MAX_TRACKERS: usize = 128;
 
 /// An announce without an answer by then counts as failed, whatever became of its driver. Drivers give
-/// up earlier by themselves.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// up earlier by themselves; most of it is time to wait in line with thousands of others for one tracker.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Least time between two announces to one tracker at the operator's request.
 const MANUAL_FLOOR: Duration = Duration::from_secs(30);

@@ -130,6 +130,8 @@ impl Trouble {
             TrackerError::Tls { .. } | TrackerError::NoAuthorities { .. } => Trouble::Tls,
             TrackerError::Busy { .. } => Trouble::Busy,
             TrackerError::Url { .. }
+            | TrackerError::Baked { .. }
+            | TrackerError::Forbidden { .. }
             | TrackerError::Scheme { .. }
             | TrackerError::NoScrape
             | TrackerError::System { .. }

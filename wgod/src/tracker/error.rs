@@ -24,6 +24,18 @@ pub enum TrackerError {
         /// The protocol it names.
         scheme: String,
     },
+    /// The URL says itself what an announce says.
+    #[error("a tracker's URL may not say itself what is announced, as this one does with \"{parameter}=\"")]
+    Baked {
+        /// The parameter.
+        parameter: &'static str,
+    },
+    /// It would have us ask a service of this machine that isn't a tracker.
+    #[error("{host} is this machine: here a tracker's path must begin with /announce")]
+    Forbidden {
+        /// The tracker's name, or that of a redirect.
+        host: String,
+    },
     /// The URL doesn't follow the convention by which a scrape URL is made (BEP 48).
     #[error("this tracker can't be scraped: no part of its URL's path begins with \"announce\"")]
     NoScrape,
@@ -149,7 +161,7 @@ impl TrackerError {
         match self {
             Self::Answer(proto::TrackerError::Refused { retry, .. }) => *retry,
             Self::Status { retry, .. } => retry.map(Retry::After),
-            Self::Url { .. } | Self::Scheme { .. } => Some(Retry::Never),
+            Self::Url { .. } | Self::Scheme { .. } | Self::Baked { .. } => Some(Retry::Never),
             _ => None,
         }
     }
@@ -159,12 +171,23 @@ impl TrackerError {
     pub(super) fn weight(&self) -> u8 {
         match self {
             Self::Answer(proto::TrackerError::Refused { .. }) => 4,
-            Self::Answer(_) | Self::Status { .. } | Self::TooLarge { .. } | Self::Redirect { .. } => 3,
+            Self::Answer(_)
+            | Self::Status { .. }
+            | Self::TooLarge { .. }
+            | Self::Redirect { .. }
+            | Self::Forbidden { .. } => 3,
             Self::Tls { .. } | Self::NoAuthorities { .. } | Self::Broken { .. } => 2,
             Self::Connect { source, .. } if source.kind() != io::ErrorKind::NetworkUnreachable => 1,
             Self::TimedOut { .. } => 1,
             _ => 0,
         }
+    }
+
+    /// Whether all other requests to the same tracker would fail as well, this one having had no answer.
+    pub(super) fn is_unreachable(&self) -> bool {
+        let unresolved =
+            matches!(self, Self::Resolve { .. } | Self::ResolveTimedOut { .. } | Self::NoAddress { .. });
+        unresolved || self.blames_the_address()
     }
 
     /// Whether another address of the same name may do better.

@@ -1,8 +1,9 @@
 //! Trackers over HTTP and HTTPS: one GET, its body or why there is none (BEP 3, 48).
 //!
 //! A thin wrapper of `reqwest`: one client for each address family, since an announce is to reach the
-//! tracker from both (BEP 7) and a pooled connection is of one. The URLs and the bodies are
-//! `wgo_proto`'s.
+//! tracker from both (BEP 7), and for each [`Reach`], since what may be asked depends on it. A client gets no
+//! other addresses of a name than those of its family and reach, so a name that changes its address between
+//! the look at it and the connection leads nowhere (DNS rebinding). The URLs and the bodies are `wgo_proto`'s.
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::redirect::{Action, Attempt, Policy};
-use reqwest::{Client, Response};
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, Url};
 use rustls::{ClientConfig, RootCertStore};
 use wgo_proto::compact::Family;
 use wgo_proto::tracker::{self as proto, MAX_INTERVAL};
 
+use super::guard::{Reach, may_ask, may_redirect};
 use super::resolve::{Resolver, family_name, family_of};
 use super::target::{Protocol, Target};
 use super::{Settings, TrackerError};
@@ -31,24 +33,31 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Redirects followed for one request.
 const MAX_REDIRECTS: usize = 5;
 
-/// Connections kept for the next announce to the same tracker, and for how long: a daemon with
-/// hundreds of torrents at one tracker announces every few seconds.
-const IDLE_PER_TRACKER: usize = 2;
+/// How long a connection is kept for the next announce to the same tracker: a daemon with hundreds of torrents
+/// at one tracker announces every few seconds.
 const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// The HTTP clients of one daemon.
 pub(super) struct Http {
     v4: FamilyClient,
     v6: FamilyClient,
+    resolver: Arc<Resolver>,
     has_authorities: bool,
     timeout: Duration,
     connect_timeout: Duration,
 }
 
-/// A client that connects by one address family.
+/// The clients that connect by one address family, one for each reach.
 struct FamilyClient {
-    client: Client,
+    clients: [Client; Reach::ALL.len()],
     local: Option<IpAddr>,
+}
+
+/// One request of those that redirects string together.
+struct Hop {
+    url: Url,
+    target: Target,
+    reach: Reach,
 }
 
 impl Http {
@@ -65,61 +74,93 @@ impl Http {
             .map_err(|err| failed(err.to_string()))?
             .with_root_certificates(authorities)
             .with_no_client_auth();
-        let client = |family| {
-            let local = settings.local(family);
-            let client = Client::builder()
+        let client = |family, reach| -> Result<Client, TrackerError> {
+            Client::builder()
                 .user_agent(USER_AGENT)
                 .tls_backend_preconfigured(tls.clone())
                 .http1_only()
                 .no_proxy()
-                // The passkey in our URL is none of the business of where we are redirected to.
-                .referer(false)
-                .redirect(Policy::custom(follow))
+                // They are followed here, where it is known how near they lead.
+                .redirect(Policy::none())
                 .connect_timeout(settings.connect_timeout)
-                .pool_max_idle_per_host(IDLE_PER_TRACKER)
+                // As many as are used at once: with less, some are closed after each announce.
+                .pool_max_idle_per_host(settings.per_tracker)
                 .pool_idle_timeout(IDLE_TIME)
-                .local_address(local)
-                .dns_resolver(FamilyResolver { family, resolver: resolver.clone() })
-                .build();
-            client
-                .map(|client| FamilyClient { client, local })
+                .local_address(settings.local(family))
+                .dns_resolver(NarrowResolver { family, reach, resolver: resolver.clone() })
+                .build()
                 .map_err(|err| failed(chain(&err.without_url())))
         };
+        let family = |family| -> Result<FamilyClient, TrackerError> {
+            let [global, local, loopback] = Reach::ALL.map(|reach| client(family, reach));
+            let clients = [global?, local?, loopback?];
+            Ok(FamilyClient { clients, local: settings.local(family) })
+        };
         Ok(Http {
-            v4: client(Family::V4)?,
-            v6: client(Family::V6)?,
+            v4: family(Family::V4)?,
+            v6: family(Family::V6)?,
+            resolver: resolver.clone(),
             has_authorities,
             timeout: settings.http_timeout,
             connect_timeout: settings.connect_timeout,
         })
     }
 
-    /// The body of a successful answer to GET `url`, asked by `family` from the host of `target`.
-    pub(super) async fn get(
-        &self,
-        target: &Target,
-        family: Family,
-        url: &str,
-    ) -> Result<Vec<u8>, TrackerError> {
-        if target.protocol == Protocol::Https && !self.has_authorities {
-            return Err(TrackerError::NoAuthorities { host: target.host.clone() });
-        }
-        let by = match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        };
-        let whole = async {
-            let explain = |err| self.explain(err, target, by.local);
-            let mut response = by.client.get(url).send().await.map_err(explain)?;
-            let body = read(&mut response, explain).await?;
-            match response.status() {
-                status if status.is_success() => Ok(body),
-                _ => Err(unsuccessful(&response, &body)),
-            }
-        };
+    /// The body of a successful answer to GET `url`, asked from the host of `target`, which is at `ip`.
+    pub(super) async fn get(&self, target: &Target, ip: IpAddr, url: &str) -> Result<Vec<u8>, TrackerError> {
         let timed_out =
             |_| TrackerError::TimedOut { after: self.timeout, doing: "waiting for the whole answer" };
+        let whole = self.follow(target, ip, url);
         tokio::time::timeout(self.timeout, whole).await.map_err(timed_out)?
+    }
+
+    async fn follow(&self, target: &Target, ip: IpAddr, url: &str) -> Result<Vec<u8>, TrackerError> {
+        let url = Url::parse(url).map_err(|err| TrackerError::Url { why: err.to_string() })?;
+        let mut hop = Hop { url, target: target.clone(), reach: Reach::of(ip) };
+        let family = family_of(ip);
+        for _ in 0..=MAX_REDIRECTS {
+            if hop.target.protocol == Protocol::Https && !self.has_authorities {
+                return Err(TrackerError::NoAuthorities { host: hop.target.host });
+            }
+            may_ask(&hop.url, hop.reach)?;
+            let by = self.by(family);
+            let explain = |err| self.explain(err, &hop.target, by.local);
+            let request = by.clients[hop.reach as usize].get(hop.url.clone());
+            let mut response = request.send().await.map_err(explain)?;
+            if let Some(next) = redirect(&response, &hop.url)? {
+                hop = self.next_hop(next, &hop, family).await?;
+                continue;
+            }
+            let body = read(&mut response, explain).await?;
+            return match response.status() {
+                status if status.is_success() => Ok(body),
+                _ => Err(unsuccessful(&response, &body)),
+            };
+        }
+        Err(TrackerError::Redirect { why: format!("more than {MAX_REDIRECTS} in a row") })
+    }
+
+    /// Where a redirect leads, if we follow it.
+    async fn next_hop(&self, url: Url, from: &Hop, family: Family) -> Result<Hop, TrackerError> {
+        let refused = |why: String| TrackerError::Redirect { why };
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refused(format!("to {}:, neither http: nor https:", url.scheme())));
+        }
+        let target = Target::of(&url).map_err(|err| refused(err.to_string()))?;
+        let ips = self.resolver.resolve(&target.host).await?;
+        let Some(&ip) = ips.iter().find(|&&ip| family_of(ip) == family) else {
+            return Err(TrackerError::NoAddress { host: target.host, wanted: family_name(family) });
+        };
+        let reach = Reach::of(ip);
+        may_redirect(from.reach, reach)?;
+        Ok(Hop { url, target, reach })
+    }
+
+    fn by(&self, family: Family) -> &FamilyClient {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        }
     }
 
     #[cfg(test)]
@@ -179,7 +220,7 @@ fn unsuccessful(response: &Response, body: &[u8]) -> TrackerError {
     match proto::http::decode_announce(body) {
         Err(refused @ proto::TrackerError::Refused { .. }) => refused.into(),
         // Redirects that could be followed have been, or were refused with a reason.
-        _ if matches!(response.status().as_u16(), 301..=303 | 307 | 308) => {
+        _ if redirects(response) => {
             let why = format!("status {} without a usable Location", response.status().as_u16());
             TrackerError::Redirect { why }
         }
@@ -197,34 +238,31 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(MAX_INTERVAL)).filter(|wait| !wait.is_zero())
 }
 
-/// Follows a redirect, if it is one of the first few and leads to HTTP.
-fn follow(attempt: Attempt<'_>) -> Action {
-    let refused = |why| TrackerError::Redirect { why };
-    // The first of `previous` is the request itself.
-    if attempt.previous().len() > MAX_REDIRECTS {
-        return attempt.error(refused(format!("more than {MAX_REDIRECTS} in a row")));
-    }
-    match attempt.url().scheme() {
-        "http" | "https" => attempt.follow(),
-        other => {
-            let why = format!("to {other}:, neither http: nor https:");
-            attempt.error(refused(why))
-        }
-    }
+/// Where the answer redirects to, if it does and says where.
+fn redirect(response: &Response, from: &Url) -> Result<Option<Url>, TrackerError> {
+    let location = response.headers().get(LOCATION).filter(|_| redirects(response));
+    let Some(location) = location.and_then(|location| location.to_str().ok()) else { return Ok(None) };
+    let broken = |_| TrackerError::Redirect { why: "to what is no URL".to_owned() };
+    from.join(location).map(Some).map_err(broken)
 }
 
-/// Gives a client the addresses of its family only.
-struct FamilyResolver {
+fn redirects(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 301..=303 | 307 | 308)
+}
+
+/// Gives a client the addresses of its family and reach only.
+struct NarrowResolver {
     family: Family,
+    reach: Reach,
     resolver: Arc<Resolver>,
 }
 
-impl Resolve for FamilyResolver {
+impl Resolve for NarrowResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (family, resolver) = (self.family, self.resolver.clone());
+        let (family, reach, resolver) = (self.family, self.reach, self.resolver.clone());
         Box::pin(async move {
             let ips = resolver.resolve(name.as_str()).await?;
-            let wanted = ips.iter().copied().filter(|&ip| family_of(ip) == family);
+            let wanted = ips.iter().copied().filter(|&ip| family_of(ip) == family && Reach::of(ip) == reach);
             // Port 0 stands for the URL's.
             let addresses: Vec<_> = wanted.map(|ip| SocketAddr::new(ip, 0)).collect();
             if addresses.is_empty() {

@@ -25,8 +25,10 @@ use wgo_proto::units::WireHash;
 
 mod error;
 mod gate;
+mod guard;
 mod http;
 mod resolve;
+mod secrets;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -49,18 +51,18 @@ const SECOND_FAMILY: Duration = Duration::from_secs(5);
 /// How the drivers behave. The defaults are right for a daemon, other values are for tests.
 ///
 /// However an announce goes, it is over within `turn_timeout`, `resolve_timeout`, and the larger of
-/// `http_timeout` and `udp_timeout`: 110 s, less than the 120 s that `wgo_core` waits.
+/// `http_timeout` and `udp_timeout`: 670 s, less than the 900 s that `wgo_core` waits.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Addresses to send from, `network.ip`; none leaves it to the system.
     pub local: Vec<IpAddr>,
     /// Requests to one tracker at once.
     pub per_tracker: usize,
-    /// HTTP requests at once. A tracker that never answers has `per_tracker` of them.
+    /// HTTP requests at once. A tracker that never answers has one of them.
     pub http_requests: usize,
     /// UDP requests at once. They cost little, and many public trackers are dead.
     pub udp_requests: usize,
-    /// How long to wait for a turn among those.
+    /// How long to wait for a turn among those: as thousands of torrents do that begin at one tracker.
     pub turn_timeout: Duration,
     /// How long to wait for the name server.
     pub resolve_timeout: Duration,
@@ -79,9 +81,9 @@ impl Default for Settings {
         Settings {
             local: Vec::new(),
             per_tracker: 4,
-            http_requests: 64,
+            http_requests: 128,
             udp_requests: 1024,
-            turn_timeout: Duration::from_secs(40),
+            turn_timeout: Duration::from_secs(600),
             resolve_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             http_timeout: Duration::from_secs(30),
@@ -157,7 +159,16 @@ impl Trackers {
         // Torrents are written by hand, too: our parameters go right behind the last letter.
         let url = url.trim();
         let target = Target::parse(url)?;
+        guard::brings_nothing_along(url)?;
         let result = self.unless_stopping(self.inner.announce(&target, url, query)).await;
+        // A tracker may repeat the passkey in what it says.
+        let result = match result {
+            Ok(reply) => {
+                let warning = reply.warning.map(|warning| secrets::without(warning, url));
+                Ok(AnnounceReply { warning, ..reply })
+            }
+            Err(failure) => Err(secrets::without_in(failure, url)),
+        };
         match &result {
             Ok(reply) => tracing::debug!(tracker = %target, peers = reply.peers.len(), "announced"),
             Err(err) => tracing::debug!(tracker = %target, error = %err, "announce failed"),
@@ -175,7 +186,9 @@ impl Trackers {
     ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
         let url = url.trim();
         let target = Target::parse(url)?;
-        self.unless_stopping(self.inner.scrape(&target, url, hashes)).await
+        guard::brings_nothing_along(url)?;
+        let result = self.unless_stopping(self.inner.scrape(&target, url, hashes)).await;
+        result.map_err(|failure| secrets::without_in(failure, url))
     }
 
     /// Ends everything under way with [`TrackerError::Stopping`], and all that is asked from now on.
@@ -200,18 +213,27 @@ impl Inner {
         url: &str,
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
-        let _turn = self.gate(target).turn(target.to_string()).await?;
-        let result = match self.addresses(target).await?[..] {
-            [first, second] => {
-                let ask = |ip| self.announce_to(target, ip, url, query);
-                both(ask(first), ask(second)).await
-            }
-            [only, ..] => self.announce_to(target, only, url, query).await,
-            // There is one at least.
-            [] => Err(TrackerError::Stopping),
-        };
+        let turn = self.gate(target).turn(target.to_string()).await?;
+        let result = self.announce_by_all(target, url, query).await;
+        turn.went(&result);
         self.blame(target, &result);
         result
+    }
+
+    /// One announce, from each family.
+    async fn announce_by_all(
+        &self,
+        target: &Target,
+        url: &str,
+        query: &AnnounceQuery<'_>,
+    ) -> Result<AnnounceReply, TrackerError> {
+        let ask = |ip| self.announce_to(target, ip, url, query);
+        match self.addresses(target).await?[..] {
+            [first, second] => both(ask(first), ask(second)).await,
+            [only, ..] => ask(only).await,
+            // There is one at least.
+            [] => Err(TrackerError::Stopping),
+        }
     }
 
     /// One announce from one family.
@@ -238,7 +260,7 @@ impl Inner {
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
         if target.protocol != Protocol::Udp {
-            let body = self.http.get(target, family_of(ip), &http_form::announce_url(url, query)).await?;
+            let body = self.http.get(target, ip, &http_form::announce_url(url, query)).await?;
             return Ok(http_form::decode_announce(&body)?);
         }
         let own_ip = query.ip.into_iter().chain(query.ipv4.map(IpAddr::V4)).find_map(|ip| match ip {
@@ -258,14 +280,26 @@ impl Inner {
         Ok(answer.response.into_announce(answer.transaction)?)
     }
 
-    /// The size of a swarm doesn't depend on who asks: the second family is only asked if the first fails.
     async fn scrape(
         &self,
         target: &Target,
         url: &str,
         hashes: &[WireHash],
     ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
-        let _turn = self.gate(target).turn(target.to_string()).await?;
+        let turn = self.gate(target).turn(target.to_string()).await?;
+        let result = self.scrape_by_any(target, url, hashes).await;
+        turn.went(&result);
+        self.blame(target, &result);
+        result
+    }
+
+    /// The size of a swarm doesn't depend on who asks: the second family is only asked if the first fails.
+    async fn scrape_by_any(
+        &self,
+        target: &Target,
+        url: &str,
+        hashes: &[WireHash],
+    ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
         let addresses = self.addresses(target).await?;
         let share = self.settings.udp_timeout / u32::try_from(addresses.len()).unwrap_or(1);
         let mut failure = TrackerError::Stopping;
@@ -275,9 +309,7 @@ impl Inner {
                 Err(err) => failure = telling(failure, err),
             }
         }
-        let result = Err(failure);
-        self.blame(target, &result);
-        result
+        Err(failure)
     }
 
     async fn scrape_from(
@@ -290,7 +322,7 @@ impl Inner {
     ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
         if target.protocol != Protocol::Udp {
             let url = http_form::scrape_url(url, hashes).ok_or(TrackerError::NoScrape)?;
-            let body = self.http.get(target, family_of(ip), &url).await?;
+            let body = self.http.get(target, ip, &url).await?;
             return Ok(http_form::decode_scrape(&body, hashes)?);
         }
         let request =

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use reqwest::Url;
 
 use super::TrackerError;
+use super::guard::brings_nothing_along;
 
 /// How a tracker is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +27,11 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn parse(url: &str) -> Result<Target, TrackerError> {
+        Target::of(&Url::parse(url).map_err(|err| TrackerError::Url { why: err.to_string() })?)
+    }
+
+    pub(super) fn of(url: &Url) -> Result<Target, TrackerError> {
         let wrong = |why: &str| TrackerError::Url { why: why.to_owned() };
-        let url = Url::parse(url).map_err(|err| wrong(&err.to_string()))?;
         let protocol = match url.scheme() {
             "http" => Protocol::Http,
             "https" => Protocol::Https,
@@ -66,7 +70,8 @@ impl fmt::Display for Target {
 /// # Errors
 /// Says what is wrong with it, without repeating it.
 pub fn check_url(url: &str) -> Result<(), TrackerError> {
-    Target::parse(url).map(drop)
+    Target::parse(url)?;
+    brings_nothing_along(url)
 }
 
 /// A tracker's URL as it may be logged, without user, path and query. What isn't a tracker's URL is

@@ -12,6 +12,7 @@ use super::{Settings, TrackerError, Trackers};
 mod fake_http;
 mod fake_udp;
 mod families;
+mod guards;
 mod http;
 mod http_faults;
 mod tls;

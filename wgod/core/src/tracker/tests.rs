@@ -304,16 +304,16 @@ fn a_lost_completion_times_out_and_a_late_one_is_nobodys() {
     let mut sim = Sim::new(&[&["a"]]);
     let lost = sim.list.next_announce(secs(0), &sim.stats).unwrap();
     assert_eq!(sim.status("a").state, State::Updating);
-    assert_eq!(sim.list.poll_timeout(), Some(secs(120)));
-    assert_eq!(sim.list.next_announce(secs(119), &sim.stats), None);
-    assert_eq!(sim.list.next_announce(secs(120), &sim.stats), None);
+    assert_eq!(sim.list.poll_timeout(), Some(secs(900)));
+    assert_eq!(sim.list.next_announce(secs(899), &sim.stats), None);
+    assert_eq!(sim.list.next_announce(secs(900), &sim.stats), None);
     assert!(matches!(sim.status("a").state, State::Failed { times: 1, .. }));
-    sim.list.on_success(secs(121), lost.id, &Outcome::default());
+    sim.list.on_success(secs(901), lost.id, &Outcome::default());
     assert!(matches!(sim.status("a").state, State::Failed { times: 1, .. }));
-    let again = sim.list.next_announce(secs(150), &sim.stats).unwrap();
-    sim.list.on_failure(secs(151), lost.id, "late", Retry::Never);
+    let again = sim.list.next_announce(secs(930), &sim.stats).unwrap();
+    sim.list.on_failure(secs(931), lost.id, "late", Retry::Never);
     assert_eq!(sim.status("a").state, State::Updating);
-    sim.list.on_success(secs(151), again.id, &Outcome::default());
+    sim.list.on_success(secs(931), again.id, &Outcome::default());
     assert_eq!(sim.status("a").state, State::Working);
 }
 

@@ -96,7 +96,7 @@ impl FakeHttp {
 
     /// An announce URL with the passkey in its path and query.
     pub(super) fn url(&self) -> String {
-        format!("http://{}/{PASSKEY}/announce?also={PASSKEY}", self.address)
+        format!("http://{}/announce/{PASSKEY}?also={PASSKEY}", self.address)
     }
 
     pub(super) fn requests(&self) -> usize {

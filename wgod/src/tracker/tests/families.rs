@@ -29,7 +29,7 @@ async fn both_families_of_a_name_are_asked() {
     let (four, sixes) = (body(&with(peers(), 900, 3)), body(&with(six.clone(), 1800, 1)));
     let v4 = FakeHttp::start(loopback(false), move |_| Act::Send(ok(&four))).await;
     let port = v4.address.port();
-    let url = format!("http://localhost:{port}/{PASSKEY}/announce");
+    let url = format!("http://localhost:{port}/announce/{PASSKEY}");
     // Nobody listens on the IPv6 side yet.
     let trackers = trackers(Settings::default());
     assert_eq!(ask(&trackers, &url).await.unwrap(), with(peers(), 900, 3));

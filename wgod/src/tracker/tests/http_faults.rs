@@ -23,6 +23,11 @@ async fn each_useless_answer_says_what_is_wrong_with_it() {
         (Act::Send(ok(b"")), garbage),
         (Act::Send(ok(b"4:spam")), "not a tracker's answer, no dictionary: \"4:spam\""),
         (Act::Send(ok(b"d14:failure reason7:go awaye")), "the tracker refuses: go away"),
+        (
+            Act::Send(ok(format!("d14:failure reason16:no {PASSKEY}e").as_bytes())),
+            "the tracker refuses: no …",
+        ),
+        (Act::Send(ok(format!("{PASSKEY}?").as_bytes())), garbage),
         (Act::Send(answer("404 Not Found", &[], b"<html>")), "HTTP status 404 Not Found"),
         (Act::Send(answer("503 Service Unavailable", &[], b"")), "HTTP status 503 Service Unavailable"),
         (Act::Send(answer("299 Odd", &[], b"no")), garbage),
@@ -41,7 +46,8 @@ async fn each_useless_answer_says_what_is_wrong_with_it() {
         (Act::Send(answer("200 OK", &["Content-Encoding: gzip"], b"not gzip")), "no whole answer: "),
         (redirect("ftp://127.0.0.1/x"), "redirect refused: to ftp:, neither http: nor https:"),
         (Act::Send(answer("301 Moved Permanently", &[], b"")), "redirect refused: status 301 without"),
-        (redirect("file:///etc/passwd"), "redirect refused: status 302 without a usable Location"),
+        (redirect("file:///etc/passwd"), "redirect refused: to file:, neither http: nor https:"),
+        (redirect("http://:0/"), "redirect refused: to what is no URL"),
     ];
     for (act, expected) in cases {
         let err = outcome(act).await;
@@ -51,7 +57,7 @@ async fn each_useless_answer_says_what_is_wrong_with_it() {
 
 #[tokio::test]
 async fn a_redirect_loop_ends() {
-    let tracker = FakeHttp::start(loopback(false), |_| redirect("/again")).await;
+    let tracker = FakeHttp::start(loopback(false), |_| redirect("/announce/again")).await;
     let err = ask(&trackers(Settings::default()), &tracker.url()).await.unwrap_err();
     assert_eq!(err.to_string(), "redirect refused: more than 5 in a row");
     assert_eq!(tracker.requests(), 6);
@@ -127,7 +133,7 @@ async fn a_tracker_that_is_not_there_is_named() {
     let trackers = trackers(Settings::default());
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind(loopback(false)).unwrap().local_addr().unwrap();
-    let err = ask(&trackers, &format!("http://{address}/{PASSKEY}/announce")).await.unwrap_err();
+    let err = ask(&trackers, &format!("http://{address}/announce/{PASSKEY}")).await.unwrap_err();
     assert_eq!(err.to_string(), "cannot reach 127.0.0.1: Connection refused (os error 111)");
     let err = ask(&trackers, "http://tracker.invalid/announce").await.unwrap_err();
     assert!(matches!(&err, TrackerError::Resolve { .. } | TrackerError::ResolveTimedOut { .. }), "{err:?}");

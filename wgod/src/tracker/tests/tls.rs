@@ -49,7 +49,7 @@ async fn a_certificate_that_is_trusted_is_accepted() {
     let trackers = Trackers::with_authorities(Settings::default(), authorities()).unwrap();
     assert_eq!(ask(&trackers, &url).await.unwrap(), reply());
     // Good for the address only.
-    let by_name = format!("https://localhost:{}/{PASSKEY}/announce", tracker.address.port());
+    let by_name = format!("https://localhost:{}/announce/{PASSKEY}", tracker.address.port());
     let err = ask(&trackers, &by_name).await.unwrap_err();
     assert!(matches!(&err, TrackerError::Tls { .. }), "{err:?}");
     assert!(err.to_string().starts_with("no secure connection to localhost: "), "{err}");
