@@ -12,7 +12,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -70,6 +70,8 @@ pub struct PeerMgr {
     /// The connections again, by peer id.
     by_peer_id: BTreeMap<[u8; 20], SocketAddr>,
     bans: Bans,
+    /// Dials under way to addresses that were forgotten; as many as may be half open.
+    forgotten: BTreeSet<SocketAddr>,
     /// Where we can be reached, at most [`MAX_OWN`].
     own: Vec<SocketAddr>,
     /// Ours that count for BEP 40.
@@ -89,6 +91,7 @@ impl PeerMgr {
             connections: BTreeMap::new(),
             by_peer_id: BTreeMap::new(),
             bans: Bans::default(),
+            forgotten: BTreeSet::new(),
             own: Vec::new(),
             own_v4: None,
             own_v6: None,
@@ -185,7 +188,9 @@ impl PeerMgr {
         peer_id: PeerId,
     ) -> Result<(), Refusal> {
         let addr = normal(addr);
-        if let Some(refusal) = self.refusal(addr, peer_id) {
+        let forgotten = origin == Origin::Outgoing && self.forgotten.remove(&addr);
+        let refusal = forgotten.then_some(Refusal::Forgotten).or_else(|| self.refusal(addr, peer_id));
+        if let Some(refusal) = refusal {
             self.refuse(now, addr, origin, refusal);
             return Err(refusal);
         }
@@ -227,6 +232,9 @@ impl PeerMgr {
     /// The dial came to nothing: no connection, or no handshake.
     pub fn on_failed(&mut self, now: Time, addr: SocketAddr) {
         let addr = normal(addr);
+        if self.forgotten.remove(&addr) {
+            return;
+        }
         if self.table.get(addr).is_some_and(|known| known.state == State::Dialing) {
             self.failed(now, addr);
         }
@@ -275,6 +283,15 @@ impl PeerMgr {
                 self.table.update(addr, |candidate| candidate.state = State::Ready);
             }
         }
+    }
+
+    /// Forgets every address, whoever named it. What is being dialled is refused when it is connected; the
+    /// connections that there are, the caller closes.
+    pub fn forget_all(&mut self) {
+        let dialing = self.table.iter().filter(|(_, candidate)| candidate.state == State::Dialing);
+        self.forgotten.extend(dialing.map(|(addr, _)| addr));
+        self.table = Table::default();
+        self.connections.values_mut().for_each(|connection| connection.candidate = None);
     }
 
     /// Has nothing to do with an address any more (IPv6: with its /64). Returns the connections to close;
@@ -365,7 +382,7 @@ impl PeerMgr {
     }
 
     fn has_room(&self) -> bool {
-        let dialing = self.table.dialing();
+        let dialing = self.table.dialing() + self.forgotten.len();
         dialing < self.limits.half_open && self.connections.len() + dialing < self.limits.connections
     }
 
@@ -410,7 +427,7 @@ impl PeerMgr {
             }
             // Both ends may have dialled each other and refused each other's dial: the next tries must
             // not coincide again.
-            Refusal::SamePeer | Refusal::SameIp | Refusal::Full => {
+            Refusal::SamePeer | Refusal::SameIp | Refusal::Full | Refusal::Forgotten => {
                 let at = now + jittered(RECONNECT, &mut self.rng);
                 self.table.update(addr, |candidate| candidate.state = State::Waiting(at));
             }

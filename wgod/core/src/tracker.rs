@@ -6,10 +6,10 @@
 //! not through here.
 //!
 //! Within a tier one tracker is used at a time, in an order shuffled once; one that answers moves to
-//! the front, the next is tried when it fails (BEP 12). Nothing differs for private torrents (BEP 27)
-//! but one thing that the Swarm must see to: when another tracker answers than before, peers of the
-//! old one are to be dropped.
+//! the front, the next is tried when it fails (BEP 12). Private torrents use one tracker of all (BEP 27);
+//! when another one answers than before, the Swarm drops the peers of the old one.
 mod entry;
+mod one;
 #[cfg(test)]
 mod tests;
 
@@ -120,21 +120,29 @@ pub enum Retry {
     Never,
 }
 
-/// The operator's choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Announce to the working tracker of each tier, not only to that of the first tier that works.
+/// Which of the trackers are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// The working tracker of each tier.
     ///
     /// BEP 12 means later tiers as backups. Yet magnet links and most public torrents put each tracker in
     /// a tier of its own, where the letter of the BEP would leave all but one unused and a swarm split
     /// between them; so this is the default, as in most clients.
-    pub announce_to_all_tiers: bool,
+    #[default]
+    AllTiers,
+    /// That of the first tier that has one (BEP 12).
+    FirstTier,
+    /// The one that answered last, until it fails: for private torrents (BEP 27).
+    OneTracker,
 }
 
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy { announce_to_all_tiers: true }
-    }
+/// What an answer changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing but what is shown and when the next announce is due.
+    AsBefore,
+    /// By [`Policy::OneTracker`] another tracker is used than before: its peers are to be left (BEP 27).
+    Moved,
 }
 
 /// The trackers of one torrent.
@@ -153,6 +161,9 @@ pub struct TrackerList {
     running: bool,
     finished: bool,
     hungry: bool,
+    /// The tracker that is used, by [`Policy::OneTracker`]: the last that answered. It may be none of the list
+    /// any more.
+    used: Option<TrackerId>,
     /// What `poll_timeout` returns; kept, since it is asked far more often than anything changes.
     due: Option<Time>,
 }
@@ -173,6 +184,7 @@ impl TrackerList {
             running: true,
             finished: false,
             hungry: false,
+            used: None,
             due: None,
         };
         list.set_tiers(tiers);
@@ -187,7 +199,7 @@ impl TrackerList {
         let announce = next.map(|(_, id)| {
             let at = self.place(id).expect("the schedule names trackers that exist");
             let tracker = &mut self.trackers[at];
-            let farewell = !self.running || tracker.leaving;
+            let farewell = !self.running || tracker.leaving || tracker.left;
             let event = tracker.event(farewell, self.finished);
             let attempt = tracker.send(
                 now,
@@ -208,17 +220,22 @@ impl TrackerList {
     }
 
     /// The tracker answered.
-    pub fn on_success(&mut self, now: Time, id: AnnounceId, outcome: &Outcome) {
-        let Some(tracker) = self.get_mut(id.tracker) else { return };
-        if tracker.succeed(now, id.attempt, outcome) {
+    pub fn on_success(&mut self, now: Time, id: AnnounceId, outcome: &Outcome) -> Answered {
+        let Some(tracker) = self.get_mut(id.tracker) else { return Answered::AsBefore };
+        let sent = tracker.succeed(now, id.attempt, outcome);
+        let mut answered = Answered::AsBefore;
+        // One that we take our leave of is used no more for saying good-bye.
+        if sent.is_some_and(|sent| !sent.farewell) {
             for tier in &mut self.tiers {
                 if let Some(position) = tier.iter().position(|&other| other == id.tracker) {
                     tier[..=position].rotate_right(1);
                 }
             }
+            answered = self.use_only(id.tracker);
         }
         self.forget_if_gone(id.tracker);
         self.rearm();
+        answered
     }
 
     /// The tracker could not be reached, refused us, or made no sense; `reason` is for the operator.
@@ -266,6 +283,7 @@ impl TrackerList {
     pub fn start(&mut self, now: Time) {
         self.running = true;
         self.finished = false;
+        self.used = None;
         self.trackers.iter_mut().for_each(|tracker| tracker.restart(now));
         self.rearm();
     }
@@ -367,20 +385,22 @@ impl TrackerList {
     /// Announces that are wanted, and from when on.
     fn schedule(&self) -> impl Iterator<Item = (Time, TrackerId)> {
         let farewell = |tracker: &Tracker| {
-            let owed = (!self.running || tracker.leaving) && tracker.heard.started;
+            let owed = (!self.running || tracker.leaving || tracker.left) && tracker.heard.started;
             (owed && tracker.in_flight.is_none()).then_some((Time::ZERO, tracker.id))
         };
         let mut served = false;
-        let tiers = if self.running { &self.tiers[..] } else { &[] };
+        let one = self.policy == Policy::OneTracker;
+        let tiers = if self.running && !one { &self.tiers[..] } else { &[] };
         let regular = tiers.iter().filter_map(move |tier| {
-            if served && !self.policy.announce_to_all_tiers {
+            if served && self.policy == Policy::FirstTier {
                 return None;
             }
             let (next, works) = self.of_tier(tier);
             served = works;
             next
         });
-        self.trackers.iter().filter_map(farewell).chain(regular)
+        let only = (self.running && one).then(|| self.next_of_one()).flatten();
+        self.trackers.iter().filter_map(farewell).chain(only).chain(regular)
     }
 
     /// The next announce in a tier, and whether the tier needs no backup: its tracker works or is yet to

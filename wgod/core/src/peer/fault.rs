@@ -86,6 +86,9 @@ pub enum CloseReason {
     /// The limits on connections are reached.
     #[error("too many connections")]
     Full,
+    /// The torrent is private, and another tracker is used than the one that it belongs to (BEP 27).
+    #[error("the private torrent uses another tracker now")]
+    OtherTracker,
     /// The torrent stopped, is removed, or failed.
     #[error("torrent stopped")]
     Stopped,

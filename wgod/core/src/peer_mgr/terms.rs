@@ -84,6 +84,9 @@ pub enum Refusal {
     /// There are as many connections as allowed.
     #[error("there are enough connections")]
     Full,
+    /// Its address was forgotten while it was dialled.
+    #[error("its address was forgotten meanwhile")]
+    Forgotten,
 }
 
 /// Why a connection ended.

@@ -404,3 +404,26 @@ proptest! {
         prop_assert_eq!(dialed, peers.counts().candidates);
     }
 }
+
+#[test]
+fn what_is_forgotten_is_not_dialled_and_not_connected() {
+    let mut peers = PeerMgr::new(Limits::default(), id(1), 1);
+    for n in 1..=3 {
+        assert_eq!(peers.add(secs(0), peer(n), Source::Tracker), Added::New);
+    }
+    let first = peers.next_dial(secs(0)).unwrap();
+    assert_eq!(peers.on_connected(secs(0), first, Origin::Outgoing, id(10)), Ok(()));
+    let (second, third) = (peers.next_dial(secs(0)).unwrap(), peers.next_dial(secs(0)).unwrap());
+    peers.forget_all();
+    peers.check_invariants();
+    assert_eq!((peers.counts().candidates, peers.counts().connected), (0, 1));
+    assert_eq!(peers.on_connected(secs(1), second, Origin::Outgoing, id(11)), Err(Refusal::Forgotten));
+    peers.on_failed(secs(1), third);
+    peers.on_closed(secs(1), first, Why::Ended);
+    assert_eq!(peers.next_dial(secs(10_000)), None);
+    // Named again, they are as any.
+    assert_eq!(peers.add(secs(2), second, Source::Tracker), Added::New);
+    assert_eq!(peers.next_dial(secs(2)), Some(second));
+    assert_eq!(peers.on_connected(secs(3), second, Origin::Outgoing, id(11)), Ok(()));
+    peers.check_invariants();
+}

@@ -3,10 +3,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Action, Swarm};
+use crate::peer::CloseReason;
 use crate::peer_mgr::Source;
 use crate::status::Counters;
 use crate::time::Time;
-use crate::tracker::{AnnounceId, Outcome, Policy, Retry, Stats, TrackerList, TrackerStatus};
+use crate::tracker::{AnnounceId, Answered, Outcome, Policy, Retry, Stats, TrackerList, TrackerStatus};
 
 /// Peers asked for in an announce while we want more.
 const NUM_WANT: u32 = 100;
@@ -76,7 +77,11 @@ impl<B> Swarm<B> {
 
     /// A tracker answered.
     pub fn on_announced(&mut self, now: Time, id: AnnounceId, outcome: &Outcome, peers: &[SocketAddr]) {
-        self.trackers.on_success(now, id, outcome);
+        if self.trackers.on_success(now, id, outcome) == Answered::Moved {
+            // Nobody may be a bridge between the peers of two private trackers (BEP 27).
+            self.peer_mgr.forget_all();
+            self.close_all(&CloseReason::OtherTracker);
+        }
         // A torrent that has ended has no clock any more: what it still owes goes out here.
         self.announce_due(now);
         self.add_candidates(now, peers.iter().copied(), Source::Tracker);

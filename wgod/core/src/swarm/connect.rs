@@ -170,6 +170,7 @@ impl From<Refusal> for CloseReason {
             Refusal::Myself => CloseReason::Ourselves,
             Refusal::SamePeer | Refusal::SameIp => CloseReason::Duplicate,
             Refusal::Full => CloseReason::Full,
+            Refusal::Forgotten => CloseReason::OtherTracker,
         }
     }
 }
@@ -185,6 +186,7 @@ impl From<&CloseReason> for Why {
             | CloseReason::Silent(_)
             | CloseReason::Duplicate
             | CloseReason::Ourselves
+            | CloseReason::OtherTracker
             | CloseReason::Full => Why::Ended,
         }
     }

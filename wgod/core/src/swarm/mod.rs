@@ -62,7 +62,7 @@ pub struct SwarmConfig {
     pub listen_port: u16,
     /// Connections of this torrent.
     pub max_peers: u32,
-    /// Private torrents take peers from their trackers only (BEP 27).
+    /// Private torrents use one tracker at a time, and take peers from it only (BEP 27).
     pub private: bool,
     /// Bytes of the info dictionary if peers may have it of us (BEP 9); 0 if not, or before it is known.
     pub metadata_len: u32,
@@ -179,10 +179,11 @@ impl<B> Swarm<B> {
         }
         let mut peer_mgr = PeerMgr::new(connect::limits(config.max_peers), config.peer_id, start.seed);
         peer_mgr.set_seeding(pieces.is_finished());
+        let policy = if config.private { Policy::OneTracker } else { Policy::AllTiers };
         Swarm {
             id: start.id,
             hash: start.hash,
-            trackers: TrackerList::new(&start.tiers, Policy::default(), start.seed),
+            trackers: TrackerList::new(&start.tiers, policy, start.seed),
             have_bytes: bytes_of(&start.layout, pieces.have()),
             left_bytes: bytes_of(&start.layout, pieces.wanted()),
             unknown: (!start.layout.is_known()).then(Box::default),

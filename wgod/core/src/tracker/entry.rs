@@ -87,6 +87,8 @@ pub(super) struct Tracker {
     pub(super) disabled: bool,
     /// Removed from the list; stays until it has heard `stopped`.
     pub(super) leaving: bool,
+    /// Another one is used in its place; so until it has heard `stopped`.
+    pub(super) left: bool,
     pub(super) tracker_id: Option<Arc<[u8]>>,
     attempts: u32,
     /// When the regular announce or the next try is due.
@@ -141,6 +143,7 @@ impl Tracker {
             fails: 0,
             disabled: false,
             leaving: false,
+            left: false,
             tracker_id: None,
             attempts: 0,
             next: Time::ZERO,
@@ -189,9 +192,9 @@ impl Tracker {
         self.attempts
     }
 
-    /// Whether the answer was to the announce under way.
-    pub(super) fn succeed(&mut self, now: Time, attempt: u32, outcome: &Outcome) -> bool {
-        let Some(sent) = self.in_flight.take_if(|sent| sent.attempt == attempt) else { return false };
+    /// The announce that this answers, if it is the one under way.
+    pub(super) fn succeed(&mut self, now: Time, attempt: u32, outcome: &Outcome) -> Option<Box<Sent>> {
+        let sent = self.in_flight.take_if(|sent| sent.attempt == attempt)?;
         self.heard.incomplete |= sent.left > 0;
         self.said(&sent);
         self.fails = 0;
@@ -214,7 +217,7 @@ impl Tracker {
             peers: outcome.peers,
             warning,
         };
-        true
+        Some(sent)
     }
 
     pub(super) fn fail(
@@ -239,6 +242,7 @@ impl Tracker {
         }
         if self.disabled {
             self.heard = Heard::default();
+            self.left = false;
         }
     }
 
@@ -254,6 +258,7 @@ impl Tracker {
 
     pub(super) fn restart(&mut self, now: Time) {
         self.heard = Heard::default();
+        self.left = false;
         self.fails = 0;
         self.early = 0;
         self.answered_at = None;
@@ -297,7 +302,10 @@ impl Tracker {
         match sent.event {
             Some(Event::Started) => self.heard.started = true,
             Some(Event::Completed) => self.heard.completed = true,
-            Some(Event::Stopped) => self.heard = Heard::default(),
+            Some(Event::Stopped) => {
+                self.heard = Heard::default();
+                self.left = false;
+            }
             None => {}
         }
     }

@@ -3,6 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod one;
+
 /// How a scripted tracker answers.
 #[derive(Clone, Debug)]
 enum Script {
@@ -20,6 +22,8 @@ struct Sim {
     stats: Stats,
     now: Time,
     log: Vec<Sent>,
+    /// How often another tracker was used than before.
+    moves: usize,
 }
 
 fn secs(n: u64) -> Time {
@@ -51,6 +55,7 @@ impl Sim {
             stats: Stats { left: 100, num_want: 50, ..Stats::default() },
             now: Time::ZERO,
             log: Vec::new(),
+            moves: 0,
         }
     }
 
@@ -68,7 +73,10 @@ impl Sim {
 
     fn answer(&mut self, announce: &Announce) {
         match self.scripts.get(&*announce.url).cloned() {
-            Some(Script::Answers(outcome)) => self.list.on_success(self.now, announce.id, &outcome),
+            Some(Script::Answers(outcome)) => {
+                let answered = self.list.on_success(self.now, announce.id, &outcome);
+                self.moves += usize::from(answered == Answered::Moved);
+            }
             Some(Script::Fails(retry)) => self.list.on_failure(self.now, announce.id, "no", retry),
             Some(Script::Silent) | None => {}
         }
@@ -220,7 +228,7 @@ fn the_order_within_a_tier_is_shuffled_but_tiers_stay() {
 
 #[test]
 fn by_the_letter_of_bep_12_a_later_tier_is_used_while_all_before_it_fail() {
-    let strict = Policy { announce_to_all_tiers: false };
+    let strict = Policy::FirstTier;
     let mut sim = Sim::with(&[&["a", "b"], &["c"], &["d"]], strict, 3);
     sim.script("a", Script::Fails(Retry::BackOff));
     sim.script("b", Script::Fails(Retry::BackOff));
@@ -390,10 +398,10 @@ proptest! {
     fn whatever_happens_trackers_hear_events_in_order_and_are_not_hammered(
         ops in prop::collection::vec((0u8..12, 0usize..4, script(), 0u64..4000), 1..80),
         seed in 0u64..1000,
-        all in any::<bool>(),
+        which_policy in 0usize..3,
     ) {
         let names = ["a", "b", "c", "d"];
-        let policy = Policy { announce_to_all_tiers: all };
+        let policy = [Policy::AllTiers, Policy::FirstTier, Policy::OneTracker][which_policy];
         let mut sim = Sim::with(&[&["a", "b"], &["c"], &["d"]], policy, seed);
         let mut believes = BTreeMap::<String, Believes>::new();
         for (op, which, script, wait) in ops {

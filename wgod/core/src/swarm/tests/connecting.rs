@@ -2,9 +2,10 @@
 use std::net::SocketAddr;
 
 use super::rig::*;
-use crate::peer::CloseReason;
+use crate::peer::{CloseReason, Direction};
 use crate::peer_mgr::Source;
 use crate::swarm::{Action, IDLE_AFTER};
+use crate::tracker::{Outcome, Policy, Retry};
 use wgo_proto::PeerId;
 use wgo_proto::wire::{Message, Reserved};
 
@@ -158,4 +159,38 @@ fn leaving_gives_requests_and_copies_back() {
     assert!(rig.requests(second).iter().all(|(piece, _)| *piece == 0));
     rig.swarm.disconnect(rig.now, first, CloseReason::Stopped);
     assert_eq!(rig.swarm.availability(), [1, 0], "a key that is gone is no matter");
+}
+
+/// No peer may be a bridge between those of two private trackers (BEP 27).
+#[test]
+fn when_a_private_torrent_moves_to_another_tracker_all_peers_of_the_old_one_go() {
+    let announces = |rig: &mut Rig| -> Vec<_> {
+        let announced = |action| if let Action::Announce(announce) = action { Some(announce) } else { None };
+        rig.actions().into_iter().filter_map(announced).collect()
+    };
+    let mut rig = Rig::with(4, &[], &["http://a/announce", "http://b/announce"], 50);
+    rig.swarm.trackers.set_policy(Policy::OneTracker);
+    rig.wait(secs(1));
+    let first = announces(&mut rig);
+    assert_eq!(first.len(), 1, "only one is asked");
+    rig.swarm.on_announced(rig.now, first[0].id, &Outcome::default(), &[addr(1), addr(2)]);
+    let friend = rig.fast(3);
+    rig.wait(secs(1));
+    assert_eq!(dials(&mut rig).len(), 2);
+    assert_eq!(rig.closing(friend), None);
+    rig.swarm.announce_now(rig.now);
+    rig.wait(secs(40));
+    let again = announces(&mut rig);
+    rig.swarm.on_announce_failed(rig.now, again[0].id, "gone", Retry::BackOff);
+    rig.wait(secs(1));
+    let second = announces(&mut rig);
+    assert_ne!(second[0].url, first[0].url);
+    assert_eq!(rig.closing(friend), None, "nobody has answered yet");
+    rig.swarm.on_announced(rig.now, second[0].id, &Outcome::default(), &[addr(4)]);
+    assert_eq!(rig.closing(friend), Some(CloseReason::OtherTracker));
+    let mut dialled = Rig::info(1, Reserved::default());
+    dialled.direction = Direction::Outgoing;
+    assert_eq!(rig.swarm.connect(rig.now, dialled), Err(CloseReason::OtherTracker));
+    rig.wait(secs(1));
+    assert_eq!(dials(&mut rig), [addr(4)]);
 }

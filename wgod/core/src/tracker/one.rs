@@ -1,0 +1,37 @@
+//! One tracker at a time, for private torrents (BEP 27).
+//!
+//! The tracker that answered last is used until it fails; then the others are tried, one after the other, in
+//! their order. One that is used no longer hears that we leave.
+use super::{Answered, Policy, TrackerId, TrackerList};
+use crate::Time;
+
+impl TrackerList {
+    /// The next announce that is wanted of the one tracker that is used, or of those that may take its place.
+    pub(super) fn next_of_one(&self) -> Option<(Time, TrackerId)> {
+        let usable = || self.tiers.iter().flatten().map(|id| self.tracker(*id)).filter(|t| !t.disabled);
+        // What is said in leaving one keeps nobody from being asked.
+        if usable().any(|tracker| tracker.in_flight.as_ref().is_some_and(|sent| !sent.farewell)) {
+            return None;
+        }
+        let used = usable().find(|tracker| Some(tracker.id) == self.used && tracker.fails == 0);
+        // Those that never failed since we came are due from the beginning of time on; of equals the first.
+        let next = used.or_else(|| {
+            usable()
+                .filter(|tracker| tracker.in_flight.is_none())
+                .min_by_key(|tracker| tracker.due(self.finished, self.hungry))
+        });
+        next.map(|tracker| (tracker.due(self.finished, self.hungry), tracker.id))
+    }
+
+    /// A tracker answered: it is the one from now on.
+    pub(super) fn use_only(&mut self, id: TrackerId) -> Answered {
+        if self.policy != Policy::OneTracker || self.used == Some(id) {
+            return Answered::AsBefore;
+        }
+        let before = self.used.replace(id);
+        if let Some(old) = before.and_then(|old| self.get_mut(old)) {
+            old.left = old.heard.started;
+        }
+        before.map_or(Answered::AsBefore, |_| Answered::Moved)
+    }
+}
