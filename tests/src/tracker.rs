@@ -1,14 +1,15 @@
-//! A tracker of our own, over HTTP (BEP 3, 7, 23) and UDP (BEP 15) on one address: it names exactly
+//! A tracker of our own, over HTTP (BEP 3, 7, 23, 24, 48) and UDP (BEP 15) on one address: it names exactly
 //! the peers that the scenario wants, whoever asks, and notes what it heard.
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use wgo_proto::bencode::Encoder;
 use wgo_proto::tracker::http::{encode_announce, query_pairs};
-use wgo_proto::tracker::udp::{Request, Response};
+use wgo_proto::tracker::udp::{Request, Response, ScrapedSwarm};
 use wgo_proto::tracker::{Announce, AnnounceReply, Event, SwarmCounts};
 use wgo_proto::units::{PeerId, WireHash};
 
@@ -22,6 +23,12 @@ const REQUEST: Duration = Duration::from_secs(10);
 
 /// What the tracker of a scenario tells clients to wait between announces.
 const INTERVAL_SECS: u32 = 1800;
+
+/// What a scrape says of each torrent: seeds, leechers and completed downloads.
+pub const SCRAPED: (u32, u32, u32) = (11, 22, 33);
+
+/// Where the tracker tells everyone that they are, over HTTP.
+pub const SEEN_AT: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 24);
 
 /// By which of its two protocols it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +74,7 @@ pub struct Tracker {
 struct Shared {
     peers: Mutex<Vec<SocketAddr>>,
     heard: Mutex<Vec<Heard>>,
+    scraped: Mutex<Vec<(Over, Vec<WireHash>)>>,
     manner: Manner,
     stop: AtomicBool,
 }
@@ -104,6 +112,11 @@ impl Tracker {
     /// What it has heard so far.
     pub fn heard(&self) -> Vec<Heard> {
         self.shared.heard.lock().unwrap().clone()
+    }
+
+    /// By what it was scraped so far, and for which torrents.
+    pub fn scraped(&self) -> Vec<(Over, Vec<WireHash>)> {
+        self.shared.scraped.lock().unwrap().clone()
     }
 
     /// How often `event` was announced for the torrent.
@@ -180,6 +193,13 @@ fn answer_http(mut stream: TcpStream, from: IpAddr, shared: &Shared) -> io::Resu
     let target = head.split(' ').nth(1).unwrap_or_default();
     let mut body = Vec::new();
     match read_announce(target) {
+        _ if target.starts_with("/scrape") => {
+            let hashes = query_pairs(target).filter(|(key, _)| key == "info_hash");
+            let hashes: Vec<_> =
+                hashes.filter_map(|(_, hash)| Some(WireHash(hash.try_into().ok()?))).collect();
+            encode_scrape(&hashes, &mut body);
+            shared.scraped.lock().unwrap().push((Over::Http, hashes));
+        }
         Some(announce) => {
             let peers = shared.hear(Over::Http, from, announce);
             let reply = AnnounceReply {
@@ -191,6 +211,7 @@ fn answer_http(mut stream: TcpStream, from: IpAddr, shared: &Shared) -> io::Resu
                     downloaders: None,
                 },
                 peers,
+                external_ip: Some(SEEN_AT.into()),
                 ..AnnounceReply::default()
             };
             encode_announce(&reply, &mut body);
@@ -213,6 +234,24 @@ fn answer_http(mut stream: TcpStream, from: IpAddr, shared: &Shared) -> io::Resu
             Ok(())
         }
     }
+}
+
+/// What BEP 48 answers of these torrents.
+fn encode_scrape(hashes: &[WireHash], body: &mut Vec<u8>) {
+    let mut sorted: Vec<_> = hashes.iter().map(|hash| hash.0).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let (seeds, leechers, completed) = SCRAPED;
+    body.extend(b"d5:filesd");
+    for hash in sorted {
+        Encoder::new(body).bytes(hash);
+        Encoder::new(body).dict(|dict| {
+            dict.entry("complete").int(seeds.into());
+            dict.entry("downloaded").int(completed.into());
+            dict.entry("incomplete").int(leechers.into());
+        });
+    }
+    body.extend(b"ee");
 }
 
 /// Reads the query of an announce; `None` when something needed is not in it.
@@ -254,7 +293,12 @@ fn serve_udp(socket: &UdpSocket, shared: &Shared) {
             Ok(Request::Announce { transaction, .. }) => {
                 Response::Error { transaction, message: "not this connection".to_owned() }
             }
-            Ok(Request::Scrape { transaction, .. }) => Response::Scrape { transaction, swarms: Vec::new() },
+            Ok(Request::Scrape { transaction, hashes, .. }) => {
+                let (seeders, leechers, completed) = SCRAPED;
+                let swarms = vec![ScrapedSwarm { seeders, completed, leechers }; hashes.len()];
+                shared.scraped.lock().unwrap().push((Over::Udp, hashes));
+                Response::Scrape { transaction, swarms }
+            }
             Err(_) => continue,
         };
         let mut bytes = Vec::new();

@@ -82,6 +82,8 @@ pub enum Verb {
     Verify(crate::verify::Args),
     /// Ask the trackers for peers now
     Announce(crate::act::Args),
+    /// Ask the trackers how large torrents' swarms are
+    Scrape(crate::scrape::Args),
     /// Show or set rate limits, of the daemon, of a label or of one torrent
     Limit(crate::limit::Args),
     /// Show or switch the alternative limits

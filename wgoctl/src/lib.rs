@@ -47,6 +47,7 @@ mod reload;
 mod remove;
 mod rename;
 mod restore;
+mod scrape;
 mod set;
 mod show;
 mod socket;
@@ -169,6 +170,7 @@ async fn perform(verb: Verb, context: &mut Context<'_, '_>) -> Result<u8, Failur
         Verb::Rename(args) => rename::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Announce(args) => announce::run(args, context).await,
+        Verb::Scrape(args) => scrape::run(args, context).await,
         Verb::Limit(args) => limit::run(args, context).await,
         Verb::Alt(args) => alt::run(args, context).await,
         Verb::Wait(args) => wait::run(args, context).await,

@@ -97,6 +97,9 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     };
     let listen = if daemon.listen.is_empty() { "nowhere".to_owned() } else { daemon.listen.join(", ") };
     line("Listening", format!("{}, {port}", clean(&listen)));
+    if !daemon.external.is_empty() {
+        line("Seen at", clean(&daemon.external.join(", ")));
+    }
     line("Confined", clean(&confined(&daemon.confinement)));
     match daemon.hooks {
         Hooks::Off => {}

@@ -308,6 +308,7 @@ fn engine(
     let (events, events_rx) = mpsc::unbounded_channel();
     let (broken, broken_rx) = mpsc::unbounded_channel();
     let storage = storage(config, &confinement);
+    let outside = Arc::default();
     let engine = Arc::new(Engine {
         clock,
         peer_id: wgo_proto::wire::peer_id::generate(random()?),
@@ -319,8 +320,10 @@ fn engine(
         timers: Timers::default(),
         trackers: Trackers::start(TrackerSettings {
             local: config.network.ip.clone(),
+            outside: Arc::clone(&outside),
             ..TrackerSettings::default()
         })?,
+        outside,
         local: LocalAddrs::new(&config.network.ip),
         port,
         actions,

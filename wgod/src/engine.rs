@@ -13,6 +13,7 @@ use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
 
 use crate::clock::Clock;
 use crate::confine::Confinement;
+use crate::external::Outside;
 use crate::files::{
     BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, DiskErrorKind, Done, Job,
     ReadOutcome, Storage, StoreOutcome, Work, wire_len,
@@ -49,6 +50,8 @@ pub struct Engine {
     pub timers: Timers,
     /// Tracker drivers.
     pub trackers: Trackers,
+    /// Our addresses, as others see them.
+    pub outside: Arc<Outside>,
     /// Addresses that we bind to and dial from.
     pub local: LocalAddrs,
     /// The port that peers reach us on; 0 if we do not listen.

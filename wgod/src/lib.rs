@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod dial;
 pub mod ending;
 pub mod engine;
+pub mod external;
 pub mod files;
 pub mod given;
 pub mod hooks;

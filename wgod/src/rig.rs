@@ -108,6 +108,7 @@ impl Rig {
             registry: Registry::new(broken),
             timers: Timers::default(),
             trackers: Trackers::start(Settings::default()).expect("drivers"),
+            outside: Arc::default(),
             local: LocalAddrs::default(),
             port: addr.port(),
             actions,

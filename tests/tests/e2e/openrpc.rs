@@ -233,6 +233,7 @@ fn changes_of_torrents(checked: &mut Checked) {
         ("show", json!({"id": "rests", "files": true, "trackers": true})),
         ("start", json!({"ids": ["rests"], "now": true})),
         ("announce", json!({"all": true})),
+        ("scrape", json!({"ids": ["rests", "nobody"]})),
         ("stop", json!({"ids": ["rests", "slow"]})),
         ("rename", json!({"id": "rests", "path": "rests", "to": "leisure"})),
         ("verify", json!({"ids": ["seeds"]})),

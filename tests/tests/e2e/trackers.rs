@@ -1,10 +1,11 @@
 //! Trackers that misbehave, and tiers: a torrent finds its peers as long as one tracker names them.
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use wgo_proto::tracker::Event;
 use wgo_tests::seeder::Seeder;
-use wgo_tests::tracker::{Manner, Over, Tracker};
+use wgo_tests::tracker::{Manner, Over, SCRAPED, SEEN_AT, Tracker};
 use wgo_tests::wait::{SOON, until};
 use wgo_tests::{Daemon, Maker, Net, Payload, ctl};
 
@@ -135,7 +136,7 @@ fn trackers_are_added_replaced_and_removed_at_once_and_for_good() {
     payload.write(&daemon.downloads());
     let [first, second, third] = [(); 3].map(|()| Tracker::start(net.ip(), &[]));
     let key = |tracker: &Tracker, key: &str| format!("{}?passkey={key}", tracker.url(Over::Http));
-    let torrent = Maker::new(&payload).private().tier([key(&first, "SECRET1")]).make();
+    let torrent = Maker::new(&payload).tier([key(&first, "SECRET1")]).make();
     let id = daemon.add(&torrent, &daemon.downloads(), &[]);
     let heard = |tracker: &Tracker, event, times| {
         until(&format!("{event:?} is heard {times} times"), SOON, || {
@@ -174,4 +175,108 @@ fn trackers_are_added_replaced_and_removed_at_once_and_for_good() {
     let log = daemon.log();
     assert!(log.contains("its trackers are others now"), "{log}");
     assert!(!log.contains("SECRET"), "a passkey is in the log");
+}
+
+#[test]
+fn stopped_torrents_are_scraped_several_at_once_and_join_nothing() {
+    let mut net = Net::new();
+    let daemon = Daemon::start(&net);
+    let tracker = Tracker::start(net.ip(), &[]);
+    let dead = TcpListener::bind(SocketAddr::new(net.ip(), 0)).unwrap().local_addr().unwrap();
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        let payload = Payload::single(&format!("scraped{n}.bin"), 100_000, 32_768);
+        let torrent = Maker::new(&payload)
+            .tier([tracker.url(Over::Http)])
+            .tier([tracker.url(Over::Udp)])
+            .tier([format!("http://{dead}/announce?passkey=SECRET1")])
+            .make();
+        let file = torrent.save(daemon.home());
+        let folder = daemon.downloads();
+        let args = ["add", file.to_str().unwrap(), "--paused", "--folder", folder.to_str().unwrap()];
+        ctl::run(&daemon, &args).expect(0);
+        ids.push(torrent.id());
+    }
+    let (code, scraped) = ctl::json(&daemon, &["scrape", "--all"]);
+    assert_eq!(code, 0, "{scraped}");
+    let (seeds, leeches, completed) = SCRAPED;
+    for torrent in scraped["torrents"].as_array().unwrap() {
+        for (tracker, answers) in torrent["trackers"].as_array().unwrap().iter().zip([true, true, false]) {
+            assert_eq!(tracker["error"].is_null(), answers, "{tracker}");
+            let said = json!([tracker["seeds"], tracker["leeches"], tracker["completed"]]);
+            let none = json!([null, null, null]);
+            assert_eq!(said, if answers { json!([seeds, leeches, completed]) } else { none });
+        }
+    }
+    let mut asked: Vec<_> =
+        tracker.scraped().into_iter().map(|(over, hashes)| (over, hashes.len())).collect();
+    asked.sort_by_key(|(over, _)| *over == Over::Udp);
+    assert_eq!(asked, [(Over::Http, 3), (Over::Udp, 3)], "one request for all");
+    assert!(tracker.heard().is_empty(), "a scrape announces nothing");
+    // It is shown from then on.
+    let shown = daemon.show(&ids[0]).trackers.unwrap();
+    assert_eq!(
+        (shown[0].seeds, shown[0].leeches, shown[0].completed),
+        (Some(seeds), Some(leeches), Some(completed))
+    );
+    assert_eq!(shown[2].seeds, None);
+    // The dead one's passkey is in no log, and nobody answers for a torrent that isn't there.
+    ctl::run(&daemon, &["scrape", "nobody"]).expect(4);
+    assert!(!daemon.log().contains("SECRET"), "a passkey is in the log");
+}
+
+#[test]
+fn a_private_torrent_is_announced_to_one_tracker_and_status_says_where_it_sees_us() {
+    let mut net = Net::new();
+    let mut daemon = Daemon::start(&net);
+    let payload = Payload::single("private.bin", 100_000, 32_768);
+    payload.write(&daemon.downloads());
+    let [first, second] = [(); 2].map(|()| Tracker::start(net.ip(), &[]));
+    let torrent =
+        Maker::new(&payload).private().tier([first.url(Over::Http)]).tier([second.url(Over::Http)]).make();
+    let id = daemon.add(&torrent, &daemon.downloads(), &[]);
+    let heard = |tracker: &Tracker, event, times| {
+        until(&format!("{event:?} is heard {times} times"), SOON, || {
+            (tracker.count(torrent.hash, event) == times).then_some(())
+        });
+    };
+    heard(&first, Event::Started, 1);
+    let external = until("the tracker's word on our address is known", SOON, || {
+        let (_, status) = ctl::json(&daemon, &["status"]);
+        status["daemon"]["external"].get(0).cloned()
+    });
+    assert_eq!(external, SEEN_AT.to_string());
+    daemon.call(async |client| wgo_api::ApiClient::stop(client, Daemon::select(&id)).await).unwrap();
+    heard(&first, Event::Stopped, 1);
+    assert!(second.heard().is_empty(), "BEP 27: one tracker at a time");
+    // When that one is gone, the other one is used.
+    drop(first);
+    daemon.kill9();
+    daemon.run();
+    daemon.call(async |client| wgo_api::ApiClient::start(client, Daemon::starting(&id)).await).unwrap();
+    heard(&second, Event::Started, 1);
+}
+
+#[test]
+fn a_torrent_can_not_have_the_daemon_ask_services_of_its_machine() {
+    let net = Net::new();
+    let daemon = Daemon::start(&net);
+    // Of all addresses here, only this is one that is never anybody else's.
+    let service = Tracker::start(Ipv4Addr::LOCALHOST.into(), &[]);
+    let at = service.url(Over::Http).replace("/announce", "");
+    for (name, url, why) in [
+        ("path", format!("{at}/admin/announce"), "is this machine"),
+        ("baked", format!("{at}/announce?event=stopped"), "may not say itself what is announced"),
+    ] {
+        let payload = Payload::single(&format!("{name}.bin"), 100_000, 32_768);
+        let torrent = Maker::new(&payload).tier([url]).make();
+        let id = daemon.add(&torrent, &daemon.downloads(), &[]);
+        until(&format!("{name}: the refusal is shown"), SOON, || {
+            let trackers = daemon.show(&id).trackers.unwrap();
+            trackers[0].message.as_deref().is_some_and(|said| said.contains(why)).then_some(())
+        });
+    }
+    assert!(service.heard().is_empty());
+    let (id, baked) = (daemon.list().remove(0).info_hash, format!("{at}/announce?info_hash=x"));
+    ctl::run(&daemon, &["trackers", &id, "--add", &baked]).expect(2);
 }

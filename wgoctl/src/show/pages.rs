@@ -238,6 +238,8 @@ pub(crate) fn trackers_table(trackers: &[Tracker]) -> Table {
         .column("STATUS", Align::Left, false)
         .column("PEERS", Align::Right, false)
         .column("SEEDS", Align::Right, false)
+        .column("LEECHES", Align::Right, false)
+        .column("COMPLETED", Align::Right, false)
         .column("NEXT", Align::Right, false)
         .expendable(&["SEEDS", "PEERS", "TIER", "NEXT"]);
     for tracker in trackers {
@@ -248,6 +250,8 @@ pub(crate) fn trackers_table(trackers: &[Tracker]) -> Table {
             known(tracker.status.as_deref(), str::to_owned).into(),
             number(tracker.peers),
             number(tracker.seeds),
+            number(tracker.leeches),
+            number(tracker.completed),
             known(tracker.next_announce_secs, human_secs).into(),
         ]);
         // Too long for a column, and what one looks for when something is wrong.

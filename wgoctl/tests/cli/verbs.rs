@@ -127,7 +127,10 @@ fn start_stop_and_verify_act_on_ids_or_all() {
     assert_eq!(rig.last_call().1["start_over"], true);
     rig.run(&["announce", "0202"]).code(0);
     assert_eq!(rig.last_call().0, "announce");
-    for verb in ["start", "stop", "verify", "announce"] {
+    let ran = rig.run(&["scrape", "0202", "nothing"]).code(5);
+    ran.says(&["torrent 2", "http://tracker.example/announce", "5"])
+        .complains(&["no torrent matches \"nothing\""]);
+    for verb in ["start", "stop", "verify", "announce", "scrape"] {
         rig.run(&[verb]).code(2);
         rig.run(&[verb, "0101", "--all"]).code(2);
     }

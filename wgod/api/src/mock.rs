@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::result::{AltResult, File, Origin, ResetSetting, Setting, Tracker};
+use crate::result::{
+    Acted, AltResult, File, Origin, ResetSetting, Scraped, ScrapedTracker, Setting, Tracker,
+};
 use crate::rpc::ApiServer;
 use crate::server::{Access, Caller, Limits, serve};
 use crate::torrent::{FilePriority, RateLimits, State, Torrent, Trouble};
@@ -172,6 +174,24 @@ fn files(torrent: &Torrent) -> Vec<File> {
 fn trackers() -> Vec<Tracker> {
     let url = "http://tracker.example/announce".to_owned();
     vec![Tracker { url, status: Some("ok".into()), seeds: Some(5), ..Tracker::default() }]
+}
+
+/// What the tracker of all torrents says of one that a call named.
+fn scraped(acted: Acted) -> Scraped {
+    let trackers = match acted.info_hash {
+        None => Vec::new(),
+        Some(_) => trackers()
+            .into_iter()
+            .map(|tracker| ScrapedTracker {
+                url: tracker.url,
+                seeds: tracker.seeds,
+                leeches: Some(0),
+                ..ScrapedTracker::default()
+            })
+            .collect(),
+    };
+    let Acted { id, info_hash, name, error, kind, .. } = acted;
+    Scraped { id, info_hash, name, trackers, error, kind }
 }
 
 /// A mock daemon in a thread of its own, on a socket in a folder of its own.

@@ -158,7 +158,7 @@ pub struct AddParams {
     pub known: Option<Box<Known>>,
 }
 
-/// Parameters of `stop` and `announce`: either `ids` or `all`.
+/// Parameters of `stop`, `announce` and `scrape`: either `ids` or `all`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectParams {

@@ -3,6 +3,7 @@ mod acts;
 mod backup;
 mod config;
 mod daemon;
+mod scrape;
 mod seen;
 mod torrents;
 
@@ -10,5 +11,6 @@ pub use acts::*;
 pub use backup::*;
 pub use config::*;
 pub use daemon::*;
+pub use scrape::*;
 pub use seen::*;
 pub use torrents::*;

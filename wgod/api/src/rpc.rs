@@ -19,8 +19,8 @@ use crate::params::{
 use crate::result::{
     ActResult, AddResult, AltResult, BackupResult, ConfigResult, DoctorResult, FilesResult, LimitResult,
     ListResult, LogResult, MetainfoResult, OpenRpc, QuitResult, ReadBackupResult, ReloadResult, RenameResult,
-    ResetResult, RestoreResult, ShowResult, StatsResult, StatusResult, TrackersResult, WaitResult,
-    WriteBackupResult,
+    ResetResult, RestoreResult, ScrapeResult, ShowResult, StatsResult, StatusResult, TrackersResult,
+    WaitResult, WriteBackupResult,
 };
 
 /// Everything that wgod can be asked over its control socket.
@@ -127,6 +127,11 @@ pub trait Api {
     /// Asks the trackers for peers now, as far as their minimum intervals allow.
     #[method(name = "announce")]
     async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError>;
+
+    /// Asks the trackers how large the swarms are, whether or not the torrents run. Answers within 20 s; trackers that
+    /// didn't by then have an error that says so.
+    #[method(name = "scrape")]
+    async fn scrape(&self, params: SelectParams) -> Result<ScrapeResult, ApiError>;
 
     /// Returns when the torrent reaches the goal. Fails with kind `timeout` when it doesn't in
     /// time, and with the torrent's own trouble as soon as it is in state `error`, or complete and unable to get

@@ -35,6 +35,7 @@ const CHANGING: &[&str] = &[
     "remove",
     "rename",
     "restore",
+    "scrape",
     "set",
     "start",
     "stop",
@@ -62,7 +63,7 @@ fn params(method: &str) -> Value {
         "wait" => json!({"id": hash, "for": "metadata", "timeout_secs": 20}),
         "rename" => json!({"id": hash, "path": "a", "to": "b"}),
         "move" => json!({"ids": [hash], "folder": "/srv"}),
-        "remove" | "start" | "stop" | "verify" | "announce" => json!({"ids": [hash]}),
+        "remove" | "start" | "stop" | "verify" | "announce" | "scrape" => json!({"ids": [hash]}),
         _ => json!({}),
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod choke_mgr;
+pub mod external;
 pub mod limiter;
 pub mod metadata;
 pub mod peer;

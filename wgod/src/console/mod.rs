@@ -27,8 +27,8 @@ use wgo_api::params::{
 use wgo_api::result::{
     ActResult, AddResult, Added, AltResult, BackupResult, ConfigResult, Daemon, DoctorResult, FilesResult,
     LimitResult, ListResult, LogResult, MetainfoResult, OpenRpc, PortState, QuitResult, ReadBackupResult,
-    ReloadResult, RenameResult, ResetResult, RestoreResult, ShowResult, StatsResult, StatusResult, Tracker,
-    TrackersResult, WaitResult, WriteBackupResult,
+    ReloadResult, RenameResult, ResetResult, RestoreResult, ScrapeResult, ShowResult, StatsResult,
+    StatusResult, Tracker, TrackersResult, WaitResult, WriteBackupResult,
 };
 use wgo_api::rpc::ApiServer;
 use wgo_api::server::{Access, Caller};
@@ -226,6 +226,7 @@ impl ApiServer for Console {
             peers: self.inner.engine.connections.taken() as u32,
             disks: self.disks(glance.folders, &glance.troubles).await,
             listen: self.inner.listen.clone(),
+            external: self.inner.engine.outside.addresses().iter().map(ToString::to_string).collect(),
             port_state: PortState::Unknown,
             confinement: self.inner.engine.confinement.shown(),
             hooks: self.inner.engine.hooks.shown(),
@@ -294,6 +295,10 @@ impl ApiServer for Console {
 
     async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError> {
         self.act(Verb::Announce, params).await
+    }
+
+    async fn scrape(&self, params: SelectParams) -> Result<ScrapeResult, ApiError> {
+        self.inner.session.ask(|reply| Command::Scrape(params, reply)).await.ok_or_else(stopping)?
     }
 
     async fn wait(&self, params: WaitParams) -> Result<WaitResult, ApiError> {

@@ -231,6 +231,7 @@ impl Driver {
             retiered: false,
             activity: Activity::default(),
             trackers: None,
+            told: Vec::new(),
             starts_over: false,
             owed,
             claims,

@@ -46,6 +46,7 @@ impl Driver {
             Command::Add(request, reply) => self.add(*request, reply),
             Command::Remove(params, reply) => self.remove(&params, reply),
             Command::Act(verb, params, reply) => self.act(verb, &params, reply),
+            Command::Scrape(params, reply) => self.scrape(&params, reply),
             Command::Move(params, reply) => self.relocate(&params, reply),
             Command::Files(params, reply) => self.files(&params, reply),
             Command::Label(params, reply) => self.label(&params, reply),

@@ -470,6 +470,7 @@ fn entry_of(
         counters,
         retiered: false,
         trackers: None,
+        told: Vec::new(),
         starts_over: false,
         owed: check,
         claims: None,

@@ -257,6 +257,7 @@ impl Driver {
                 self.session.verify(self.engine.clock.now(), id);
             }
             Event::Doubt(..) => {}
+            Event::Scraped(told) => self.on_scraped(told),
             Event::Wake(id, reply) => match self.entries.get(&id).map(|entry| entry.live.clone()) {
                 None => drop(reply),
                 Some(Some(live)) => drop(reply.send(Some(live))),

@@ -21,6 +21,7 @@ use super::moving::MoveProgress;
 use super::ops::Op;
 use super::renaming::Pending;
 use super::save::Saving;
+use super::scrape::Told;
 use super::selecting::Wish;
 use super::tally::Share;
 use crate::files::disk::Mtime;
@@ -74,6 +75,8 @@ pub struct Entry {
     pub(super) activity: Activity,
     /// What the trackers know, while it sleeps.
     pub(super) trackers: Option<Box<TrackerMemory>>,
+    /// What trackers said of it when they were scraped; at most one for each.
+    pub(super) told: Vec<Told>,
     /// The operator wants it checked without what was known of it, which is about to be forgotten.
     pub(super) starts_over: bool,
     /// The check that must end before `have` counts, as far as it is: not of the one under way.

@@ -27,6 +27,7 @@ mod renaming;
 mod render;
 mod rules;
 mod save;
+mod scrape;
 mod selecting;
 mod space;
 mod tally;
@@ -49,7 +50,8 @@ use wgo_api::params::{
     RenameParams, SelectParams, SetParams, ShowParams, TrackersParams,
 };
 use wgo_api::result::{
-    ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ShowResult, TrackersResult,
+    ActResult, Added, FilesResult, LimitResult, ListResult, RenameResult, ScrapeResult, ShowResult,
+    TrackersResult,
 };
 use wgo_api::torrent::{State, Torrent as TorrentRow};
 use wgo_core::TorrentId;
@@ -83,6 +85,8 @@ pub enum Event {
     CompletionTold(TorrentId),
     /// Someone needs the torrent awake; answered when it is, with `None` if it can't be.
     Wake(TorrentId, oneshot::Sender<Option<Arc<Torrent>>>),
+    /// Trackers said how large swarms are.
+    Scraped(Vec<(TorrentId, scrape::Told)>),
 }
 
 /// What callers ask of the driver. Every answer may be dropped: the work is done all the same.
@@ -93,6 +97,8 @@ pub enum Command {
     Remove(RemoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Starts, stops, verifies or announces torrents.
     Act(Verb, SelectParams, oneshot::Sender<Result<ActResult, ApiError>>),
+    /// Asks trackers how large swarms are.
+    Scrape(SelectParams, oneshot::Sender<Result<ScrapeResult, ApiError>>),
     /// Moves torrents, or calls that off.
     Move(MoveParams, oneshot::Sender<Result<ActResult, ApiError>>),
     /// Shows or changes which files of a torrent are wanted.

@@ -209,14 +209,16 @@ impl Driver {
         let now = self.engine.clock.now();
         let asleep = || entry.trackers.as_deref().map(TrackerMemory::statuses);
         let live = entry.live.as_ref().and_then(|live| live.call(|swarm, _| swarm.tracker_statuses()).ok());
-        match live.or_else(asleep).filter(|_| !entry.retiered) {
+        let mut trackers: Vec<Tracker> = match live.or_else(asleep).filter(|_| !entry.retiered) {
             Some(statuses) => statuses.iter().map(|status| tracker(status, now)).collect(),
             None => {
                 let tiers = entry.tiers.iter().enumerate();
                 let each = tiers.flat_map(|(tier, urls)| urls.iter().map(move |url| (tier as u32, url)));
                 each.map(|(tier, url)| Tracker { url: url.to_string(), tier, ..Tracker::default() }).collect()
             }
-        }
+        };
+        entry.show_scraped(&mut trackers, now);
+        trackers
     }
 
     /// The daemon's figures, with the torrents that were asked for.

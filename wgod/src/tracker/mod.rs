@@ -17,6 +17,7 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use wgo_core::external::Voter;
 use wgo_proto::compact::Family;
 use wgo_proto::tracker::http::{self as http_form, AnnounceQuery};
 use wgo_proto::tracker::udp::{self as udp_form, Request};
@@ -34,6 +35,8 @@ mod target;
 mod tests;
 mod transactions;
 mod udp;
+
+use crate::external::Outside;
 
 pub use error::TrackerError;
 pub use target::{check_url, shown};
@@ -56,6 +59,8 @@ const SECOND_FAMILY: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Addresses to send from, `network.ip`; none leaves it to the system.
     pub local: Vec<IpAddr>,
+    /// Learns how trackers see us (BEP 24).
+    pub outside: Arc<Outside>,
     /// Requests to one tracker at once.
     pub per_tracker: usize,
     /// HTTP requests at once. A tracker that never answers has one of them.
@@ -80,6 +85,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             local: Vec::new(),
+            outside: Arc::default(),
             per_tracker: 4,
             http_requests: 128,
             udp_requests: 1024,
@@ -261,7 +267,11 @@ impl Inner {
     ) -> Result<AnnounceReply, TrackerError> {
         if target.protocol != Protocol::Udp {
             let body = self.http.get(target, ip, &http_form::announce_url(url, query)).await?;
-            return Ok(http_form::decode_announce(&body)?);
+            let reply = http_form::decode_announce(&body)?;
+            if let Some(seen) = reply.external_ip {
+                self.settings.outside.vote(Voter::Tracker(ip), seen);
+            }
+            return Ok(reply);
         }
         let own_ip = query.ip.into_iter().chain(query.ipv4.map(IpAddr::V4)).find_map(|ip| match ip {
             IpAddr::V4(v4) => Some(v4),

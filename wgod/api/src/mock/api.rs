@@ -7,7 +7,7 @@ use jsonrpsee::core::{SubscriptionResult, async_trait};
 use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionMessage};
 use serde::Serialize;
 
-use super::{BAD_URI, HANGS, Mock, PANICS, PID, files, find, seen, settings, trackers};
+use super::{BAD_URI, HANGS, Mock, PANICS, PID, files, find, scraped, seen, settings, trackers};
 use crate::error::{ApiError, Kind};
 use crate::params::*;
 use crate::result::*;
@@ -222,6 +222,7 @@ impl ApiServer for MockApi {
             torrents: states,
             peers: 24,
             listen: vec!["0.0.0.0:6868".to_owned()],
+            external: vec!["203.0.113.7".to_owned()],
             ..Daemon::default()
         };
         let torrents = match (params.torrents, params.ids.is_empty()) {
@@ -346,6 +347,12 @@ impl ApiServer for MockApi {
     async fn announce(&self, params: SelectParams) -> Result<ActResult, ApiError> {
         self.note("announce", &params);
         self.act((&params.ids, params.all), |_, _| ())
+    }
+
+    async fn scrape(&self, params: SelectParams) -> Result<ScrapeResult, ApiError> {
+        self.note("scrape", &params);
+        let acted = self.act((&params.ids, params.all), |_, _| ())?;
+        Ok(ScrapeResult { torrents: acted.torrents.into_iter().map(scraped).collect() })
     }
 
     async fn wait(&self, params: WaitParams) -> Result<WaitResult, ApiError> {

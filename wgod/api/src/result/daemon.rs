@@ -107,6 +107,9 @@ pub struct Daemon {
     pub disks: Vec<Disk>,
     /// Addresses it listens on, `IP:PORT`.
     pub listen: Vec<String>,
+    /// Our addresses as trackers see them, at most one of each family.
+    #[serde(default)]
+    pub external: Vec<String>,
     /// Can other peers reach it?
     pub port_state: PortState,
     /// What it may not do.

@@ -61,6 +61,8 @@ const DEEDS: &[(&str, Deed)] = &[
     ("rename", Changes),
     ("verify", Changes),
     ("announce", Changes),
+    // It changes little, but sends requests.
+    ("scrape", Changes),
     ("wait", Looks),
     ("config", Looks),
     ("config_reset", Changes),

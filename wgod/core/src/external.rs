@@ -1,0 +1,138 @@
+//! Our addresses as others see them, by vote: BEP 24 of trackers; DHT nodes (BEP 42) and peers (BEP 10,
+//! `yourip`) may join.
+//!
+//! Whoever is asked may lie or be wrong, so each voter has one vote in each family, the last one that it gave,
+//! and only so many votes count. The shell keeps one [`External`] for the daemon.
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+/// Votes that are kept of each family; when there are more, the oldest goes. Enough that one who has a few
+/// addresses is outvoted, few enough that a new address of ours is believed after an hour of announces.
+const MAX_VOTES: usize = 24;
+
+/// Who may say what our address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voter {
+    /// The tracker at this address.
+    Tracker(IpAddr),
+}
+
+/// What was said of our addresses.
+#[derive(Clone, Debug, Default)]
+pub struct External {
+    v4: Votes,
+    v6: Votes,
+}
+
+/// The votes on one family's address, oldest first, one of each voter.
+#[derive(Clone, Debug, Default)]
+struct Votes(VecDeque<(Voter, IpAddr)>);
+
+impl External {
+    /// `voter` says that we are at `ip`. What can't be the address of somebody in the Internet doesn't count.
+    pub fn vote(&mut self, voter: Voter, ip: IpAddr) {
+        let ip = ip.to_canonical();
+        if is_public(ip) {
+            self.votes_mut(ip.is_ipv4()).add(voter, ip);
+        }
+    }
+
+    /// Our addresses, IPv4 before IPv6, as far as anybody said so.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        [&self.v4, &self.v6].into_iter().filter_map(Votes::winner)
+    }
+
+    fn votes_mut(&mut self, v4: bool) -> &mut Votes {
+        if v4 { &mut self.v4 } else { &mut self.v6 }
+    }
+}
+
+impl Votes {
+    fn add(&mut self, voter: Voter, ip: IpAddr) {
+        self.0.retain(|(other, _)| *other != voter);
+        if self.0.len() >= MAX_VOTES {
+            self.0.pop_front();
+        }
+        self.0.push_back((voter, ip));
+    }
+
+    /// The address with most votes; of equals the one that was named last.
+    fn winner(&self) -> Option<IpAddr> {
+        let count = |ip: IpAddr| self.0.iter().filter(|(_, other)| *other == ip).count();
+        self.0.iter().map(|&(_, ip)| ip).max_by_key(|&ip| count(ip))
+    }
+}
+
+/// Whether the whole Internet could reach somebody there.
+fn is_public(ip: IpAddr) -> bool {
+    let usable = !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast();
+    usable
+        && match ip {
+            IpAddr::V4(ip) => {
+                let [first, second, ..] = ip.octets();
+                let shared = first == 100 && (64..128).contains(&second);
+                !ip.is_private() && !ip.is_link_local() && !ip.is_broadcast() && first != 0 && !shared
+            }
+            IpAddr::V6(ip) => !ip.is_unique_local() && !ip.is_unicast_link_local(),
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn tracker(n: u8) -> Voter {
+        Voter::Tracker(IpAddr::from([198, 51, 100, n]))
+    }
+
+    fn seen(external: &External) -> Vec<IpAddr> {
+        external.addresses().collect()
+    }
+
+    #[test]
+    fn the_most_win_and_nobody_votes_twice() {
+        let mut external = External::default();
+        assert!(seen(&external).is_empty());
+        for n in 1..=3 {
+            external.vote(tracker(n), ip("203.0.113.1"));
+        }
+        (0..50).for_each(|_| external.vote(tracker(9), ip("203.0.113.66")));
+        assert_eq!(seen(&external), [ip("203.0.113.1")]);
+        external.vote(tracker(9), ip("2001:db8::1"));
+        assert_eq!(seen(&external), [ip("203.0.113.1"), ip("2001:db8::1")]);
+        // Whoever changes his mind has one vote still.
+        external.vote(tracker(1), ip("203.0.113.66"));
+        assert_eq!(seen(&external)[0], ip("203.0.113.66"), "two against two: the last one named");
+    }
+
+    #[test]
+    fn a_new_address_of_ours_is_believed_in_time_and_votes_are_bounded() {
+        let mut external = External::default();
+        for n in 0..200 {
+            external.vote(tracker(n), ip("203.0.113.1"));
+        }
+        assert_eq!(external.v4.0.len(), MAX_VOTES);
+        for n in 0..=(MAX_VOTES / 2) as u8 {
+            external.vote(tracker(200 + n), ip("203.0.113.2"));
+        }
+        assert_eq!(seen(&external), [ip("203.0.113.2")]);
+    }
+
+    #[test]
+    fn what_is_no_address_in_the_internet_does_not_count() {
+        let mut external = External::default();
+        for no in ["10.0.0.1", "127.0.0.1", "0.0.0.0", "0.1.2.3", "100.64.0.1", "169.254.1.1", "224.0.0.1"] {
+            external.vote(tracker(1), ip(no));
+        }
+        for no in ["::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:192.168.0.1", "255.255.255.255"] {
+            external.vote(tracker(1), ip(no));
+        }
+        assert!(seen(&external).is_empty());
+        external.vote(tracker(1), ip("::ffff:203.0.113.1"));
+        assert_eq!(seen(&external), [ip("203.0.113.1")]);
+    }
+}
