@@ -15,6 +15,7 @@ mod families;
 mod guards;
 mod http;
 mod http_faults;
+mod many;
 mod tls;
 mod udp;
 
