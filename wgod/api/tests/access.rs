@@ -23,6 +23,7 @@ const CHANGING: &[&str] = &[
     "add",
     "announce",
     "backup",
+    "config_reset",
     "files",
     "label",
     "limit",
