@@ -10,7 +10,6 @@
 //! used as the source, the first of each family; a family without any is left out, and one that the machine
 //! doesn't have fails at once.
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +20,11 @@ use wgo_core::external::Voter;
 use wgo_proto::compact::Family;
 use wgo_proto::tracker::http::{self as http_form, AnnounceQuery};
 use wgo_proto::tracker::udp::{self as udp_form, Request};
-use wgo_proto::tracker::{AnnounceReply, MAX_PEERS, SwarmCounts};
+use wgo_proto::tracker::{AnnounceReply, SwarmCounts};
 use wgo_proto::units::WireHash;
 
 mod error;
+mod families;
 mod gate;
 mod guard;
 mod http;
@@ -41,15 +41,12 @@ use crate::external::Outside;
 pub use error::TrackerError;
 pub use target::{check_url, shown};
 
+use families::{Late, telling};
 use gate::Gate;
 use http::Http;
 use resolve::{Resolver, family_name, family_of};
 use target::{Protocol, Target};
 use udp::Udp;
-
-/// How long the second family may take after the first has answered: its answer matters to peers of that
-/// family, but the first one's peers are waiting to be tried.
-const SECOND_FAMILY: Duration = Duration::from_secs(5);
 
 /// How the drivers behave. The defaults are right for a daemon, other values are for tests.
 ///
@@ -124,6 +121,7 @@ struct Inner {
     http_gate: Arc<Gate>,
     udp: Udp,
     udp_gate: Arc<Gate>,
+    late: Late,
     tasks: TaskTracker,
     stopping: CancellationToken,
     /// Ends the tasks when the last clone goes without [`Trackers::stop`].
@@ -146,6 +144,7 @@ impl Trackers {
             http_gate: gate(settings.http_requests),
             udp: Udp::new(&settings, tasks.clone(), stopping.clone()),
             udp_gate: gate(settings.udp_requests),
+            late: Late::default(),
             resolver,
             tasks,
             _stop: stopping.clone().drop_guard(),
@@ -235,7 +234,7 @@ impl Inner {
     ) -> Result<AnnounceReply, TrackerError> {
         let ask = |ip| self.announce_to(target, ip, url, query);
         match self.addresses(target).await?[..] {
-            [first, second] => both(ask(first), ask(second)).await,
+            [first, second] => self.late.ask_both(&target.to_string(), [first, second], ask).await,
             [only, ..] => ask(only).await,
             // There is one at least.
             [] => Err(TrackerError::Stopping),
@@ -366,72 +365,6 @@ impl Inner {
         if target.ip().is_none() && result.as_ref().err().is_some_and(TrackerError::blames_the_address) {
             self.resolver.forget(&target.host);
         }
-    }
-}
-
-/// The results of two families, asked at the same time. The second to come has [`SECOND_FAMILY`] once the
-/// first has answered.
-async fn both<F>(first: F, second: F) -> Result<AnnounceReply, TrackerError>
-where
-    F: Future<Output = Result<AnnounceReply, TrackerError>>,
-{
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    tokio::select! {
-        answer = &mut first => with_other(answer, second).await,
-        answer = &mut second => with_other(answer, first).await,
-    }
-}
-
-async fn with_other<F>(
-    answer: Result<AnnounceReply, TrackerError>,
-    other: Pin<&mut F>,
-) -> Result<AnnounceReply, TrackerError>
-where
-    F: Future<Output = Result<AnnounceReply, TrackerError>>,
-{
-    if answer.is_err() {
-        return merge(answer, other.await);
-    }
-    let late = TrackerError::TimedOut { after: SECOND_FAMILY, doing: "asking by the other family" };
-    merge(answer, tokio::time::timeout(SECOND_FAMILY, other).await.unwrap_or(Err(late)))
-}
-
-/// What two families' results come to.
-fn merge(
-    first: Result<AnnounceReply, TrackerError>,
-    second: Result<AnnounceReply, TrackerError>,
-) -> Result<AnnounceReply, TrackerError> {
-    match (first, second) {
-        (Ok(first), Ok(second)) => Ok(join(first, second)),
-        (Ok(reply), Err(_)) | (Err(_), Ok(reply)) => Ok(reply),
-        (Err(first), Err(second)) => Err(telling(first, second)),
-    }
-}
-
-/// The failure that says more; the later one if it is at least as good.
-fn telling(first: TrackerError, second: TrackerError) -> TrackerError {
-    if first.weight() > second.weight() { first } else { second }
-}
-
-/// Two answers of one tracker to the same announce: the peers of both, and in doubt the longer time to
-/// wait and the larger count.
-fn join(first: AnnounceReply, second: AnnounceReply) -> AnnounceReply {
-    let mut peers = first.peers;
-    let room = MAX_PEERS.saturating_sub(peers.len());
-    peers.extend(second.peers.into_iter().take(room));
-    AnnounceReply {
-        interval: first.interval.max(second.interval),
-        min_interval: first.min_interval.max(second.min_interval),
-        counts: SwarmCounts {
-            seeders: first.counts.seeders.max(second.counts.seeders),
-            leechers: first.counts.leechers.max(second.counts.leechers),
-            completed: first.counts.completed.max(second.counts.completed),
-            downloaders: first.counts.downloaders.max(second.counts.downloaders),
-        },
-        peers,
-        tracker_id: first.tracker_id.or(second.tracker_id),
-        warning: first.warning.or(second.warning),
-        external_ip: first.external_ip.or(second.external_ip),
     }
 }
 
