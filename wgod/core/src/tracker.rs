@@ -295,9 +295,12 @@ impl TrackerList {
         self.trackers.iter().all(silent)
     }
 
-    /// Changes the policy.
+    /// Changes the policy. By [`Policy::OneTracker`] the first that works is used, and the others hear that we leave.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+        if policy == Policy::OneTracker {
+            self.settle();
+        }
         self.rearm();
     }
 

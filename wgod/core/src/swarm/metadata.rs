@@ -19,6 +19,7 @@ use crate::peer_mgr::Reason;
 use crate::piece_mgr::{Order, PeerHave, PieceMgr};
 use crate::selection::Selection;
 use crate::time::Time;
+use crate::tracker::Policy;
 use crate::units::PeerKey;
 
 /// Bytes of what all peers said that they have, before the pieces are known; of the largest torrent there is, that
@@ -365,6 +366,9 @@ impl<B> Swarm<B> {
         self.pieces = pieces;
         self.left_bytes = left_bytes;
         self.config.private = private;
+        if private {
+            self.trackers.set_policy(Policy::OneTracker);
+        }
         self.config.metadata_len = metadata_len;
         self.peer_mgr.set_seeding(self.pieces.is_finished());
         let count = self.layout.piece_count();

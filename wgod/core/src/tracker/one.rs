@@ -29,9 +29,26 @@ impl TrackerList {
             return Answered::AsBefore;
         }
         let before = self.used.replace(id);
-        if let Some(old) = before.and_then(|old| self.get_mut(old)) {
-            old.left = old.heard.started;
-        }
+        self.leave_others(id);
         before.map_or(Answered::AsBefore, |_| Answered::Moved)
+    }
+
+    /// Of several that were used until now one is kept.
+    pub(super) fn settle(&mut self) {
+        let works = |id: &&TrackerId| {
+            let tracker = self.tracker(**id);
+            tracker.fails == 0 && tracker.heard.started && !tracker.disabled
+        };
+        let kept = self.tiers.iter().flatten().find(works).copied();
+        self.used = self.used.or(kept);
+        if let Some(kept) = kept {
+            self.leave_others(kept);
+        }
+    }
+
+    fn leave_others(&mut self, id: TrackerId) {
+        for other in self.trackers.iter_mut().filter(|tracker| tracker.id != id) {
+            other.left = other.heard.started;
+        }
     }
 }

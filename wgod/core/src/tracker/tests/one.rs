@@ -49,3 +49,15 @@ fn a_private_torrent_moves_to_a_tracker_that_takes_the_place_of_its_own() {
     sim.run(secs(4));
     assert_eq!(sim.moves, 1, "whoever starts has no peers to leave");
 }
+
+#[test]
+fn a_torrent_that_turns_out_to_be_private_keeps_one_tracker_of_several() {
+    let mut sim = Sim::with(&[&["dead"], &["a"], &["b"]], Policy::AllTiers, 1);
+    sim.script("dead", Script::Fails(Retry::BackOff));
+    sim.run(secs(1));
+    sim.list.set_policy(Policy::OneTracker);
+    assert_eq!(sim.run_events(secs(2)), sent(&[("b", STOPPED)]));
+    let later = sim.run_events(secs(4000));
+    assert_eq!(later, sent(&[("a", None), ("a", None)]));
+    assert_eq!(sim.moves, 0, "who was told of by both stays");
+}
