@@ -13,6 +13,7 @@ pub mod layout;
 pub mod magnet;
 pub mod merkle;
 pub mod metainfo;
+pub mod mse;
 pub mod path;
 mod text;
 pub mod tracker;
