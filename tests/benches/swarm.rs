@@ -68,7 +68,8 @@ impl Rig {
         let mut id = [0; 20];
         id[..4].copy_from_slice(&n.to_be_bytes());
         let reserved = Reserved::FAST | Reserved::EXTENSIONS;
-        let info = PeerInfo { addr, direction: Direction::Incoming, id: PeerId(id), reserved };
+        let info =
+            PeerInfo { addr, direction: Direction::Incoming, id: PeerId(id), reserved, encrypted: false };
         let key = self.swarm.connect(self.now, info).unwrap();
         self.effects();
         key

@@ -31,6 +31,8 @@ const CALL: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// Addresses to listen on and connect from.
     pub ips: Vec<IpAddr>,
+    /// Further lines for the section `[network]`.
+    pub network: String,
     /// Upload limit in bytes/s; 0 is none.
     pub up: u64,
     /// Download limit in bytes/s; 0 is none.
@@ -111,10 +113,11 @@ impl Daemon {
         let config = format!(
             "[daemon]\nsocket = \"{home}/s\"\nstate_dir = \"{home}/state\"\nlog = \"debug\"\n{daemon}\n\
             [storage]\nfolder = \"{home}/downloads\"\n{storage}\n\
-            [network]\nip = [{ips}]\nport = 0\n\
+            [network]\nip = [{ips}]\nport = 0\n{network}\n\
             [limits]\nup = \"{up} B/s\"\ndown = \"{down} B/s\"\n{limits}\n{slots}\n{sections}",
             daemon = settings.daemon,
             limits = settings.limits,
+            network = settings.network,
             sections = settings.sections,
             storage = settings.storage,
             ips = ips.join(", "),

@@ -11,7 +11,7 @@ use crate::daemon::{Daemon, Settings};
 use crate::maker::{Maker, Torrent};
 use crate::net::Net;
 use crate::payload::Payload;
-use crate::peers::{Client, Kind, wait_complete};
+use crate::peers::{Client, Encryption, Kind, wait_complete};
 use crate::tracker::{Over, Tracker};
 use crate::wait::{SOON, TRANSFER, until};
 
@@ -61,15 +61,31 @@ struct Stage {
     theirs: TempDir,
 }
 
+/// The settings of both sides.
+#[derive(Clone, Copy, Debug)]
+pub struct Encrypted {
+    /// `[network] encryption`.
+    pub wgod: &'static str,
+    /// The peer's.
+    pub peer: Encryption,
+}
+
+/// None on either side, which is the default.
+const PLAIN: Encrypted = Encrypted { wgod: "off", peer: Encryption::Off };
+
 impl Stage {
-    fn set(scenario: Scenario) -> Option<Stage> {
+    fn set(scenario: Scenario, encrypted: Encrypted) -> Option<Stage> {
         let mut net = Net::required(scenario.test)?;
         let (peer_ip, our_ip, their_ip) = match scenario.family {
             Family::V4 => (net.ip(), net.ip(), net.ip()),
             Family::V6 => (net.ip6(), net.ip6(), net.ip6()),
         };
-        let peer = scenario.kind.start(scenario.test, peer_ip)?;
-        let daemon = Daemon::with(Settings { ips: vec![net.home(), net.home6()], ..Settings::default() });
+        let peer = scenario.kind.start_with(scenario.test, peer_ip, encrypted.peer)?;
+        let daemon = Daemon::with(Settings {
+            ips: vec![net.home(), net.home6()],
+            network: format!("encryption = \"{}\"", encrypted.wgod),
+            ..Settings::default()
+        });
         let (at_peer, at_wgod) = (peer.addr(), daemon.listens(peer_ip));
         let named = |by: Dials, addr: SocketAddr| if scenario.dials == by { vec![addr] } else { vec![] };
         Some(Stage {
@@ -144,7 +160,12 @@ impl Stage {
 
 /// wgod downloads everything from the peer.
 pub fn leech_from(scenario: Scenario) {
-    let Some(mut stage) = Stage::set(scenario) else { return };
+    leech_encrypted(scenario, PLAIN);
+}
+
+/// The same with encryption.
+pub fn leech_encrypted(scenario: Scenario, encrypted: Encrypted) {
+    let Some(mut stage) = Stage::set(scenario, encrypted) else { return };
     stage.shapes.iter().for_each(|payload| payload.write(stage.theirs.path()));
     if stage.dials == Dials::Peer {
         // The peer must find us when it asks.
@@ -163,7 +184,12 @@ pub fn leech_from(scenario: Scenario) {
 
 /// wgod uploads everything to the peer.
 pub fn seed_to(scenario: Scenario) {
-    let Some(mut stage) = Stage::set(scenario) else { return };
+    seed_encrypted(scenario, PLAIN);
+}
+
+/// The same with encryption.
+pub fn seed_encrypted(scenario: Scenario, encrypted: Encrypted) {
+    let Some(mut stage) = Stage::set(scenario, encrypted) else { return };
     stage.shapes.iter().for_each(|payload| payload.write(stage.ours.path()));
     if stage.dials == Dials::Wgod {
         stage.add_there();
@@ -196,7 +222,7 @@ pub enum Found {
 
 /// wgod gets everything from a peer that seeds, with nothing but magnet links.
 pub fn fetch_from(scenario: Scenario, found: Found) {
-    let Some(mut stage) = Stage::set(scenario) else { return };
+    let Some(mut stage) = Stage::set(scenario, PLAIN) else { return };
     stage.shapes.iter().for_each(|payload| payload.write(stage.theirs.path()));
     stage.add_there();
     stage.wait_there();
@@ -218,7 +244,7 @@ pub fn fetch_from(scenario: Scenario, found: Found) {
 
 /// A peer gets everything from wgod, with nothing but magnet links.
 pub fn tell_to(scenario: Scenario) {
-    let Some(mut stage) = Stage::set(scenario) else { return };
+    let Some(mut stage) = Stage::set(scenario, PLAIN) else { return };
     stage.shapes.iter().for_each(|payload| payload.write(stage.ours.path()));
     stage.add_here();
     stage.wait_here();
@@ -230,6 +256,37 @@ pub fn tell_to(scenario: Scenario) {
     for payload in &stage.shapes {
         until_equal(&payload.clone().without_empty(), stage.theirs.path());
     }
+}
+
+/// Both sides try to meet, and their settings don't allow it: each goes on without the other.
+pub fn refuse(scenario: Scenario, encrypted: Encrypted) {
+    let Some(mut stage) = Stage::set(scenario, encrypted) else { return };
+    stage.shapes.iter().for_each(|payload| payload.write(stage.theirs.path()));
+    if stage.dials == Dials::Peer {
+        stage.add_here();
+        stage.add_there();
+    } else {
+        stage.add_there();
+        stage.wait_there();
+        stage.add_here();
+    }
+    until("wgod has met the peer in vain", SOON, || {
+        stage
+            .daemon
+            .log()
+            .contains(match (stage.dials, encrypted.wgod) {
+                (Dials::Peer, "off") => "not a BitTorrent handshake",
+                (Dials::Peer, _) => "not encrypted, which [network] encryption requires",
+                (Dials::Wgod, _) => "not connected",
+            })
+            .then_some(())
+    });
+    for torrent in stage.our_torrents() {
+        let shown = stage.daemon.torrent(&torrent.id());
+        assert_eq!((shown.peers, shown.downloaded_bytes), (0, 0), "{}", torrent.name);
+    }
+    let status = stage.daemon.terminate();
+    assert!(status.success(), "wgod ended with {status}");
 }
 
 /// A peer may call a torrent complete a moment before the last byte is in the file.

@@ -1,5 +1,5 @@
 //! The peers that people really run, each headless in a folder of its own, on one address, without
-//! DHT, LSD, PEX, port mapping and encryption: they know whom their tracker names, and nobody else.
+//! DHT, LSD, PEX, port mapping and, unless it is asked for, encryption: they know whom their tracker names, and nobody else.
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,15 @@ pub enum Kind {
     QbittorrentSqlite,
     /// deluged.
     Deluge,
+}
+
+/// Which connections a peer makes and takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Plain ones.
+    Off,
+    /// Those whose payload is encrypted.
+    Required,
 }
 
 /// A running peer; ends when dropped.
@@ -89,20 +98,29 @@ impl Kind {
         }
     }
 
-    /// Starts the peer on `ip`. `None`, said loudly, where it isn't installed.
+    /// Starts the peer on `ip`, without encryption. `None`, said loudly, where it isn't installed.
     pub fn start(self, test: &str, ip: IpAddr) -> Option<Box<dyn Client>> {
+        self.start_with(test, ip, Encryption::Off)
+    }
+
+    /// Starts the peer on `ip`. `None`, said loudly, where it isn't installed.
+    pub fn start_with(self, test: &str, ip: IpAddr, encryption: Encryption) -> Option<Box<dyn Client>> {
         let Some(program) = self.program() else {
             skip(test, &format!("{self:?} not found: install it (for libtorrent, set WGOD_LT_PYTHON)"));
             return None;
         };
         Some(match self {
-            Kind::Libtorrent => Box::new(libtorrent::Libtorrent::start(&program, ip)),
-            Kind::Transmission => Box::new(transmission::Transmission::start(&program, ip)),
-            Kind::Aria2 => Box::new(aria2::Aria2::start(&program, ip)),
-            Kind::Rtorrent => Box::new(rtorrent::Rtorrent::start(&program, ip)),
-            Kind::Qbittorrent => Box::new(qbittorrent::Qbittorrent::start(&program, ip, "Legacy")),
-            Kind::QbittorrentSqlite => Box::new(qbittorrent::Qbittorrent::start(&program, ip, "SQLite")),
-            Kind::Deluge => Box::new(deluge::Deluge::start(&program, ip)),
+            Kind::Libtorrent => Box::new(libtorrent::Libtorrent::start(&program, ip, encryption)),
+            Kind::Transmission => Box::new(transmission::Transmission::start(&program, ip, encryption)),
+            Kind::Aria2 => Box::new(aria2::Aria2::start(&program, ip, encryption)),
+            Kind::Rtorrent => Box::new(rtorrent::Rtorrent::start(&program, ip, encryption)),
+            Kind::Qbittorrent => {
+                Box::new(qbittorrent::Qbittorrent::start(&program, ip, "Legacy", encryption))
+            }
+            Kind::QbittorrentSqlite => {
+                Box::new(qbittorrent::Qbittorrent::start(&program, ip, "SQLite", encryption))
+            }
+            Kind::Deluge => Box::new(deluge::Deluge::start(&program, ip, encryption)),
         })
     }
 }

@@ -36,7 +36,8 @@ pub struct Args {
     /// With its files
     #[arg(long)]
     files: bool,
-    /// With its peers
+    /// With its peers. FLAGS: D we download, d we would; U it downloads, u it would; O we dialled; E encrypted;
+    /// S it sends nothing although asked
     #[arg(long)]
     peers: bool,
     /// With its trackers

@@ -248,6 +248,7 @@ impl Control {
         }
         self.engine.store.keep_backups(config.daemon.backups);
         self.engine.storage.set_modes(modes(config));
+        self.engine.set_encryption(config.network.encryption);
         self.session.apply(tunables(config)).await;
     }
 }

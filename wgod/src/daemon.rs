@@ -326,6 +326,7 @@ fn engine(
         outside,
         local: LocalAddrs::new(&config.network.ip),
         port,
+        encryption: Default::default(),
         actions,
         events,
         announces: TaskTracker::new(),

@@ -13,6 +13,7 @@ use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
 
 use crate::clock::Clock;
 use crate::confine::Confinement;
+use crate::encryption::Encryption;
 use crate::external::Outside;
 use crate::files::{
     BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, DiskErrorKind, Done, Job,
@@ -56,6 +57,8 @@ pub struct Engine {
     pub local: LocalAddrs,
     /// The port that peers reach us on; 0 if we do not listen.
     pub port: u16,
+    /// Encryption of connections to peers.
+    pub encryption: Encryption,
     /// Where Swarms' actions go.
     pub actions: ActionSender,
     /// Where tasks report to the session's driver. Unbounded: an event is the end of something that the
@@ -217,6 +220,12 @@ impl Engine {
         // Whoever asked may be gone.
         self.storage.submit_now(Job::Compute(Work::new(move || drop(sender.send(work())))));
         receiver.await.ok()
+    }
+
+    /// Another setting of `[network] encryption`, for the connections to come.
+    pub fn set_encryption(&self, mode: crate::config::Encryption) {
+        self.registry.name_obfuscated(mode != crate::config::Encryption::Off);
+        self.encryption.set(mode);
     }
 
     /// Tells the session's driver.

@@ -11,6 +11,7 @@ pub mod console;
 pub mod control;
 pub mod daemon;
 pub mod dial;
+pub mod encryption;
 pub mod ending;
 pub mod engine;
 pub mod external;

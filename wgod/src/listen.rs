@@ -154,13 +154,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// Shakes hands and gives the connection to a task of its torrent. It takes one of `max_peers` only then,
 /// so that silence takes none.
 async fn greet(engine: &Arc<Engine>, transport: Transport, addr: SocketAddr) {
-    let (torrent, info) = match peer::accept(engine, &transport, addr).await {
+    let (torrent, link, info) = match peer::accept(engine, transport, addr).await {
         Ok(accepted) => accepted,
-        Err(reason) => return tracing::debug!(%reason, "no handshake"),
+        Err(reason) => {
+            engine.counters.handshakes.failed(&reason);
+            return tracing::debug!(%reason, "no handshake");
+        }
     };
+    engine.counters.handshakes.done(&info);
     let Some(place) = engine.take_place() else {
         let span = peer::span(&torrent, addr);
         return span.in_scope(|| tracing::debug!("refused: `max_peers` reached"));
     };
-    torrent.tasks.spawn(peer::run(engine.clone(), torrent.clone(), transport, info, place));
+    torrent.tasks.spawn(peer::run(engine.clone(), torrent.clone(), link, info, place));
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 use wgo_core::TorrentId;
-use wgo_proto::{InfoHashes, WireHash};
+use wgo_proto::{InfoHashes, WireHash, mse};
 
 use crate::torrent::{Broken, Torrent};
 
@@ -27,6 +27,14 @@ struct Tables {
     /// Active torrents, with a Swarm or asleep; a hybrid is here twice.
     by_hash: HashMap<WireHash, TorrentId>,
     live: HashMap<TorrentId, Arc<Torrent>>,
+    /// What encrypted handshakes call the hashes, by the first bytes of that: some 35 bytes a torrent. `None` while
+    /// encryption is off.
+    obfuscated: Option<HashMap<u64, WireHash>>,
+}
+
+/// Where a hash is kept by the name that encrypted handshakes give it.
+fn place_of(name: &[u8; 20]) -> u64 {
+    name.first_chunk().map_or(0, |first| u64::from_ne_bytes(*first))
 }
 
 impl Registry {
@@ -40,6 +48,9 @@ impl Registry {
         let mut tables = self.0.tables.write().unwrap_or_else(PoisonError::into_inner);
         for hash in hashes.wire() {
             tables.by_hash.insert(hash, id);
+            if let Some(obfuscated) = &mut tables.obfuscated {
+                obfuscated.insert(place_of(&mse::obfuscated(&hash)), hash);
+            }
         }
     }
 
@@ -49,6 +60,9 @@ impl Registry {
         for hash in hashes.wire() {
             if tables.by_hash.get(&hash) == Some(&id) {
                 tables.by_hash.remove(&hash);
+                if let Some(obfuscated) = &mut tables.obfuscated {
+                    obfuscated.remove(&place_of(&mse::obfuscated(&hash)));
+                }
             }
         }
         tables.live.remove(&id);
@@ -70,6 +84,24 @@ impl Registry {
     pub fn find(&self, hash: &WireHash) -> Option<TorrentId> {
         let tables = self.0.tables.read().unwrap_or_else(PoisonError::into_inner);
         tables.by_hash.get(hash).copied()
+    }
+
+    /// Whether torrents are found by what encrypted handshakes call them, from now on. Rarely changed: only then
+    /// are all of them looked at.
+    pub fn name_obfuscated(&self, wanted: bool) {
+        let mut tables = self.0.tables.write().unwrap_or_else(PoisonError::into_inner);
+        if wanted == tables.obfuscated.is_some() {
+            return;
+        }
+        let entry = |hash: &WireHash| (place_of(&mse::obfuscated(hash)), *hash);
+        tables.obfuscated = wanted.then(|| tables.by_hash.keys().map(entry).collect());
+    }
+
+    /// The hash that an encrypted handshake calls by this name.
+    pub fn find_obfuscated(&self, name: &[u8; 20]) -> Option<WireHash> {
+        let tables = self.0.tables.read().unwrap_or_else(PoisonError::into_inner);
+        let found = tables.obfuscated.as_ref()?.get(&place_of(name)).copied()?;
+        (mse::obfuscated(&found) == *name).then_some(found)
     }
 
     /// The torrent, if it has a Swarm.

@@ -2,7 +2,7 @@
 //! loopback that a test speaks for.
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
@@ -17,6 +17,7 @@ use wgo_core::choke_mgr::SeedingRule;
 use wgo_proto::PeerId;
 use wgo_proto::bencode::Encoder;
 use wgo_proto::metainfo::Metainfo;
+use wgo_proto::mse::{self, Cipher, Incoming};
 use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, Message, Reserved, block_header};
 use wgo_proto::{BLOCK_LEN, Block, PieceIndex, WireHash};
 
@@ -111,6 +112,7 @@ impl Rig {
             outside: Arc::default(),
             local: LocalAddrs::default(),
             port: addr.port(),
+            encryption: Default::default(),
             actions,
             events,
             announces: TaskTracker::new(),
@@ -212,7 +214,7 @@ impl Rig {
         let mut theirs = [0; HANDSHAKE_LEN];
         transport.read_exact(&mut theirs, SOON).await.expect("it answers");
         assert_eq!(Handshake::decode(&theirs).expect("a handshake").hash, hash);
-        Peer(transport)
+        Peer::new(transport, None)
     }
 }
 
@@ -253,11 +255,35 @@ pub(crate) fn tunables() -> Tunables {
 }
 
 /// A peer that the test speaks for.
-pub(crate) struct Peer(pub(crate) Transport);
+pub(crate) struct Peer {
+    transport: Transport,
+    incoming: Mutex<Option<Box<Incoming>>>,
+    outgoing: Mutex<Option<Box<Cipher>>>,
+}
 
 impl Peer {
+    /// A connection that is at its payload, encrypted if there is a session.
+    pub(crate) fn new(transport: Transport, session: Option<mse::Session>) -> Peer {
+        let (incoming, outgoing) = session.map_or((None, None), |s| (s.incoming, s.outgoing));
+        Peer { transport, incoming: Mutex::new(incoming), outgoing: Mutex::new(outgoing) }
+    }
+
     pub(crate) async fn send(&self, bytes: &[u8]) {
-        self.0.write_all(bytes, SOON).await.expect("the daemon reads");
+        let mut bytes = bytes.to_vec();
+        if let Some(cipher) = self.outgoing.lock().expect("one task").as_mut() {
+            cipher.apply(&mut bytes);
+        }
+        self.transport.write_all(&bytes, SOON).await.expect("the daemon reads");
+    }
+
+    /// The next bytes; `None` at the end of the connection.
+    pub(crate) async fn read(&self, len: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.transport.read_exact(&mut bytes, SOON).await.ok()?;
+        if let Some(incoming) = self.incoming.lock().expect("one task").as_mut() {
+            incoming.apply(&mut bytes);
+        }
+        Some(bytes)
     }
 
     pub(crate) async fn says(&self, messages: &[Message<'_>]) {
@@ -268,10 +294,8 @@ impl Peer {
 
     /// The next message: its id and body; no id is a keep-alive. `None` at the end of the connection.
     pub(crate) async fn next(&self) -> Option<(Option<u8>, Vec<u8>)> {
-        let mut len = [0; 4];
-        self.0.read_exact(&mut len, SOON).await.ok()?;
-        let mut body = vec![0; u32::from_be_bytes(len) as usize];
-        self.0.read_exact(&mut body, SOON).await.ok()?;
+        let len = self.read(4).await?.try_into().expect("four bytes");
+        let mut body = self.read(u32::from_be_bytes(len) as usize).await?;
         let id = (!body.is_empty()).then(|| body.remove(0));
         Some((id, body))
     }

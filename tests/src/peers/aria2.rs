@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wgo_proto::units::WireHash;
 
-use super::{Client, home};
+use super::{Client, Encryption, home};
 use crate::http;
 use crate::maker::Torrent;
 use crate::net::free_port;
@@ -49,7 +49,7 @@ pub(super) struct Aria2 {
 }
 
 impl Aria2 {
-    pub(super) fn start(program: &Path, ip: IpAddr) -> Aria2 {
+    pub(super) fn start(program: &Path, ip: IpAddr, encryption: Encryption) -> Aria2 {
         let home = home("aria2");
         let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
         let addr = SocketAddr::new(ip, free_port(ip));
@@ -58,6 +58,9 @@ impl Aria2 {
             command.arg(format!("--listen-port={}", addr.port()));
             command.arg(format!("--interface={ip}"));
             command.arg(format!("--disable-ipv6={}", ip.is_ipv4()));
+            if encryption == Encryption::Required {
+                command.arg("--bt-force-encryption=true");
+            }
             command.env("HOME", home.path()).current_dir(home.path());
         });
         let peer =

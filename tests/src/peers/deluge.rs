@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Client, home};
+use super::{Client, Encryption, home};
 use crate::maker::Torrent;
 use crate::net::free_port;
 use crate::process::Process;
@@ -47,14 +47,16 @@ pub(super) struct Deluge {
 }
 
 impl Deluge {
-    pub(super) fn start(program: &Path, ip: IpAddr) -> Deluge {
+    pub(super) fn start(program: &Path, ip: IpAddr, encryption: Encryption) -> Deluge {
         let home = home("deluge");
         let (rpc, port) = (free_port(Ipv4Addr::LOCALHOST.into()), free_port(ip));
+        // In its words: forced, disabled.
+        let policy = if encryption == Encryption::Required { 0 } else { 2 };
         let settings = json!({
             "daemon_port": rpc, "listen_ports": [port, port], "random_port": false, "listen_interface": ip,
             "outgoing_interface": ip, "random_outgoing_ports": true,
             "dht": false, "upnp": false, "natpmp": false, "utpex": false, "lsd": false, "new_release_check": false,
-            "enc_in_policy": 2, "enc_out_policy": 2, "max_active_downloading": -1, "max_active_limit": -1,
+            "enc_in_policy": policy, "enc_out_policy": policy, "enc_level": 1, "max_active_downloading": -1, "max_active_limit": -1,
             "max_active_seeding": -1, "download_location": home.path(), "enabled_plugins": ["Label"],
         });
         // Two documents: what kind of file it is, and its content.

@@ -7,7 +7,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Client, home, in_path};
+use super::{Client, Encryption, home, in_path};
 use crate::maker::Torrent;
 use crate::net::free_port;
 use crate::process::Process;
@@ -33,11 +33,12 @@ pub(super) fn python() -> Option<PathBuf> {
 }
 
 impl Libtorrent {
-    pub(super) fn start(python: &Path, ip: IpAddr) -> Libtorrent {
+    pub(super) fn start(python: &Path, ip: IpAddr, encryption: Encryption) -> Libtorrent {
         let home = home("lt");
         let addr = SocketAddr::new(ip, free_port(ip));
         let mut process = Process::spawn("libtorrent", python, &home.path().join("log"), |command| {
-            command.args(["-c", DRIVER, &addr.ip().to_string(), &addr.port().to_string()]);
+            let encryption = if encryption == Encryption::Required { "required" } else { "off" };
+            command.args(["-c", DRIVER, &addr.ip().to_string(), &addr.port().to_string(), encryption]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         });
         let (requests, answers) = process.pipes();

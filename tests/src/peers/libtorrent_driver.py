@@ -4,13 +4,15 @@ import sys
 
 import libtorrent as lt
 
-ip, port = sys.argv[1:3]
+ip, port, encryption = sys.argv[1:4]
+# In its words: forced and disabled; encrypted payload only.
+policy = {"required": 0, "off": 2}[encryption]
 session = lt.session({
     "listen_interfaces": ("[%s]:%s" if ":" in ip else "%s:%s") % (ip, port),
     "outgoing_interfaces": ip,
     "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
     "enable_outgoing_utp": False, "enable_incoming_utp": False,
-    "out_enc_policy": 2, "in_enc_policy": 2,
+    "out_enc_policy": policy, "in_enc_policy": policy, "allowed_enc_level": 2, "prefer_rc4": True,
     "allow_multiple_connections_per_ip": True, "min_reconnect_time": 1,
     "active_downloads": -1, "active_seeds": -1, "active_limit": 1000,
 })

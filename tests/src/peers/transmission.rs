@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Client, home};
+use super::{Client, Encryption, home};
 use crate::http;
 use crate::maker::Torrent;
 use crate::net::free_port;
@@ -27,7 +27,7 @@ pub(super) struct Transmission {
 }
 
 impl Transmission {
-    pub(super) fn start(program: &Path, ip: IpAddr) -> Transmission {
+    pub(super) fn start(program: &Path, ip: IpAddr, encryption: Encryption) -> Transmission {
         let home = home("tr");
         let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
         let addr = SocketAddr::new(ip, free_port(ip));
@@ -36,13 +36,15 @@ impl Transmission {
             // It asks trackers from the address that isn't the default.
             IpAddr::V6(ip) => ("0.0.0.0".to_owned(), ip.to_string()),
         };
+        // In its words: clear preferred, which takes both; required.
+        let encryption = if encryption == Encryption::Required { 2 } else { 0 };
         let settings = json!({
             "bind-address-ipv4": v4, "bind-address-ipv6": v6,
             "peer-port": addr.port(), "peer-port-random-on-start": false,
             "rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": rpc.port(),
             "rpc-authentication-required": false, "rpc-whitelist-enabled": false, "rpc-host-whitelist-enabled": false,
             "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
-            "port-forwarding-enabled": false, "encryption": 0,
+            "port-forwarding-enabled": false, "encryption": encryption,
             "download-queue-enabled": false, "seed-queue-enabled": false, "queue-stalled-enabled": false,
             "rename-partial-files": true, "incomplete-dir-enabled": false, "download-dir": home.path(),
             "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false, "blocklist-enabled": false,

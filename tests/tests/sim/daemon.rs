@@ -377,7 +377,7 @@ impl World {
     pub(crate) fn act(&mut self, node: NodeId, id: TorrentId, action: Action<Payload>) {
         let now = self.now;
         match action {
-            Action::Dial(addr) => self.dial(node, id, addr),
+            Action::Dial(addr, _) => self.dial(node, id, addr),
             Action::Announce(announce) => {
                 let (wait, epoch) = (self.millis(10, 120), self.epoch(node, id));
                 self.after(wait, Event::Announce(node, id, announce, epoch));

@@ -164,5 +164,5 @@ impl World {
 }
 
 fn info(addr: SocketAddr, direction: Direction, id: PeerId, reserved: Reserved) -> PeerInfo {
-    PeerInfo { addr, direction, id, reserved }
+    PeerInfo { addr, direction, id, reserved, encrypted: false }
 }

@@ -159,7 +159,6 @@ fn every_mistake_is_reported_at_once() {
 fn what_is_not_built_is_refused_by_name_and_its_off_is_taken() {
     let cases = [
         ("network.utp", "true"),
-        ("network.encryption", "\"prefer\""),
         ("network.proxy", "\"socks5://127.0.0.1:1080\""),
         ("discovery.dht", "true"),
     ];

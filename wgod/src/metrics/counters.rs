@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use wgo_core::peer::PeerInfo;
+
+use crate::peer::{HandshakeFailed, NotEncrypted};
 use crate::tracker::TrackerError;
 
 /// A number that only grows.
@@ -34,8 +37,54 @@ pub struct Counters {
     pub choke_rounds: Count,
     /// Announces, by how they ended.
     pub announces: Announces,
+    /// Handshakes with peers, by how they ended.
+    pub handshakes: Handshakes,
     /// How late the event loop ran what was due.
     pub lag: Lag,
+}
+
+/// Handshakes with peers by how they ended.
+#[derive(Debug, Default)]
+pub struct Handshakes {
+    plain: Count,
+    encrypted: Count,
+    failed: [Count; Handshakes::KINDS.len()],
+}
+
+impl Handshakes {
+    /// Why a handshake failed, as far as an alarm has to know: the connection broke or took too long; it was no
+    /// BitTorrent; it was for a torrent that is not active here; it was for another torrent than the one asked
+    /// for; it could not be encrypted; it was plain where encryption is required.
+    pub const KINDS: [&str; 6] =
+        ["closed", "malformed", "unknown_torrent", "wrong_torrent", "encryption", "not_encrypted"];
+
+    /// Counts one that led to a connection.
+    pub fn done(&self, info: &PeerInfo) {
+        if info.encrypted { self.encrypted.one_more() } else { self.plain.one_more() }
+    }
+
+    /// Counts one that failed.
+    pub fn failed(&self, why: &HandshakeFailed) {
+        let kind = match why {
+            HandshakeFailed::Io(_) => 0,
+            HandshakeFailed::Malformed(_) => 1,
+            HandshakeFailed::Unknown(_) | HandshakeFailed::NotEncrypted(NotEncrypted::Unknown) => 2,
+            HandshakeFailed::WrongTorrent(_) => 3,
+            HandshakeFailed::NotEncrypted(_) => 4,
+            HandshakeFailed::Plain => 5,
+        };
+        self.failed[kind].one_more();
+    }
+
+    /// Plain and encrypted connections that were made.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.plain.total(), self.encrypted.total())
+    }
+
+    /// Those that failed, in the order of [`KINDS`](Self::KINDS).
+    pub fn failures(&self) -> [u64; Handshakes::KINDS.len()] {
+        std::array::from_fn(|kind| self.failed[kind].total())
+    }
 }
 
 /// Announces by how they ended.
@@ -189,6 +238,28 @@ pub struct LagSnapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn handshakes_are_counted_by_what_went_wrong() {
+        use HandshakeFailed as F;
+        let handshakes = Handshakes::default();
+        let hash = wgo_proto::WireHash([0; 20]);
+        let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let bad_key = NotEncrypted::Malformed(wgo_proto::mse::MseError::BadKey);
+        for why in [
+            F::Io(late()),
+            F::Malformed(wgo_proto::wire::HandshakeError { found: [0; 20] }),
+            F::Unknown(hash),
+            F::NotEncrypted(NotEncrypted::Unknown),
+            F::WrongTorrent(hash),
+            F::NotEncrypted(NotEncrypted::Io(late())),
+            F::NotEncrypted(bad_key),
+            F::Plain,
+        ] {
+            handshakes.failed(&why);
+        }
+        assert_eq!(handshakes.failures(), [1, 1, 2, 1, 2, 1]);
+    }
 
     #[test]
     fn announces_are_counted_by_what_went_wrong() {

@@ -8,7 +8,7 @@ mod serve;
 mod snapshot;
 mod text;
 
-pub use counters::{Announces, Count, Counters, Lag, LagSnapshot, Trouble};
+pub use counters::{Announces, Count, Counters, Handshakes, Lag, LagSnapshot, Trouble};
 pub use serve::{CannotServe, Server};
 pub use snapshot::Snapshot;
 pub use text::render;

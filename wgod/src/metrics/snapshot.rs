@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::files::{BlockBuf, DeviceStatus};
 use crate::session::Glance;
 
-use super::{LagSnapshot, counters::Trouble};
+use super::{Handshakes, LagSnapshot, counters::Trouble};
 
 /// Everything that is shown.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,10 @@ pub struct Snapshot {
     pub announces_answered: u64,
     /// Announces that failed, by the name of the trouble.
     pub announces_failed: [(&'static str, u64); Trouble::ALL.len()],
+    /// Plain and encrypted connections that were made to peers.
+    pub handshakes: (u64, u64),
+    /// Handshakes that failed, in the order of [`Handshakes::KINDS`].
+    pub handshakes_failed: [u64; Handshakes::KINDS.len()],
     /// How late the event loop was.
     pub lag: LagSnapshot,
     /// Bytes of pieces kept to be sent.
@@ -74,6 +78,8 @@ impl Snapshot {
             choke_rounds: counters.choke_rounds.total(),
             announces_answered: counters.announces.answered(),
             announces_failed,
+            handshakes: counters.handshakes.totals(),
+            handshakes_failed: counters.handshakes.failures(),
             lag: counters.lag.read(),
             cached: bytes(engine.storage.cached_blocks()),
             buffers: (bytes(engine.pool.leased_blocks()), bytes(engine.pool.idle_blocks())),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use wgo_api::torrent::State;
 
-use super::{Lag, LagSnapshot, Snapshot};
+use super::{Handshakes, Lag, LagSnapshot, Snapshot};
 use crate::files::DeviceStatus;
 
 /// What a series is, for who reads it.
@@ -69,6 +69,15 @@ fn transfer(page: &mut Page, snapshot: &Snapshot) {
     let (taken, limit) = snapshot.connections;
     page.one("wgod_peer_connections", Kind::Gauge, "Connections to peers.", taken as u64);
     page.one("wgod_peer_connections_limit", Kind::Gauge, "The most there may be (max_peers).", limit as u64);
+    let name = "wgod_peer_handshakes_total";
+    page.family(name, Kind::Counter, "Handshakes that led to a connection, by its encryption.");
+    page.sample(name, &[("encryption", "none")], snapshot.handshakes.0);
+    page.sample(name, &[("encryption", "rc4")], snapshot.handshakes.1);
+    let name = "wgod_peer_handshake_errors_total";
+    page.family(name, Kind::Counter, "Handshakes that failed, by the kind of trouble.");
+    for (kind, count) in Handshakes::KINDS.into_iter().zip(snapshot.handshakes_failed) {
+        page.sample(name, &[("kind", kind)], count);
+    }
     page.one("wgod_choke_rounds_total", Kind::Counter, "Rankings of all peers.", snapshot.choke_rounds);
     let name = "wgod_tracker_announces_total";
     page.one(name, Kind::Counter, "Announces that a tracker answered.", snapshot.announces_answered);

@@ -1,13 +1,15 @@
-//! Handshakes, both ways (BEP 3): the first 68 bytes of a connection, and which torrent it is for.
+//! Handshakes, both ways (BEP 3): the first 68 bytes of a connection, encrypted or not, and which torrent it is for.
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wgo_core::peer::{Direction, PeerInfo};
+use wgo_proto::WireHash;
 use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, HandshakeError, Reserved};
-use wgo_proto::{PeerId, WireHash};
 
+use super::link::{self, Link, NotEncrypted};
+use crate::config::Encryption as Mode;
 use crate::engine::Engine;
 use crate::torrent::Torrent;
 use crate::transport::Transport;
@@ -16,6 +18,15 @@ use crate::transport::Transport;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// What we offer: the fast extension (BEP 6) and the extension protocol (BEP 10).
 const OFFERED: Reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04]);
+
+/// How a connection of ours is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As BEP 3 has it.
+    Plain,
+    /// With message stream encryption.
+    Encrypted,
+}
 
 /// Why no connection came of a handshake.
 #[derive(Debug, thiserror::Error)]
@@ -32,45 +43,124 @@ pub enum HandshakeFailed {
     /// We asked for one torrent and the peer answered for another.
     #[error("answers for torrent {0}")]
     WrongTorrent(WireHash),
+    /// The connection could not be encrypted.
+    #[error("no encrypted handshake: {0}")]
+    NotEncrypted(#[from] NotEncrypted),
+    /// A plain connection came in, and only encrypted ones are taken.
+    #[error("not encrypted, which [network] encryption requires")]
+    Plain,
 }
 
-async fn receive(transport: &Transport) -> Result<Handshake, HandshakeFailed> {
+impl HandshakeFailed {
+    /// Whether a peer that was greeted this way may take the other.
+    pub fn is_about(&self, way: Way) -> bool {
+        match way {
+            Way::Encrypted => matches!(self, HandshakeFailed::NotEncrypted(_)),
+            Way::Plain => matches!(self, HandshakeFailed::Io(_) | HandshakeFailed::Malformed(_)),
+        }
+    }
+}
+
+async fn receive(link: &mut Link) -> Result<Handshake, HandshakeFailed> {
     let mut bytes = [0; HANDSHAKE_LEN];
-    transport.read_exact(&mut bytes, HANDSHAKE_LIMIT).await?;
+    link.read_exact(&mut bytes, HANDSHAKE_LIMIT).await?;
     Ok(Handshake::decode(&bytes)?)
 }
 
-async fn send(transport: &Transport, hash: WireHash, peer_id: PeerId) -> io::Result<()> {
-    let ours = Handshake { reserved: OFFERED, hash, peer_id };
-    transport.write_all(&ours.encode(), HANDSHAKE_LIMIT).await
+fn ours(engine: &Engine, hash: WireHash) -> [u8; HANDSHAKE_LEN] {
+    Handshake { reserved: OFFERED, hash, peer_id: engine.peer_id }.encode()
 }
 
 /// Answers a connection that came in: finds its torrent, waking it if it sleeps.
 pub async fn accept(
     engine: &Arc<Engine>,
-    transport: &Transport,
+    transport: Transport,
     addr: SocketAddr,
-) -> Result<(Arc<Torrent>, PeerInfo), HandshakeFailed> {
-    let theirs = receive(transport).await?;
+) -> Result<(Arc<Torrent>, Link, PeerInfo), HandshakeFailed> {
+    let mode = engine.encryption.mode();
+    let (mut link, theirs, reply) = match begin(&transport, mode).await? {
+        Begun::Plain(_) if mode == Mode::Require => return Err(HandshakeFailed::Plain),
+        Begun::Plain(bytes) => (Link::plain(transport), Handshake::decode(&bytes)?, Vec::new()),
+        Begun::Encrypted(came, len) => {
+            // Boxed, as it is long and most connections are plain.
+            let responded = Box::pin(link::respond(engine, transport, &came[..len]));
+            let link::Accepted { mut link, hash, mut reply, payload } = responded.await?;
+            if payload < HANDSHAKE_LEN {
+                // It waits for the answer before it goes on.
+                let reply = std::mem::take(&mut reply);
+                link.transport.write_all(&reply, HANDSHAKE_LIMIT).await?;
+            }
+            let theirs = receive(&mut link).await?;
+            if theirs.hash != hash {
+                return Err(HandshakeFailed::WrongTorrent(theirs.hash));
+            }
+            (link, theirs, reply)
+        }
+    };
     let unknown = HandshakeFailed::Unknown(theirs.hash);
     let Some(torrent) = engine.torrent_for(&theirs.hash).await else { return Err(unknown) };
-    send(transport, theirs.hash, engine.peer_id).await?;
-    let info =
-        PeerInfo { addr, direction: Direction::Incoming, id: theirs.peer_id, reserved: theirs.reserved };
-    Ok((torrent, info))
+    link.write_all(reply, &ours(engine, theirs.hash), HANDSHAKE_LIMIT).await?;
+    let info = info(addr, Direction::Incoming, &theirs, &link);
+    Ok((torrent, link, info))
+}
+
+/// What a connection that came in began with.
+enum Begun {
+    /// A plain handshake, or what would be one.
+    Plain([u8; HANDSHAKE_LEN]),
+    /// Bytes that no plain handshake begins with, and how many they are.
+    Encrypted([u8; HANDSHAKE_LEN], usize),
+}
+
+/// Reads until it is known how a connection begins: an encrypted one shows it by its first byte, in 255 cases of
+/// 256, and is longer than a plain handshake. So nothing is read that belongs to what follows.
+async fn begin(transport: &Transport, mode: Mode) -> io::Result<Begun> {
+    let read = async {
+        let (mut bytes, mut len) = ([0; HANDSHAKE_LEN], 0);
+        while len < HANDSHAKE_LEN {
+            len += transport.read_some(&mut bytes[len..]).await?;
+            if mode != Mode::Off && !Handshake::may_begin_with(&bytes[..len]) {
+                return Ok(Begun::Encrypted(bytes, len));
+            }
+        }
+        Ok(Begun::Plain(bytes))
+    };
+    let late = || Err(io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(HANDSHAKE_LIMIT, read).await.unwrap_or_else(|_| late())
 }
 
 /// Opens the talk on a connection that we dialled.
 pub async fn greet(
     engine: &Engine,
     torrent: &Torrent,
-    transport: &Transport,
+    transport: Transport,
     addr: SocketAddr,
-) -> Result<PeerInfo, HandshakeFailed> {
-    send(transport, torrent.hash, engine.peer_id).await?;
-    let theirs = receive(transport).await?;
+    way: Way,
+) -> Result<(Link, PeerInfo), HandshakeFailed> {
+    let ours = ours(engine, torrent.hash);
+    let mut link = match way {
+        Way::Plain => {
+            let mut link = Link::plain(transport);
+            link.write_all(Vec::new(), &ours, HANDSHAKE_LIMIT).await?;
+            link
+        }
+        // The handshake goes along with the encrypted one.
+        Way::Encrypted => Box::pin(link::initiate(engine, transport, torrent.hash, &ours)).await?,
+    };
+    let theirs = receive(&mut link).await?;
     if theirs.hash != torrent.hash {
         return Err(HandshakeFailed::WrongTorrent(theirs.hash));
     }
-    Ok(PeerInfo { addr, direction: Direction::Outgoing, id: theirs.peer_id, reserved: theirs.reserved })
+    let info = info(addr, Direction::Outgoing, &theirs, &link);
+    Ok((link, info))
+}
+
+fn info(addr: SocketAddr, direction: Direction, theirs: &Handshake, link: &Link) -> PeerInfo {
+    PeerInfo {
+        addr,
+        direction,
+        id: theirs.peer_id,
+        reserved: theirs.reserved,
+        encrypted: link.outgoing.is_some(),
+    }
 }

@@ -4,6 +4,7 @@
 //! its piece. What goes out is pulled from the Swarm when the socket can take it. An idle connection
 //! holds no buffer.
 mod handshake;
+mod link;
 mod lull;
 mod receive;
 mod scatter;
@@ -27,7 +28,8 @@ use crate::transport::{Readiness, Transport};
 use receive::Receiver;
 use send::Sender;
 
-pub use handshake::{HandshakeFailed, accept, greet};
+pub use handshake::{HandshakeFailed, Way, accept, greet};
+pub use link::{Link, NotEncrypted};
 
 /// What a half of the connection can do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,11 +83,11 @@ struct Live {
 pub fn run(
     engine: Arc<Engine>,
     torrent: Arc<Torrent>,
-    transport: Transport,
+    link: Link,
     info: PeerInfo,
     place: Place,
 ) -> impl Future<Output = ()> + Send {
-    let mut live = Live::new(engine, torrent, transport, info, place);
+    let mut live = Live::new(engine, torrent, link, info, place);
     async move {
         if let Some(live) = &mut live {
             live.reason = Some(live.connection.serve(&mut live.receiver, &mut live.sender).await);
@@ -98,11 +100,12 @@ impl Live {
     fn new(
         engine: Arc<Engine>,
         torrent: Arc<Torrent>,
-        transport: Transport,
+        link: Link,
         info: PeerInfo,
         place: Place,
     ) -> Option<Live> {
-        let addr = info.addr;
+        let (addr, encrypted) = (info.addr, info.encrypted);
+        let Link { transport, incoming, outgoing } = link;
         let _said = span(&torrent, addr).entered();
         let key = match torrent.call(|swarm, now| swarm.connect(now, info)) {
             Ok(Ok(key)) => key,
@@ -114,11 +117,11 @@ impl Live {
         };
         let waker = Arc::new(Notify::new());
         torrent.set_waker(key, waker.clone());
-        tracing::debug!("connected");
+        tracing::debug!(encrypted, "connected");
         let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
         Some(Live {
-            receiver: Receiver::new(flow(Direction::Down), torrent.piece_count()),
-            sender: Sender::new(flow(Direction::Up)),
+            receiver: Receiver::new(flow(Direction::Down), torrent.piece_count(), incoming),
+            sender: Sender::new(flow(Direction::Up), outgoing),
             connection: Connection { engine, torrent, key, transport, waker },
             addr,
             reason: None,

@@ -3,7 +3,7 @@
 //! Bytes are read into a scratch buffer that the worker thread owns, and taken out of it before the
 //! next await, so an idle connection holds nothing but an unfinished message. The rest of a block under
 //! way is read straight into its buffer, in the same system call, and so are the blocks that follow one
-//! another ([`Scatter`]).
+//! another ([`Scatter`]). What comes encrypted is decrypted where it was read to.
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use wgo_core::Time;
 use wgo_core::peer::{CloseReason, PeerFault};
 use wgo_core::piece_mgr::Complete;
+use wgo_proto::mse;
 use wgo_proto::wire::{BLOCK_HEADER_LEN, Frame, Limits, WireError, next_frame};
 use wgo_proto::{BLOCK_LEN, Block};
 
@@ -57,6 +58,7 @@ pub(super) struct Receiver {
     /// Bytes that `pending` must hold before anything can be said of it.
     pub(super) need: usize,
     pub(super) scatter: Scatter,
+    pub(super) cipher: Option<Box<mse::Incoming>>,
     lull: Lull,
     /// The socket is asked itself, whatever is known of it: some bytes don't wake us.
     pub(super) look: bool,
@@ -69,7 +71,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(flow: Flow, pieces: Option<u32>) -> Receiver {
+    pub(super) fn new(flow: Flow, pieces: Option<u32>, cipher: Option<Box<mse::Incoming>>) -> Receiver {
         Receiver {
             flow,
             limits: Limits::new(pieces),
@@ -77,6 +79,7 @@ impl Receiver {
             pending: Vec::new(),
             need: 0,
             scatter: Scatter::default(),
+            cipher,
             lull: Lull::default(),
             look: false,
             heard_told_at: Time::ZERO,
@@ -234,7 +237,7 @@ impl Receiver {
             let direct = first.len();
             let mut bufs =
                 [IoSliceMut::new(std::mem::take(&mut first)), IoSliceMut::new(&mut scratch[kept..end])];
-            match read_some(&connection.transport, self.look, &mut bufs)? {
+            match read_some(&connection.transport, self.look, &mut self.cipher, &mut bufs)? {
                 Some(n) => (n.min(direct), n),
                 None => return Ok(None),
             }
@@ -262,7 +265,9 @@ impl Receiver {
     ) -> Result<Option<usize>, CloseReason> {
         let room = allowed.saturating_add(READ_AHEAD).min(scratch.len());
         let mut bufs = [IoSliceMut::new(&mut scratch[..room])];
-        let Some(n) = read_some(&connection.transport, self.look, &mut bufs)? else { return Ok(None) };
+        let Some(n) = read_some(&connection.transport, self.look, &mut self.cipher, &mut bufs)? else {
+            return Ok(None);
+        };
         self.pending.extend_from_slice(&scratch[..n]);
         if self.pending.len() >= self.need {
             let bytes = std::mem::take(&mut self.pending);
@@ -356,19 +361,37 @@ impl Receiver {
     }
 }
 
-/// The bytes that came, at least one unless a signal came between; `None` when nothing has come, or (but
+/// The bytes that came, decrypted, at least one unless a signal came between; `None` when nothing has come, or (but
 /// for `look`) nothing that wakes us.
 pub(super) fn read_some(
     transport: &Transport,
     look: bool,
+    cipher: &mut Option<Box<mse::Incoming>>,
     bufs: &mut [IoSliceMut<'_>],
 ) -> Result<Option<usize>, CloseReason> {
     match if look { transport.read_now(bufs) } else { transport.try_read(bufs) } {
         Ok(0) => Err(CloseReason::Gone("closed by the peer".into())),
-        Ok(n) => Ok(Some(n)),
+        Ok(n) => {
+            if let Some(incoming) = cipher {
+                decrypt(incoming, n, bufs);
+                if incoming.is_over() {
+                    *cipher = None;
+                }
+            }
+            Ok(Some(n))
+        }
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
         Err(e) => Err(gone(&e)),
+    }
+}
+
+/// Decrypts the first `left` bytes of `bufs`.
+fn decrypt(incoming: &mut mse::Incoming, mut left: usize, bufs: &mut [IoSliceMut<'_>]) {
+    for buf in bufs {
+        let n = left.min(buf.len());
+        incoming.apply(&mut buf[..n]);
+        left -= n;
     }
 }
 

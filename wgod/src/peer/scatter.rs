@@ -92,7 +92,9 @@ impl Receiver {
             bufs.push(IoSliceMut::new(&mut header[known..]));
             bufs.push(IoSliceMut::new(buf.unfilled()));
         }
-        let Some(n) = read_some(&connection.transport, self.look, &mut bufs)? else { return Ok(None) };
+        let Some(n) = read_some(&connection.transport, self.look, &mut self.cipher, &mut bufs)? else {
+            return Ok(None);
+        };
         drop(bufs);
         let mut payload = n.min(first);
         if let Incoming::Block { buf, .. } = &mut self.incoming {

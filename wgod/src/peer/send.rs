@@ -2,12 +2,14 @@
 //!
 //! A batch is pulled from the Swarm when the one before has left. Blocks that are in memory are read
 //! into a scratch buffer of the worker thread and written from there; only what the socket did not
-//! take is kept. Blocks that are not go through a storage thread.
+//! take is kept. Blocks that are not go through a storage thread. On an encrypted connection a batch is encrypted
+//! where it lies once it is complete: batches leave in the order in which they are made, and whole.
 use std::cell::RefCell;
 use std::io;
 
 use tokio::sync::oneshot;
 use wgo_core::peer::CloseReason;
+use wgo_proto::mse::Cipher;
 use wgo_proto::wire::message::block_header;
 use wgo_proto::{BLOCK_LEN, Block};
 
@@ -57,10 +59,11 @@ pub(super) struct Sender {
     /// Blocks pulled but not read yet, in order.
     pulled: Vec<Block>,
     batch_limit: u32,
+    cipher: Option<Box<Cipher>>,
 }
 
 impl Sender {
-    pub(super) fn new(flow: Flow) -> Sender {
+    pub(super) fn new(flow: Flow, cipher: Option<Box<Cipher>>) -> Sender {
         Sender {
             flow,
             batch: None,
@@ -68,6 +71,7 @@ impl Sender {
             read: None,
             pulled: Vec::new(),
             batch_limit: MIN_BATCH * 4,
+            cipher,
         }
     }
 
@@ -110,6 +114,7 @@ impl Sender {
         match result {
             Ok(mut bytes) => {
                 write_headers(&blocks, &mut bytes);
+                self.encrypt(&mut bytes);
                 let shape = shape_of(0, &blocks);
                 self.batch = Some(Batch { bytes, at: 0, shape });
             }
@@ -199,13 +204,21 @@ impl Sender {
         }
         let mut shape = shape_of(control.len(), &run);
         let mut at = 0;
-        let bytes = &scratch[..len];
+        let bytes = &mut scratch[..len];
+        self.encrypt(bytes);
         let progress = self.write(connection, bytes, &mut at, &mut shape)?;
         if progress.is_some() {
             self.batch = Some(Batch { bytes: bytes.to_vec(), at, shape });
         }
         self.adapt(at, len);
         Ok(progress)
+    }
+
+    /// Encrypts a batch that is complete, if the connection is encrypted.
+    fn encrypt(&mut self, batch: &mut [u8]) {
+        if let Some(cipher) = &mut self.cipher {
+            cipher.apply(batch);
+        }
     }
 
     /// A batch that the socket took whole may grow; one of which most was left shrinks.

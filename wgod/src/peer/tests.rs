@@ -1,4 +1,6 @@
 //! A connection from outside: framing, requests, blocks, and what ends it.
+mod encrypted;
+
 use std::time::Duration;
 
 use wgo_api::torrent::State;
@@ -117,6 +119,12 @@ async fn blocks_in_a_row_land_right_whatever_comes_between_them() {
     let payload = noise(60 * PIECE + 777);
     let (rig, hash) = wanting(&payload).await;
     let peer = rig.peer(hash, 1).await;
+    serve_in_rows(&rig, &peer, &payload).await;
+    rig.quit().await;
+}
+
+/// Serves `payload`, of 60 pieces and a bit, in rows of blocks with other messages between them.
+async fn serve_in_rows(rig: &Rig, peer: &Peer, payload: &[u8]) {
     peer.says(&[Message::HaveAll, Message::Unchoke]).await;
     let mut rng = fastrand::Rng::with_seed(7);
     let mut between = Vec::new();
@@ -131,7 +139,7 @@ async fn blocks_in_a_row_land_right_whatever_comes_between_them() {
         let burst = (3 + answered / 2).min(8).min(left);
         for _ in 0..burst {
             let asked = block_of(&peer.expect(id::REQUEST).await, None);
-            stream.extend(piece_message(asked, &payload, PIECE));
+            stream.extend(piece_message(asked, payload, PIECE));
             if rng.u8(..8) == 0 {
                 stream.extend(&between);
             }
@@ -146,7 +154,6 @@ async fn blocks_in_a_row_land_right_whatever_comes_between_them() {
     let row = rig.until_row("t", |row| row.completed_at.is_some()).await;
     assert_eq!((row.downloaded_bytes, row.wasted_bytes), (payload.len() as u64, 0));
     assert_eq!(std::fs::read(rig.folder.join("t")).expect("it is there"), payload);
-    rig.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,6 +202,12 @@ async fn a_peer_that_reads_late_gets_everything_and_is_counted_exactly() {
     let payload = noise(40 * PIECE);
     let (rig, hash) = seeding(&payload).await;
     let peer = rig.peer(hash, 1).await;
+    read_late(&rig, &peer, &payload).await;
+    rig.quit().await;
+}
+
+/// Asks for all of `payload`, of 40 pieces, and reads it after a while.
+async fn read_late(rig: &Rig, peer: &Peer, payload: &[u8]) {
     peer.says(&[Message::HaveNone, Message::Interested]).await;
     peer.expect(id::UNCHOKE).await;
     let asked: Vec<Block> = (0..40).flat_map(|p| (0..4).map(move |n| block(p, n))).collect();
@@ -204,10 +217,9 @@ async fn a_peer_that_reads_late_gets_everything_and_is_counted_exactly() {
     for expected in &asked {
         let body = peer.expect(id::PIECE).await;
         assert_eq!(block_of(&body, Some(body.len() - 8)), *expected);
-        assert_eq!(&piece_message(*expected, &payload, PIECE)[13..], &body[8..]);
+        assert_eq!(&piece_message(*expected, payload, PIECE)[13..], &body[8..]);
     }
     rig.until_row("t", |row| row.uploaded_bytes == payload.len() as u64).await;
-    rig.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,7 +259,7 @@ async fn a_handshake_for_a_torrent_that_is_not_here_is_not_answered() {
         peer_id: wgo_proto::PeerId([3; 20]),
     };
     transport.write_all(&hello.encode(), SOON).await.expect("it reads");
-    assert!(Peer(transport).is_closed().await);
+    assert!(Peer::new(transport, None).is_closed().await);
     rig.quit().await;
 }
 

@@ -169,11 +169,11 @@ impl Driver {
         let ended = torrent.stopping.is_cancelled();
         match action {
             // What a Swarm that is ending finds of itself, its end reports as a whole.
-            Action::Finished | Action::Idle | Action::Dial(_) | Action::ReadMetadata(..) if ended => {}
+            Action::Finished | Action::Idle | Action::Dial(..) | Action::ReadMetadata(..) if ended => {}
             // Right or wrong, it is so whether the torrent runs or not.
             Action::Metadata(candidate) => self.push_op(torrent.id, Op::Examine(candidate)),
             Action::ReadMetadata(key, piece) => self.engine.tell_metadata(torrent, key, piece),
-            Action::Dial(addr) => crate::dial::start(&self.engine, torrent, addr),
+            Action::Dial(addr, greeting) => crate::dial::start(&self.engine, torrent, addr, greeting),
             Action::Announce(announce) => self.announce(torrent, announce),
             Action::Store(complete) => self.engine.store_piece_now(torrent, complete),
             Action::Spill(spill) => self.engine.spill(torrent, spill),

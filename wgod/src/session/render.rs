@@ -452,7 +452,7 @@ fn peer(view: &PeerView, now: wgo_core::Time) -> Peer {
         outgoing,
         source: if outgoing { "tracker" } else { "incoming" }.to_owned(),
         transport: "tcp".to_owned(),
-        encrypted: false,
+        encrypted: view.encrypted,
         progress: view.progress,
         down_rate: view.down.0,
         up_rate: view.up.0,

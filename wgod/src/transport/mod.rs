@@ -66,17 +66,25 @@ impl Transport {
         }
     }
 
+    /// Waits until something has come, and reads as much of that as fits `buf`, which must not be empty. The end
+    /// of the stream is an error.
+    pub async fn read_some(&self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.ready(Readiness { read: true, write: false }).await?;
+            match self.try_read(&mut [IoSliceMut::new(buf)]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+    }
+
     /// Fills `buf`, or fails after `limit`.
     pub async fn read_exact(&self, mut buf: &mut [u8], limit: Duration) -> io::Result<()> {
         let read = async {
             while !buf.is_empty() {
-                self.ready(Readiness { read: true, write: false }).await?;
-                match self.try_read(&mut [IoSliceMut::new(buf)]) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(n) => buf = &mut std::mem::take(&mut buf)[n..],
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(e) => return Err(e),
-                }
+                let n = self.read_some(buf).await?;
+                buf = &mut std::mem::take(&mut buf)[n..];
             }
             Ok(())
         };

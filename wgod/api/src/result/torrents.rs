@@ -141,7 +141,7 @@ pub struct Peer {
     pub source: String,
     /// `tcp` or `utp`.
     pub transport: String,
-    /// The connection is encrypted.
+    /// What is said is encrypted, not only the handshake.
     pub encrypted: bool,
     /// Share of the torrent that it has, 0 to 1.
     pub progress: f64,

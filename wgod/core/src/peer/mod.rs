@@ -53,6 +53,8 @@ pub struct PeerInfo {
     pub id: PeerId,
     /// The extensions of its handshake.
     pub reserved: Reserved,
+    /// What is said is encrypted on the wire.
+    pub encrypted: bool,
 }
 
 /// One connection.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::Source;
 use super::address::ports_of;
+use super::{Greeting, Source};
 use crate::Time;
 
 /// An address that was heard of.
@@ -20,6 +20,12 @@ pub(super) struct Candidate {
     pub(super) failures: u32,
     /// We were connected to it once.
     pub(super) proven: bool,
+    /// How it is greeted next.
+    pub(super) greeting: Greeting,
+    /// It once took that greeting.
+    pub(super) took_it: bool,
+    /// The other greeting was tried just before, and not taken.
+    pub(super) tried_both: bool,
     /// It has everything, so that it is of no use to us while we do.
     pub(super) seed: bool,
     pub(super) state: State,
@@ -43,7 +49,18 @@ pub(super) type Rank = (bool, u32, Reverse<u32>, u32);
 
 impl Candidate {
     pub(super) fn new(source: Source, priority: u32, lot: u32) -> Candidate {
-        Candidate { source, priority, lot, failures: 0, proven: false, seed: false, state: State::Ready }
+        Candidate {
+            source,
+            priority,
+            lot,
+            failures: 0,
+            proven: false,
+            greeting: Greeting::First,
+            took_it: false,
+            tried_both: false,
+            seed: false,
+            state: State::Ready,
+        }
     }
 
     /// Neither connected nor about to be.

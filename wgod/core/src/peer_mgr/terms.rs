@@ -66,6 +66,15 @@ pub enum Origin {
     Outgoing,
 }
 
+/// How a peer is greeted that may be greeted in two ways: encrypted or not, in whatever order they are preferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// The preferred way.
+    First,
+    /// The other one: it didn't take the first.
+    Other,
+}
+
 /// Why a connection that completed its handshake must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -125,6 +125,46 @@ fn failures_back_off_and_the_fifth_drops_whom_the_operator_did_not_name() {
 }
 
 #[test]
+fn a_peer_that_does_not_take_one_greeting_gets_the_other_at_once_and_what_it_takes_is_remembered() {
+    let mut peers = manager(Limits::default());
+    peers.add(secs(0), peer(1), Source::Tracker);
+    let dial = |peers: &mut PeerMgr, now| {
+        assert_eq!(peers.next_dial(now), Some(peer(1)));
+        peers.greeting(peer(1))
+    };
+    assert_eq!(dial(&mut peers, secs(0)), Greeting::First);
+    peers.on_greeting_refused(secs(1), peer(1));
+    assert_eq!(dial(&mut peers, secs(1)), Greeting::Other);
+    peers.on_connected(secs(2), peer(1), Origin::Outgoing, id(1)).unwrap();
+    peers.on_closed(secs(500), peer(1), Why::Ended);
+    assert_eq!(dial(&mut peers, secs(600)), Greeting::Other);
+    peers.on_greeting_refused(secs(601), peer(1));
+    assert_eq!(peers.next_dial(secs(602)), None, "it took this one before: it may just be full");
+    assert_eq!(dial(&mut peers, secs(660)), Greeting::Other);
+    peers.on_greeting_refused(secs(661), peer(1));
+    assert_eq!(dial(&mut peers, secs(661)), Greeting::First, "it may have changed its mind");
+    peers.on_connected(secs(662), peer(1), Origin::Outgoing, id(1)).unwrap();
+    peers.check_invariants();
+}
+
+#[test]
+fn a_peer_that_takes_no_greeting_backs_off_like_any_that_fails() {
+    let mut peers = manager(Limits::default());
+    peers.add(secs(0), peer(1), Source::Tracker);
+    let (mut now, mut greetings) = (secs(0), Vec::new());
+    while peers.counts().candidates > 0 {
+        assert!(greetings.len() < 100);
+        for addr in dial_all(&mut peers, now) {
+            greetings.push(peers.greeting(addr));
+            peers.on_greeting_refused(now, addr);
+        }
+        peers.check_invariants();
+        now += Duration::from_secs(1);
+    }
+    assert_eq!(greetings, [Greeting::First, Greeting::Other].repeat(MAX_FAILURES as usize));
+}
+
+#[test]
 fn a_full_table_lets_go_of_the_worst_untried_and_keeps_the_operators() {
     let mut peers = manager(Limits { candidates: 10, ..Limits::default() });
     peers.add(secs(0), peer(0), Source::User);
@@ -281,6 +321,7 @@ enum Op {
     Add(u32, Source),
     Dial,
     Fail(usize),
+    Refuse(usize),
     Connect(usize, u32),
     Incoming(u32, u32),
     Listen(usize, u16),
@@ -315,6 +356,7 @@ fn op() -> impl Strategy<Value = Op> {
         10 => (0u32..100, source).prop_map(|(n, source)| Op::Add(n, source)),
         10 => Just(Op::Dial),
         4 => (0usize..9).prop_map(Op::Fail),
+        4 => (0usize..9).prop_map(Op::Refuse),
         6 => (0usize..9, 0u32..12).prop_map(|(n, id)| Op::Connect(n, id)),
         4 => (0u32..100, 0u32..12).prop_map(|(n, id)| Op::Incoming(n, id)),
         3 => (0usize..9, 1u16..6).prop_map(|(n, port)| Op::Listen(n, port)),
@@ -357,6 +399,7 @@ proptest! {
                     let same = open.iter().chain(&dialing).filter(|other| other.ip() == addr.ip()).count();
                     prop_assert!(same == 1 || !limits.one_per_ip);
                 }},
+                Op::Refuse(n) if n < dialing.len() => peers.on_greeting_refused(now, dialing.swap_remove(n)),
                 Op::Fail(n) if n < dialing.len() => peers.on_failed(now, dialing.swap_remove(n)),
                 Op::Connect(n, peer) if n < dialing.len() => {
                     let addr = dialing.swap_remove(n);
@@ -389,7 +432,7 @@ proptest! {
                     peers.set_limits(new);
                 }
                 Op::Wait(n) => now += Duration::from_secs(n),
-                Op::Fail(_) | Op::Connect(..) | Op::Listen(..) | Op::Close(..) => {}
+                Op::Fail(_) | Op::Refuse(_) | Op::Connect(..) | Op::Listen(..) | Op::Close(..) => {}
             }
             peers.check_invariants();
             let counts = peers.counts();

@@ -123,6 +123,11 @@ impl<B> Swarm<B> {
         self.peer_mgr.on_failed(now, addr);
     }
 
+    /// The same, where the peer did not take the greeting that the action told, and there is another.
+    pub fn on_greeting_refused(&mut self, now: Time, addr: SocketAddr) {
+        self.peer_mgr.on_greeting_refused(now, addr);
+    }
+
     /// Whether more connections would help. A torrent that has all it wants looks for those who don't:
     /// behind a router that lets nobody in, it could serve nobody else.
     pub(super) fn wants_peers(&self) -> bool {
@@ -145,7 +150,7 @@ impl<B> Swarm<B> {
         while self.wants_peers() && self.dial_not_before <= now {
             let Some(addr) = self.peer_mgr.next_dial(now) else { return };
             self.dial_not_before = now + DIAL_PACE;
-            self.act(Action::Dial(addr));
+            self.act(Action::Dial(addr, self.peer_mgr.greeting(addr)));
         }
     }
 

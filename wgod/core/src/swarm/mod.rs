@@ -30,7 +30,7 @@ use wgo_proto::layout::Layout;
 use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
 
 use crate::metadata::Candidate;
-use crate::peer_mgr::PeerMgr;
+use crate::peer_mgr::{Greeting, PeerMgr};
 use crate::piece_mgr::{Complete, PieceMgr, Spill};
 use crate::selection::Selection;
 use crate::status::{Counters, Traffic};
@@ -92,8 +92,8 @@ pub struct Start {
 /// Something for the shell to do.
 #[derive(Debug)]
 pub enum Action<B> {
-    /// Connect to this peer; report with `connect` or `on_dial_failed`.
-    Dial(SocketAddr),
+    /// Connect to this peer and greet it so; report with `connect`, `on_dial_failed` or `on_greeting_refused`.
+    Dial(SocketAddr, Greeting),
     /// Tell a tracker; report with `on_announced` or `on_announce_failed`.
     Announce(Announce),
     /// Hash and write this piece; report with `on_piece`.

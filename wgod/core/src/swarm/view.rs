@@ -51,6 +51,8 @@ pub struct PeerView {
     pub client: String,
     /// Who opened the connection.
     pub direction: Direction,
+    /// What is said is encrypted on the wire.
+    pub encrypted: bool,
     /// Share of the torrent that it has, 0…1.
     pub progress: f64,
     /// Payload received from it per second.
@@ -109,6 +111,7 @@ impl<B> Swarm<B> {
                 addr: p.info.addr,
                 client: p.client.clone(),
                 direction: p.info.direction,
+                encrypted: p.info.encrypted,
                 progress: f64::from(p.has.count(count)) / f64::from(count.max(1)),
                 down: p.traffic.down_rate(now),
                 up: p.traffic.up_rate(now),

@@ -34,6 +34,8 @@ fn snapshot() -> Snapshot {
             ("busy", 7),
             ("other", 8),
         ],
+        handshakes: (30, 20),
+        handshakes_failed: [1, 2, 3, 4, 5, 6],
         lag: LagSnapshot {
             within: [3590, 3595, 3599, 3600, 3600, 3600, 3600],
             samples: 3600,

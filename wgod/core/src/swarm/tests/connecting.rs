@@ -10,7 +10,7 @@ use wgo_proto::PeerId;
 use wgo_proto::wire::{Message, Reserved};
 
 fn dials(rig: &mut Rig) -> Vec<SocketAddr> {
-    let dialled = |action| if let Action::Dial(addr) = action { Some(addr) } else { None };
+    let dialled = |action| if let Action::Dial(addr, _) = action { Some(addr) } else { None };
     rig.actions().into_iter().filter_map(dialled).collect()
 }
 
@@ -36,7 +36,7 @@ fn a_seed_stays_awake_for_whom_it_dials_and_will_dial_again() {
     rig.swarm.on_dial_failed(rig.now, addr(1));
     rig.wait(secs(60));
     let actions = rig.actions();
-    assert!(actions.iter().any(|action| matches!(action, Action::Dial(_))), "it tries again");
+    assert!(actions.iter().any(|action| matches!(action, Action::Dial(..))), "it tries again");
     assert!(
         !actions.iter().any(|action| matches!(action, Action::Idle)),
         "going dormant would break that off"

@@ -69,7 +69,7 @@ fn listen_ports_said_again_and_again_do_not_fill_the_table() {
     }
     rig.leaves(key);
     rig.wait(secs(120));
-    let dialled = rig.count(|action| matches!(action, crate::swarm::Action::Dial(_)));
+    let dialled = rig.count(|action| matches!(action, crate::swarm::Action::Dial(..)));
     assert!(dialled <= 8, "{dialled} ports of one address dialled");
 }
 

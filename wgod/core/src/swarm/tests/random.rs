@@ -144,7 +144,7 @@ impl World {
             match action {
                 Action::Store(complete) => self.stores.push(complete),
                 Action::Spill(spill) => self.spills.push(spill),
-                Action::Dial(addr) => self.rig.swarm.on_dial_failed(self.rig.now, addr),
+                Action::Dial(addr, _) => self.rig.swarm.on_dial_failed(self.rig.now, addr),
                 _ => {}
             }
         }

@@ -134,7 +134,13 @@ impl Rig {
     }
 
     pub(super) fn info(n: u8, reserved: Reserved) -> PeerInfo {
-        PeerInfo { addr: addr(n), direction: Direction::Incoming, id: PeerId([n + 100; 20]), reserved }
+        PeerInfo {
+            addr: addr(n),
+            direction: Direction::Incoming,
+            id: PeerId([n + 100; 20]),
+            reserved,
+            encrypted: false,
+        }
     }
 
     /// A peer without any extension that has said nothing, and what it was told.

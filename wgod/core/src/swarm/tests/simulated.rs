@@ -39,8 +39,13 @@ fn swarm(have: &[u32]) -> Swarm<Vec<u8>> {
 /// A connection from `10.0.0.n` that speaks BEP 6.
 fn join(swarm: &mut Swarm<Vec<u8>>, n: u8) -> PeerKey {
     let addr = SocketAddr::from(([11, 0, 0, n], 4000));
-    let info =
-        PeerInfo { addr, direction: Direction::Incoming, id: PeerId([n; 20]), reserved: Reserved::FAST };
+    let info = PeerInfo {
+        addr,
+        direction: Direction::Incoming,
+        id: PeerId([n; 20]),
+        reserved: Reserved::FAST,
+        encrypted: false,
+    };
     swarm.connect(NOW, info).unwrap()
 }
 
@@ -148,7 +153,12 @@ fn a_poisoner_that_leaves_before_the_verdict_is_banned_all_the_same() {
     swarm.on_piece(NOW, piece, PieceOutcome::BadHash(BadBlocks::All));
     swarm.check_invariants();
     let addr = SocketAddr::from(([11, 0, 0, 7], 4001));
-    let info =
-        PeerInfo { addr, direction: Direction::Incoming, id: PeerId([8; 20]), reserved: Reserved::FAST };
+    let info = PeerInfo {
+        addr,
+        direction: Direction::Incoming,
+        id: PeerId([8; 20]),
+        reserved: Reserved::FAST,
+        encrypted: false,
+    };
     assert!(matches!(swarm.connect(NOW, info), Err(CloseReason::Banned(_))));
 }

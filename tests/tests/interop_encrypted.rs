@@ -1,0 +1,83 @@
+//! wgod and the peers that people run exchange torrents of all shapes over encrypted connections, both ways; and
+//! whose settings exclude each other don't meet.
+use wgo_tests::exchange::{Dials, Encrypted, Family, Scenario, leech_encrypted, refuse, seed_encrypted};
+use wgo_tests::peers::{Encryption, Kind};
+use wgo_tests::tracker::Over;
+
+/// Encryption that both sides require.
+const REQUIRED: Encrypted = Encrypted { wgod: "require", peer: Encryption::Required };
+
+fn scenario(test: &'static str, kind: Kind, dials: Dials) -> Scenario {
+    Scenario { test, kind, dials, family: Family::V4, over: Over::Http }
+}
+
+/// Both directions of both with one peer.
+macro_rules! required {
+    ($peer:ident, $kind:expr) => {
+        mod $peer {
+            use super::*;
+
+            #[test]
+            fn leeches_when_it_dials() {
+                let test = concat!(stringify!($peer), "::leeches_when_it_dials");
+                leech_encrypted(scenario(test, $kind, Dials::Wgod), REQUIRED);
+            }
+
+            #[test]
+            fn leeches_when_it_is_dialled() {
+                let test = concat!(stringify!($peer), "::leeches_when_it_is_dialled");
+                leech_encrypted(scenario(test, $kind, Dials::Peer), REQUIRED);
+            }
+
+            #[test]
+            fn seeds_when_it_dials() {
+                let test = concat!(stringify!($peer), "::seeds_when_it_dials");
+                seed_encrypted(scenario(test, $kind, Dials::Wgod), REQUIRED);
+            }
+
+            #[test]
+            fn seeds_when_it_is_dialled() {
+                let test = concat!(stringify!($peer), "::seeds_when_it_is_dialled");
+                seed_encrypted(scenario(test, $kind, Dials::Peer), REQUIRED);
+            }
+        }
+    };
+}
+
+required!(libtorrent, Kind::Libtorrent);
+required!(transmission, Kind::Transmission);
+required!(aria2, Kind::Aria2);
+required!(rtorrent, Kind::Rtorrent);
+required!(qbittorrent, Kind::Qbittorrent);
+
+#[test]
+fn what_prefers_encryption_goes_without_where_the_peer_knows_none() {
+    let test = "what_prefers_encryption_goes_without_where_the_peer_knows_none";
+    let encrypted = Encrypted { wgod: "prefer", peer: Encryption::Off };
+    for kind in [Kind::Libtorrent, Kind::Rtorrent] {
+        leech_encrypted(scenario(test, kind, Dials::Wgod), encrypted);
+    }
+    leech_encrypted(scenario(test, Kind::Libtorrent, Dials::Peer), encrypted);
+}
+
+#[test]
+fn what_prefers_encryption_reaches_peers_that_require_it() {
+    let test = "what_prefers_encryption_reaches_peers_that_require_it";
+    let encrypted = Encrypted { wgod: "prefer", peer: Encryption::Required };
+    for dials in [Dials::Wgod, Dials::Peer] {
+        leech_encrypted(scenario(test, Kind::Libtorrent, dials), encrypted);
+    }
+}
+
+#[test]
+fn off_and_required_do_not_meet() {
+    let test = "off_and_required_do_not_meet";
+    for dials in [Dials::Wgod, Dials::Peer] {
+        for encrypted in [
+            Encrypted { wgod: "off", peer: Encryption::Required },
+            Encrypted { wgod: "require", peer: Encryption::Off },
+        ] {
+            refuse(scenario(test, Kind::Libtorrent, dials), encrypted);
+        }
+    }
+}
