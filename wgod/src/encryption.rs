@@ -71,6 +71,10 @@ impl Encryption {
     ) -> io::Result<R> {
         // Neither is ever closed, and the work goes along with its turn even if nobody waits for it any more.
         let turn = self.turn.clone().acquire_owned().await.map_err(io::Error::other)?;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "neither of a disk nor of payload, and twice a connection"
+        )]
         let computed = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(turn);
