@@ -1,3 +1,4 @@
+//! Both ends of the handshake: against figures of another program, against each other, and against nonsense.
 use proptest::prelude::*;
 
 use super::*;
