@@ -72,7 +72,7 @@ impl Transport {
         loop {
             self.ready(Readiness { read: true, write: false }).await?;
             match self.try_read(&mut [IoSliceMut::new(buf)]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer hung up")),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
