@@ -55,8 +55,8 @@ impl Encryption {
         self.mode.store(number, Ordering::Relaxed);
     }
 
-    /// What we would use on a connection: encrypted payload first of all, as whoever sets `prefer` wants what is
-    /// said hidden too, and as Transmission, qBittorrent and rtorrent choose.
+    /// What we would use on a connection, encrypted payload first of all: whoever sets `prefer` wants what is said
+    /// hidden too, and plain payload is told by the lengths of its messages.
     pub fn methods(&self) -> Methods {
         match self.mode() {
             Mode::Off | Mode::Prefer => Methods::ALL,
