@@ -85,7 +85,10 @@ pub async fn run(engine: Arc<Engine>, listener: Listener, stopping: Cancellation
                 let greeting = async move {
                     tokio::select! {
                         () = stopping.cancelled() => {}
-                        () = too_long(crowded) => tracing::debug!("no handshake in time while every place was taken"),
+                        () = too_long(crowded) => {
+                            engine.counters.handshakes.crowded_out();
+                            tracing::debug!("no handshake in time while every place was taken");
+                        }
                         () = greet(&engine, transport, addr) => {}
                     }
                     drop(place);

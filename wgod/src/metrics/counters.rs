@@ -54,9 +54,10 @@ pub struct Handshakes {
 impl Handshakes {
     /// Why a handshake failed, as far as an alarm has to know: the connection broke or took too long; it was no
     /// BitTorrent; it was for a torrent that is not active here; it was for another torrent than the one asked
-    /// for; it could not be encrypted; it was plain where encryption is required.
-    pub const KINDS: [&str; 6] =
-        ["closed", "malformed", "unknown_torrent", "wrong_torrent", "encryption", "not_encrypted"];
+    /// for; it could not be encrypted; it was plain where encryption is required; it made
+    /// room for others, as every place was taken.
+    pub const KINDS: [&str; 7] =
+        ["closed", "malformed", "unknown_torrent", "wrong_torrent", "encryption", "not_encrypted", "crowded"];
 
     /// Counts one that led to a connection.
     pub fn done(&self, info: &PeerInfo) {
@@ -74,6 +75,11 @@ impl Handshakes {
             HandshakeFailed::Plain => 5,
         };
         self.failed[kind].one_more();
+    }
+
+    /// Counts one that was given up since others waited for its place.
+    pub fn crowded_out(&self) {
+        self.failed[6].one_more();
     }
 
     /// Plain and encrypted connections that were made.
@@ -258,7 +264,8 @@ mod tests {
         ] {
             handshakes.failed(&why);
         }
-        assert_eq!(handshakes.failures(), [1, 1, 2, 1, 2, 1]);
+        handshakes.crowded_out();
+        assert_eq!(handshakes.failures(), [1, 1, 2, 1, 2, 1, 1]);
     }
 
     #[test]
