@@ -86,11 +86,23 @@ async fn respond(transport: Transport, hash: WireHash, accept: Methods) -> Peer 
     }
 }
 
-async fn shown_encrypted(rig: &Rig) -> Vec<bool> {
-    let params = ShowParams { id: "t".into(), peers: true, ..ShowParams::default() };
-    let shown = rig.session.ask(|reply| Command::Show(params, reply)).await;
-    let peers = shown.expect("it answers").expect("it is there").peers.expect("asked for");
-    peers.iter().map(|peer| peer.encrypted).collect()
+/// Returns when one peer is shown, and this of it: whether it is encrypted.
+async fn until_shown(rig: &Rig, encrypted: bool) {
+    let shown = async || {
+        let params = ShowParams { id: "t".into(), peers: true, ..ShowParams::default() };
+        let shown = rig.session.ask(|reply| Command::Show(params, reply)).await;
+        let peers = shown.expect("it answers").expect("it is there").peers.expect("asked for");
+        peers.iter().map(|peer| peer.encrypted).collect::<Vec<_>>()
+    };
+    let begun = std::time::Instant::now();
+    loop {
+        let found = shown().await;
+        if found == [encrypted] {
+            return;
+        }
+        assert!(begun.elapsed() < SOON, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +111,7 @@ async fn a_torrent_is_fetched_over_an_encrypted_connection() {
     let (rig, hash) = wanting(&payload).await;
     rig.engine.set_encryption(Mode::Require);
     let peer = encrypted_peer(&rig, hash, 1).await;
-    assert_eq!(shown_encrypted(&rig).await, [true]);
+    until_shown(&rig, true).await;
     serve_in_rows(&rig, &peer, &payload).await;
     assert_eq!(rig.engine.counters.handshakes.totals(), (0, 1));
     rig.quit().await;
@@ -127,7 +139,7 @@ async fn the_payload_is_plain_where_the_peer_wants_it_so() {
     let (peer, method) = encrypt(rig.addr, hash, Methods(0x01), &first).await.expect("it is taken");
     assert_eq!(method, mse::Method::Plaintext);
     assert_eq!(answer(&peer).await.hash, hash);
-    assert_eq!(shown_encrypted(&rig).await, [false]);
+    until_shown(&rig, false).await;
     peer.send(&[1, 2, 3]).await;
     peer.says(&[Message::Unchoke]).await;
     let mut served = 0;
