@@ -9,6 +9,7 @@ pub mod bencode;
 pub mod bitfield;
 pub mod compact;
 pub mod host_port;
+pub mod krpc;
 pub mod layout;
 pub mod magnet;
 pub mod merkle;
@@ -23,5 +24,5 @@ pub mod wire;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use units::{
-    BLOCK_LEN, Block, FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PeerId, PieceIndex, WireHash,
+    BLOCK_LEN, Block, FileIndex, InfoHashV1, InfoHashV2, InfoHashes, NodeId, PeerId, PieceIndex, WireHash,
 };

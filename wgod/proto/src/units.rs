@@ -83,6 +83,10 @@ bytes_id!(
     /// What a handshake and an announce carry: the v1 info-hash, or the first 20 bytes of the v2 one.
     WireHash, 20
 );
+bytes_id!(
+    /// A node of the DHT, or any other point of the space in which nodes and info-hashes lie (BEP 5).
+    NodeId, 20
+);
 
 /// The text is not hexadecimal of the right length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
