@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod choke_mgr;
+mod crc32c;
+pub mod dht;
 pub mod external;
 pub mod limiter;
 pub mod metadata;
