@@ -23,12 +23,7 @@ use crate::world::World;
 /// Runs a scenario with some seeds, with the one that `WGOD_SIM_SEED` names, or with as many as
 /// `WGOD_SIM_COUNT` says.
 pub(crate) fn seeds(name: &str, count: u64, scenario: impl Fn(&mut World)) {
-    let chosen =
-        std::env::var("WGOD_SIM_SEED").ok().map(|seed| seed.parse().expect("WGOD_SIM_SEED is a number"));
-    let more = std::env::var("WGOD_SIM_COUNT").ok().map(|count| count.parse().expect("a number"));
-    let count = more.unwrap_or(count);
-    let all: Vec<u64> = chosen.map_or_else(|| (1..=count).collect(), |seed| vec![seed]);
-    for seed in all {
+    for seed in chosen_seeds(count) {
         let mut world = World::new(seed);
         let run = AssertUnwindSafe(|| {
             scenario(&mut world);
@@ -40,6 +35,13 @@ pub(crate) fn seeds(name: &str, count: u64, scenario: impl Fn(&mut World)) {
             resume_unwind(failure);
         }
     }
+}
+
+/// The seeds `1..=count`, unless the environment says otherwise.
+pub(crate) fn chosen_seeds(count: u64) -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let count = number("WGOD_SIM_COUNT").unwrap_or(count);
+    number("WGOD_SIM_SEED").map_or_else(|| (1..=count).collect(), |seed| vec![seed])
 }
 
 impl World {

@@ -29,7 +29,7 @@ impl Dht {
         match waiting.purpose {
             Purpose::Ping => {}
             Purpose::Ask(lookup) => self.on_answer(now, lookup, from, Some(response).filter(|_| is_other)),
-            Purpose::Store(lookup) => self.on_stored(now, lookup, is_other),
+            Purpose::Store(lookup) => self.on_stored(now, lookup, from, is_other),
         }
     }
 
@@ -39,7 +39,7 @@ impl Dht {
         match waiting.purpose {
             Purpose::Ping => {}
             Purpose::Ask(lookup) => self.on_answer(now, lookup, from, None),
-            Purpose::Store(lookup) => self.on_stored(now, lookup, false),
+            Purpose::Store(lookup) => self.on_stored(now, lookup, from, false),
         }
     }
 
@@ -73,7 +73,7 @@ impl Dht {
                 (Purpose::Ping, _) | (Purpose::Store(_), Overdue::Late) => {}
                 (Purpose::Ask(lookup), Overdue::Late) => self.on_late(now, lookup, waiting.to),
                 (Purpose::Ask(lookup), Overdue::Lost) => self.on_answer(now, lookup, waiting.to, None),
-                (Purpose::Store(lookup), Overdue::Lost) => self.on_stored(now, lookup, false),
+                (Purpose::Store(lookup), Overdue::Lost) => self.on_not_stored(now, lookup, waiting.to),
             }
         }
     }

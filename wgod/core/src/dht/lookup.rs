@@ -5,36 +5,42 @@
 //! * Nodes whose id fits their address (BEP 42) decide when the lookup has ended. Of others a few are asked, more
 //!   only where there are too few secure ones.
 //! * The lookup goes along [`PATHS`] paths: a candidate belongs to the path that named it first, requests are
-//!   spread evenly over the paths, and each path asks its own closest ones too. So one liar, who names nodes that
-//!   don't exist or are his own, leads one path astray and not the others (as in S/Kademlia).
+//!   spread evenly over the paths, and nobody can crowd out the candidates of other paths. So a liar, who names nodes
+//!   that don't exist or are his own, leads one path astray and not the others (as in S/Kademlia).
+//! * It is not only the closest who are asked, but a few at each distance on the way.
 //! * A host counts once, a network few times, and one answer adds few candidates.
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 use wgo_proto::NodeId;
 use wgo_proto::krpc::{Contact, Distance};
 
-use super::address::{host, subnet};
+use super::address::{Host, host, subnet};
 use super::secure_id::is_secure;
 use super::table::K;
 
 /// Requests under way that are not overdue (Kademlia's alpha), and paths.
 pub(super) const PATHS: usize = 4;
 
-/// Of each path so many of the closest are asked, even when other paths know closer ones.
-const OF_PATH: usize = 3;
+/// So many are asked at each level, which is the number of bits that an id has in common with the target, although
+/// closer ones are known: of the levels from the closest node's up to [`LEVELS`] above. A gang around the target
+/// names itself only; who is a little farther away has others in his table, too.
+const OF_LEVEL: usize = 3;
+const LEVELS: u32 = 6;
 
 /// Nodes asked at most. A lookup in the public DHT takes 20 to 40.
 const MAX_REQUESTS: u32 = 128;
 
-/// Candidates at most; then the farthest is forgotten. 150 bytes each.
-const MAX_CANDIDATES: usize = 96;
+/// Candidates of one path; when there are more, those that failed are forgotten first, then those whose id doesn't
+/// fit, then the farthest: so nobody can crowd out what other paths have found. 200 bytes each, 20 KiB in all.
+const MAX_OF_PATH: usize = 24;
 
 /// Candidates of one network.
-const MAX_OF_SUBNET: usize = 3;
+const MAX_OF_SUBNET: usize = 2;
 
 /// Candidates that one answer can add.
 const MAX_OF_ANSWER: usize = 8;
@@ -60,11 +66,15 @@ pub(super) type Token = SmallVec<[u8; 24]>;
 #[derive(Debug)]
 struct Candidate {
     addr: SocketAddr,
+    host: Host,
+    network: Option<IpAddr>,
     /// Unknown for the addresses that a bootstrap begins with.
     id: Option<NodeId>,
     /// The largest while the id is unknown.
     distance: Distance,
     secure: bool,
+    /// Given by its address only.
+    is_router: bool,
     path: usize,
     state: State,
     token: Option<Token>,
@@ -82,6 +92,8 @@ impl Candidate {
 pub(super) struct Storer {
     pub(super) addr: SocketAddr,
     pub(super) token: Token,
+    /// It was told before and didn't answer.
+    pub(super) again: bool,
 }
 
 /// The nodes of one lookup.
@@ -89,7 +101,7 @@ pub(super) struct Storer {
 pub(super) struct Lookup {
     target: NodeId,
     enforce: bool,
-    /// The closest first; at most [`MAX_CANDIDATES`].
+    /// The closest first; at most [`MAX_OF_PATH`] of each path.
     candidates: Vec<Candidate>,
     requests: u32,
     answers: u32,
@@ -169,11 +181,14 @@ impl Lookup {
 
     /// What the node at `from` named, the closest few of it. Plausibility is the caller's to judge.
     pub(super) fn named(&mut self, from: SocketAddr, contacts: impl Iterator<Item = Contact>) {
-        let Some(path) = self.position(from).map(|at| self.candidates[at].path) else { return };
+        let Some(at) = self.position(from) else { return };
+        let (path, is_router) = (self.candidates[at].path, self.candidates[at].is_router);
         let mut contacts: Vec<_> = contacts.collect();
         contacts.sort_unstable_by_key(|contact| contact.id.distance(self.target));
         let mut added = 0;
         for contact in contacts {
+            // Whoever begins with a router alone shall have all paths, too.
+            let path = if is_router { (path + added) % PATHS } else { path };
             added += usize::from(self.add(contact.addr, Some(contact.id), path));
             if added == MAX_OF_ANSWER {
                 break;
@@ -197,14 +212,19 @@ impl Lookup {
         !waits && (self.requests >= MAX_REQUESTS || self.useful().is_empty())
     }
 
-    /// The closest nodes that gave a token: secure ones, then others up to [`K`].
+    /// Up to [`K`] of the closest nodes that gave a token: secure ones of different networks, then other secure
+    /// ones, then others.
     pub(super) fn storers(&self) -> Vec<Storer> {
-        let of = |secure| self.candidates.iter().filter(move |candidate| candidate.secure == secure);
-        let storer = |candidate: &Candidate| {
-            let token = candidate.token.clone()?;
-            Some(Storer { addr: candidate.addr, token })
-        };
-        of(true).chain(of(false)).filter_map(storer).take(K).collect()
+        let mut able: Vec<_> = self.candidates.iter().filter(|known| known.token.is_some()).collect();
+        let mut networks = BTreeSet::new();
+        // The sort is stable: among equals the closest come first.
+        able.sort_by_cached_key(|known| {
+            let is_first = known.network.is_none_or(|network| networks.insert(network));
+            (!known.secure, !is_first)
+        });
+        let storer =
+            |known: &Candidate| Some(Storer { addr: known.addr, token: known.token.clone()?, again: false });
+        able.into_iter().filter_map(storer).take(K).collect()
     }
 
     /// Positions of those not asked yet who are worth it.
@@ -214,16 +234,27 @@ impl Lookup {
         };
         let insecure_allowed = !self.enforce && (self.insecure_requests < MAX_INSECURE || live(true) < K);
         let mut ranks = [0; 2];
-        let mut of_path = [[0; 2]; PATHS];
+        let mut levels: SmallVec<[u32; 24]> = SmallVec::new();
         let mut useful = SmallVec::new();
+        let mut networks: SmallVec<[IpAddr; 24]> = SmallVec::new();
         for (at, candidate) in self.candidates.iter().enumerate().filter(|(_, known)| known.is_live()) {
+            // A network counts once: who has many addresses in it takes no more places than others.
+            match candidate.network {
+                Some(network) if networks.contains(&network) => continue,
+                network => networks.extend(network),
+            }
             let class = usize::from(candidate.secure);
-            let (rank, in_path) = (ranks[class], of_path[candidate.path][class]);
+            let rank = ranks[class];
             ranks[class] += 1;
-            of_path[candidate.path][class] += 1;
-            let close = rank < K || candidate.secure && in_path < OF_PATH;
+            let level = candidate.distance.leading_zeros();
+            let at_level = levels.iter().filter(|known| **known == level).count();
+            let is_near = levels.first().is_none_or(|closest| level + LEVELS >= *closest);
+            if candidate.secure {
+                levels.push(level);
+            }
+            let close = rank < K || candidate.secure && is_near && at_level < OF_LEVEL;
             // The addresses of a bootstrap are nobody's rivals.
-            let eligible = candidate.id.is_none() || close && (candidate.secure || insecure_allowed);
+            let eligible = candidate.is_router || close && (candidate.secure || insecure_allowed);
             if candidate.state == State::New && eligible {
                 useful.push(at);
             }
@@ -233,28 +264,45 @@ impl Lookup {
 
     fn add(&mut self, addr: SocketAddr, id: Option<NodeId>, path: usize) -> bool {
         let secure = id.is_some_and(|id| is_secure(id, addr.ip()));
-        let network = subnet(addr);
-        let known = |known: &Candidate| host(known.addr) == host(addr) || id.is_some() && known.id == id;
-        let neighbours = self.candidates.iter().filter(|known| subnet(known.addr) == network).count();
-        if self.candidates.iter().any(known)
-            || network.is_some() && neighbours >= MAX_OF_SUBNET
-            || id.is_some() && self.enforce && !secure
-        {
+        if id.is_some() && self.enforce && !secure {
             return false;
         }
-        let distance = id.map_or(Distance([0xff; 20]), |id| id.distance(self.target));
-        let candidate = Candidate { addr, id, distance, secure, path, state: State::New, token: None };
-        if self.candidates.len() >= MAX_CANDIDATES {
-            // Those that are waited for must be found again.
-            let farthest =
-                self.candidates.iter().rposition(|known| !matches!(known.state, State::Asked | State::Late));
-            match farthest {
-                Some(at) if self.candidates[at].distance > distance => drop(self.candidates.remove(at)),
-                _ => return false,
+        let (host, network) = (host(addr), subnet(addr));
+        let mut neighbours = 0;
+        for known in &self.candidates {
+            neighbours += usize::from(network.is_some() && known.network == network);
+            if known.host == host || id.is_some() && known.id == id || neighbours >= MAX_OF_SUBNET {
+                return false;
             }
         }
-        self.place(candidate);
-        true
+        let distance = id.map_or(Distance([0xff; 20]), |id| id.distance(self.target));
+        let state = State::New;
+        let (is_router, token) = (id.is_none(), None);
+        let candidate =
+            Candidate { addr, host, network, id, distance, secure, is_router, path, state, token };
+        let has_room = self.make_room(&candidate);
+        if has_room {
+            self.place(candidate);
+        }
+        has_room
+    }
+
+    /// Makes room on a newcomer's path, if somebody there is worth less.
+    fn make_room(&mut self, newcomer: &Candidate) -> bool {
+        let worth = |known: &Candidate| (known.state == State::Failed, !known.secure, known.distance);
+        let of_path = self.candidates.iter().enumerate().filter(|(_, known)| known.path == newcomer.path);
+        if of_path.clone().count() < MAX_OF_PATH {
+            return true;
+        }
+        // Those that are waited for must be found again.
+        let spare = of_path.filter(|(_, known)| !matches!(known.state, State::Asked | State::Late));
+        match spare.max_by_key(|(_, known)| worth(known)) {
+            Some((at, least)) if worth(newcomer) < worth(least) => {
+                self.candidates.remove(at);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn place(&mut self, candidate: Candidate) {
@@ -276,9 +324,11 @@ impl Lookup {
 
     /// Panics when the state contradicts itself. For tests and simulations.
     pub(super) fn check_invariants(&self) {
-        assert!(self.candidates.len() <= MAX_CANDIDATES && self.requests <= MAX_REQUESTS);
+        assert!(self.requests <= MAX_REQUESTS);
         assert!(self.candidates.is_sorted_by_key(|candidate| candidate.distance));
-        assert!(self.candidates.iter().all(|known| known.path < PATHS));
+        for path in 0..PATHS {
+            assert!(self.candidates.iter().filter(|known| known.path == path).count() <= MAX_OF_PATH);
+        }
         let asked = self.candidates.iter().filter(|known| known.state == State::Asked).count();
         assert!(asked <= PATHS, "{asked} requests under way");
     }

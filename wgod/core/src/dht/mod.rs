@@ -65,7 +65,7 @@ use token::Tokens;
 use upkeep::Bootstrap;
 use votes::Votes;
 
-/// Lookups of callers at a time, of about 16 KiB each. With 20 to 40 queries each this is as much as the default
+/// Lookups of callers at a time, of about 20 KiB each. With 20 to 40 queries each this is as much as the default
 /// rate of queries carries.
 pub const MAX_LOOKUPS: usize = 64;
 
@@ -101,6 +101,11 @@ struct Overlay {
     /// When our id was made for an address; `None` for one that is random or saved.
     id_made: Option<Time>,
     bootstrap: Bootstrap,
+}
+
+/// An id that a node at this address may have (BEP 42). For tests that play other nodes.
+pub fn secure_id_of(ip: IpAddr, rng: &mut fastrand::Rng) -> NodeId {
+    secure_id(ip, rng)
 }
 
 /// The node.

@@ -23,6 +23,10 @@ const MAX_FOUND: usize = 1000;
 /// Until lookups that wait for the rate of queries try again.
 const RESUME: Duration = Duration::from_millis(50);
 
+/// Nodes of the table that a lookup begins with: more than are asked at first, since those closest to a target that
+/// is attacked may all be the attacker's.
+const SEEDS: usize = 3 * K;
+
 /// Nodes from outside of the table that a lookup begins with when the table has too few.
 const MAX_STRANGERS: usize = 16;
 
@@ -88,8 +92,8 @@ pub(super) struct Search {
     began: Time,
     /// Who is still to be told, once the closest are known.
     storing: Option<Vec<Storer>>,
-    /// Announces and puts under way.
-    telling: usize,
+    /// Those who are being told.
+    telling: Vec<Storer>,
     stored: u32,
 }
 
@@ -121,7 +125,7 @@ impl Search {
     /// Panics when the state contradicts itself. For tests and simulations.
     pub(super) fn check_invariants(&self) {
         self.lookup.check_invariants();
-        assert!(self.storing.as_ref().map_or(0, Vec::len) + self.telling <= K);
+        assert!(self.storing.as_ref().map_or(0, Vec::len) + self.telling.len() <= K);
         if let Goal::Peers { found, .. } = &self.goal {
             assert!(found.len() <= MAX_FOUND);
         }
@@ -143,7 +147,7 @@ impl Dht {
         let enforce = self.config.enforce_secure_ids;
         let overlay = self.overlay(family)?;
         let mut lookup = Lookup::new(target, enforce);
-        for contact in overlay.table.closest(target, K) {
+        for contact in overlay.table.closest(target, SEEDS) {
             lookup.seed(contact.addr, Some(contact.id));
         }
         if overlay.table.len() < K {
@@ -153,7 +157,8 @@ impl Dht {
         }
         let id = LookupId(self.next_lookup);
         self.next_lookup += 1;
-        let search = Search { family, lookup, goal, began: now, storing: None, telling: 0, stored: 0 };
+        let search =
+            Search { family, lookup, goal, began: now, storing: None, telling: Vec::new(), stored: 0 };
         self.searches.insert(id, search);
         Some(id)
     }
@@ -166,7 +171,7 @@ impl Dht {
                 let stores = search.goal.stores();
                 search.storing = Some(if stores { search.lookup.storers() } else { Vec::new() });
             }
-            if search.telling == 0 && search.storing.as_ref().is_some_and(Vec::is_empty) {
+            if search.telling.is_empty() && search.storing.as_ref().is_some_and(Vec::is_empty) {
                 return self.conclude(now, id);
             }
             let has_storers = search.storing.as_ref().is_some_and(|storers| !storers.is_empty());
@@ -198,7 +203,7 @@ impl Dht {
     fn store_next(&mut self, now: Time, id: LookupId) -> bool {
         let Some(search) = self.searches.get_mut(&id) else { return false };
         let Some(storer) = search.storing.as_mut().and_then(Vec::pop) else { return false };
-        search.telling += 1;
+        search.telling.push(storer.clone());
         let item = match &search.goal {
             Goal::Item { put, .. } => put.clone(),
             _ => None,
@@ -256,12 +261,25 @@ impl Dht {
         }
     }
 
-    pub(super) fn on_stored(&mut self, now: Time, id: LookupId, accepted: bool) {
+    /// A node has answered an announce or a put.
+    pub(super) fn on_stored(&mut self, now: Time, id: LookupId, addr: SocketAddr, accepted: bool) {
         if let Some(search) = self.searches.get_mut(&id) {
-            search.telling = search.telling.saturating_sub(1);
+            search.telling.retain(|storer| storer.addr != addr);
             search.stored += u32::from(accepted);
             self.drive(now, id);
         }
+    }
+
+    /// A node hasn't. It answered not long ago, so the datagram was probably lost: it is told once more.
+    pub(super) fn on_not_stored(&mut self, now: Time, id: LookupId, addr: SocketAddr) {
+        let Some(search) = self.searches.get_mut(&id) else { return };
+        if let Some(at) = search.telling.iter().position(|storer| storer.addr == addr) {
+            let storer = search.telling.remove(at);
+            if !storer.again {
+                search.storing.get_or_insert_default().push(Storer { again: true, ..storer });
+            }
+        }
+        self.drive(now, id);
     }
 
     /// Peers of a lookup's torrent. Those that are new go to the caller.

@@ -36,6 +36,10 @@ const MAX_OF_SUBNET_IN_BUCKET: usize = 2;
 /// Nodes of one network in the table.
 const MAX_OF_SUBNET: usize = 8;
 
+/// Of the nodes that we name one in so many may have an id that doesn't fit its address, where there are enough
+/// others (BEP 42).
+const INSECURE_SHARE: usize = 4;
+
 /// A node is good when it has been heard of within this time, a bucket is fresh when it has (BEP 5).
 const FRESH: Duration = Duration::from_secs(15 * 60);
 
@@ -67,7 +71,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(now: Time, own: NodeId, family: Family, enforce: bool) -> Table {
-        Table { own, family, enforce, buckets: vec![Bucket::new(now)], hosts: BTreeMap::new() }
+        Table { own, family, enforce, buckets: vec![Bucket::new(now, 0)], hosts: BTreeMap::new() }
     }
 
     /// Our id.
@@ -102,8 +106,8 @@ impl Table {
         let index = self.index_of(contact.id);
         if let Some(node) = self.buckets[index].find_mut(contact) {
             node.answered(now);
-            self.buckets[index].refresh_at = now + FRESH;
             self.buckets[index].promote();
+            self.buckets[index].is_fresh(now);
             return Admission::Known;
         }
         if !self.make_way(now, contact) {
@@ -129,7 +133,7 @@ impl Table {
             && (secure || !self.enforce)
             && !self.is_crowded(index, contact.addr)
             && (index + 1 == self.buckets.len() && index + 1 < MAX_BUCKETS
-                || self.buckets[index].welcomes(secure))
+                || self.buckets[index].welcomes(&Node::new(now, contact, secure)))
     }
 
     /// A node didn't answer, or answered as somebody else.
@@ -145,19 +149,28 @@ impl Table {
         }
     }
 
-    /// Up to `count` nodes closest to `target` that haven't failed, the closest first.
+    /// Up to `count` nodes closest to `target` that haven't failed, the closest first. Of those whose id doesn't fit
+    /// their address, which can lie around any target in any number, there are few if there are enough others.
     pub(super) fn closest(&self, target: NodeId, count: usize) -> Vec<Contact> {
-        let mut all: Vec<_> = self
-            .iter()
-            .filter(|node| node.failures == 0)
-            .map(|node| (node.contact.id.distance(target), node.contact))
-            .collect();
-        if all.len() > count {
-            all.select_nth_unstable(count);
-            all.truncate(count);
+        let mut secure = Vec::with_capacity(self.len());
+        let mut others = Vec::new();
+        for node in self.iter().filter(|node| node.failures == 0) {
+            let of = if node.secure { &mut secure } else { &mut others };
+            of.push((node.contact.id.distance(target), node.contact));
         }
-        all.sort_unstable();
-        all.into_iter().map(|(_, contact)| contact).collect()
+        for of in [&mut secure, &mut others] {
+            if of.len() > count {
+                of.select_nth_unstable(count);
+                of.truncate(count);
+            }
+            of.sort_unstable();
+        }
+        let least = count.saturating_sub(secure.len());
+        others.truncate(least.max(count / INSECURE_SHARE));
+        secure.extend(others);
+        secure.sort_unstable();
+        // The farthest secure ones make room for others that are closer.
+        secure.into_iter().take(count).map(|(_, contact)| contact).collect()
     }
 
     /// The node that has been silent longest, if it is time to see whether it is still there.
@@ -190,7 +203,7 @@ impl Table {
 
     /// Another id: the nodes stay and find new places.
     pub(super) fn rebase(&mut self, now: Time, own: NodeId) {
-        let old = std::mem::replace(&mut self.buckets, vec![Bucket::new(now)]);
+        let old = std::mem::replace(&mut self.buckets, vec![Bucket::new(now, 0)]);
         self.hosts.clear();
         self.own = own;
         for node in old.into_iter().flat_map(|bucket| bucket.nodes.into_iter().chain(bucket.spares)) {
@@ -248,12 +261,12 @@ impl Table {
                 return Admission::Refused;
             }
             let splits = index + 1 == self.buckets.len() && self.buckets.len() < MAX_BUCKETS;
-            if splits && self.buckets[index].is_full() && !self.buckets[index].has_weak(node.secure) {
-                self.split();
+            if splits && self.buckets[index].is_full() && !self.buckets[index].has_bad() {
+                self.split(node.answered_at);
                 continue;
             }
             let id = node.contact.id;
-            let (added, gone) = self.buckets[index].add(node, FRESH);
+            let (added, gone) = self.buckets[index].add(node);
             if let Some(gone) = gone {
                 self.hosts.remove(&host(gone));
             }
@@ -262,13 +275,17 @@ impl Table {
         }
     }
 
-    fn split(&mut self) {
+    fn split(&mut self, now: Time) {
         let index = self.buckets.len() - 1;
         let own = self.own;
         let closer = self.buckets[index].split_off(|id| id.common_prefix(own) as usize > index);
         self.buckets.push(closer);
         self.buckets[index].promote();
         self.buckets[index + 1].promote();
+        if !self.buckets[index].is_full() {
+            // It is filled at once, while nobody has had time to fill it with nodes of his own.
+            self.buckets[index].refresh_at = now;
+        }
     }
 
     fn remove(&mut self, contact: Contact) {

@@ -20,6 +20,11 @@ impl NodeId {
         self.distance(other).leading_zeros()
     }
 
+    /// Bit `index`, counted from the most significant one; not set when there is no such bit.
+    pub fn bit(self, index: u32) -> bool {
+        self.0.get((index / 8) as usize).is_some_and(|byte| byte & 0x80 >> (index % 8) != 0)
+    }
+
     /// The same point with bit `index`, counted from the most significant one, turned over; as it is when
     /// there is no such bit.
     pub fn flipped(mut self, index: u32) -> NodeId {
@@ -67,6 +72,7 @@ mod tests {
             let a = NodeId(a);
             prop_assert_eq!(a.common_prefix(a.flipped(bit)), bit);
             prop_assert_eq!(a.flipped(bit).flipped(bit), a);
+            prop_assert!(a.bit(bit) != a.flipped(bit).bit(bit) && !a.bit(160));
             prop_assert_eq!(a.common_prefix(a.flipped(160)), 160);
         }
     }

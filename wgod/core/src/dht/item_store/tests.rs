@@ -114,7 +114,7 @@ fn items_that_nobody_puts_again_expire() {
 fn many_items_take_bounded_room_and_the_closest_stay() {
     let mut store = ItemStore::default();
     let mut taken = Vec::new();
-    for n in 0..5000u32 {
+    for n in 0..2000u32 {
         let value = format!("i{n}e");
         let item = Item { value: value.as_bytes(), signed: None };
         if store.put(mins(0), (&item, None), from(n), OWN, None).is_ok() {

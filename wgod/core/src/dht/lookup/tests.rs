@@ -129,6 +129,33 @@ fn a_liar_who_names_nodes_that_do_not_exist_leads_one_path_astray_only() {
     assert!(calls.get() > 0 && lookup.requests() < 60, "{}", lookup.requests());
 }
 
+/// The gang has as many networks as a lookup waits for nodes, and ids that fit, nearer than anybody.
+#[test]
+fn a_gang_that_surrounds_the_target_does_not_end_a_lookup_before_others_were_asked() {
+    let mut net = Net::new(8);
+    net.honest(300);
+    let target = random_id(&mut net.rng);
+    let mut gang = Vec::new();
+    while gang.len() < 12 {
+        let addr = SocketAddr::from(([66, net.rng.u8(..), net.rng.u8(..), 1], 1));
+        let id = secure_id(addr.ip(), &mut net.rng);
+        if id.common_prefix(target) >= 10 {
+            gang.push(Contact { id, addr });
+            net.nodes.insert(addr, id);
+        }
+    }
+    let sybil = |addr: SocketAddr| gang.iter().any(|contact| contact.addr == addr);
+    let mut lookup = Lookup::new(target, false);
+    gang.iter().take(8).for_each(|contact| lookup.seed(contact.addr, Some(contact.id)));
+    let honest = net.closest(target.flipped(3), 16, |addr| !sybil(addr));
+    honest.iter().for_each(|contact| lookup.seed(contact.addr, Some(contact.id)));
+    net.run(&mut lookup, |addr| sybil(addr).then(|| gang.clone()));
+    let answered = |known: &&Candidate| known.state == State::Answered && !sybil(known.addr);
+    let reached = lookup.candidates.iter().filter(answered).map(|known| known.distance.leading_zeros());
+    let nearest = net.closest(target, 1, |addr| !sybil(addr))[0].id.common_prefix(target);
+    assert_eq!(reached.max(), Some(nearest), "the nearest of the others was asked");
+}
+
 #[test]
 fn an_old_network_without_secure_ids_still_works() {
     let mut net = Net::new(5);

@@ -1,4 +1,5 @@
 //! One bucket of a routing table, and the nodes in it.
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -84,6 +85,8 @@ impl Node {
 /// Up to [`K`] nodes, and spares.
 #[derive(Debug)]
 pub(super) struct Bucket {
+    /// Bits that its nodes have in common with our id, at least.
+    depth: u32,
     pub(super) nodes: Vec<Node>,
     /// At most [`MAX_SPARES`]; none while there is room.
     pub(super) spares: Vec<Node>,
@@ -92,8 +95,8 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn new(now: Time) -> Bucket {
-        Bucket { nodes: Vec::new(), spares: Vec::new(), refresh_at: now + FRESH }
+    pub(super) fn new(now: Time, depth: u32) -> Bucket {
+        Bucket { depth, nodes: Vec::new(), spares: Vec::new(), refresh_at: now + FRESH }
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Node> {
@@ -113,40 +116,81 @@ impl Bucket {
         self.all().find(|node| node.contact.id == id)
     }
 
-    /// Whether one of the nodes would give way to a newcomer.
-    pub(super) fn has_weak(&self, secure: bool) -> bool {
-        self.nodes.iter().any(|node| node.weakness(secure).is_some())
+    /// There was news in its range. A bucket with room left could still learn more from a lookup.
+    pub(super) fn is_fresh(&mut self, now: Time) {
+        if self.is_full() {
+            self.refresh_at = now + FRESH;
+        }
+    }
+
+    /// Whether one of the nodes would give way to anybody.
+    pub(super) fn has_bad(&self) -> bool {
+        self.nodes.iter().any(Node::is_bad)
     }
 
     /// Whether a newcomer that is not known yet to answer is worth a ping.
-    pub(super) fn welcomes(&self, secure: bool) -> bool {
-        !self.is_full() || self.spares.len() < MAX_SPARES || self.has_weak(secure)
+    pub(super) fn welcomes(&self, newcomer: &Node) -> bool {
+        !self.is_full()
+            || self.spares.len() < MAX_SPARES
+            || self.weakest(newcomer.secure).is_some()
+            || self.crowding(newcomer).is_some()
     }
 
     /// Adds a node that is not there: to the nodes (`true`), if need be in place of a weak one, else to the spares.
     /// Returns who had to go.
-    pub(super) fn add(&mut self, node: Node, fresh: Duration) -> (bool, Option<SocketAddr>) {
+    pub(super) fn add(&mut self, node: Node) -> (bool, Option<SocketAddr>) {
         if !self.is_full() {
-            self.refresh_at = node.answered_at + fresh;
+            let now = node.answered_at;
             self.nodes.push(node);
+            self.is_fresh(now);
             return (true, None);
         }
-        let weak = self.nodes.iter().enumerate().filter_map(|(at, known)| {
-            let weakness = known.weakness(node.secure)?;
-            Some((weakness, at))
-        });
-        if let Some((_, at)) = weak.min() {
-            self.refresh_at = node.answered_at + fresh;
+        let now = node.answered_at;
+        if let Some(at) = self.weakest(node.secure) {
             let gone = std::mem::replace(&mut self.nodes[at], node);
+            self.is_fresh(now);
             return (true, Some(gone.contact.addr));
         }
+        if let Some(at) = self.crowding(&node) {
+            let spare = std::mem::replace(&mut self.nodes[at], node);
+            self.is_fresh(now);
+            return (true, self.put_aside(spare));
+        }
+        (false, self.put_aside(node))
+    }
+
+    fn put_aside(&mut self, node: Node) -> Option<SocketAddr> {
         let oldest = self.spares.iter().enumerate().min_by_key(|(_, spare)| spare.answered_at);
         let gone = match oldest {
             Some((at, _)) if self.spares.len() >= MAX_SPARES => Some(self.spares.remove(at).contact.addr),
             _ => None,
         };
         self.spares.push(node);
-        (false, gone)
+        gone
+    }
+
+    fn weakest(&self, secure: bool) -> Option<usize> {
+        let weak = self.nodes.iter().enumerate();
+        weak.filter_map(|(at, known)| Some((known.weakness(secure)?, at))).min().map(|(_, at)| at)
+    }
+
+    /// Which eighth of the bucket's range an id lies in.
+    fn eighth(&self, id: NodeId) -> u32 {
+        (1..=3).fold(0, |eighth, bit| eighth << 1 | u32::from(id.bit(self.depth + bit)))
+    }
+
+    /// Nodes in the same eighth.
+    fn near(&self, id: NodeId) -> usize {
+        self.nodes.iter().filter(|known| self.eighth(known.contact.id) == self.eighth(id)).count()
+    }
+
+    /// The node that has to make room for a newcomer so that the range is covered more evenly: the youngest in the
+    /// fullest eighth. Even tables make lookups shorter; and whoever sets up nodes around one point gets an eighth
+    /// of the bucket and not all of it.
+    fn crowding(&self, newcomer: &Node) -> Option<usize> {
+        let nodes = self.nodes.iter().enumerate().filter(|(_, known)| newcomer.secure || !known.secure);
+        let (at, most) = nodes.max_by_key(|(_, known)| (self.near(known.contact.id), known.since))?;
+        (self.near(newcomer.contact.id) + 1 < self.near(most.contact.id)).then_some(at)
     }
 
     /// After a failure: bad nodes give way to spares, spares that fail go. Returns who went.
@@ -164,11 +208,13 @@ impl Bucket {
         gone
     }
 
-    /// Spares take the places that are free: first those whose id is secure, then who was heard of last.
+    /// Spares take the places that are free: first those whose id is secure, then those where few are, then who
+    /// was heard of last.
     pub(super) fn promote(&mut self) {
         while !self.is_full() {
-            let best =
-                self.spares.iter().enumerate().max_by_key(|(_, spare)| (spare.secure, spare.answered_at));
+            let worth =
+                |spare: &Node| (spare.secure, Reverse(self.near(spare.contact.id)), spare.answered_at);
+            let best = self.spares.iter().enumerate().max_by_key(|(_, spare)| worth(spare));
             let Some((at, _)) = best else { break };
             let spare = self.spares.remove(at);
             self.nodes.push(spare);
@@ -188,7 +234,7 @@ impl Bucket {
             out
         };
         let (nodes, spares) = (part(&mut self.nodes), part(&mut self.spares));
-        Bucket { nodes, spares, refresh_at: self.refresh_at }
+        Bucket { depth: self.depth + 1, nodes, spares, refresh_at: self.refresh_at }
     }
 
     pub(super) fn check_invariants(&self) {

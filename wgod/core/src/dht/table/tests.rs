@@ -151,6 +151,43 @@ fn stale_buckets_are_refreshed_within_their_range() {
 }
 
 #[test]
+fn a_bucket_covers_its_range_evenly_so_that_a_gang_around_one_point_gets_an_eighth_of_it() {
+    let (mut table, mut rng) = (table(false), fastrand::Rng::with_seed(1));
+    let gang = |n: u16| {
+        let mut contact = local(n, 0);
+        contact.id.0[0] = 0b1010_0000;
+        contact
+    };
+    (1..=16).for_each(|n| _ = table.on_answer(secs(1), gang(n)));
+    assert_eq!(table.len(), 8);
+    for n in 0..200 {
+        let honest = Contact { id: random_id(&mut rng), ..local(1000 + n, 0) };
+        table.on_query(secs(2), honest);
+        table.on_answer(secs(2), honest);
+        table.check_invariants();
+    }
+    let of_gang = table.iter().filter(|node| node.contact.id.0[0] == 0b1010_0000).count();
+    assert_eq!(of_gang, 1);
+}
+
+#[test]
+fn few_of_the_nodes_that_are_named_chose_their_ids_where_there_are_enough_others() {
+    let (mut table, mut rng) = (table(false), fastrand::Rng::with_seed(1));
+    let target = NodeId([0; 20]).flipped(159);
+    for n in 1..=6u8 {
+        let mut id = target;
+        id.0[10] = n;
+        table.on_answer(secs(1), Contact { id, addr: SocketAddr::from(([66, n, 1, 1], 1)) });
+    }
+    assert_eq!(table.closest(target, K).len(), 6, "they are all there are");
+    (1..=60).for_each(|n| _ = table.on_answer(secs(1), public([30, n, 1, 1], &mut rng)));
+    let named = table.closest(target, K);
+    let chosen = named.iter().filter(|contact| !is_secure(contact.id, contact.addr.ip())).count();
+    assert_eq!((named.len(), chosen), (K, K / INSECURE_SHARE));
+    assert!(named.is_sorted_by_key(|contact| contact.id.distance(target)));
+}
+
+#[test]
 fn a_hundred_thousand_nodes_take_bounded_room() {
     let (mut table, mut rng) = (table(false), fastrand::Rng::with_seed(1));
     for n in 0..100_000u32 {

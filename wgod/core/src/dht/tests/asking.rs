@@ -50,6 +50,19 @@ fn a_lookup_that_begins_before_anything_is_known_goes_by_the_routers() {
 }
 
 #[test]
+fn an_announce_that_gets_lost_is_repeated() {
+    let [addrs, ..] = places(30);
+    let mut net = Net::new(&addrs, &Config::default());
+    net.run(Duration::from_secs(60));
+    net.first_announces_get_lost = true;
+    let announce = Some(Announce { port: None, seed: false });
+    let wanted = PeersWanted { announce, ..PeersWanted::default() };
+    net.call(addrs[3], |dht, now| dht.get_peers(now, hash(7), Family::V4, wanted));
+    net.run(Duration::from_secs(30));
+    assert_eq!(net.outcomes(addrs[3])[0].stored, 8);
+}
+
+#[test]
 fn items_are_put_and_got_through_others() {
     let [addrs, ..] = places(30);
     let mut net = Net::new(&addrs, &Config::default());

@@ -185,7 +185,10 @@ fn a_hundred_thousand_nodes_that_are_named_or_ask_leave_nothing_behind() {
         }
     }
     let stats = dht.stats();
-    assert!(stats.nodes_v4 <= 2, "only who answers is known: {stats:?}");
+    assert!(
+        stats.nodes_v4 > 0 && stats.nodes_v4 + stats.spares <= 200,
+        "who answers, and no more: {stats:?}"
+    );
     assert!(stats.pending <= pending::MAX_PENDING && stats.lookups <= MAX_LOOKUPS + 2, "{stats:?}");
 }
 

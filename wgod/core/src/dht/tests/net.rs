@@ -1,12 +1,15 @@
 //! A few dozen nodes that reach each other at once.
 use super::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The nodes by address, and a clock.
 pub(super) struct Net {
     pub(super) nodes: BTreeMap<SocketAddr, Dht>,
     pub(super) events: Vec<(SocketAddr, Event)>,
     pub(super) now: Time,
+    /// The first announce to each node gets lost.
+    pub(super) first_announces_get_lost: bool,
+    lost: BTreeSet<SocketAddr>,
     flying: VecDeque<(Time, SocketAddr, Transmit)>,
 }
 
@@ -16,8 +19,14 @@ const DISTANCE: Duration = Duration::from_millis(20);
 impl Net {
     /// Nodes that know the first of them only.
     pub(super) fn new(addrs: &[SocketAddr], config: &Config) -> Net {
-        let mut net =
-            Net { nodes: BTreeMap::new(), events: Vec::new(), now: secs(0), flying: VecDeque::new() };
+        let mut net = Net {
+            nodes: BTreeMap::new(),
+            events: Vec::new(),
+            now: secs(0),
+            first_announces_get_lost: false,
+            lost: BTreeSet::new(),
+            flying: VecDeque::new(),
+        };
         for addr in addrs {
             net.add(*addr, config, addrs.first().copied());
         }
@@ -38,6 +47,10 @@ impl Net {
         let result = f(dht, self.now);
         dht.check_invariants();
         while let Some(transmit) = dht.poll_transmit() {
+            let is_announce = transmit.datagram.windows(13).any(|bytes| bytes == b"announce_peer");
+            if self.first_announces_get_lost && is_announce && self.lost.insert(transmit.to) {
+                continue;
+            }
             self.flying.push_back((self.now + DISTANCE, addr, transmit));
         }
         while let Some(event) = dht.poll_event() {
