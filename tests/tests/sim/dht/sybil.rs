@@ -14,6 +14,7 @@ use wgo_proto::krpc::{Body, Contact, Method, Nodes, Packet, Query, Response, Val
 
 /// What all nodes of the attacker know.
 pub(crate) struct Gang {
+    /// The closest to the target first.
     pub(crate) members: Vec<Contact>,
     /// Honest nodes that one of them has met, to which they make themselves known.
     pub(crate) victims: Vec<SocketAddr>,
@@ -57,10 +58,8 @@ impl Sybil {
     pub(crate) fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8]) {
         let Ok(packet) = Packet::decode(datagram) else { return };
         let Body::Query(query) = &packet.body else { return };
-        let mut friends: Vec<_> = self.gang.members.clone();
-        friends.sort_by_key(|contact| contact.id.distance(self.target));
         let mut nodes = Vec::new();
-        friends.iter().take(20).for_each(|contact| contact.put(&mut nodes));
+        self.gang.members.iter().take(20).for_each(|contact| contact.put(&mut nodes));
         let lie = [6, 6, 6, 6, 0x1a, 0xe1];
         let mut response = Response::new(self.own.id);
         match query.method {

@@ -58,8 +58,9 @@ fn cost(method: &Method<'_>) -> usize {
     match method {
         Method::Ping | Method::AnnouncePeer { .. } | Method::Put { .. } => 100,
         Method::Unknown { target: None, .. } => 100,
-        Method::FindNode { .. } | Method::Unknown { .. } => 350,
-        Method::GetPeers { .. } | Method::SampleInfohashes { .. } | Method::Get { .. } => 800,
+        Method::FindNode { want: None, .. } | Method::Unknown { want: None, .. } => 400,
+        Method::FindNode { .. } | Method::Unknown { .. } => 700,
+        Method::GetPeers { .. } | Method::SampleInfohashes { .. } | Method::Get { .. } => MAX_SENT,
     }
 }
 

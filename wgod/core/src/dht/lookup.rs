@@ -208,7 +208,10 @@ impl Lookup {
 
     /// Whether nobody is left who should be asked or waited for.
     pub(super) fn is_settled(&self) -> bool {
-        let waits = self.candidates.iter().any(|candidate| candidate.state == State::Asked);
+        // Where few answer, as while our own network is slow, those that are late are waited for, too.
+        let few = self.answers < K as u32;
+        let is_awaited = |known: &Candidate| known.state == State::Asked || few && known.state == State::Late;
+        let waits = self.candidates.iter().any(is_awaited);
         !waits && (self.requests >= MAX_REQUESTS || self.useful().is_empty())
     }
 

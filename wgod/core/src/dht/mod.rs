@@ -12,8 +12,9 @@
 //!   bootstrap list, resolved by the shell, and again when they change. Nodes of peers (`port` messages), of
 //!   magnet links and of metainfo go to [`Dht::add_node`].
 //! * Torrents that aren't private are looked up and announced with one [`Dht::get_peers`] a family every 15
-//!   minutes, in an order that the driver keeps: no more than [`Dht::free_lookups`] at a time. Peers come as
-//!   events while the lookup goes on and are hearsay (`Source::Dht`).
+//!   minutes, in an order that the driver keeps: no more than [`Dht::free_lookups`] at a time, and soon again when
+//!   nobody has answered ([`Outcome::answered`]). Peers come as events while the lookup goes on and are hearsay
+//!   (`Source::Dht`).
 //! * [`Dht::set_external_address`] tells what the rest of the engine has found out; the DHT tells what it has with
 //!   [`Event::ExternalAddress`].
 //!
@@ -142,10 +143,8 @@ impl Dht {
     /// A node that knows nobody. Its ids are random until it knows its address.
     pub fn new(now: Time, config: Config, seed: u64) -> Dht {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut families = config.families.clone();
-        families.dedup();
-        let overlays = families
-            .into_iter()
+        let used = [Family::V4, Family::V6].into_iter().filter(|family| config.families.contains(family));
+        let overlays = used
             .map(|family| Overlay {
                 family,
                 table: Table::new(now, random_id(&mut rng), family, config.enforce_secure_ids),
@@ -305,7 +304,8 @@ impl Dht {
         }
     }
 
-    /// Our address, from whoever the caller trusts more than the votes of nodes.
+    /// Our address, as the caller has found out elsewhere. A later vote of nodes that differs counts, too: whoever
+    /// spoke last is right.
     pub fn set_external_address(&mut self, now: Time, ip: IpAddr) {
         if is_plausible(SocketAddr::new(ip, 1)) && !is_local(ip) {
             let family = if ip.is_ipv4() { Family::V4 } else { Family::V6 };

@@ -36,6 +36,8 @@ impl Net {
             lookup.check_invariants();
             let Some(id) = self.nodes.get(&addr) else {
                 lookup.on_late(addr);
+                assert!(lookup.answers() >= K as u32 || !lookup.is_settled(), "it may still answer");
+                lookup.on_failure(addr);
                 continue;
             };
             lookup.on_answer(addr, *id, Some(b"token"));
@@ -194,6 +196,8 @@ fn one_network_and_one_host_have_few_candidates() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_lookup_ends_whatever_the_nodes_answer(
         answers in prop::collection::vec((0u8..5, prop::collection::vec(any::<[u8; 3]>(), 0..20)), 1..300),

@@ -193,6 +193,8 @@ fn a_hundred_thousand_nodes_that_are_named_or_ask_leave_nothing_behind() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn whatever_comes_the_node_stays_in_order(
         ops in prop::collection::vec((0u8..8, any::<[u8; 4]>(), any::<u64>()), 1..120),
