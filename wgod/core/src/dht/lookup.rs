@@ -27,7 +27,7 @@ use super::table::K;
 pub(super) const PATHS: usize = 4;
 
 /// So many are asked at each level, which is the number of bits that an id has in common with the target, although
-/// closer ones are known: of the levels from the closest node's up to [`LEVELS`] above. A gang around the target
+/// closer ones are known: of the levels from the closest node's that has answered, up to [`LEVELS`] above. A gang around the target
 /// names itself only; who is a little farther away has others in his table, too.
 const OF_LEVEL: usize = 3;
 const LEVELS: u32 = 6;
@@ -84,6 +84,11 @@ impl Candidate {
     /// Whether it counts among the closest: it has answered or is expected to.
     fn is_live(&self) -> bool {
         matches!(self.state, State::New | State::Asked | State::Answered)
+    }
+
+    /// Bits that it has in common with the target.
+    fn level(&self) -> u32 {
+        self.distance.leading_zeros()
     }
 }
 
@@ -236,6 +241,9 @@ impl Lookup {
             self.candidates.iter().filter(move |known| known.secure == secure && known.is_live()).count()
         };
         let insecure_allowed = !self.enforce && (self.insecure_requests < MAX_INSECURE || live(true) < K);
+        // Only of those who have answered: anybody can name nodes that are nearer than all others.
+        let has_answered = |known: &&Candidate| known.secure && known.state == State::Answered;
+        let nearest = self.candidates.iter().find(has_answered).map_or(0, Candidate::level);
         let mut ranks = [0; 2];
         let mut levels: SmallVec<[u32; 24]> = SmallVec::new();
         let mut useful = SmallVec::new();
@@ -247,15 +255,14 @@ impl Lookup {
                 network => networks.extend(network),
             }
             let class = usize::from(candidate.secure);
-            let rank = ranks[class];
+            let (rank, level) = (ranks[class], candidate.level());
             ranks[class] += 1;
-            let level = candidate.distance.leading_zeros();
             let at_level = levels.iter().filter(|known| **known == level).count();
-            let is_near = levels.first().is_none_or(|closest| level + LEVELS >= *closest);
             if candidate.secure {
                 levels.push(level);
             }
-            let close = rank < K || candidate.secure && is_near && at_level < OF_LEVEL;
+            let is_on_the_way = level + LEVELS >= nearest && at_level < OF_LEVEL;
+            let close = rank < K || candidate.secure && is_on_the_way;
             // The addresses of a bootstrap are nobody's rivals.
             let eligible = candidate.is_router || close && (candidate.secure || insecure_allowed);
             if candidate.state == State::New && eligible {
@@ -271,34 +278,33 @@ impl Lookup {
             return false;
         }
         let (host, network) = (host(addr), subnet(addr));
-        let mut neighbours = 0;
-        for known in &self.candidates {
-            neighbours += usize::from(network.is_some() && known.network == network);
-            if known.host == host || id.is_some() && known.id == id || neighbours >= MAX_OF_SUBNET {
-                return false;
-            }
+        // Not by id: whoever named an honest node's id with another address would hide that node.
+        if self.candidates.iter().any(|known| known.host == host) {
+            return false;
         }
         let distance = id.map_or(Distance([0xff; 20]), |id| id.distance(self.target));
         let state = State::New;
         let (is_router, token) = (id.is_none(), None);
         let candidate =
             Candidate { addr, host, network, id, distance, secure, is_router, path, state, token };
-        let has_room = self.make_room(&candidate);
+        let has_room = (network.is_none()
+            || self.make_room(&candidate, MAX_OF_SUBNET, |known| known.network == network))
+            && self.make_room(&candidate, MAX_OF_PATH, |known| known.path == path);
         if has_room {
             self.place(candidate);
         }
         has_room
     }
 
-    /// Makes room on a newcomer's path, if somebody there is worth less.
-    fn make_room(&mut self, newcomer: &Candidate) -> bool {
+    /// Makes room among some candidates, of which there may be `max`, if one of them is worth less than a newcomer.
+    fn make_room(&mut self, newcomer: &Candidate, max: usize, of: impl Fn(&Candidate) -> bool) -> bool {
         let worth = |known: &Candidate| (known.state == State::Failed, !known.secure, known.distance);
-        let of_path = self.candidates.iter().enumerate().filter(|(_, known)| known.path == newcomer.path);
-        if of_path.clone().count() < MAX_OF_PATH {
+        let rivals = self.candidates.iter().enumerate().filter(|(_, known)| of(known));
+        if rivals.clone().count() < max {
             return true;
         }
-        // Those that are waited for must be found again.
-        let spare = of_path.filter(|(_, known)| !matches!(known.state, State::Asked | State::Late));
+        // Those that are waited for must be found again, and those that have answered are worth more than a name.
+        let spare = rivals.filter(|(_, known)| matches!(known.state, State::New | State::Failed));
         match spare.max_by_key(|(_, known)| worth(known)) {
             Some((at, least)) if worth(newcomer) < worth(least) => {
                 self.candidates.remove(at);

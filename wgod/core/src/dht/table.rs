@@ -107,7 +107,7 @@ impl Table {
         if let Some(node) = self.buckets[index].find_mut(contact) {
             node.answered(now);
             self.buckets[index].promote();
-            self.buckets[index].is_fresh(now);
+            self.buckets[index].on_news(now);
             return Admission::Known;
         }
         if !self.make_way(now, contact) {
@@ -245,7 +245,9 @@ impl Table {
         }
         let index = self.index_of(contact.id);
         if let Some(node) = self.buckets[index].find_id(contact.id) {
-            if node.is_good(now) {
+            // Whoever's address the id fits is more likely to be whose it is.
+            let is_rightful = !node.secure && is_secure(contact.id, contact.addr.ip());
+            if node.is_good(now) && !is_rightful {
                 return false;
             }
             self.remove(node.contact);

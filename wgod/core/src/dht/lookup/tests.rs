@@ -159,6 +159,30 @@ fn a_gang_that_surrounds_the_target_does_not_end_a_lookup_before_others_were_ask
 }
 
 #[test]
+fn nobody_hides_a_node_by_naming_its_id_or_its_network_first() {
+    let mut net = Net::new(9);
+    net.honest(300);
+    let target = random_id(&mut net.rng);
+    let honest = net.closest(target, K, |_| true);
+    let mut lookup = Lookup::new(target, false);
+    let first = net.closest(target.flipped(0), K, |_| true);
+    lookup.seed("66.6.6.6:6".parse().unwrap(), Some(NodeId([6; 20])));
+    for (n, contact) in honest.iter().enumerate() {
+        lookup.seed(SocketAddr::from(([67, n as u8, 1, 1], 1)), Some(contact.id));
+        let IpAddr::V4(ip) = contact.addr.ip() else { panic!() };
+        let [a, b, c, d] = ip.octets();
+        for last in [d ^ 1, d ^ 2, d ^ 3] {
+            let addr = SocketAddr::from(([a, b, c, last], 1));
+            lookup.seed(addr, Some(secure_id(addr.ip(), &mut net.rng)));
+        }
+    }
+    first.iter().for_each(|contact| lookup.seed(contact.addr, Some(contact.id)));
+    net.run(&mut lookup, |_| None);
+    let found: Vec<_> = lookup.storers().iter().map(|storer| storer.addr).collect();
+    assert_eq!(found, honest.iter().map(|contact| contact.addr).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_old_network_without_secure_ids_still_works() {
     let mut net = Net::new(5);
     for n in 0..200u8 {

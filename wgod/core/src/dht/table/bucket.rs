@@ -117,7 +117,7 @@ impl Bucket {
     }
 
     /// There was news in its range. A bucket with room left could still learn more from a lookup.
-    pub(super) fn is_fresh(&mut self, now: Time) {
+    pub(super) fn on_news(&mut self, now: Time) {
         if self.is_full() {
             self.refresh_at = now + FRESH;
         }
@@ -142,18 +142,18 @@ impl Bucket {
         if !self.is_full() {
             let now = node.answered_at;
             self.nodes.push(node);
-            self.is_fresh(now);
+            self.on_news(now);
             return (true, None);
         }
         let now = node.answered_at;
         if let Some(at) = self.weakest(node.secure) {
             let gone = std::mem::replace(&mut self.nodes[at], node);
-            self.is_fresh(now);
+            self.on_news(now);
             return (true, Some(gone.contact.addr));
         }
         if let Some(at) = self.crowding(&node) {
             let spare = std::mem::replace(&mut self.nodes[at], node);
-            self.is_fresh(now);
+            self.on_news(now);
             return (true, self.put_aside(spare));
         }
         (false, self.put_aside(node))

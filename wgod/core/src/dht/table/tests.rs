@@ -79,6 +79,18 @@ fn a_host_has_one_place_and_who_is_good_keeps_it() {
 }
 
 #[test]
+fn who_takes_the_id_of_another_gives_it_back() {
+    let (mut table, mut rng) = (table(false), fastrand::Rng::with_seed(1));
+    let owner = public([8, 8, 8, 8], &mut rng);
+    let thief = Contact { id: owner.id, addr: SocketAddr::from(([66, 6, 6, 6], 1)) };
+    assert_eq!(table.on_answer(secs(1), thief), Admission::Added);
+    assert_eq!(table.on_answer(secs(2), owner), Admission::Added);
+    assert_eq!(table.on_answer(secs(3), thief), Admission::Refused);
+    assert_eq!(table.iter().map(|node| node.contact).collect::<Vec<_>>(), [owner]);
+    table.check_invariants();
+}
+
+#[test]
 fn one_network_has_few_places() {
     let (mut table, mut rng) = (table(false), fastrand::Rng::with_seed(1));
     for last in 1..=250 {
