@@ -8,7 +8,7 @@ use wgo_proto::{NodeId, WireHash};
 
 use super::rate::{Allowance, Rate};
 
-/// Verifies an Ed25519 signature over a message, of the shell's library: public key, message, signature.
+/// Whether an Ed25519 signature is right, by the library of the shell: public key, message, signature.
 pub type Verify = fn(&[u8; 32], &[u8], &[u8; 64]) -> bool;
 
 /// How a node behaves.
@@ -80,7 +80,8 @@ pub struct PeersWanted {
     pub announce: Option<Announce>,
     /// Prefers peers that are no seeds (BEP 33).
     pub noseed: bool,
-    /// Counts the swarm (BEP 33).
+    /// Counts the swarm (BEP 33). Nodes of libtorrent then answer with filters in place of peers: whoever wants
+    /// peers looks up without.
     pub scrape: bool,
 }
 
@@ -258,7 +259,7 @@ pub struct Counted {
     pub bad_tokens: u64,
 }
 
-/// Where an id comes from in a snapshot: see `Dht::snapshot`.
+/// What a node knows and should know again at its next start; what `Dht::snapshot` makes and `Dht::restore` takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Our ids.
