@@ -8,14 +8,20 @@ use super::address::{is_local, is_plausible, subnet};
 /// are outvoted, few enough that a new address is known within a lookup or two.
 const RECENT: usize = 24;
 
-/// Votes for the same address before it is believed.
+/// Votes for the same address before the first is believed; more than half of all must be for it, too.
 const QUORUM: usize = 5;
+
+/// Votes for another address before that is believed. When it really changed all say so; liars who happen to be
+/// most of those that we asked last would have us change our id, which fits no address then.
+const CHANGE: usize = 18;
 
 /// The last votes of one family.
 #[derive(Debug, Default)]
 pub(super) struct Votes {
     /// By network of the voter, the latest last; at most [`RECENT`], one for each network.
     recent: VecDeque<(IpAddr, IpAddr)>,
+    /// What was believed last.
+    elected: Option<IpAddr>,
 }
 
 impl Votes {
@@ -31,7 +37,14 @@ impl Votes {
         }
         self.recent.push_back((voter, ip));
         let count = self.recent.iter().filter(|vote| vote.1 == ip).count();
-        (count >= QUORUM && count * 2 > self.recent.len()).then_some(ip)
+        let is_elected = match self.elected {
+            Some(elected) if elected != ip => count >= CHANGE,
+            _ => count >= QUORUM && count * 2 > self.recent.len(),
+        };
+        if is_elected {
+            self.elected = Some(ip);
+        }
+        is_elected.then_some(ip)
     }
 
     pub(super) fn check_invariants(&self) {
@@ -57,8 +70,10 @@ mod tests {
         assert!((0..4).all(|n| votes.cast(voter(n), seen(1)).is_none()));
         assert_eq!(votes.cast(voter(4), seen(1)), Some(seen(1).ip()));
         assert_eq!(votes.cast(voter(5), seen(2)), None, "a single liar");
-        let changed = (10..30).position(|n| votes.cast(voter(n), seen(3)).is_some());
-        assert!(changed.is_some_and(|votes| votes < 12), "{changed:?}");
+        let liars = (10..50).filter(|n| votes.cast(voter(*n), seen(2 - n % 3 / 2)) == Some(seen(2).ip()));
+        assert_eq!(liars.count(), 0, "two thirds are not enough to change it");
+        let changed = (50..90).position(|n| votes.cast(voter(n), seen(3)).is_some());
+        assert_eq!(changed, Some(CHANGE - 1));
     }
 
     #[test]
