@@ -203,7 +203,6 @@ impl Dht {
     fn store_next(&mut self, now: Time, id: LookupId) -> bool {
         let Some(search) = self.searches.get_mut(&id) else { return false };
         let Some(storer) = search.storing.as_mut().and_then(Vec::pop) else { return false };
-        search.telling.push(storer.clone());
         let item = match &search.goal {
             Goal::Item { put, .. } => put.clone(),
             _ => None,
@@ -214,8 +213,10 @@ impl Dht {
                 Method::AnnouncePeer { info_hash, port, seed, token: &storer.token }
             }
             (_, Some(item)) => Method::Put { token: &storer.token, item: item.as_item(), cas: None },
-            _ => return false,
+            // Nothing to store: nobody is told.
+            _ => return true,
         };
+        search.telling.push(storer.clone());
         self.query(now, storer.addr, Purpose::Store(id), method);
         true
     }
