@@ -70,7 +70,7 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
-/// The host in a URL, or in what has one without being one, as it is kept in [`HOSTS`].
+/// The host in a URL, or in what has one without being one, as it is kept in `HOSTS`.
 pub fn host_in(url: &str) -> Option<Cow<'_, str>> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.split(['/', '?', '#']).next()?;
