@@ -135,7 +135,7 @@ fn it_installs_upgrades_removes_and_purges() {
     alice(&machine, &["add", "--paused", "/tmp/film.torrent"]).expect(0);
 
     // An upgrade keeps session and settings, and whatever ran runs the new version.
-    machine.run(&["sed", "-i", "s|^#up = 0$|up = \"5 MB/s\"|", "/etc/wgod/wgod.toml"]).expect(0);
+    machine.run(&["sed", "-i", "0,/^#up = 0$/s||up = \"5 MB/s\"|", "/etc/wgod/wgod.toml"]).expect(0);
     machine.run(&["systemctl", "enable", "--now", "wgod@music"]).expect(0);
     let units = ["wgod", "wgod@music"];
     let before = units.map(|unit| property(&machine, unit, "MainPID"));
