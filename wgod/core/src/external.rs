@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use crate::address::{is_host, is_local};
+
 /// Votes that are kept of each family; when there are more, the oldest goes. Enough that one who has a few
 /// addresses is outvoted, few enough that a new address of ours is believed after an hour of announces.
 const MAX_VOTES: usize = 24;
@@ -32,7 +34,7 @@ impl External {
     /// `voter` says that we are at `ip`. What can't be the address of somebody in the Internet doesn't count.
     pub fn vote(&mut self, voter: Voter, ip: IpAddr) {
         let ip = ip.to_canonical();
-        if is_public(ip) {
+        if is_host(ip) && !is_local(ip) {
             self.votes_mut(ip.is_ipv4()).add(voter, ip);
         }
     }
@@ -61,20 +63,6 @@ impl Votes {
         let count = |ip: IpAddr| self.0.iter().filter(|(_, other)| *other == ip).count();
         self.0.iter().map(|&(_, ip)| ip).max_by_key(|&ip| count(ip))
     }
-}
-
-/// Whether the whole Internet could reach somebody there.
-fn is_public(ip: IpAddr) -> bool {
-    let usable = !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast();
-    usable
-        && match ip {
-            IpAddr::V4(ip) => {
-                let [first, second, ..] = ip.octets();
-                let shared = first == 100 && (64..128).contains(&second);
-                !ip.is_private() && !ip.is_link_local() && !ip.is_broadcast() && first != 0 && !shared
-            }
-            IpAddr::V6(ip) => !ip.is_unique_local() && !ip.is_unicast_link_local(),
-        }
 }
 
 #[cfg(test)]
@@ -125,10 +113,19 @@ mod tests {
     #[test]
     fn what_is_no_address_in_the_internet_does_not_count() {
         let mut external = External::default();
-        for no in ["10.0.0.1", "127.0.0.1", "0.0.0.0", "0.1.2.3", "100.64.0.1", "169.254.1.1", "224.0.0.1"] {
+        for no in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "100.64.0.1",
+            "169.254.1.1",
+            "224.0.0.1",
+            "240.0.0.1",
+        ] {
             external.vote(tracker(1), ip(no));
         }
-        for no in ["::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:192.168.0.1", "255.255.255.255"] {
+        for no in ["::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:192.168.0.1", "198.18.0.1"] {
             external.vote(tracker(1), ip(no));
         }
         assert!(seen(&external).is_empty());

@@ -4,6 +4,7 @@
 //! opens a socket or a file, reads a clock, or takes a lock. The shell drives it.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod choke_mgr;
 mod crc32c;
 pub mod dht;

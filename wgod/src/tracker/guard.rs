@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
+use wgo_core::address::is_local;
 use wgo_proto::tracker::http::query_pairs;
 
 use super::TrackerError;
@@ -45,11 +46,7 @@ impl Reach {
         match ip.octets() {
             // What is sent to 0.0.0.0 arrives here, on Linux.
             [0 | 127, ..] => Reach::Loopback,
-            // Shared by providers (RFC 6598), benchmarks (RFC 2544).
-            [100, 64..=127, ..] | [198, 18 | 19, ..] => Reach::Local,
-            _ if ip.is_private() || ip.is_link_local() || ip.is_broadcast() || ip.is_multicast() => {
-                Reach::Local
-            }
+            _ if is_local(ip.into()) || ip.is_broadcast() || ip.is_multicast() => Reach::Local,
             _ => Reach::Global,
         }
     }
@@ -64,7 +61,7 @@ impl Reach {
             }
             // For translators within a network (RFC 8215), and the site-local addresses of old.
             [0x64, 0xff9b, 1, ..] | [0xfec0..=0xfeff, ..] => Reach::Local,
-            _ if ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_multicast() => Reach::Local,
+            _ if is_local(ip.into()) || ip.is_multicast() => Reach::Local,
             _ => Reach::Global,
         }
     }

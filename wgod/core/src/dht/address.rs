@@ -1,6 +1,9 @@
 //! Which addresses a node can have, and which of them are one and the same participant.
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::address::is_host;
+pub(super) use crate::address::is_local;
+
 /// What counts as one participant. On the internet that is an IPv4 address or an IPv6 /64, whatever the port:
 /// whoever has one has all its ports and all addresses of such a network. Inside of a private network, where
 /// tests and LANs have many nodes at one address, it is address and port.
@@ -14,35 +17,13 @@ pub(super) fn normal(addr: SocketAddr) -> SocketAddr {
 
 /// Whether a node can be there at all.
 pub(super) fn is_plausible(addr: SocketAddr) -> bool {
-    let ip = addr.ip();
-    let reserved = match ip {
-        // 0/8 is nobody; 240/4, which ends with the broadcast address, is not in use.
-        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.octets()[0] >= 240,
-        IpAddr::V6(_) => false,
-    };
-    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !reserved
+    addr.port() != 0 && is_host(addr.ip())
 }
 
 /// Whether `from` can know of a node at `addr`: from the internet nobody tells us what there is in our own
 /// network, which such packets would otherwise have us probe.
 pub(super) fn is_credible(addr: SocketAddr, from: SocketAddr) -> bool {
     is_plausible(addr) && (!is_local(addr.ip()) || is_local(from.ip()))
-}
-
-/// Whether an address is none of the public internet. BEP 42 exempts such nodes; beside its list these are
-/// shared addresses of carriers (RFC 6598), benchmarks (RFC 2544), and the local ranges of IPv6.
-pub(super) fn is_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || a == 100 && b & 0xc0 == 64
-                || a == 198 && b & 0xfe == 18
-        }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local(),
-    }
 }
 
 /// The participant at an address.
