@@ -34,7 +34,7 @@ use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::transport::{Listener, LocalAddrs};
 use crate::watch::Watch;
-use crate::{backups, chores, listen, progress, systemd};
+use crate::{backups, chores, listen, progress, random, systemd};
 
 /// Opening the state may take this long: after a crash the database may have to be read once.
 const OPENING: Duration = Duration::from_secs(600);
@@ -311,7 +311,7 @@ fn engine(
     let outside = Arc::default();
     let engine = Arc::new(Engine {
         clock,
-        peer_id: wgo_proto::wire::peer_id::generate(random()?),
+        peer_id: wgo_proto::wire::peer_id::generate(random::bytes().context("no peer id")?),
         pool: storage.pool().clone(),
         storage,
         store,
@@ -347,7 +347,7 @@ fn engine(
         broken: broken_rx,
         stopping: stop.session.clone(),
         patience: Patience::default(),
-        seed: u64::from_le_bytes(random()?),
+        seed: u64::from_le_bytes(random::bytes().context("no seed")?),
     })
 }
 
@@ -411,13 +411,4 @@ async fn wait_for_end(
             }
         }
     }
-}
-
-/// Random bytes of the system.
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    let filled = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
-        .context("the system has no random numbers")?;
-    anyhow::ensure!(filled == N, "the system has too few random numbers");
-    Ok(bytes)
 }

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wgo_proto::mse::{Chance, Methods, RANDOM_LEN};
 
 use crate::config::Encryption as Mode;
+use crate::random;
 
 /// Between two handshakes of strangers that are computed, when they are many.
 const PACE: Duration = Duration::from_millis(1);
@@ -107,12 +107,7 @@ impl Encryption {
 
 /// The chance that one end of a handshake brings.
 pub fn chance() -> io::Result<Chance> {
-    let mut bytes = [0; RANDOM_LEN];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty())?;
-    }
-    Ok(Chance::new(&bytes))
+    Ok(Chance::new(&random::bytes::<RANDOM_LEN>()?))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod peer;
 pub mod progress;
+pub mod random;
 pub mod registry;
 #[cfg(test)]
 mod rig;

@@ -5,9 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::mpsc;
 use wgo_proto::tracker::udp;
+
+use crate::random;
 
 /// Answers kept until their request looks at them; one more is dropped, as the network may drop it.
 pub(super) const ANSWERS_KEPT: usize = 4;
@@ -38,7 +39,8 @@ impl Transactions {
         answers: &mpsc::Sender<Vec<u8>>,
     ) -> io::Result<Transaction> {
         loop {
-            let id = random()?;
+            // Not to be guessed by who would forge an answer.
+            let id = u32::from_ne_bytes(random::bytes()?);
             let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
             if let Entry::Vacant(free) = awaited.entry(id) {
                 free.insert(Awaited { from, answers: answers.clone() });
@@ -71,14 +73,6 @@ impl Drop for Transaction {
     fn drop(&mut self) {
         self.table.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
-}
-
-/// Not to be guessed by who would forge an answer.
-fn random() -> io::Result<u32> {
-    let mut bytes = [0; 4];
-    // The kernel gives four bytes whole or not at all.
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
-    Ok(u32::from_ne_bytes(bytes))
 }
 
 #[cfg(test)]
