@@ -169,6 +169,8 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     let all = Seeder::start(net.ip(), &[(&half, &begun)]);
     daemon.try_add(&begun, folder, &[all.addr()]);
     daemon.wait_seeding(&half_id);
+    // Its files have their own names when it is complete for good.
+    until("that is durable", SOON, || daemon.torrent(&half_id).completed_at.is_some().then_some(()));
     assert!(all.sent() <= half.len() as u64 - had, "{} bytes, though {had} were there", all.sent());
     drop(daemon);
     if changed.renamed {
