@@ -101,6 +101,18 @@ impl Stage {
         })
     }
 
+    /// Adds all torrents to both, with files that the peer has, so that who dials finds the other.
+    fn add_to_both(&mut self) {
+        if self.dials == Dials::Peer {
+            self.add_here();
+            self.add_there();
+        } else {
+            self.add_there();
+            self.wait_there();
+            self.add_here();
+        }
+    }
+
     fn our_torrents(&self) -> Vec<Torrent> {
         let url = self.our_tracker.url(self.over);
         self.shapes.iter().map(|payload| Maker::new(payload).tier([&url]).make()).collect()
@@ -167,15 +179,7 @@ pub fn leech_from(scenario: Scenario) {
 pub fn leech_encrypted(scenario: Scenario, encrypted: Encrypted) {
     let Some(mut stage) = Stage::set(scenario, encrypted) else { return };
     stage.shapes.iter().for_each(|payload| payload.write(stage.theirs.path()));
-    if stage.dials == Dials::Peer {
-        // The peer must find us when it asks.
-        stage.add_here();
-        stage.add_there();
-    } else {
-        stage.add_there();
-        stage.wait_there();
-        stage.add_here();
-    }
+    stage.add_to_both();
     stage.wait_here();
     stage.shapes.iter().for_each(|payload| payload.assert_equals(stage.ours.path()));
     stage.assert_heard(Event::Completed, 1);
@@ -262,14 +266,7 @@ pub fn tell_to(scenario: Scenario) {
 pub fn refuse(scenario: Scenario, encrypted: Encrypted) {
     let Some(mut stage) = Stage::set(scenario, encrypted) else { return };
     stage.shapes.iter().for_each(|payload| payload.write(stage.theirs.path()));
-    if stage.dials == Dials::Peer {
-        stage.add_here();
-        stage.add_there();
-    } else {
-        stage.add_there();
-        stage.wait_there();
-        stage.add_here();
-    }
+    stage.add_to_both();
     until("wgod has met the peer in vain", SOON, || {
         stage
             .daemon

@@ -30,6 +30,13 @@ impl Payload {
         Payload { name: name.to_owned(), piece_len, files: files.iter().map(file).collect() }
     }
 
+    /// "lots": 200 small files in 5 folders.
+    pub fn lots() -> Payload {
+        let files: Vec<(String, usize)> = (0..200).map(|n| (format!("d{}/f{n}", n % 5), 10_000)).collect();
+        let files: Vec<(&str, usize)> = files.iter().map(|(path, len)| (&**path, *len)).collect();
+        Payload::multi("lots", 1 << 16, &files)
+    }
+
     /// The shapes that every exchange must survive: a short last piece and an exact one, empty files
     /// at the ends and in the middle, nested folders, names in several scripts, one piece that spans
     /// many files, one file that spans many pieces.

@@ -9,6 +9,11 @@ pub fn open_below(pid: u32, folder: &Path) -> Vec<PathBuf> {
     targets.filter(|target| target.to_string_lossy().starts_with(folder)).collect()
 }
 
+/// How many descriptors the process has open.
+pub fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
 /// Bytes that the process has read by system calls, from whatever.
 pub fn read_bytes(pid: u32) -> u64 {
     let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();

@@ -17,6 +17,7 @@ struct Form {
     bytes: usize,
     warm_up: Duration,
     span: Duration,
+    /// How far the rate may be above the limit, and below, in parts of the limit.
     above: f64,
     below: f64,
     share_off: f64,

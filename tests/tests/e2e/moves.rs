@@ -278,9 +278,7 @@ fn killed_at_any_point_of_a_move_to_another_disk_nothing_is_lost() {
 fn killed_at_any_point_of_a_move_within_a_disk_nothing_is_lost() {
     let net = Net::new();
     let mut daemon = Daemon::start(&net);
-    let files: Vec<(String, usize)> = (0..200).map(|n| (format!("d{}/f{n}", n % 5), 10_000)).collect();
-    let files: Vec<(&str, usize)> = files.iter().map(|(path, len)| (&**path, *len)).collect();
-    let payload = Payload::multi("lots", 1 << 16, &files);
+    let payload = Payload::lots();
     let (id, _) = seed(&daemon, &payload);
     let near = daemon.home().join("near");
     fs::create_dir(&near).unwrap();

@@ -257,9 +257,7 @@ fn a_real_peer_downloads_a_renamed_torrent() {
 fn killed_at_any_point_of_a_rename_nothing_is_lost() {
     let net = Net::new();
     let mut daemon = Daemon::start(&net);
-    let files: Vec<(String, usize)> = (0..200).map(|n| (format!("d{}/f{n}", n % 5), 10_000)).collect();
-    let files: Vec<(&str, usize)> = files.iter().map(|(path, len)| (&**path, *len)).collect();
-    let original = Payload::multi("lots", 1 << 16, &files);
+    let original = Payload::lots();
     let (id, _) = seed(&daemon, &original);
     let before = hashed(&daemon);
     let mut rng = fastrand::Rng::with_seed(13);

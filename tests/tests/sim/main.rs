@@ -10,6 +10,7 @@
 //! A failing scenario prints its seed; `WGOD_SIM_SEED=seed cargo test -p wgo-tests --test sim name` runs
 //! that scenario with that seed alone.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+mod agenda;
 mod checks;
 mod content;
 mod daemon;

@@ -1,6 +1,6 @@
 //! The world: nodes, links, one queue of events in simulated time, one source of randomness.
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use wgo_core::tracker::Announce;
 use wgo_core::{PeerKey, Time, TorrentId};
 use wgo_proto::Bitfield;
 
+use crate::agenda::Agenda;
 use crate::content::{Content, Shape};
 use crate::link::{EndId, Link, NodeId};
 use crate::node::{Habits, Node, Payload};
@@ -58,25 +59,6 @@ pub(crate) enum Todo {
     Jobs(NodeId),
 }
 
-struct Scheduled(Time, u64, Event);
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Scheduled) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
-        (self.0, self.1).cmp(&(other.0, other.1))
-    }
-}
-
 /// What a tracker knows of one torrent, and what it heard from whom.
 #[derive(Default)]
 pub(crate) struct Tracker {
@@ -88,8 +70,7 @@ pub(crate) struct Tracker {
 /// Everything.
 pub(crate) struct World {
     pub(crate) now: Time,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    agenda: Agenda<Event>,
     pub(crate) seed: u64,
     pub(crate) rng: fastrand::Rng,
     pub(crate) contents: Vec<Content>,
@@ -115,8 +96,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> World {
         World {
             now: Time::ZERO,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            agenda: Agenda::new(),
             seed,
             rng: fastrand::Rng::with_seed(seed),
             contents: Vec::new(),
@@ -154,8 +134,7 @@ impl World {
     }
 
     pub(crate) fn at(&mut self, at: Time, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Reverse(Scheduled(at.max(self.now), self.scheduled, event)));
+        self.agenda.push(at.max(self.now), event);
     }
 
     /// A time between two numbers of milliseconds.
@@ -211,10 +190,7 @@ impl World {
 
     /// One event; `false` if there is none up to `end`.
     fn step(&mut self, end: Time) -> bool {
-        if self.queue.peek().is_none_or(|Reverse(next)| next.0 > end) {
-            return false;
-        }
-        let Some(Reverse(Scheduled(at, number, event))) = self.queue.pop() else { return false };
+        let Some((at, number, event)) = self.agenda.pop_until(end) else { return false };
         self.burst = if at > self.now { 0 } else { self.burst + 1 };
         assert!(self.burst < MAX_BURST, "time stands still at {:?}", self.now);
         self.now = at;

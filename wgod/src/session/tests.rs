@@ -15,6 +15,7 @@ mod rules;
 mod selecting;
 mod stop;
 
+use std::path::Path;
 use std::time::Duration;
 
 use wgo_api::params::RemoveParams;
@@ -50,14 +51,37 @@ async fn seed(rig: &Rig, file: &[u8]) -> Peer {
     peer
 }
 
-/// A daemon with the torrent "t" of so many pieces, its payload, its file, and a peer that has all of it.
-async fn downloading(pieces: usize) -> (Rig, Vec<u8>, Vec<u8>, Peer) {
+/// Has a daemon begin with the torrent "t" of so many pieces: its payload, its file, and a peer that has all of it.
+async fn begin(rig: &Rig, pieces: usize) -> (Vec<u8>, Vec<u8>, Peer) {
     let payload = noise(pieces * PIECE);
     let file = torrent_file("t", &payload, PIECE);
+    assert_eq!(rig.add(&file).await.error, None);
+    let peer = seed(rig, &file).await;
+    (payload, file, peer)
+}
+
+/// The same of a new daemon.
+async fn downloading(pieces: usize) -> (Rig, Vec<u8>, Vec<u8>, Peer) {
     let rig = Rig::new().await;
-    rig.add(&file).await;
-    let peer = seed(&rig, &file).await;
+    let (payload, file, peer) = begin(&rig, pieces).await;
     (rig, payload, file, peer)
+}
+
+/// The peer sends the next blocks that it is asked for.
+async fn give(peer: &Peer, payload: &[u8], blocks: usize) {
+    for _ in 0..blocks {
+        let asked = block_of(&peer.expect(id::REQUEST).await, None);
+        peer.send(&piece_message(asked, payload, PIECE)).await;
+    }
+}
+
+/// What is in a folder, in order; nothing if there is none.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).map_or_else(|_| Vec::new(), Iterator::collect);
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("read").file_name().into_string();
+    let mut names: Vec<String> = entries.into_iter().map(|entry| name(entry).expect("text")).collect();
+    names.sort_unstable();
+    names
 }
 
 async fn remove(rig: &Rig, data: bool) {

@@ -1,6 +1,6 @@
 //! The network: who is where, what is under way, whose timer is due.
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use wgo_proto::WireHash;
 use wgo_proto::compact::Family;
 
 use super::sybil::Sybil;
+use crate::agenda::Agenda;
 
 /// How bad the network is.
 #[derive(Clone, Copy)]
@@ -35,26 +36,6 @@ enum What {
     Join,
 }
 
-/// When, a number that makes the order one, where, and what.
-struct Scheduled(Time, u64, SocketAddr, What);
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Scheduled) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Scheduled) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Scheduled) -> std::cmp::Ordering {
-        (self.0, self.1).cmp(&(other.0, other.1))
-    }
-}
-
 /// The place of events that are nobody's.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
@@ -73,8 +54,8 @@ pub(crate) struct Net {
     /// The earliest timer that is set for each.
     timers: BTreeMap<SocketAddr, Time>,
     routers: Vec<SocketAddr>,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    /// Where, and what.
+    agenda: Agenda<(SocketAddr, What)>,
     /// What lookups found, and what came of those that have ended.
     pub(crate) found: BTreeMap<(SocketAddr, LookupId), Vec<SocketAddr>>,
     pub(crate) done: BTreeMap<(SocketAddr, LookupId), Outcome>,
@@ -96,8 +77,7 @@ impl Net {
             members: BTreeMap::new(),
             timers: BTreeMap::new(),
             routers: Vec::new(),
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            agenda: Agenda::new(),
             found: BTreeMap::new(),
             done: BTreeMap::new(),
             trace: 0xcbf2_9ce4_8422_2325,
@@ -166,8 +146,7 @@ impl Net {
 
     pub(crate) fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
-        while self.queue.peek().is_some_and(|Reverse(next)| next.0 <= end) {
-            let Some(Reverse(Scheduled(at, number, place, what))) = self.queue.pop() else { break };
+        while let Some((at, number, (place, what))) = self.agenda.pop_until(end) {
             self.now = at;
             self.note(&[at.since_start().as_nanos() as u64, number]);
             self.happen(place, what);
@@ -275,8 +254,7 @@ impl Net {
     }
 
     fn schedule(&mut self, at: Time, place: SocketAddr, what: What) {
-        self.scheduled += 1;
-        self.queue.push(Reverse(Scheduled(at, self.scheduled, place, what)));
+        self.agenda.push(at, (place, what));
     }
 
     /// Mixes a fact into the trace (FNV-1a over its words).

@@ -9,7 +9,7 @@ use wgo_api::{Kind, torrent};
 use wgo_proto::wire::message::id;
 
 use super::super::{Command, Tunables, Verb};
-use super::{PIECE, remove, seed};
+use super::{PIECE, begin, give, names, remove, seed};
 use crate::rig::*;
 use crate::store::FinalFolder;
 
@@ -26,27 +26,12 @@ async fn keep_incomplete(rig: &Rig) {
     rig.session.apply(Tunables { incomplete_folder: Some(beginning(rig)), ..tunables() }).await;
 }
 
-/// A torrent "t" that has begun, a peer that has all of it, and its payload.
+/// A torrent "t" that has begun, a peer that has all of it, its payload, and its file.
 async fn begun(pieces: usize) -> (Rig, Peer, Vec<u8>, Vec<u8>) {
-    let payload = noise(pieces * PIECE);
-    let file = torrent_file("t", &payload, PIECE);
     let rig = Rig::new().await;
     keep_incomplete(&rig).await;
-    assert_eq!(rig.add(&file).await.error, None);
-    let peer = seed(&rig, &file).await;
+    let (payload, file, peer) = begin(&rig, pieces).await;
     (rig, peer, payload, file)
-}
-
-async fn give(peer: &Peer, payload: &[u8], blocks: usize) {
-    for _ in 0..blocks {
-        let asked = block_of(&peer.expect(id::REQUEST).await, None);
-        peer.send(&piece_message(asked, payload, PIECE)).await;
-    }
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).map_or_else(|_| Vec::new(), Iterator::collect);
-    entries.into_iter().map(|e| e.expect("read").file_name().into_string().expect("text")).collect()
 }
 
 /// It is in its final folder, whole, and nowhere else.

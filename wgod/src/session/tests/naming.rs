@@ -9,7 +9,7 @@ use wgo_api::torrent::{State, Torrent as Row};
 use wgo_proto::wire::message::id;
 
 use super::super::{Command, Tunables, Verb};
-use super::{PIECE, remove, seed};
+use super::{PIECE, begin, give, names, remove, seed};
 use crate::rig::*;
 
 async fn name_incomplete(rig: &Rig, suffix: &str) {
@@ -17,29 +17,12 @@ async fn name_incomplete(rig: &Rig, suffix: &str) {
     rig.session.apply(Tunables { part_suffix, ..tunables() }).await;
 }
 
-/// A torrent "t" that has begun, a peer that has all of it, and its payload.
+/// A torrent "t" that has begun, a peer that has all of it, its payload, and its file.
 async fn begun(pieces: usize) -> (Rig, Peer, Vec<u8>, Vec<u8>) {
-    let payload = noise(pieces * PIECE);
-    let file = torrent_file("t", &payload, PIECE);
     let rig = Rig::new().await;
     name_incomplete(&rig, ".part").await;
-    assert_eq!(rig.add(&file).await.error, None);
-    let peer = seed(&rig, &file).await;
+    let (payload, file, peer) = begin(&rig, pieces).await;
     (rig, peer, payload, file)
-}
-
-async fn give(peer: &Peer, payload: &[u8], blocks: usize) {
-    for _ in 0..blocks {
-        let asked = block_of(&peer.expect(id::REQUEST).await, None);
-        peer.send(&piece_message(asked, payload, PIECE)).await;
-    }
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("read"));
-    let mut names: Vec<String> = entries.map(|e| e.file_name().into_string().expect("text")).collect();
-    names.sort_unstable();
-    names
 }
 
 /// What the only file is called on disk, as far as is said.
