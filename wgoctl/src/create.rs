@@ -102,7 +102,7 @@ pub struct Args {
 const AFTER: &str = "\
 Every file counts, hidden ones too, and links are followed; what is no regular file is left out,
 and told of. Files keep their order on every machine, so the same content and options give the
-same info-hash: that of libtorrent.
+same info-hash: that of libtorrent, if it takes them in the order of their names, too.
 
 Without --v2 and --hybrid it is a v1 torrent, which every client and tracker takes. A hybrid has
 a tree of hashes for each file beside it, by which v2 clients find files again that other torrents
