@@ -24,6 +24,7 @@ use crate::given::{self, Given};
 use crate::hooks::{self, Helper, Hooks};
 use crate::logging::Logging;
 use crate::metrics;
+use crate::outlet::Outlet;
 use crate::registry::Registry;
 use crate::serving::Sockets;
 use crate::session::{Driver, SessionHandle, Start};
@@ -32,7 +33,7 @@ use crate::store::{self, Loaded as Stored, Store};
 use crate::systemd::activation::Inherited;
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
-use crate::transport::{Listener, LocalAddrs};
+use crate::transport::Listener;
 use crate::watch::Watch;
 use crate::{backups, chores, listen, progress, random, systemd};
 
@@ -145,7 +146,7 @@ impl Daemon {
         let config = loaded.resolved.config.clone();
         let listeners = if config.network.tcp {
             let flexible = config.network.port == Config::default().network.port;
-            listen::bind(&config.network.ip, config.network.port, flexible)?
+            listen::bind(&Outlet::new(&config.network.ip), &config.network.ip, config.network.port, flexible)?
         } else {
             Vec::new()
         };
@@ -309,6 +310,7 @@ fn engine(
     let (broken, broken_rx) = mpsc::unbounded_channel();
     let storage = storage(config, &confinement);
     let outside = Arc::default();
+    let outlet = Outlet::new(&config.network.ip);
     let engine = Arc::new(Engine {
         clock,
         peer_id: wgo_proto::wire::peer_id::generate(random::bytes().context("no peer id")?),
@@ -319,12 +321,12 @@ fn engine(
         registry: Registry::new(broken),
         timers: Timers::default(),
         trackers: Trackers::start(TrackerSettings {
-            local: config.network.ip.clone(),
+            outlet: outlet.clone(),
             outside: Arc::clone(&outside),
             ..TrackerSettings::default()
         })?,
         outside,
-        local: LocalAddrs::new(&config.network.ip),
+        outlet,
         port,
         encryption: Default::default(),
         actions,

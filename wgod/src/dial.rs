@@ -35,10 +35,10 @@ async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr, greet
         engine.call(&torrent, |swarm, now| swarm.on_dial_failed(now, addr));
     };
     let Some(place) = engine.take_place() else { return failed("`max_peers` reached".into()) };
-    if !engine.local.reaches(addr) {
+    if !engine.outlet.reaches(addr.ip()) {
         return failed("no address of that family in `ip`".into());
     }
-    let transport: Transport = match dial(addr, engine.local.from(addr), CONNECT_LIMIT).await {
+    let transport: Transport = match dial(&engine.outlet, addr, CONNECT_LIMIT).await {
         Ok(transport) => transport,
         Err(error) => return failed(error.to_string()),
     };

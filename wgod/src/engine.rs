@@ -22,6 +22,7 @@ use crate::files::{
 use crate::hooks::Hooks;
 use crate::metadata::Dictionaries;
 use crate::metrics::Counters;
+use crate::outlet::Outlet;
 use crate::registry::Registry;
 use crate::session::Event;
 use crate::shaper::Shaper;
@@ -29,7 +30,6 @@ use crate::store::Store;
 use crate::timers::Timers;
 use crate::torrent::{ActionSender, Torrent};
 use crate::tracker::Trackers;
-use crate::transport::LocalAddrs;
 
 /// Shared by all tasks of the daemon.
 pub struct Engine {
@@ -54,7 +54,7 @@ pub struct Engine {
     /// Our addresses, as others see them.
     pub outside: Arc<Outside>,
     /// Addresses that we bind to and dial from.
-    pub local: LocalAddrs,
+    pub outlet: Outlet,
     /// The port that peers reach us on; 0 if we do not listen.
     pub port: u16,
     /// Encryption of connections to peers.

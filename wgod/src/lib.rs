@@ -23,6 +23,7 @@ pub mod logging;
 pub mod manual;
 pub mod metadata;
 pub mod metrics;
+pub mod outlet;
 pub mod peer;
 pub mod progress;
 pub mod random;

@@ -11,8 +11,9 @@ use tracing::Instrument;
 
 use crate::engine::Engine;
 use crate::logging::peer_span;
+use crate::outlet::Outlet;
 use crate::peer;
-use crate::transport::{Listener, Transport, bind_listener};
+use crate::transport::{Listener, Transport};
 
 /// Pause after a failed accept: out of descriptors, most likely, which no retry at once mends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -33,24 +34,34 @@ pub struct CannotListen {
 /// Binds every address of `ips` (all of both families when it is empty) to one port: `port`, or another
 /// when `flexible` and that is taken. 0 is any. A family that the machine lacks is left out when no
 /// address was asked for.
-pub fn bind(ips: &[IpAddr], port: u16, flexible: bool) -> Result<Vec<Listener>, CannotListen> {
+pub fn bind(
+    outlet: &Outlet,
+    ips: &[IpAddr],
+    port: u16,
+    flexible: bool,
+) -> Result<Vec<Listener>, CannotListen> {
     let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let wanted = if ips.is_empty() { &everywhere[..] } else { ips };
-    match bind_all(wanted, port, ips.is_empty()) {
+    match bind_all(outlet, wanted, port, ips.is_empty()) {
         Err(failed) if flexible && failed.error.kind() == io::ErrorKind::AddrInUse => {
             tracing::warn!(port, "port is taken; using another");
-            bind_all(wanted, 0, ips.is_empty())
+            bind_all(outlet, wanted, 0, ips.is_empty())
         }
         result => result,
     }
 }
 
-fn bind_all(ips: &[IpAddr], port: u16, lenient: bool) -> Result<Vec<Listener>, CannotListen> {
+fn bind_all(
+    outlet: &Outlet,
+    ips: &[IpAddr],
+    port: u16,
+    lenient: bool,
+) -> Result<Vec<Listener>, CannotListen> {
     let mut listeners: Vec<Listener> = Vec::new();
     let mut port = port;
     for ip in ips {
         let addr = SocketAddr::new(*ip, port);
-        match bind_listener(addr) {
+        match Listener::bind(outlet, addr) {
             Ok(listener) => {
                 port = listener.local_addr().map_or(port, |addr| addr.port());
                 listeners.push(listener);

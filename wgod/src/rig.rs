@@ -26,13 +26,14 @@ use crate::confine::Confinement;
 use crate::ending::Patience;
 use crate::engine::{Engine, Places};
 use crate::files::{Disk, RealDisk, Storage, StorageLimits};
+use crate::outlet::Outlet;
 use crate::registry::Registry;
 use crate::session::{AddRequest, ChokeTunables, Command, Driver, SessionHandle, Start, Tunables, Verb};
 use crate::shaper::Shaper;
 use crate::store::Store;
 use crate::timers::Timers;
 use crate::tracker::{Settings, Trackers};
-use crate::transport::{LocalAddrs, Transport, dial};
+use crate::transport::{Transport, dial};
 
 /// Time in which whatever a test waits for must happen, on the slowest machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -89,7 +90,7 @@ impl Rig {
     /// A daemon over the state and files that another left.
     async fn at(dir: Arc<tempfile::TempDir>, disks: [Arc<dyn Disk>; 2]) -> Rig {
         let [disk, state] = disks.clone();
-        let listener = crate::listen::bind(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0, false);
+        let listener = crate::listen::bind(&Outlet::default(), &[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0, false);
         let listener = listener.expect("loopback").pop().expect("one address");
         let addr = listener.local_addr().expect("it is bound");
         let clock = Clock::start();
@@ -110,7 +111,7 @@ impl Rig {
             timers: Timers::default(),
             trackers: Trackers::start(Settings::default()).expect("drivers"),
             outside: Arc::default(),
-            local: LocalAddrs::default(),
+            outlet: Outlet::default(),
             port: addr.port(),
             encryption: Default::default(),
             actions,
@@ -208,7 +209,7 @@ impl Rig {
 
     /// A peer of the torrent that has shaken hands.
     pub(crate) async fn peer(&self, hash: WireHash, id: u8) -> Peer {
-        let transport = dial(self.addr, None, SOON).await.expect("it listens");
+        let transport = dial(&Outlet::default(), self.addr, SOON).await.expect("it listens");
         let ours = Handshake { reserved: Reserved::FAST, hash, peer_id: PeerId([id; 20]) };
         transport.write_all(&ours.encode(), SOON).await.expect("it reads");
         let mut theirs = [0; HANDSHAKE_LEN];

@@ -10,6 +10,7 @@ use wgo_proto::wire::message::id;
 use wgo_proto::wire::{Message, block_header};
 use wgo_proto::{BLOCK_LEN, Block, PieceIndex, WireHash};
 
+use crate::outlet::Outlet;
 use crate::rig::*;
 
 const PIECE: usize = 4 * BLOCK_LEN as usize;
@@ -251,7 +252,7 @@ async fn what_breaks_the_protocol_ends_the_connection_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handshake_for_a_torrent_that_is_not_here_is_not_answered() {
     let rig = Rig::new().await;
-    let transport = crate::transport::dial(rig.addr, None, SOON).await.expect("it listens");
+    let transport = crate::transport::dial(&Outlet::default(), rig.addr, SOON).await.expect("it listens");
     let hash = WireHash([9; 20]);
     let hello = wgo_proto::wire::Handshake {
         reserved: wgo_proto::wire::Reserved::FAST,
@@ -269,7 +270,7 @@ async fn silent_strangers_keep_nobody_out() {
     let (rig, hash) = seeding(&payload).await;
     let mut silent = Vec::new();
     for _ in 0..300 {
-        silent.push(crate::transport::dial(rig.addr, None, SOON).await.expect("it listens"));
+        silent.push(crate::transport::dial(&Outlet::default(), rig.addr, SOON).await.expect("it listens"));
     }
     let peer = rig.peer(hash, 1).await;
     peer.says(&[Message::HaveNone, Message::Interested]).await;

@@ -37,6 +37,7 @@ mod transactions;
 mod udp;
 
 use crate::external::Outside;
+use crate::outlet::Outlet;
 
 pub use error::TrackerError;
 pub use target::{check_url, shown};
@@ -44,7 +45,7 @@ pub use target::{check_url, shown};
 use families::{Late, telling};
 use gate::Gate;
 use http::Http;
-use resolve::{Resolver, family_name, family_of};
+use resolve::{Resolver, any, family_name, family_of};
 use target::{Protocol, Target};
 use udp::Udp;
 
@@ -54,8 +55,8 @@ use udp::Udp;
 /// `http_timeout` and `udp_timeout`: 670 s, less than the 900 s that `wgo_core` waits.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Addresses to send from, `network.ip`; none leaves it to the system.
-    pub local: Vec<IpAddr>,
+    /// What requests leave by.
+    pub outlet: Outlet,
     /// Learns how trackers see us (BEP 24).
     pub outside: Arc<Outside>,
     /// Requests to one tracker at once.
@@ -81,7 +82,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            local: Vec::new(),
+            outlet: Outlet::default(),
             outside: Arc::default(),
             per_tracker: 4,
             http_requests: 128,
@@ -99,12 +100,12 @@ impl Default for Settings {
 impl Settings {
     /// The address to send from, by family.
     fn local(&self, family: Family) -> Option<IpAddr> {
-        self.local.iter().copied().find(|&ip| family_of(ip) == family)
+        self.outlet.source(any(family))
     }
 
     /// Whether the operator lets us use this family.
     fn allows(&self, family: Family) -> bool {
-        self.local.is_empty() || self.local(family).is_some()
+        self.outlet.reaches(any(family))
     }
 }
 

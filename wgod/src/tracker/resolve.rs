@@ -2,7 +2,7 @@
 //!
 //! Called before each announce by UDP or HTTP, and by the HTTP client for redirects.
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -98,6 +98,14 @@ pub(super) fn family_name(family: Family) -> &'static str {
 /// The family of an address.
 pub(super) fn family_of(ip: IpAddr) -> Family {
     if ip.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+/// Any address of the family.
+pub(super) fn any(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,10 @@
 //! ours. An announce runs in its caller's future; dropping that leaves nothing behind.
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -18,8 +17,10 @@ use wgo_proto::compact::Family;
 use wgo_proto::tracker::MAX_PEERS;
 use wgo_proto::tracker::udp::{Request, Response, transaction_of};
 
+use super::resolve::any;
 use super::transactions::{ANSWERS_KEPT, Transaction, Transactions};
 use super::{Settings, TrackerError};
+use crate::outlet::Outlet;
 
 /// How long a connection id may be used after it came (BEP 15).
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
@@ -38,7 +39,7 @@ const AFTER_FAULT: Duration = Duration::from_millis(200);
 pub(super) struct Udp {
     v4: Mutex<Option<Arc<UdpSocket>>>,
     v6: Mutex<Option<Arc<UdpSocket>>>,
-    local: [SocketAddr; 2],
+    outlet: Outlet,
     first_wait: Duration,
     transactions: Arc<Transactions>,
     connections: Mutex<HashMap<SocketAddr, Connection>>,
@@ -61,12 +62,10 @@ pub(super) struct Answer {
 impl Udp {
     /// Tasks are tracked by `tasks` and end with `stopping`.
     pub(super) fn new(settings: &Settings, tasks: TaskTracker, stopping: CancellationToken) -> Udp {
-        let v4 = settings.local(Family::V4).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        let v6 = settings.local(Family::V6).unwrap_or(Ipv6Addr::UNSPECIFIED.into());
         Udp {
             v4: Mutex::default(),
             v6: Mutex::default(),
-            local: [SocketAddr::new(v4, 0), SocketAddr::new(v6, 0)],
+            outlet: settings.outlet.clone(),
             first_wait: settings.udp_first_wait,
             transactions: Arc::default(),
             connections: Mutex::default(),
@@ -113,7 +112,7 @@ impl Udp {
             }
             let unsent = |source| TrackerError::Connect {
                 host: tracker.ip().to_string(),
-                local: Some(self.local_of(Family::of(&tracker)).ip()).filter(|ip| !ip.is_unspecified()),
+                local: self.outlet.source(tracker.ip()),
                 source: Arc::new(source),
             };
             socket.send_to(&packet, tracker).await.map_err(unsent)?;
@@ -175,21 +174,11 @@ impl Udp {
         if let Some(socket) = &*slot {
             return Ok(socket.clone());
         }
-        let local = self.local_of(family);
-        let opened = bind(local).and_then(UdpSocket::from_std);
-        let socket = Arc::new(
-            opened.map_err(|err| fault(&format!("open a UDP socket for trackers at {}", local.ip()), err))?,
-        );
+        let local = self.outlet.from_anywhere(any(family), 0);
+        let failed = |err| fault(&format!("open a UDP socket for trackers at {}", local.ip()), err);
+        let socket = Arc::new(self.outlet.udp(local).map_err(failed)?);
         self.tasks.spawn(receive(socket.clone(), self.transactions.clone(), self.stopping.clone()));
         Ok(slot.insert(socket).clone())
-    }
-
-    fn local_of(&self, family: Family) -> SocketAddr {
-        let [v4, v6] = self.local;
-        match family {
-            Family::V4 => v4,
-            Family::V6 => v6,
-        }
     }
 
     fn connection(&self, tracker: SocketAddr) -> Option<u64> {
@@ -245,17 +234,6 @@ enum News {
 
 fn fault(what: &str, source: io::Error) -> TrackerError {
     TrackerError::System { what: what.to_owned(), source: Arc::new(source) }
-}
-
-fn bind(local: SocketAddr) -> io::Result<StdSocket> {
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, None)?;
-    if local.is_ipv6() {
-        // IPv4 has a socket of its own.
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&local.into())?;
-    Ok(socket.into())
 }
 
 /// Hands what comes to those who wait for it, until told to stop.

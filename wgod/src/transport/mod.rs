@@ -6,10 +6,10 @@ mod low_water;
 mod tcp;
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use tcp::{Listener, bind_listener, dial};
+pub use tcp::{Listener, dial};
 use tokio::net::TcpStream;
 
 /// One connection to a peer.
@@ -112,33 +112,6 @@ impl Transport {
         match self {
             Transport::Tcp(stream) => stream.peer_addr().map(unmap),
         }
-    }
-}
-
-/// The addresses that we use for connections of our own; empty: whatever the system chooses.
-#[derive(Clone, Debug, Default)]
-pub struct LocalAddrs(Vec<IpAddr>);
-
-impl LocalAddrs {
-    /// These.
-    pub fn new(ips: &[IpAddr]) -> LocalAddrs {
-        LocalAddrs(ips.to_vec())
-    }
-
-    /// The address to connect to `addr` from.
-    pub fn from(&self, addr: SocketAddr) -> Option<IpAddr> {
-        let mut same = self.0.iter().filter(|ip| ip.is_ipv4() == addr.is_ipv4());
-        same.next().copied().filter(|ip| !ip.is_unspecified())
-    }
-
-    /// Whether connections to this family are allowed at all.
-    pub fn reaches(&self, addr: SocketAddr) -> bool {
-        self.0.is_empty() || self.0.iter().any(|ip| ip.is_ipv4() == addr.is_ipv4())
-    }
-
-    /// The addresses.
-    pub fn ips(&self) -> &[IpAddr] {
-        &self.0
     }
 }
 

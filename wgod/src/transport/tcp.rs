@@ -1,22 +1,24 @@
 //! TCP: listening, dialling and readiness.
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{Readiness, Transport, unmap};
-
-/// Connections that the kernel holds for us while we are busy.
-const BACKLOG: u32 = 1024;
+use crate::outlet::Outlet;
 
 /// A listening socket.
 #[derive(Debug)]
 pub struct Listener(TcpListener);
 
 impl Listener {
+    /// Listens on `addr`.
+    pub fn bind(outlet: &Outlet, addr: SocketAddr) -> io::Result<Listener> {
+        outlet.tcp_listener(addr).map(Listener)
+    }
+
     /// The next connection.
     pub async fn accept(&self) -> io::Result<(Transport, SocketAddr)> {
         let (stream, addr) = self.0.accept().await?;
@@ -30,25 +32,9 @@ impl Listener {
     }
 }
 
-/// Listens on `addr`. A v6 socket takes v6 only, so that both families can share a port.
-pub fn bind_listener(addr: SocketAddr) -> io::Result<Listener> {
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    socket.listen(BACKLOG as i32)?;
-    TcpListener::from_std(socket.into()).map(Listener)
-}
-
-/// Connects to `addr`, from `from` if it is given.
-pub async fn dial(addr: SocketAddr, from: Option<IpAddr>, limit: Duration) -> io::Result<Transport> {
-    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(from) = from {
-        socket.bind(SocketAddr::new(from, 0))?;
-    }
+/// Connects to `addr`.
+pub async fn dial(outlet: &Outlet, addr: SocketAddr, limit: Duration) -> io::Result<Transport> {
+    let socket = outlet.tcp(addr.ip())?;
     socket.set_nodelay(true)?;
     let connect = tokio::time::timeout(limit, socket.connect(addr));
     connect.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(Transport::Tcp)

@@ -9,8 +9,9 @@ use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, Reserved};
 use super::*;
 use crate::config::Encryption as Mode;
 use crate::encryption::chance;
+use crate::outlet::Outlet;
 use crate::session::Command;
-use crate::transport::{Listener, Transport, bind_listener, dial};
+use crate::transport::{Listener, Transport, dial};
 
 fn hello(hash: WireHash, id: u8) -> [u8; HANDSHAKE_LEN] {
     Handshake { reserved: Reserved::FAST, hash, peer_id: PeerId([id; 20]) }.encode()
@@ -24,7 +25,7 @@ async fn encrypt(
     provide: Methods,
     first: &[u8],
 ) -> Option<(Peer, mse::Method)> {
-    let transport = dial(addr, None, SOON).await.expect("it listens");
+    let transport = dial(&Outlet::default(), addr, SOON).await.expect("it listens");
     let chance = chance().expect("random bytes");
     let keys = KeyPair::new(chance.private);
     let mut end = Initiator::new(hash, provide, first, chance);
@@ -175,7 +176,7 @@ async fn connections_that_the_setting_excludes_are_refused_and_counted() {
     let (rig, hash) = seeding(&payload).await;
     let refused = async |plain: bool| match plain {
         true => {
-            let transport = dial(rig.addr, None, SOON).await.expect("it listens");
+            let transport = dial(&Outlet::default(), rig.addr, SOON).await.expect("it listens");
             transport.write_all(&hello(hash, 9), SOON).await.expect("it reads");
             transport.read_exact(&mut [0; 1], SOON).await.is_err()
         }
@@ -206,7 +207,7 @@ async fn connections_that_the_setting_excludes_are_refused_and_counted() {
 async fn dialling(payload: &[u8], mode: Mode) -> (Rig, WireHash, Listener) {
     let rig = Rig::new().await;
     rig.engine.set_encryption(mode);
-    let listener = bind_listener((Ipv4Addr::LOCALHOST, 0).into()).expect("loopback");
+    let listener = Listener::bind(&Outlet::default(), (Ipv4Addr::LOCALHOST, 0).into()).expect("loopback");
     let file = torrent_file("t", payload, PIECE);
     let metainfo = wgo_proto::metainfo::Metainfo::parse(&file).expect("ours");
     let hash = metainfo.hashes.canonical();
@@ -278,7 +279,7 @@ async fn strangers_with_half_a_handshake_keep_nobody_out() {
     let key = KeyPair::new([7; mse::PRIVATE_LEN]);
     let (mut strangers, mut answered) = (Vec::new(), 0);
     for n in 0..300 {
-        let transport = dial(rig.addr, None, SOON).await.expect("it listens");
+        let transport = dial(&Outlet::default(), rig.addr, SOON).await.expect("it listens");
         // Part of a key, or all of it and a part of the rest.
         let bytes = [&key.public.bytes()[..], &[1; 300]].concat();
         transport.write_all(&bytes[..[1, 95, 96, 300][n % 4]], SOON).await.expect("it reads");

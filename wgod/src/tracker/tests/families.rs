@@ -10,6 +10,7 @@ use super::super::{Settings, TrackerError};
 use super::fake_http::{Act, FakeHttp, body, ok};
 use super::fake_udp::FakeUdp;
 use super::{PASSKEY, announce, ask, has_v6, loopback, peers, query, trackers};
+use crate::outlet::Outlet;
 
 fn with(peers: Vec<std::net::SocketAddr>, secs: u64, seeders: u32) -> AnnounceReply {
     let counts = SwarmCounts { seeders: Some(seeders), ..SwarmCounts::default() };
@@ -48,7 +49,7 @@ async fn both_families_of_a_name_are_asked() {
     assert_eq!(key(&v4), key(&v6), "the tracker can tell that both are us");
     assert_eq!((v4.requests(), v6.requests()), (2, 1));
     // With one of them configured, the other is left out.
-    let settings = Settings { local: vec!["::1".parse().unwrap()], ..Settings::default() };
+    let settings = Settings { outlet: Outlet::new(&["::1".parse().unwrap()]), ..Settings::default() };
     assert_eq!(ask(&super::trackers(settings), &url).await.unwrap().counts.seeders, Some(1));
     assert_eq!((v4.requests(), v6.requests()), (2, 2));
 }

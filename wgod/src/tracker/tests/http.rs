@@ -12,6 +12,7 @@ use super::super::{Settings, TrackerError};
 use super::fake_http::{Act, FakeHttp, answer, body, gzip, ok, redirect};
 use super::fake_udp::FakeUdp;
 use super::{PASSKEY, ask, has_v6, loopback, reply, trackers};
+use crate::outlet::Outlet;
 
 #[tokio::test]
 async fn an_announce_reaches_the_tracker_and_its_answer_comes_back() {
@@ -36,14 +37,14 @@ async fn an_announce_reaches_the_tracker_and_its_answer_comes_back() {
 #[tokio::test]
 async fn the_source_is_the_configured_address() {
     let tracker = FakeHttp::start(loopback(false), |_| Act::Send(ok(&body(&reply())))).await;
-    let settings = Settings { local: vec!["127.0.0.1".parse().unwrap()], ..Settings::default() };
+    let settings = Settings { outlet: Outlet::new(&["127.0.0.1".parse().unwrap()]), ..Settings::default() };
     assert!(ask(&trackers(settings), &tracker.url()).await.is_ok());
     // 192.0.2.0/24 is for documentation: never ours.
-    let settings = Settings { local: vec!["192.0.2.1".parse().unwrap()], ..Settings::default() };
+    let settings = Settings { outlet: Outlet::new(&["192.0.2.1".parse().unwrap()]), ..Settings::default() };
     let err = ask(&trackers(settings), &tracker.url()).await.unwrap_err();
     assert!(matches!(&err, TrackerError::Connect { local: Some(_), .. }), "{err:?}");
     assert!(err.to_string().starts_with("cannot reach 127.0.0.1 from 192.0.2.1: "), "{err}");
-    let settings = Settings { local: vec!["::1".parse().unwrap()], ..Settings::default() };
+    let settings = Settings { outlet: Outlet::new(&["::1".parse().unwrap()]), ..Settings::default() };
     let err = ask(&trackers(settings), &tracker.url()).await.unwrap_err();
     assert!(matches!(&err, TrackerError::NoAddress { wanted: "IPv6", .. }), "{err:?}");
     assert_eq!(tracker.requests(), 1);

@@ -12,6 +12,7 @@ use wgo_proto::units::WireHash;
 use super::super::{Settings, TrackerError};
 use super::fake_udp::{CONNECTION, FakeUdp, Out, good, refusal, transaction};
 use super::{PASSKEY, announce, ask, has_v6, loopback, peers, query, trackers};
+use crate::outlet::Outlet;
 
 /// What a good tracker answers.
 fn good_reply() -> AnnounceReply {
@@ -261,7 +262,7 @@ async fn the_socket_task_ends_with_the_last_clone() {
 
 #[tokio::test]
 async fn a_local_address_that_is_not_ours_is_named() {
-    let settings = Settings { local: vec!["192.0.2.1".parse().unwrap()], ..Settings::default() };
+    let settings = Settings { outlet: Outlet::new(&["192.0.2.1".parse().unwrap()]), ..Settings::default() };
     let err = ask(&trackers(settings), "udp://127.0.0.1:9/announce").await.unwrap_err();
     let text =
         "cannot open a UDP socket for trackers at 192.0.2.1: Cannot assign requested address (os error 99)";
