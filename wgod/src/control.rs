@@ -249,6 +249,7 @@ impl Control {
         self.engine.store.keep_backups(config.daemon.backups);
         self.engine.storage.set_modes(modes(config));
         self.engine.set_encryption(config.network.encryption);
+        self.engine.outside.set(config.network.announce_ip);
         self.session.apply(tunables(config)).await;
     }
 }

@@ -21,6 +21,16 @@ impl Outside {
         }
     }
 
+    /// What the operator says, `[network] announce_ip`, instead of all votes; `None` leaves it to them.
+    pub fn set(&self, ip: Option<IpAddr>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).set(ip);
+    }
+
+    /// What the operator says.
+    pub fn chosen(&self) -> Option<IpAddr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).chosen()
+    }
+
     /// Our addresses, IPv4 before IPv6, as far as anybody said so.
     pub fn addresses(&self) -> Vec<IpAddr> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).addresses().collect()

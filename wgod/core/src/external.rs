@@ -24,6 +24,7 @@ pub enum Voter {
 pub struct External {
     v4: Votes,
     v6: Votes,
+    set: Option<IpAddr>,
 }
 
 /// The votes on one family's address, oldest first, one of each voter.
@@ -39,9 +40,21 @@ impl External {
         }
     }
 
+    /// The operator says that we are at `ip`, whatever others say; `None` leaves it to them.
+    pub fn set(&mut self, ip: Option<IpAddr>) {
+        self.set = ip.map(|ip| ip.to_canonical());
+    }
+
+    /// What the operator says.
+    pub fn chosen(&self) -> Option<IpAddr> {
+        self.set
+    }
+
     /// Our addresses, IPv4 before IPv6, as far as anybody said so.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        [&self.v4, &self.v6].into_iter().filter_map(Votes::winner)
+        [(true, &self.v4), (false, &self.v6)]
+            .into_iter()
+            .filter_map(|(v4, votes)| self.set.filter(|ip| ip.is_ipv4() == v4).or_else(|| votes.winner()))
     }
 
     fn votes_mut(&mut self, v4: bool) -> &mut Votes {
@@ -131,5 +144,17 @@ mod tests {
         assert!(seen(&external).is_empty());
         external.vote(tracker(1), ip("::ffff:203.0.113.1"));
         assert_eq!(seen(&external), [ip("203.0.113.1")]);
+    }
+
+    #[test]
+    fn the_operator_outvotes_everybody_in_one_family() {
+        let mut external = External::default();
+        external.vote(tracker(1), ip("203.0.113.1"));
+        external.vote(tracker(1), ip("2001:db8:1::1"));
+        external.set(Some(ip("10.1.2.3")));
+        external.vote(tracker(2), ip("203.0.113.1"));
+        assert_eq!(seen(&external), [ip("10.1.2.3"), ip("2001:db8:1::1")]);
+        external.set(None);
+        assert_eq!(seen(&external), [ip("203.0.113.1"), ip("2001:db8:1::1")]);
     }
 }

@@ -147,8 +147,10 @@ settings! {
         /// A proxy for trackers and peers, as in "socks5://127.0.0.1:1080".
         [Unbuilt] proxy: Option<String> = None;
 
-        /// The address to tell trackers when it isn't the one they see.
-        [Unbuilt] announce_ip: Option<IpAddr> = None;
+        /// Our address to tell trackers when it isn't the one they see, as behind a proxy or in the same network
+        /// as they are. Trackers that are asked by the other family of addresses aren't told; many believe only
+        /// what they see.
+        [Now] announce_ip: Option<IpAddr> = None;
     }
 
     /// How peers are found, besides trackers. Private torrents use none of these.

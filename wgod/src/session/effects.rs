@@ -192,7 +192,7 @@ impl Driver {
             let query = wire::http::AnnounceQuery {
                 announce: &told,
                 tracker_id: announce.tracker_id.as_deref(),
-                ip: None,
+                ip: engine.outside.chosen(),
                 ipv4: None,
                 ipv6: None,
             };

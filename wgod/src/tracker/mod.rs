@@ -265,6 +265,8 @@ impl Inner {
         url: &str,
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
+        // Of the other family it would be taken for where this one is seen.
+        let query = &AnnounceQuery { ip: query.ip.filter(|own| own.is_ipv4() == ip.is_ipv4()), ..*query };
         if target.protocol != Protocol::Udp {
             let body = self.http.get(target, ip, &http_form::announce_url(url, query)).await?;
             let reply = http_form::decode_announce(&body)?;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use wgo_proto::tracker::http::query_pairs;
 use wgo_proto::tracker::{self as proto, AnnounceReply, SwarmCounts};
 
 use super::super::families::{LATE_FAMILY, SECOND_FAMILY, join, merge};
@@ -52,6 +53,26 @@ async fn both_families_of_a_name_are_asked() {
     let settings = Settings { outlet: Outlet::new(&["::1".parse().unwrap()]), ..Settings::default() };
     assert_eq!(ask(&super::trackers(settings), &url).await.unwrap().counts.seeders, Some(1));
     assert_eq!((v4.requests(), v6.requests()), (2, 2));
+}
+
+#[tokio::test]
+async fn an_address_of_ours_is_told_by_its_own_family() {
+    for v6 in [false, true] {
+        if v6 && !has_v6("an_address_of_ours_is_told_by_its_own_family") {
+            continue;
+        }
+        let tracker = FakeHttp::start(loopback(v6), |_| Act::Send(ok(&body(&with(peers(), 900, 3))))).await;
+        let (trackers, announce) = (trackers(Settings::default()), announce());
+        for own in ["203.0.113.9", "2001:db8::9"] {
+            let own: std::net::IpAddr = own.parse().unwrap();
+            let query = super::AnnounceQuery { ip: Some(own), ..query(&announce) };
+            trackers.announce(&tracker.url(), &query).await.unwrap();
+            let heads = tracker.seen.heads.lock().unwrap();
+            let path = heads.last().unwrap().split(' ').nth(1).unwrap().to_owned();
+            let told = query_pairs(&path).find(|(key, _)| key == "ip").map(|(_, value)| value);
+            assert_eq!(told, (own.is_ipv6() == v6).then(|| own.to_string().into_bytes()), "{path}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
