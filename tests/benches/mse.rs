@@ -5,7 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput};
 use wgo_proto::WireHash;
 use wgo_proto::mse::{
-    Chance, Cipher, Initiated, Initiator, KeyPair, Methods, PRIVATE_LEN, RANDOM_LEN, Responded, Responder,
+    Chance, Cipher, Initiated, Initiator, KeyPair, Method, Methods, PRIVATE_LEN, RANDOM_LEN, Responded,
+    Responder,
 };
 
 /// A batch of the size that a connection sends, which a core's caches hold.
@@ -18,7 +19,7 @@ fn cipher() -> Box<Cipher> {
     let keys = chances.clone().map(|chance| KeyPair::new(chance.private));
     let [a, b] = chances;
     let mut dialling = Initiator::new(hash, Methods::RC4, b"", a);
-    let mut dialled = Responder::new(Methods::RC4, b);
+    let mut dialled = Responder::new(Methods::RC4, Method::Rc4, b);
     let mut stream = dialling.first(&keys[0]);
     stream.extend(dialling_step_3(&mut dialling, &keys));
     let mut at = 0;

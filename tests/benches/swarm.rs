@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
-use wgo_core::peer::{CloseReason, Direction, PeerInfo};
+use wgo_core::peer::{CloseReason, Direction, Encryption, PeerInfo};
 use wgo_core::status::Counters;
 use wgo_core::swarm::{PieceOutcome, Start, Swarm, SwarmConfig};
 use wgo_core::{PeerKey, Time, TorrentId};
@@ -68,8 +68,13 @@ impl Rig {
         let mut id = [0; 20];
         id[..4].copy_from_slice(&n.to_be_bytes());
         let reserved = Reserved::FAST | Reserved::EXTENSIONS;
-        let info =
-            PeerInfo { addr, direction: Direction::Incoming, id: PeerId(id), reserved, encrypted: false };
+        let info = PeerInfo {
+            addr,
+            direction: Direction::Incoming,
+            id: PeerId(id),
+            reserved,
+            encryption: Encryption::None,
+        };
         let key = self.swarm.connect(self.now, info).unwrap();
         self.effects();
         key

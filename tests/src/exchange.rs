@@ -64,14 +64,14 @@ struct Stage {
 /// The settings of both sides.
 #[derive(Clone, Copy, Debug)]
 pub struct Encrypted {
-    /// `[network] encryption`.
+    /// `[network] encryption`; empty for the default.
     pub wgod: &'static str,
     /// The peer's.
     pub peer: Encryption,
 }
 
-/// None on either side, which is the default.
-const PLAIN: Encrypted = Encrypted { wgod: "off", peer: Encryption::Off };
+/// The default of ours, and a peer without encryption, as far as it can be without.
+pub const PLAIN: Encrypted = Encrypted { wgod: "", peer: Encryption::Off };
 
 impl Stage {
     fn set(scenario: Scenario, encrypted: Encrypted) -> Option<Stage> {
@@ -83,7 +83,10 @@ impl Stage {
         let peer = scenario.kind.start_with(scenario.test, peer_ip, encrypted.peer)?;
         let daemon = Daemon::with(Settings {
             ips: vec![net.home(), net.home6()],
-            network: format!("encryption = \"{}\"", encrypted.wgod),
+            network: match encrypted.wgod {
+                "" => String::new(),
+                mode => format!("encryption = \"{mode}\""),
+            },
             ..Settings::default()
         });
         let (at_peer, at_wgod) = (peer.addr(), daemon.listens(peer_ip));

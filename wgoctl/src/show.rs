@@ -36,7 +36,8 @@ pub struct Args {
     /// With its files
     #[arg(long)]
     files: bool,
-    /// With its peers. FLAGS: D we download, d we would; U it downloads, u it would; O we dialled; E encrypted;
+    /// With its peers. FLAGS: D we download, d we would; U it downloads, u it would; O we dialled; E encrypted, e only the
+    /// handshake;
     /// S it sends nothing although asked
     #[arg(long)]
     peers: bool,

@@ -8,15 +8,15 @@ use wgo_core::peer_mgr::Greeting;
 
 use crate::config::Encryption as Mode;
 use crate::engine::Engine;
-use crate::peer::{self, Way};
+use crate::peer;
 use crate::torrent::Torrent;
 use crate::transport::{Transport, dial};
 
 /// Time that a peer has to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Connects to `addr` in a task of the torrent, and greets the peer as it is said to like it.
-pub fn start(engine: &Arc<Engine>, torrent: &Arc<Torrent>, addr: SocketAddr, greeting: Greeting) {
+/// Connects to `addr` in a task of the torrent, and greets the peer as it is known to like it.
+pub fn start(engine: &Arc<Engine>, torrent: &Arc<Torrent>, addr: SocketAddr, greeting: Option<Greeting>) {
     let (engine, owner) = (engine.clone(), torrent.clone());
     let span = peer::span(torrent, addr);
     let dialling = async move {
@@ -29,7 +29,7 @@ pub fn start(engine: &Arc<Engine>, torrent: &Arc<Torrent>, addr: SocketAddr, gre
     torrent.tasks.spawn(dialling.instrument(span));
 }
 
-async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr, greeting: Greeting) {
+async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr, greeting: Option<Greeting>) {
     let failed = |why: String| {
         tracing::debug!(why, "not connected");
         engine.call(&torrent, |swarm, now| swarm.on_dial_failed(now, addr));
@@ -43,8 +43,8 @@ async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr, greet
         Err(error) => return failed(error.to_string()),
     };
     let mode = engine.encryption.mode();
-    let way = way(mode, greeting);
-    match peer::greet(&engine, &torrent, transport, addr, way).await {
+    let greeting = chosen(mode, greeting);
+    match peer::greet(&engine, &torrent, transport, addr, greeting).await {
         // In a task of its own: this one has held what dialling needs.
         Ok((link, info)) => {
             engine.counters.handshakes.done(&info);
@@ -52,19 +52,22 @@ async fn run(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr, greet
         }
         Err(reason) => {
             engine.counters.handshakes.failed(&reason);
-            if mode != Mode::Prefer || !reason.is_about(way) {
+            let other = matches!(mode, Mode::Allow | Mode::Prefer) && reason.is_about(greeting);
+            if !other {
                 return failed(reason.to_string());
             }
-            tracing::debug!(%reason, ?way, "not connected this way");
-            engine.call(&torrent, |swarm, now| swarm.on_greeting_refused(now, addr));
+            tracing::debug!(%reason, ?greeting, "not connected this way");
+            engine.call(&torrent, |swarm, now| swarm.on_greeting_refused(now, addr, greeting));
         }
     }
 }
 
-/// Encrypted as long as the setting allows it, but for peers that don't take it.
-fn way(mode: Mode, greeting: Greeting) -> Way {
-    match (mode, greeting) {
-        (Mode::Off, _) | (Mode::Prefer, Greeting::Other) => Way::Plain,
-        (Mode::Require, _) | (Mode::Prefer, Greeting::First) => Way::Encrypted,
+/// As the peer is known to like it, where the setting leaves the choice.
+fn chosen(mode: Mode, known: Option<Greeting>) -> Greeting {
+    match mode {
+        Mode::Off => Greeting::Plain,
+        Mode::Allow => known.unwrap_or(Greeting::Plain),
+        Mode::Prefer => known.unwrap_or(Greeting::Encrypted),
+        Mode::Require => Greeting::Encrypted,
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use wgo_proto::mse::{Chance, Methods, RANDOM_LEN};
+use wgo_proto::mse::{Chance, Method, Methods, RANDOM_LEN};
 
 use crate::config::Encryption as Mode;
 use crate::random;
@@ -40,7 +40,8 @@ impl Encryption {
     pub fn mode(&self) -> Mode {
         match self.mode.load(Ordering::Relaxed) {
             0 => Mode::Off,
-            1 => Mode::Prefer,
+            1 => Mode::Allow,
+            2 => Mode::Prefer,
             _ => Mode::Require,
         }
     }
@@ -49,18 +50,28 @@ impl Encryption {
     pub(crate) fn set(&self, mode: Mode) {
         let number = match mode {
             Mode::Off => 0,
-            Mode::Prefer => 1,
-            Mode::Require => 2,
+            Mode::Allow => 1,
+            Mode::Prefer => 2,
+            Mode::Require => 3,
         };
         self.mode.store(number, Ordering::Relaxed);
     }
 
-    /// What we would use on a connection, encrypted payload first of all: whoever sets `prefer` wants what is said
-    /// hidden too, and plain payload is told by the lengths of its messages.
+    /// What we would use on a connection.
     pub fn methods(&self) -> Methods {
         match self.mode() {
-            Mode::Off | Mode::Prefer => Methods::ALL,
+            Mode::Off | Mode::Allow | Mode::Prefer => Methods::ALL,
             Mode::Require => Methods::RC4,
+        }
+    }
+
+    /// What we choose where the peer leaves us the choice. Whoever sets `prefer` wants what is said hidden too, and
+    /// plain payload is told by the lengths of its messages; with `allow` a peer gets encryption that wants it, and
+    /// one that offers both is content with the handshake.
+    pub fn choice(&self) -> Method {
+        match self.mode() {
+            Mode::Off | Mode::Allow => Method::Plaintext,
+            Mode::Prefer | Mode::Require => Method::Rc4,
         }
     }
 
@@ -153,7 +164,7 @@ mod tests {
     fn settings_are_kept() {
         let encryption = Encryption::default();
         assert_eq!(encryption.mode(), Mode::Off);
-        for mode in [Mode::Require, Mode::Prefer, Mode::Off] {
+        for mode in [Mode::Require, Mode::Prefer, Mode::Allow, Mode::Off] {
             encryption.set(mode);
             assert_eq!(encryption.mode(), mode);
         }

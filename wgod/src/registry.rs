@@ -27,7 +27,7 @@ struct Tables {
     /// Active torrents, with a Swarm or asleep; a hybrid is here twice.
     by_hash: HashMap<WireHash, TorrentId>,
     live: HashMap<TorrentId, Arc<Torrent>>,
-    /// What encrypted handshakes call the hashes, by the first bytes of that: some 35 bytes a torrent. `None` while
+    /// What encrypted handshakes call the hashes, by the first bytes of that: some 50 bytes a torrent. `None` while
     /// encryption is off.
     obfuscated: Option<HashMap<u64, WireHash>>,
 }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use wgo_core::TorrentId;
-use wgo_core::peer::{CloseReason, Direction, PeerInfo};
+use wgo_core::peer::{CloseReason, Direction, Encryption, PeerInfo};
 use wgo_proto::PeerId;
 use wgo_proto::wire::{Handshake, Reserved};
 
@@ -164,5 +164,5 @@ impl World {
 }
 
 fn info(addr: SocketAddr, direction: Direction, id: PeerId, reserved: Reserved) -> PeerInfo {
-    PeerInfo { addr, direction, id, reserved, encrypted: false }
+    PeerInfo { addr, direction, id, reserved, encryption: Encryption::None }
 }

@@ -1,5 +1,5 @@
 //! How `show` lays out a torrent: its facts, and tables of its files, peers, trackers and pieces.
-use wgo_api::result::{File, Peer, Pieces, TorrentDetails, Tracker};
+use wgo_api::result::{File, Peer, PeerEncryption, Pieces, TorrentDetails, Tracker};
 use wgo_api::torrent::Priority;
 use wgo_api::{State, Torrent};
 
@@ -210,7 +210,7 @@ pub(crate) fn peers_table(peers: &[Peer]) -> Table {
 }
 
 /// What other clients show: D/d downloading or wanting to, U/u uploading or it wanting us to,
-/// O outgoing, E encrypted, P uTP, S snubbed.
+/// O outgoing, E encrypted, e only the handshake, P uTP, S snubbed.
 fn flags(peer: &Peer) -> String {
     let both = |wants: bool, choked: bool, yes: char, no: char| match (wants, choked) {
         (false, _) => None,
@@ -218,11 +218,16 @@ fn flags(peer: &Peer) -> String {
         (true, true) => Some(no),
     };
     let on = |set: bool, letter: char| set.then_some(letter);
+    let encryption = match peer.encryption {
+        PeerEncryption::None => None,
+        PeerEncryption::Handshake => Some('e'),
+        PeerEncryption::Rc4 => Some('E'),
+    };
     [
         both(peer.we_interested, peer.we_choked, 'D', 'd'),
         both(peer.peer_interested, peer.peer_choked, 'U', 'u'),
         on(peer.outgoing, 'O'),
-        on(peer.encrypted, 'E'),
+        encryption,
         on(peer.transport == "utp", 'P'),
         on(peer.snubbed, 'S'),
     ]

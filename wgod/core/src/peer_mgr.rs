@@ -204,7 +204,6 @@ impl PeerMgr {
         if candidate.is_some() {
             self.table.update(addr, |candidate| {
                 candidate.state = State::Connected;
-                candidate.took_it |= origin == Origin::Outgoing;
                 candidate.tried_both = false;
             });
         }

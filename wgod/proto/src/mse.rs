@@ -70,9 +70,9 @@ impl Methods {
         self.0 & bit(method) != 0
     }
 
-    /// What to use of what the other end provides: encrypted payload if that is possible.
-    fn select(self, provided: Methods) -> Option<Method> {
-        [Method::Rc4, Method::Plaintext].into_iter().find(|m| self.has(*m) && provided.has(*m))
+    /// What to use of what the other end provides: `first` if that is possible.
+    fn select(self, first: Method, provided: Methods) -> Option<Method> {
+        [first, Method::Rc4, Method::Plaintext].into_iter().find(|m| self.has(*m) && provided.has(*m))
     }
 }
 

@@ -36,6 +36,8 @@ choice! {
     Encryption {
         /// Plain connections only.
         Off = "off",
+        /// Plain where the peer takes it, obfuscated otherwise.
+        Allow = "allow",
         /// Obfuscated where the peer takes it, plain otherwise.
         Prefer = "prefer",
         /// Obfuscated only.

@@ -134,12 +134,12 @@ settings! {
         /// Connect by uTP (BEP 29).
         [Unbuilt] utp: bool = false;
 
-        /// Encrypt connections (message stream encryption): "off" neither makes nor takes encrypted ones;
-        /// "prefer" encrypts where the peer takes it, and connects plainly where it doesn't; "require" has no
-        /// other connections. It hides from networks that slow BitTorrent down what a connection is, and
-        /// reaches peers that require it; it keeps nothing secret. A GiB takes about 1.5 s of processor time
-        /// more. A change is for connections to come.
-        [Now] encryption: Encryption = Encryption::Off;
+        /// Encrypt connections (message stream encryption): "off" neither makes nor takes encrypted ones; "allow"
+        /// connects plainly, and encrypts where the peer wants it; "prefer" encrypts where the peer takes it, and
+        /// connects plainly where it doesn't; "require" has no other connections. It hides from networks that
+        /// slow BitTorrent down what a connection is; it keeps nothing secret. A GiB that is encrypted takes
+        /// about 1.5 s of processor time more. A change is for connections to come.
+        [Now] encryption: Encryption = Encryption::Allow;
 
         /// Ask the router to forward the port (UPnP, NAT-PMP, PCP).
         [Unbuilt] port_mapping: bool = false;

@@ -110,7 +110,7 @@ fn errors_name_file_line_key_and_what_is_allowed() {
         ),
         (
             "[network]\nencryption = \"of\"",
-            "allowed is \"off\", \"prefer\" or \"require\" (did you mean \"off\"?)",
+            "allowed is \"off\", \"allow\", \"prefer\" or \"require\" (did you mean \"off\"?)",
         ),
         ("[network]\nip = [\"localhost\"]", "network.ip: [\"localhost\"] can't be used; allowed is a list"),
         ("[limits]\nup = \"20 miles\"", "limits.up: \"20 miles\" can't be used; allowed is a rate such as"),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use wgo_core::peer::PeerInfo;
+use wgo_core::peer::{Encryption, PeerInfo};
 
 use crate::peer::{HandshakeFailed, NotEncrypted};
 use crate::tracker::TrackerError;
@@ -46,12 +46,15 @@ pub struct Counters {
 /// Handshakes with peers by how they ended.
 #[derive(Debug, Default)]
 pub struct Handshakes {
-    plain: Count,
-    encrypted: Count,
+    /// In the order of [`Handshakes::ENCRYPTIONS`].
+    done: [Count; 3],
     failed: [Count; Handshakes::KINDS.len()],
 }
 
 impl Handshakes {
+    /// What is encrypted of a connection: nothing, the handshake, all.
+    pub const ENCRYPTIONS: [&str; 3] = ["none", "handshake", "rc4"];
+
     /// Why a handshake failed, as far as an alarm has to know: the connection broke or took too long; it was no
     /// BitTorrent; it was for a torrent that is not active here; it was for another torrent than the one asked
     /// for; it could not be encrypted; it was plain where encryption is required; it made
@@ -61,7 +64,12 @@ impl Handshakes {
 
     /// Counts one that led to a connection.
     pub fn done(&self, info: &PeerInfo) {
-        if info.encrypted { self.encrypted.one_more() } else { self.plain.one_more() }
+        let encryption = match info.encryption {
+            Encryption::None => 0,
+            Encryption::Handshake => 1,
+            Encryption::Rc4 => 2,
+        };
+        self.done[encryption].one_more();
     }
 
     /// Counts one that failed.
@@ -82,9 +90,9 @@ impl Handshakes {
         self.failed[6].one_more();
     }
 
-    /// Plain and encrypted connections that were made.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.plain.total(), self.encrypted.total())
+    /// Those that led to a connection, in the order of [`ENCRYPTIONS`](Self::ENCRYPTIONS).
+    pub fn totals(&self) -> [u64; 3] {
+        std::array::from_fn(|encryption| self.done[encryption].total())
     }
 
     /// Those that failed, in the order of [`KINDS`](Self::KINDS).

@@ -37,8 +37,8 @@ pub struct Snapshot {
     pub announces_answered: u64,
     /// Announces that failed, by the name of the trouble.
     pub announces_failed: [(&'static str, u64); Trouble::ALL.len()],
-    /// Plain and encrypted connections that were made to peers.
-    pub handshakes: (u64, u64),
+    /// Connections to peers that were made, in the order of [`Handshakes::ENCRYPTIONS`].
+    pub handshakes: [u64; Handshakes::ENCRYPTIONS.len()],
     /// Handshakes that failed, in the order of [`Handshakes::KINDS`].
     pub handshakes_failed: [u64; Handshakes::KINDS.len()],
     /// How late the event loop was.

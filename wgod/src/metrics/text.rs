@@ -71,8 +71,9 @@ fn transfer(page: &mut Page, snapshot: &Snapshot) {
     page.one("wgod_peer_connections_limit", Kind::Gauge, "The most there may be (max_peers).", limit as u64);
     let name = "wgod_peer_handshakes_total";
     page.family(name, Kind::Counter, "Handshakes that led to a connection, by its encryption.");
-    page.sample(name, &[("encryption", "none")], snapshot.handshakes.0);
-    page.sample(name, &[("encryption", "rc4")], snapshot.handshakes.1);
+    for (encryption, count) in Handshakes::ENCRYPTIONS.into_iter().zip(snapshot.handshakes) {
+        page.sample(name, &[("encryption", encryption)], count);
+    }
     let name = "wgod_peer_handshake_errors_total";
     page.family(name, Kind::Counter, "Handshakes that failed, by the kind of trouble.");
     for (kind, count) in Handshakes::KINDS.into_iter().zip(snapshot.handshakes_failed) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgo_core::peer::{Direction, PeerInfo};
+use wgo_core::peer_mgr::Greeting;
 use wgo_proto::WireHash;
 use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, HandshakeError, Reserved};
 
@@ -18,15 +19,6 @@ use crate::transport::Transport;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// What we offer: the fast extension (BEP 6) and the extension protocol (BEP 10).
 const OFFERED: Reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04]);
-
-/// How a connection of ours is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// As BEP 3 has it.
-    Plain,
-    /// With message stream encryption.
-    Encrypted,
-}
 
 /// Why no connection came of a handshake.
 #[derive(Debug, thiserror::Error)]
@@ -52,11 +44,11 @@ pub enum HandshakeFailed {
 }
 
 impl HandshakeFailed {
-    /// Whether a peer that was greeted this way may take the other.
-    pub fn is_about(&self, way: Way) -> bool {
-        match way {
-            Way::Encrypted => matches!(self, HandshakeFailed::NotEncrypted(_)),
-            Way::Plain => matches!(self, HandshakeFailed::Io(_) | HandshakeFailed::Malformed(_)),
+    /// Whether a peer that was greeted so may take the other greeting.
+    pub fn is_about(&self, greeting: Greeting) -> bool {
+        match greeting {
+            Greeting::Encrypted => matches!(self, HandshakeFailed::NotEncrypted(_)),
+            Greeting::Plain => matches!(self, HandshakeFailed::Io(_) | HandshakeFailed::Malformed(_)),
         }
     }
 }
@@ -135,17 +127,17 @@ pub async fn greet(
     torrent: &Torrent,
     transport: Transport,
     addr: SocketAddr,
-    way: Way,
+    greeting: Greeting,
 ) -> Result<(Link, PeerInfo), HandshakeFailed> {
     let ours = ours(engine, torrent.hash);
-    let mut link = match way {
-        Way::Plain => {
+    let mut link = match greeting {
+        Greeting::Plain => {
             let mut link = Link::plain(transport);
             link.write_all(Vec::new(), &ours, HANDSHAKE_LIMIT).await?;
             link
         }
         // The handshake goes along with the encrypted one.
-        Way::Encrypted => Box::pin(link::initiate(engine, transport, torrent.hash, &ours)).await?,
+        Greeting::Encrypted => Box::pin(link::initiate(engine, transport, torrent.hash, &ours)).await?,
     };
     let theirs = receive(&mut link).await?;
     if theirs.hash != torrent.hash {
@@ -156,11 +148,5 @@ pub async fn greet(
 }
 
 fn info(addr: SocketAddr, direction: Direction, theirs: &Handshake, link: &Link) -> PeerInfo {
-    PeerInfo {
-        addr,
-        direction,
-        id: theirs.peer_id,
-        reserved: theirs.reserved,
-        encrypted: link.outgoing.is_some(),
-    }
+    PeerInfo { addr, direction, id: theirs.peer_id, reserved: theirs.reserved, encryption: link.encryption }
 }

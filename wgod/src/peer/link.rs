@@ -2,9 +2,10 @@
 use std::io;
 use std::time::Duration;
 
+use wgo_core::peer::Encryption;
 use wgo_proto::WireHash;
 use wgo_proto::mse::{
-    Cipher, Incoming, Initiated, Initiator, KEY_LEN, KeyPair, MseError, Responded, Responder, Session,
+    Cipher, Incoming, Initiated, Initiator, KEY_LEN, KeyPair, Method, MseError, Responded, Responder, Session,
 };
 
 use crate::encryption::chance;
@@ -20,6 +21,8 @@ const READ: usize = KEY_LEN;
 pub struct Link {
     /// What carries it.
     pub(super) transport: Transport,
+    /// What is encrypted of it.
+    pub(super) encryption: Encryption,
     /// For what comes.
     pub(super) incoming: Option<Box<Incoming>>,
     /// For what goes.
@@ -29,11 +32,15 @@ pub struct Link {
 impl Link {
     /// A plain connection.
     pub(super) fn plain(transport: Transport) -> Link {
-        Link { transport, incoming: None, outgoing: None }
+        Link { transport, encryption: Encryption::None, incoming: None, outgoing: None }
     }
 
     fn keyed(transport: Transport, session: Session) -> Link {
-        Link { transport, incoming: session.incoming, outgoing: session.outgoing }
+        let encryption = match session.method {
+            Method::Plaintext => Encryption::Handshake,
+            Method::Rc4 => Encryption::Rc4,
+        };
+        Link { transport, encryption, incoming: session.incoming, outgoing: session.outgoing }
     }
 
     /// Fills `buf`, or fails after `limit`.
@@ -125,7 +132,7 @@ pub(super) async fn respond(
     came: &[u8],
 ) -> Result<Accepted, NotEncrypted> {
     let handshake = async {
-        let mut machine = Responder::new(engine.encryption.methods(), chance()?);
+        let mut machine = Responder::new(engine.encryption.methods(), engine.encryption.choice(), chance()?);
         let (mut hash, mut buf) = (WireHash([0; 20]), [0; READ]);
         let mut next = machine.receive(came)?;
         loop {

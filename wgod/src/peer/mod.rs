@@ -28,7 +28,7 @@ use crate::transport::{Readiness, Transport};
 use receive::Receiver;
 use send::Sender;
 
-pub use handshake::{HandshakeFailed, Way, accept, greet};
+pub use handshake::{HandshakeFailed, accept, greet};
 pub use link::{Link, NotEncrypted};
 
 /// What a half of the connection can do next.
@@ -104,8 +104,8 @@ impl Live {
         info: PeerInfo,
         place: Place,
     ) -> Option<Live> {
-        let (addr, encrypted) = (info.addr, info.encrypted);
-        let Link { transport, incoming, outgoing } = link;
+        let (addr, encryption) = (info.addr, info.encryption);
+        let Link { transport, incoming, outgoing, .. } = link;
         let _said = span(&torrent, addr).entered();
         let key = match torrent.call(|swarm, now| swarm.connect(now, info)) {
             Ok(Ok(key)) => key,
@@ -117,7 +117,7 @@ impl Live {
         };
         let waker = Arc::new(Notify::new());
         torrent.set_waker(key, waker.clone());
-        tracing::debug!(encrypted, "connected");
+        tracing::debug!(?encryption, "connected");
         let flow = |direction| engine.shaper.flow(torrent.id, direction, waker.clone());
         Some(Live {
             receiver: Receiver::new(flow(Direction::Down), torrent.piece_count(), incoming),

@@ -6,11 +6,13 @@ use wgo_api::error::{ApiError, Kind};
 use wgo_api::goals::{AfterGoal as ApiAfterGoal, GoalSource, GoalSources, Goals as ApiGoals, OwnGoals};
 use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{
-    File, FilesResult, ListResult, Peer, Pieces, ShowResult, TorrentDetails, Tracker, TrackersResult,
+    File, FilesResult, ListResult, Peer, PeerEncryption, Pieces, ShowResult, TorrentDetails, Tracker,
+    TrackersResult,
 };
 use wgo_api::torrent::{
     FilePriority, Filter, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble,
 };
+use wgo_core::peer::Encryption;
 use wgo_core::piece_mgr::Priority as PiecePriority;
 use wgo_core::session::{AfterGoal, ChosenGoals, FaultKind, Goals, Ratio, State as CoreState};
 use wgo_core::swarm::TrackerMemory;
@@ -452,7 +454,11 @@ fn peer(view: &PeerView, now: wgo_core::Time) -> Peer {
         outgoing,
         source: if outgoing { "tracker" } else { "incoming" }.to_owned(),
         transport: "tcp".to_owned(),
-        encrypted: view.encrypted,
+        encryption: match view.encryption {
+            Encryption::None => PeerEncryption::None,
+            Encryption::Handshake => PeerEncryption::Handshake,
+            Encryption::Rc4 => PeerEncryption::Rc4,
+        },
         progress: view.progress,
         down_rate: view.down.0,
         up_rate: view.up.0,

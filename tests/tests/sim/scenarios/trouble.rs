@@ -1,7 +1,7 @@
 //! Bad peers and bad lines.
 use std::time::Duration;
 
-use wgo_core::peer::{CloseReason, Direction, PeerInfo};
+use wgo_core::peer::{CloseReason, Direction, Encryption, PeerInfo};
 use wgo_proto::PeerId;
 use wgo_proto::wire::Reserved;
 
@@ -61,7 +61,7 @@ fn a_poisoner_that_leaves_before_the_verdict_stays_out() {
         assert!(!world.links.iter().any(of), "it left before the verdict");
         let (addr, peer_id) = (world.nodes[poisoner].addr, PeerId([3; 20]));
         let (direction, reserved) = (Direction::Incoming, Reserved::FAST);
-        let info = PeerInfo { addr, direction, id: peer_id, reserved, encrypted: false };
+        let info = PeerInfo { addr, direction, id: peer_id, reserved, encryption: Encryption::None };
         let refused = world.call(node, id, |swarm, now| swarm.connect(now, info)).unwrap();
         assert!(matches!(refused, Err(CloseReason::Banned(_))), "{refused:?}");
         world.finish_all(&[node], id, MINUTES);

@@ -138,7 +138,10 @@ impl ApiServer for MockApi {
         self.note("stats", &params);
         let torrents = self.0.lock().torrents.len() as u32;
         let all_time = Traffic::new(2_000_000_000, 5_000_000_000);
-        Ok(StatsResult { uptime_secs: 3600, torrents, session: Traffic::new(0, 1_500_000), all_time })
+        let failed = FailedHandshakes { closed: 2, encryption: 1, ..FailedHandshakes::default() };
+        let handshakes = Handshakes { none: 1200, handshake: 3, rc4: 41, failed };
+        let session = Traffic::new(0, 1_500_000);
+        Ok(StatsResult { uptime_secs: 3600, torrents, session, all_time, handshakes })
     }
 
     async fn alt(&self, params: AltParams) -> Result<AltResult, ApiError> {

@@ -149,6 +149,39 @@ impl Traffic {
     }
 }
 
+/// How many connections to peers came about since the daemon's start, or didn't.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// Those that did, plain.
+    pub none: u64,
+    /// Those that did, of which the handshake is encrypted and what follows is plain.
+    pub handshake: u64,
+    /// Those that did, all of it encrypted.
+    pub rc4: u64,
+    /// Those that didn't.
+    pub failed: FailedHandshakes,
+}
+
+/// Why connections to peers did not come about, in either direction. A peer that hangs up on one greeting and takes
+/// the other counts here, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedHandshakes {
+    /// The connection broke, or the peer took too long.
+    pub closed: u64,
+    /// What came was no handshake.
+    pub malformed: u64,
+    /// It was for a torrent that is not active here.
+    pub unknown_torrent: u64,
+    /// It was for another torrent than we asked for.
+    pub wrong_torrent: u64,
+    /// It could not be encrypted.
+    pub encryption: u64,
+    /// It was plain, where encryption is required.
+    pub not_encrypted: u64,
+    /// It made room for others, as every place was taken.
+    pub crowded: u64,
+}
+
 /// Result of `stats`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatsResult {
@@ -160,6 +193,8 @@ pub struct StatsResult {
     pub session: Traffic,
     /// In all its runs.
     pub all_time: Traffic,
+    /// Handshakes with peers since its start.
+    pub handshakes: Handshakes,
 }
 
 /// Result of `quit`: the daemon has begun to shut down.

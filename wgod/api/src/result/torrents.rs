@@ -128,6 +128,19 @@ pub struct TrackersResult {
     pub trackers: Vec<Tracker>,
 }
 
+/// What of a connection to a peer is encrypted on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerEncryption {
+    /// Nothing.
+    #[default]
+    None,
+    /// The handshake; what follows is plain.
+    Handshake,
+    /// All of it, by RC4.
+    Rc4,
+}
+
 /// One connected peer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peer {
@@ -141,8 +154,8 @@ pub struct Peer {
     pub source: String,
     /// `tcp` or `utp`.
     pub transport: String,
-    /// What is said is encrypted, not only the handshake.
-    pub encrypted: bool,
+    /// What of the connection is encrypted.
+    pub encryption: PeerEncryption,
     /// Share of the torrent that it has, 0 to 1.
     pub progress: f64,
     /// Payload bytes/s from it.

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use wgo_proto::wire::{ExtensionIds, Message, Reserved};
 use wgo_proto::{PeerId, PieceIndex};
 
+use crate::peer_mgr::Greeting;
 use crate::piece_mgr::PeerHave;
 use crate::status::Traffic;
 use crate::time::Time;
@@ -53,8 +54,29 @@ pub struct PeerInfo {
     pub id: PeerId,
     /// The extensions of its handshake.
     pub reserved: Reserved,
-    /// What is said is encrypted on the wire.
-    pub encrypted: bool,
+    /// What of it is encrypted on the wire.
+    pub encryption: Encryption,
+}
+
+/// What of a connection is encrypted on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// Nothing.
+    None,
+    /// The handshake; what follows is plain.
+    Handshake,
+    /// All of it, by RC4.
+    Rc4,
+}
+
+impl Encryption {
+    /// The greeting that such a connection began with.
+    pub fn greeting(self) -> Greeting {
+        match self {
+            Encryption::None => Greeting::Plain,
+            Encryption::Handshake | Encryption::Rc4 => Greeting::Encrypted,
+        }
+    }
 }
 
 /// One connection.

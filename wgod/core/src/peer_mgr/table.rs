@@ -20,9 +20,9 @@ pub(super) struct Candidate {
     pub(super) failures: u32,
     /// We were connected to it once.
     pub(super) proven: bool,
-    /// How it is greeted next.
-    pub(super) greeting: Greeting,
-    /// It once took that greeting.
+    /// How it is greeted next; `None` while nothing is known of what it takes.
+    pub(super) greeting: Option<Greeting>,
+    /// It took that greeting the last time.
     pub(super) took_it: bool,
     /// The other greeting was tried just before, and not taken.
     pub(super) tried_both: bool,
@@ -55,7 +55,7 @@ impl Candidate {
             lot,
             failures: 0,
             proven: false,
-            greeting: Greeting::First,
+            greeting: None,
             took_it: false,
             tried_both: false,
             seed: false,

@@ -66,13 +66,13 @@ pub enum Origin {
     Outgoing,
 }
 
-/// How a peer is greeted that may be greeted in two ways: encrypted or not, in whatever order they are preferred.
+/// How a connection of ours is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Greeting {
-    /// The preferred way.
-    First,
-    /// The other one: it didn't take the first.
-    Other,
+    /// As BEP 3 has it.
+    Plain,
+    /// With message stream encryption.
+    Encrypted,
 }
 
 /// Why a connection that completed its handshake must be closed.

@@ -7,7 +7,7 @@ use wgo_proto::wire::{Message, allowed_fast};
 use super::messages::allow_fast;
 use super::{Action, Swarm};
 use crate::peer::{CloseReason, Direction, Peer, PeerFault, PeerInfo};
-use crate::peer_mgr::{Limits, Origin, Reason, Refusal, Source, Why};
+use crate::peer_mgr::{Greeting, Limits, Origin, Reason, Refusal, Source, Why};
 use crate::piece_mgr::PeerHave;
 use crate::time::Time;
 use crate::units::PeerKey;
@@ -26,6 +26,9 @@ impl<B> Swarm<B> {
             Direction::Outgoing => Origin::Outgoing,
         };
         self.peer_mgr.on_connected(now, info.addr, origin, info.id)?;
+        if origin == Origin::Outgoing {
+            self.peer_mgr.on_greeted(info.addr, info.encryption.greeting());
+        }
         let mut peer = Peer::new(now, info);
         peer.have_cursor = self.haves.end();
         let have = self.pieces.have();
@@ -123,9 +126,9 @@ impl<B> Swarm<B> {
         self.peer_mgr.on_failed(now, addr);
     }
 
-    /// The same, where the peer did not take the greeting that the action told, and there is another.
-    pub fn on_greeting_refused(&mut self, now: Time, addr: SocketAddr) {
-        self.peer_mgr.on_greeting_refused(now, addr);
+    /// The same, where the peer did not take this greeting, and there is another.
+    pub fn on_greeting_refused(&mut self, now: Time, addr: SocketAddr, greeting: Greeting) {
+        self.peer_mgr.on_greeting_refused(now, addr, greeting);
     }
 
     /// Whether more connections would help. A torrent that has all it wants looks for those who don't:

@@ -1,10 +1,12 @@
 //! The extension protocol (BEP 10): our handshake, theirs, and the small extensions (BEP 21, 54). Metadata (BEP 9)
 //! has a file of its own.
+use std::net::SocketAddr;
+
 use wgo_proto::wire::{ExtHandshake, ExtMessage, Extension, ExtensionIds, Limits, WireError};
 
 use super::Swarm;
 use crate::peer::uploads::MAX_QUEUED;
-use crate::peer::{Peer, PeerFault};
+use crate::peer::{Encryption, Peer, PeerFault};
 use crate::piece_mgr::PeerHave;
 use crate::time::Time;
 use crate::units::PeerKey;
@@ -78,6 +80,9 @@ impl<B> Swarm<B> {
         if let Some(port) = said.port {
             peer.listen_port = Some(port);
             self.peer_mgr.on_listen_port(now, peer.info.addr, port);
+            if peer.info.encryption != Encryption::None {
+                self.peer_mgr.wants_encryption(SocketAddr::new(peer.info.addr.ip(), port));
+            }
         }
         if let Some(on) = said.upload_only {
             self.note_upload_only(key, on);

@@ -92,8 +92,9 @@ pub struct Start {
 /// Something for the shell to do.
 #[derive(Debug)]
 pub enum Action<B> {
-    /// Connect to this peer and greet it so; report with `connect`, `on_dial_failed` or `on_greeting_refused`.
-    Dial(SocketAddr, Greeting),
+    /// Connect to this peer and greet it so, if it is known how; report with `connect`, `on_dial_failed` or
+    /// `on_greeting_refused`.
+    Dial(SocketAddr, Option<Greeting>),
     /// Tell a tracker; report with `on_announced` or `on_announce_failed`.
     Announce(Announce),
     /// Hash and write this piece; report with `on_piece`.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use wgo_proto::{Bitfield, PieceIndex};
 
 use super::Swarm;
-use crate::peer::Direction;
+use crate::peer::{Direction, Encryption};
 use crate::status::Counters;
 use crate::time::Time;
 use crate::units::ByteRate;
@@ -51,8 +51,8 @@ pub struct PeerView {
     pub client: String,
     /// Who opened the connection.
     pub direction: Direction,
-    /// What is said is encrypted on the wire.
-    pub encrypted: bool,
+    /// What of it is encrypted on the wire.
+    pub encryption: Encryption,
     /// Share of the torrent that it has, 0…1.
     pub progress: f64,
     /// Payload received from it per second.
@@ -111,7 +111,7 @@ impl<B> Swarm<B> {
                 addr: p.info.addr,
                 client: p.client.clone(),
                 direction: p.info.direction,
-                encrypted: p.info.encrypted,
+                encryption: p.info.encryption,
                 progress: f64::from(p.has.count(count)) / f64::from(count.max(1)),
                 down: p.traffic.down_rate(now),
                 up: p.traffic.up_rate(now),

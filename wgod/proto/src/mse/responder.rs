@@ -9,6 +9,7 @@ use crate::units::WireHash;
 /// The end that is dialled. Learns from the handshake which torrent it is for.
 pub struct Responder {
     accept: Methods,
+    first: Method,
     chance: Chance,
     /// Bytes of the part under way; of a key, a hash, a head or a padding at most.
     came: Vec<u8>,
@@ -61,9 +62,9 @@ pub enum Responded {
 }
 
 impl Responder {
-    /// A connection that came in.
-    pub fn new(accept: Methods, chance: Chance) -> Responder {
-        Responder { accept, chance, came: Vec::new(), phase: Phase::Key }
+    /// A connection that came in. Of the methods that both ends would use it is `first` if that is among them.
+    pub fn new(accept: Methods, first: Method, chance: Chance) -> Responder {
+        Responder { accept, first, chance, came: Vec::new(), phase: Phase::Key }
     }
 
     /// The private key.
@@ -136,7 +137,8 @@ impl Responder {
             return Err(MseError::BadHead);
         }
         let (provided, pad) = read_head(rest)?;
-        let method = self.accept.select(Methods(provided)).ok_or(MseError::NothingInCommon(provided))?;
+        let method =
+            self.accept.select(self.first, Methods(provided)).ok_or(MseError::NothingInCommon(provided))?;
         self.pad(Vec::new(), method, pad, ciphers)
     }
 

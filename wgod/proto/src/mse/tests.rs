@@ -63,8 +63,12 @@ struct Dialled {
 
 impl Dialled {
     fn new(accept: Methods, chance: Chance) -> Dialled {
+        Dialled::liking(Method::Rc4, accept, chance)
+    }
+
+    fn liking(first: Method, accept: Methods, chance: Chance) -> Dialled {
         Dialled {
-            end: Responder::new(accept, chance),
+            end: Responder::new(accept, first, chance),
             torrents: vec![WireHash([1; 20]), TORRENT],
             payload: None,
         }
@@ -168,7 +172,17 @@ fn fails(end: &mut dyn End, stream: &[u8]) -> MseError {
 }
 
 #[test]
-fn what_is_used_is_what_both_would_use_and_encrypted_if_possible() {
+fn what_is_used_is_what_both_would_use_and_what_the_dialled_end_likes_if_possible() {
+    let (plain, all) = (Methods(0x01), Methods::ALL);
+    for (provide, accept, expected) in [
+        (all, all, Some(Method::Plaintext)),
+        (plain, all, Some(Method::Plaintext)),
+        (Methods::RC4, all, Some(Method::Rc4)),
+        (all, Methods::RC4, Some(Method::Rc4)),
+        (plain, Methods::RC4, None),
+    ] {
+        assert_eq!(accept.select(Method::Plaintext, provide), expected);
+    }
     let cases = [
         (Methods::ALL, Methods::ALL, Some(Method::Rc4)),
         (Methods::ALL, Methods::RC4, Some(Method::Rc4)),
@@ -180,6 +194,7 @@ fn what_is_used_is_what_both_would_use_and_encrypted_if_possible() {
         (Methods(0x04), Methods::ALL, None),
     ];
     for (provide, accept, expected) in cases {
+        assert_eq!(accept.select(Method::Rc4, provide), expected);
         let (mut dialling, mut dialled, mut stream) = opened(provide, accept, [0, 0]);
         match expected {
             None => {

@@ -34,7 +34,7 @@ fn snapshot() -> Snapshot {
             ("busy", 7),
             ("other", 8),
         ],
-        handshakes: (30, 20),
+        handshakes: [30, 5, 20],
         handshakes_failed: [1, 2, 3, 4, 5, 6, 7],
         lag: LagSnapshot {
             within: [3590, 3595, 3599, 3600, 3600, 3600, 3600],

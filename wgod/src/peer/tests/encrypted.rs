@@ -2,6 +2,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use wgo_api::params::ShowParams;
+use wgo_api::result::PeerEncryption;
 use wgo_proto::PeerId;
 use wgo_proto::mse::{self, Initiated, Initiator, KeyPair, Methods, Responded, Responder};
 use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, Reserved};
@@ -61,7 +62,7 @@ async fn answer(peer: &Peer) -> Handshake {
 
 /// Answers a connection of the daemon's: an encrypted handshake up to the end of the daemon's own.
 async fn respond(transport: Transport, hash: WireHash, accept: Methods) -> Peer {
-    let mut end = Responder::new(accept, chance().expect("random bytes"));
+    let mut end = Responder::new(accept, mse::Method::Rc4, chance().expect("random bytes"));
     loop {
         let mut bytes = vec![0; end.wants()];
         transport.read_exact(&mut bytes, SOON).await.expect("the daemon goes on");
@@ -87,18 +88,18 @@ async fn respond(transport: Transport, hash: WireHash, accept: Methods) -> Peer 
     }
 }
 
-/// Returns when one peer is shown, and this of it: whether it is encrypted.
-async fn until_shown(rig: &Rig, encrypted: bool) {
+/// Returns when one peer is shown, and this of it: what is encrypted.
+async fn until_shown(rig: &Rig, encryption: PeerEncryption) {
     let shown = async || {
         let params = ShowParams { id: "t".into(), peers: true, ..ShowParams::default() };
         let shown = rig.session.ask(|reply| Command::Show(params, reply)).await;
         let peers = shown.expect("it answers").expect("it is there").peers.expect("asked for");
-        peers.iter().map(|peer| peer.encrypted).collect::<Vec<_>>()
+        peers.iter().map(|peer| peer.encryption).collect::<Vec<_>>()
     };
     let begun = std::time::Instant::now();
     loop {
         let found = shown().await;
-        if found == [encrypted] {
+        if found == [encryption] {
             return;
         }
         assert!(begun.elapsed() < SOON, "{found:?}");
@@ -112,9 +113,9 @@ async fn a_torrent_is_fetched_over_an_encrypted_connection() {
     let (rig, hash) = wanting(&payload).await;
     rig.engine.set_encryption(Mode::Require);
     let peer = encrypted_peer(&rig, hash, 1).await;
-    until_shown(&rig, true).await;
+    until_shown(&rig, PeerEncryption::Rc4).await;
     serve_in_rows(&rig, &peer, &payload).await;
-    assert_eq!(rig.engine.counters.handshakes.totals(), (0, 1));
+    assert_eq!(rig.engine.counters.handshakes.totals(), [0, 0, 1]);
     rig.quit().await;
 }
 
@@ -140,7 +141,7 @@ async fn the_payload_is_plain_where_the_peer_wants_it_so() {
     let (peer, method) = encrypt(rig.addr, hash, Methods(0x01), &first).await.expect("it is taken");
     assert_eq!(method, mse::Method::Plaintext);
     assert_eq!(answer(&peer).await.hash, hash);
-    until_shown(&rig, false).await;
+    until_shown(&rig, PeerEncryption::Handshake).await;
     peer.send(&[1, 2, 3]).await;
     peer.says(&[Message::Unchoke]).await;
     let mut served = 0;
@@ -236,6 +237,48 @@ async fn a_peer_is_dialled_encrypted_and_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_allows_encryption_takes_any_connection_and_leaves_payload_plain_where_it_may() {
+    let payload = noise(PIECE);
+    let (rig, hash) = seeding(&payload).await;
+    rig.engine.set_encryption(Mode::Allow);
+    rig.peer(hash, 1).await;
+    for (provide, chosen) in [
+        (Methods::ALL, mse::Method::Plaintext),
+        (Methods(0x01), mse::Method::Plaintext),
+        (Methods::RC4, mse::Method::Rc4),
+    ] {
+        let (peer, method) = encrypt(rig.addr, hash, provide, &hello(hash, 2)).await.expect("it is taken");
+        assert_eq!(method, chosen);
+        assert_eq!(answer(&peer).await.hash, hash);
+    }
+    while rig.engine.counters.handshakes.totals() != [1, 2, 1] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(rig.engine.counters.handshakes.failures(), [0; 7]);
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_allows_encryption_dials_plainly_and_whoever_hangs_up_again_encrypted() {
+    let payload = noise(3 * PIECE);
+    let (rig, hash, listener) = dialling(&payload, Mode::Allow).await;
+    let first = accept(&listener).await;
+    let mut bytes = [0; HANDSHAKE_LEN];
+    first.read_exact(&mut bytes, SOON).await.expect("a handshake");
+    assert_eq!(Handshake::decode(&bytes).expect("a plain one").hash, hash);
+    // As a client does that requires encryption.
+    drop(first);
+    let peer = respond(accept(&listener).await, hash, Methods::RC4).await;
+    peer.send(&hello(hash, 5)).await;
+    until_shown(&rig, PeerEncryption::Rc4).await;
+    serve(&peer, &payload).await;
+    rig.until_row("t", |row| row.completed_at.is_some()).await;
+    assert_eq!(rig.engine.counters.handshakes.totals(), [0, 0, 1]);
+    assert_eq!(rig.engine.counters.handshakes.failures(), [1, 0, 0, 0, 0, 0, 0]);
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_knows_no_encryption_is_dialled_again_at_once_without() {
     let payload = noise(3 * PIECE);
     let (rig, hash, listener) = dialling(&payload, Mode::Prefer).await;
@@ -252,7 +295,7 @@ async fn a_peer_that_knows_no_encryption_is_dialled_again_at_once_without() {
     peer.send(&hello(hash, 5)).await;
     serve(&peer, &payload).await;
     rig.until_row("t", |row| row.completed_at.is_some()).await;
-    assert_eq!(rig.engine.counters.handshakes.totals(), (1, 0));
+    assert_eq!(rig.engine.counters.handshakes.totals(), [1, 0, 0]);
     assert_eq!(rig.engine.counters.handshakes.failures(), [0, 0, 0, 0, 1, 0, 0]);
     rig.quit().await;
 }

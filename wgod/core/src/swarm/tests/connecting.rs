@@ -2,8 +2,8 @@
 use std::net::SocketAddr;
 
 use super::rig::*;
-use crate::peer::{CloseReason, Direction};
-use crate::peer_mgr::Source;
+use crate::peer::{CloseReason, Direction, Encryption, PeerInfo};
+use crate::peer_mgr::{Greeting, Source};
 use crate::swarm::{Action, IDLE_AFTER};
 use crate::tracker::{Outcome, Policy, Retry};
 use wgo_proto::PeerId;
@@ -42,6 +42,27 @@ fn a_seed_stays_awake_for_whom_it_dials_and_will_dial_again() {
         "going dormant would break that off"
     );
     assert!(!rig.swarm.may_sleep());
+}
+
+#[test]
+fn whoever_came_encrypted_is_dialled_encrypted() {
+    let mut rig = Rig::new(4, &[]);
+    for (n, encryption) in [(1, Encryption::None), (2, Encryption::Handshake), (3, Encryption::Rc4)] {
+        let info = PeerInfo { encryption, ..Rig::info(n, Reserved::EXTENSIONS) };
+        let key = rig.swarm.connect(rig.now, info).unwrap();
+        rig.extend(key, |said| said.port = Some(1000 + u16::from(n)));
+        rig.wait(secs(20));
+        rig.leaves(key);
+    }
+    rig.actions();
+    rig.wait(secs(100));
+    let dialled =
+        |action| if let Action::Dial(addr, greeting) = action { Some((addr, greeting)) } else { None };
+    let mut dialled: Vec<_> = rig.actions().into_iter().filter_map(dialled).collect();
+    dialled.sort_unstable_by_key(|(addr, _)| *addr);
+    let wanted = [(1, None), (2, Some(Greeting::Encrypted)), (3, Some(Greeting::Encrypted))];
+    let at = |n: u8| SocketAddr::new(addr(n).ip(), 1000 + u16::from(n));
+    assert_eq!(dialled, wanted.map(|(n, greeting)| (at(n), greeting)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use wgo_proto::wire::{
 };
 use wgo_proto::{BLOCK_LEN, Bitfield, Block, PeerId, PieceIndex, WireHash};
 
-use crate::peer::{CloseReason, Direction, PeerFault, PeerInfo};
+use crate::peer::{CloseReason, Direction, Encryption, PeerFault, PeerInfo};
 use crate::piece_mgr::Complete;
 use crate::status::Counters;
 use crate::swarm::{Action, PieceOutcome, Start, Swarm, SwarmConfig};
@@ -139,7 +139,7 @@ impl Rig {
             direction: Direction::Incoming,
             id: PeerId([n + 100; 20]),
             reserved,
-            encrypted: false,
+            encryption: Encryption::None,
         }
     }
 

@@ -5,7 +5,7 @@ use wgo_proto::wire::{Frame, Limits, Message, Reserved, next_frame};
 use wgo_proto::{BLOCK_LEN, Bitfield, Block, PeerId, PieceIndex, WireHash, layout::Layout};
 
 use super::super::{PieceOutcome, Start, Swarm, SwarmConfig};
-use crate::peer::{CloseReason, Direction, PeerInfo};
+use crate::peer::{CloseReason, Direction, Encryption, PeerInfo};
 use crate::piece_mgr::BadBlocks;
 use crate::status::Counters;
 use crate::tracker::Tiers;
@@ -44,7 +44,7 @@ fn join(swarm: &mut Swarm<Vec<u8>>, n: u8) -> PeerKey {
         direction: Direction::Incoming,
         id: PeerId([n; 20]),
         reserved: Reserved::FAST,
-        encrypted: false,
+        encryption: Encryption::None,
     };
     swarm.connect(NOW, info).unwrap()
 }
@@ -158,7 +158,7 @@ fn a_poisoner_that_leaves_before_the_verdict_is_banned_all_the_same() {
         direction: Direction::Incoming,
         id: PeerId([8; 20]),
         reserved: Reserved::FAST,
-        encrypted: false,
+        encryption: Encryption::None,
     };
     assert!(matches!(swarm.connect(NOW, info), Err(CloseReason::Banned(_))));
 }
