@@ -100,6 +100,11 @@ impl RowWriter {
     }
 }
 
+/// A row of fields that are written already.
+pub(super) fn sealed(fields: &[u8]) -> Vec<u8> {
+    RowWriter::new().finish(&NewerFields(fields.to_vec()))
+}
+
 /// The bytes of one field while it is written.
 pub(super) struct Payload(Vec<u8>);
 

@@ -39,6 +39,7 @@ mod lock;
 mod log_thread;
 mod record;
 mod recovery;
+mod rewritten;
 mod rows;
 mod schema;
 mod state_dir;
@@ -56,6 +57,7 @@ pub use record::{
     OwedCheck, Partial, Progress, Rename, Settings, TorrentFault, TorrentRecord, Totals, Wanted,
 };
 pub use recovery::{Loaded, Recovery};
+pub use rewritten::rewritten;
 
 use backups::Backups;
 use lock::DirLock;
