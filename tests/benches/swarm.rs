@@ -55,6 +55,7 @@ impl Rig {
             listen_port: 6868,
             max_peers: 2_000,
             private: false,
+            pex: true,
             metadata_len: 0,
         };
         let mut swarm = Swarm::new(now, config, start);

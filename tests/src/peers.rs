@@ -43,6 +43,24 @@ pub enum Encryption {
     Required,
 }
 
+/// How a peer is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Which connections it makes and takes.
+    pub encryption: Encryption,
+    /// It exchanges addresses with others, where it can.
+    pub pex: bool,
+    /// KiB/s that it downloads at most, where that can be set; 0 is no limit.
+    pub down_kib: u32,
+}
+
+impl Manner {
+    /// Without a limit, and knowing only whom its tracker names.
+    pub const fn with(encryption: Encryption) -> Manner {
+        Manner { encryption, pex: false, down_kib: 0 }
+    }
+}
+
 /// A running peer; ends when dropped.
 pub trait Client {
     /// Where it listens.
@@ -105,22 +123,25 @@ impl Kind {
 
     /// Starts the peer on `ip`. `None`, said loudly, where it isn't installed.
     pub fn start_with(self, test: &str, ip: IpAddr, encryption: Encryption) -> Option<Box<dyn Client>> {
+        self.start_as(test, ip, Manner::with(encryption))
+    }
+
+    /// Starts the peer on `ip`. `None`, said loudly, where it isn't installed.
+    pub fn start_as(self, test: &str, ip: IpAddr, manner: Manner) -> Option<Box<dyn Client>> {
         let Some(program) = self.program() else {
             skip(test, &format!("{self:?} not found: install it (for libtorrent, set WGOD_LT_PYTHON)"));
             return None;
         };
         Some(match self {
-            Kind::Libtorrent => Box::new(libtorrent::Libtorrent::start(&program, ip, encryption)),
-            Kind::Transmission => Box::new(transmission::Transmission::start(&program, ip, encryption)),
-            Kind::Aria2 => Box::new(aria2::Aria2::start(&program, ip, encryption)),
-            Kind::Rtorrent => Box::new(rtorrent::Rtorrent::start(&program, ip, encryption)),
-            Kind::Qbittorrent => {
-                Box::new(qbittorrent::Qbittorrent::start(&program, ip, "Legacy", encryption))
-            }
+            Kind::Libtorrent => Box::new(libtorrent::Libtorrent::start(&program, ip, manner)),
+            Kind::Transmission => Box::new(transmission::Transmission::start(&program, ip, manner)),
+            Kind::Aria2 => Box::new(aria2::Aria2::start(&program, ip, manner.encryption)),
+            Kind::Rtorrent => Box::new(rtorrent::Rtorrent::start(&program, ip, manner)),
+            Kind::Qbittorrent => Box::new(qbittorrent::Qbittorrent::start(&program, ip, "Legacy", manner)),
             Kind::QbittorrentSqlite => {
-                Box::new(qbittorrent::Qbittorrent::start(&program, ip, "SQLite", encryption))
+                Box::new(qbittorrent::Qbittorrent::start(&program, ip, "SQLite", manner))
             }
-            Kind::Deluge => Box::new(deluge::Deluge::start(&program, ip, encryption)),
+            Kind::Deluge => Box::new(deluge::Deluge::start(&program, ip, manner.encryption)),
         })
     }
 }

@@ -316,6 +316,7 @@ pub fn tunables(config: &Config) -> Tunables {
     let pieces = write_memory(config);
     Tunables {
         max_peers_per_torrent: config.network.max_peers_per_torrent,
+        pex: config.discovery.pex,
         min_free_space: config.storage.min_free_space.0,
         incomplete_folder: expanded(config.storage.incomplete_folder.as_deref()),
         part_suffix: config.storage.part_suffix.clone(),

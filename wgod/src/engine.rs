@@ -1,5 +1,6 @@
 //! What every part of the shell shares: clock, buffers, storage, store, limits, and the way to the
 //! session's driver.
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -79,6 +80,14 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Where we can be reached, as far as that is known: as others see us, then as we are bound.
+    pub fn own_addrs(&self) -> Vec<SocketAddr> {
+        let families = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let bound = families.into_iter().filter_map(|family| self.outlet.source(family));
+        let all = self.outside.addresses().into_iter().chain(bound);
+        all.filter(|_| self.port != 0).map(|ip| SocketAddr::new(ip, self.port)).collect()
+    }
+
     /// Hands a complete piece to the storage threads; waits while their queue is full.
     pub async fn store_piece(self: &Arc<Self>, torrent: &Arc<Torrent>, complete: Complete<BlockBuf>) {
         if let Some(job) = self.store_job(torrent, complete) {

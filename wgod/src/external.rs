@@ -1,38 +1,59 @@
 //! Our addresses as others see them: what was learnt of them, for all who learn and all who ask.
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use wgo_core::external::{External, Voter};
 
 /// The votes of the daemon. A leaf lock.
 #[derive(Debug, Default)]
-pub struct Outside(Mutex<External>);
+pub struct Outside {
+    votes: Mutex<External>,
+    changes: watch::Sender<()>,
+}
 
 impl Outside {
     /// `voter` says that we are at `ip`.
     pub fn vote(&self, voter: Voter, ip: IpAddr) {
-        let mut external = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before: Vec<_> = external.addresses().collect();
-        external.vote(voter, ip);
-        let now: Vec<_> = external.addresses().collect();
-        drop(external);
-        if now != before {
-            tracing::info!(addresses = ?now, "seen from outside at other addresses");
+        if let Some(addresses) = self.change(|external| external.vote(voter, ip)) {
+            tracing::info!(?addresses, "seen from outside at other addresses");
         }
     }
 
     /// What the operator says, `[network] announce_ip`, instead of all votes; `None` leaves it to them.
     pub fn set(&self, ip: Option<IpAddr>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).set(ip);
+        let _told = self.change(|external| external.set(ip));
     }
 
     /// What the operator says.
     pub fn chosen(&self) -> Option<IpAddr> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).chosen()
+        self.votes().chosen()
     }
 
     /// Our addresses, IPv4 before IPv6, as far as anybody said so.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).addresses().collect()
+        self.votes().addresses().collect()
+    }
+
+    /// Tells of every change of them from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Gives our addresses if they are others by this.
+    fn change(&self, how: impl FnOnce(&mut External)) -> Option<Vec<IpAddr>> {
+        let mut external = self.votes();
+        let before: Vec<_> = external.addresses().collect();
+        how(&mut external);
+        let now: Vec<_> = external.addresses().collect();
+        drop(external);
+        (now != before).then(|| {
+            self.changes.send_replace(());
+            now
+        })
+    }
+
+    fn votes(&self) -> MutexGuard<'_, External> {
+        self.votes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -243,6 +243,7 @@ pub(crate) fn request(rig: &Rig, metainfo: Metainfo, raw: &[u8]) -> AddRequest {
 pub(crate) fn tunables() -> Tunables {
     Tunables {
         max_peers_per_torrent: 50,
+        pex: true,
         min_free_space: 0,
         incomplete_folder: None,
         part_suffix: None,

@@ -7,7 +7,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Client, Encryption, home, in_path};
+use super::{Client, Encryption, Manner, home, in_path};
 use crate::maker::Torrent;
 use crate::net::free_port;
 use crate::process::Process;
@@ -33,12 +33,13 @@ pub(super) fn python() -> Option<PathBuf> {
 }
 
 impl Libtorrent {
-    pub(super) fn start(python: &Path, ip: IpAddr, encryption: Encryption) -> Libtorrent {
+    pub(super) fn start(python: &Path, ip: IpAddr, manner: Manner) -> Libtorrent {
         let home = home("lt");
         let addr = SocketAddr::new(ip, free_port(ip));
         let mut process = Process::spawn("libtorrent", python, &home.path().join("log"), |command| {
-            let encryption = if encryption == Encryption::Required { "required" } else { "off" };
+            let encryption = if manner.encryption == Encryption::Required { "required" } else { "off" };
             command.args(["-c", DRIVER, &addr.ip().to_string(), &addr.port().to_string(), encryption]);
+            command.args([if manner.pex { "pex" } else { "no pex" }, &(manner.down_kib * 1024).to_string()]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         });
         let (requests, answers) = process.pipes();

@@ -4,7 +4,7 @@ import sys
 
 import libtorrent as lt
 
-ip, port, encryption = sys.argv[1:4]
+ip, port, encryption, pex, down = sys.argv[1:6]
 # In its words: forced and disabled; encrypted payload only.
 policy = {"required": 0, "off": 2}[encryption]
 session = lt.session({
@@ -14,6 +14,7 @@ session = lt.session({
     "enable_outgoing_utp": False, "enable_incoming_utp": False,
     "out_enc_policy": policy, "in_enc_policy": policy, "allowed_enc_level": 2, "prefer_rc4": True,
     "allow_multiple_connections_per_ip": True, "min_reconnect_time": 1,
+    "download_rate_limit": int(down),
     "active_downloads": -1, "active_seeds": -1, "active_limit": 1000,
 })
 handles = {}
@@ -29,7 +30,8 @@ def add(request):
         params.ti = lt.torrent_info(request["torrent"])
     params.save_path = request["folder"]
     params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    params.flags |= lt.torrent_flags.disable_pex
+    if pex != "pex":
+        params.flags |= lt.torrent_flags.disable_pex
     handles[request["hash"]] = session.add_torrent(params)
 
 

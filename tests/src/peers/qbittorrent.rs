@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, Encryption, home};
+use super::{Client, Encryption, Manner, home};
 use crate::http;
 use crate::maker::Torrent;
 use crate::net::free_port;
@@ -25,24 +25,26 @@ pub(super) struct Qbittorrent {
 
 impl Qbittorrent {
     /// `storage`: how it keeps its session, "Legacy" in files, or "SQLite".
-    pub(super) fn start(program: &Path, ip: IpAddr, storage: &str, encryption: Encryption) -> Qbittorrent {
+    pub(super) fn start(program: &Path, ip: IpAddr, storage: &str, manner: Manner) -> Qbittorrent {
         let home = home("qb");
         let web = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
         let addr = SocketAddr::new(ip, free_port(ip));
         // In its words: required, off.
-        let encryption = if encryption == Encryption::Required { 1 } else { 2 };
+        let encryption = if manner.encryption == Encryption::Required { 1 } else { 2 };
         let config = format!(
             "[LegalNotice]\nAccepted=true\n\
             [Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\Port={web}\nWebUI\\LocalHostAuth=false\n\
             WebUI\\CSRFProtection=false\nWebUI\\HostHeaderValidation=false\n\
             [BitTorrent]\nSession\\Port={port}\nSession\\Interface=lo\nSession\\InterfaceName=lo\n\
             Session\\InterfaceAddress={ip}\nSession\\DHTEnabled=false\nSession\\LSDEnabled=false\n\
-            Session\\PeXEnabled=false\nSession\\BTProtocol=TCP\nSession\\Encryption={encryption}\nSession\\QueueingSystemEnabled=false\n\
+            Session\\PeXEnabled={pex}\nSession\\GlobalDLSpeedLimit={down}\nSession\\BTProtocol=TCP\nSession\\Encryption={encryption}\nSession\\QueueingSystemEnabled=false\n\
             Session\\IgnoreLimitsOnLAN=false\nSession\\MultiConnectionsPerIp=true\nSession\\SSRFMitigation=false\n\
             Session\\ResumeDataStorageType={storage}\n\
             [Network]\nPortForwardingEnabled=false\n",
             web = web.port(),
             port = addr.port(),
+            pex = manner.pex,
+            down = manner.down_kib,
         );
         let folder = home.path().join("qBittorrent/config");
         fs::create_dir_all(&folder).unwrap();

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
-use super::{Client, Encryption, home};
+use super::{Client, Encryption, Manner, home};
 use crate::maker::Torrent;
 use crate::net::free_port;
 use crate::process::Process;
@@ -26,19 +26,20 @@ pub(super) struct Rtorrent {
 }
 
 impl Rtorrent {
-    pub(super) fn start(program: &Path, ip: IpAddr, encryption: Encryption) -> Rtorrent {
+    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner) -> Rtorrent {
         let home = home("rt");
         let (folder, port) = (home.path().display(), free_port(ip));
         fs::create_dir(home.path().join("session")).unwrap();
-        let encryption = match encryption {
+        let encryption = match manner.encryption {
             Encryption::Off => "none",
             Encryption::Required => "allow_incoming,try_outgoing,require,require_RC4",
         };
+        let (pex, down) = (if manner.pex { "yes" } else { "no" }, manner.down_kib);
         let config = format!(
             "system.daemon.set = true\nsession.path.set = {folder}/session\ndirectory.default.set = {folder}\n\
             network.scgi.open_local = {folder}/s\nnetwork.xmlrpc.size_limit.set = 60000000\n\
             network.port_range.set = {port}-{port}\nnetwork.port_random.set = no\n\
-            network.bind_address.set = {ip}\ndht.mode.set = disable\nprotocol.pex.set = no\n\
+            network.bind_address.set = {ip}\ndht.mode.set = disable\nprotocol.pex.set = {pex}\nthrottle.global_down.max_rate.set_kb = {down}\n\
             protocol.encryption.set = {encryption}\ntrackers.use_udp.set = yes\npieces.hash.on_completion.set = no\n"
         );
         fs::write(home.path().join("rc"), config).unwrap();

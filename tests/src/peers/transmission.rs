@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Client, Encryption, home};
+use super::{Client, Encryption, Manner, home};
 use crate::http;
 use crate::maker::Torrent;
 use crate::net::free_port;
@@ -27,7 +27,7 @@ pub(super) struct Transmission {
 }
 
 impl Transmission {
-    pub(super) fn start(program: &Path, ip: IpAddr, encryption: Encryption) -> Transmission {
+    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner) -> Transmission {
         let home = home("tr");
         let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
         let addr = SocketAddr::new(ip, free_port(ip));
@@ -37,13 +37,14 @@ impl Transmission {
             IpAddr::V6(ip) => ("0.0.0.0".to_owned(), ip.to_string()),
         };
         // In its words: clear preferred, which takes both; required.
-        let encryption = if encryption == Encryption::Required { 2 } else { 0 };
+        let encryption = if manner.encryption == Encryption::Required { 2 } else { 0 };
         let settings = json!({
             "bind-address-ipv4": v4, "bind-address-ipv6": v6,
             "peer-port": addr.port(), "peer-port-random-on-start": false,
             "rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": rpc.port(),
             "rpc-authentication-required": false, "rpc-whitelist-enabled": false, "rpc-host-whitelist-enabled": false,
-            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
+            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": manner.pex, "utp-enabled": false,
+            "speed-limit-down-enabled": manner.down_kib > 0, "speed-limit-down": manner.down_kib,
             "port-forwarding-enabled": false, "encryption": encryption,
             "download-queue-enabled": false, "seed-queue-enabled": false, "queue-stalled-enabled": false,
             "rename-partial-files": true, "incomplete-dir-enabled": false, "download-dir": home.path(),

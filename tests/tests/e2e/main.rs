@@ -32,6 +32,7 @@ mod moves;
 mod names;
 mod openrpc;
 mod package;
+mod pex;
 mod pid1;
 mod queue;
 mod quit;

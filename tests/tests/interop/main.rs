@@ -8,5 +8,6 @@ mod encrypted;
 mod import;
 mod libtorrent;
 mod magnet;
+mod pex;
 mod rtorrent;
 mod transmission;

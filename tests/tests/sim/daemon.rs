@@ -199,8 +199,14 @@ impl World {
         let (tiers, private) = ([vec![content.url().into()]].into(), content.private);
         let one = &mut self.nodes[node];
         let (peer_id, max_peers) = (one.peer_id(), one.habits.max_peers);
-        let config =
-            SwarmConfig { peer_id, listen_port: one.addr.port(), max_peers, private, metadata_len: 0 };
+        let config = SwarmConfig {
+            peer_id,
+            listen_port: one.addr.port(),
+            max_peers,
+            private,
+            pex: true,
+            metadata_len: 0,
+        };
         let Some(entry) = one.torrents.get_mut(&id) else { return };
         let (have, counters) = (entry.have.clone(), entry.counters);
         let start = Start { id, hash, layout, have, selection: None, counters, tiers, seed };
@@ -394,6 +400,8 @@ impl World {
             Action::Finished => self.nodes[node].session.on_finished(now, id),
             Action::InterestChanged => self.nodes[node].session.on_interest_changed(now),
             Action::Idle => self.nodes[node].session.on_idle(id),
+            // The address of a simulated node never changes.
+            Action::SeenAt { .. } => {}
             // Every simulated torrent is known, and nobody asks for its metadata.
             Action::Metadata(_) | Action::ReadMetadata(..) => unreachable!("{id:?} is no magnet link"),
         }

@@ -1,5 +1,5 @@
 //! What kind of IP addresses there are, for all who judge what strangers say of addresses.
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether anybody can be at an address: 0/8 is nobody, 240/4, which ends with the broadcast address, is not in use,
 /// and a group is no host.
@@ -9,6 +9,15 @@ pub fn is_host(ip: IpAddr) -> bool {
         IpAddr::V6(_) => false,
     };
     !ip.is_unspecified() && !ip.is_multicast() && !reserved
+}
+
+/// The network that one party is likely to own as a whole: an IPv4 /24, an IPv6 /48. `None` for local ones.
+pub fn subnet(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        ip if is_local(ip) => None,
+        IpAddr::V4(v4) => Some(Ipv4Addr::from_bits(v4.to_bits() & !0xff).into()),
+        IpAddr::V6(v6) => Some(Ipv6Addr::from_bits(v6.to_bits() & !(u128::MAX >> 48)).into()),
+    }
 }
 
 /// Whether an address is none of the public internet: private ones, loopback and link-local (also what BEP 42

@@ -1,22 +1,41 @@
-//! Our addresses as others see them, by vote: BEP 24 of trackers; DHT nodes (BEP 42) and peers (BEP 10,
-//! `yourip`) may join.
+//! Our addresses as others see them, by vote: of trackers (BEP 24) and peers (BEP 10, `yourip`); DHT nodes (BEP 42) may
+//! join.
 //!
 //! Whoever is asked may lie or be wrong, so each voter has one vote in each family, the last one that it gave,
 //! and only so many votes count. The shell keeps one [`External`] for the daemon.
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use crate::address::{is_host, is_local};
+use crate::address::{is_host, is_local, subnet};
 
 /// Votes that are kept of each family; when there are more, the oldest goes. Enough that one who has a few
 /// addresses is outvoted, few enough that a new address of ours is believed after an hour of announces.
 const MAX_VOTES: usize = 24;
+
+/// Peers that must say the same before it counts without anybody else who does: the operator chose the trackers, and
+/// peers choose us.
+const FEWEST_PEERS: usize = 3;
 
 /// Who may say what our address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voter {
     /// The tracker at this address.
     Tracker(IpAddr),
+    /// A peer at this address. Those of one network are one voter: whoever has one address of it may have all.
+    Peer(IpAddr),
+}
+
+impl Voter {
+    /// The form in which voters are told apart.
+    fn identity(self) -> Voter {
+        match self {
+            Voter::Tracker(_) => self,
+            Voter::Peer(ip) => {
+                let ip = ip.to_canonical();
+                Voter::Peer(subnet(ip).unwrap_or(ip))
+            }
+        }
+    }
 }
 
 /// What was said of our addresses.
@@ -34,7 +53,7 @@ struct Votes(VecDeque<(Voter, IpAddr)>);
 impl External {
     /// `voter` says that we are at `ip`. What can't be the address of somebody in the Internet doesn't count.
     pub fn vote(&mut self, voter: Voter, ip: IpAddr) {
-        let ip = ip.to_canonical();
+        let (voter, ip) = (voter.identity(), ip.to_canonical());
         if is_host(ip) && !is_local(ip) {
             self.votes_mut(ip.is_ipv4()).add(voter, ip);
         }
@@ -73,8 +92,11 @@ impl Votes {
 
     /// The address with most votes; of equals the one that was named last.
     fn winner(&self) -> Option<IpAddr> {
-        let count = |ip: IpAddr| self.0.iter().filter(|(_, other)| *other == ip).count();
-        self.0.iter().map(|&(_, ip)| ip).max_by_key(|&ip| count(ip))
+        let by = |ip: IpAddr| self.0.iter().filter(move |(_, other)| *other == ip).map(|(voter, _)| voter);
+        let counts = |ip: &IpAddr| {
+            by(*ip).count() >= FEWEST_PEERS || by(*ip).any(|voter| !matches!(voter, Voter::Peer(_)))
+        };
+        self.0.iter().map(|&(_, ip)| ip).filter(counts).max_by_key(|&ip| by(ip).count())
     }
 }
 
@@ -121,6 +143,31 @@ mod tests {
             external.vote(tracker(200 + n), ip("203.0.113.2"));
         }
         assert_eq!(seen(&external), [ip("203.0.113.2")]);
+    }
+
+    #[test]
+    fn peers_are_believed_when_several_networks_say_the_same() {
+        let mut external = External::default();
+        let peer = |text: &str| Voter::Peer(ip(text));
+        let ours = ip("203.0.113.1");
+        for voter in ["81.0.0.1", "81.0.0.2", "81.0.0.250", "82.0.0.1", "::ffff:82.0.0.9"] {
+            external.vote(peer(voter), ours);
+            assert!(seen(&external).is_empty(), "two networks");
+        }
+        external.vote(peer("83.0.0.1"), ours);
+        assert_eq!(seen(&external), [ours]);
+        // Of one private network each is somebody else.
+        let mut external = External::default();
+        (1..=3).for_each(|n| external.vote(Voter::Peer(IpAddr::from([10, 0, 0, n])), ours));
+        assert_eq!(seen(&external), [ours]);
+    }
+
+    #[test]
+    fn a_tracker_is_believed_before_a_few_peers() {
+        let mut external = External::default();
+        (1..=2).for_each(|n| external.vote(Voter::Peer(IpAddr::from([81, n, 0, 1])), ip("203.0.113.66")));
+        external.vote(tracker(1), ip("203.0.113.1"));
+        assert_eq!(seen(&external), [ip("203.0.113.1")]);
     }
 
     #[test]

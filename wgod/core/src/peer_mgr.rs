@@ -7,6 +7,7 @@
 mod address;
 mod bans;
 mod greeting;
+mod hearsay;
 mod priority;
 mod table;
 mod terms;
@@ -139,7 +140,7 @@ impl PeerMgr {
         if self.is_banned(addr.ip()) {
             return Added::Banned;
         }
-        if self.table.get(addr).is_some() {
+        if let Some(known) = self.table.get(addr) {
             if source == Source::User {
                 self.table.update(addr, |known| {
                     (known.source, known.failures) = (source, 0);
@@ -147,6 +148,8 @@ impl PeerMgr {
                         known.state = State::Ready;
                     }
                 });
+            } else if known.source.is_hearsay() && !source.is_hearsay() {
+                self.table.update(addr, |known| known.source = source);
             }
             return Added::Known;
         }

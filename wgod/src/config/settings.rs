@@ -162,7 +162,7 @@ settings! {
         [Unbuilt] lsd: bool = false;
 
         /// Peers tell each other of peers (BEP 11).
-        [Unbuilt] pex: bool = false;
+        [Now] pex: bool = true;
     }
 
     /// Rates over all torrents: "20 MB/s", "1 MiB/s", "500000 B/s", a bare number of KB/s (1000

@@ -347,10 +347,13 @@ impl Driver {
             self.look_at_all_goals();
         }
         self.ask_all_rooms();
-        let max_peers = self.tunables.max_peers_per_torrent;
+        let (max_peers, pex) = (self.tunables.max_peers_per_torrent, self.tunables.pex);
         for entry in self.entries.values() {
             if let Some(live) = &entry.live {
-                let _broken = live.call(|swarm, _| swarm.set_max_peers(max_peers));
+                let _broken = live.call(|swarm, _| {
+                    swarm.set_max_peers(max_peers);
+                    swarm.set_pex(pex);
+                });
             }
         }
         self.choke_round();

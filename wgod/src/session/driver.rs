@@ -316,7 +316,7 @@ impl Driver {
         let mut trim = tokio::time::interval(TRIM_INTERVAL);
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let stopping = self.stopping.clone();
+        let (stopping, mut outside) = (self.stopping.clone(), self.engine.outside.changes());
         loop {
             let due = self.session.poll_timeout();
             let clock = self.engine.clock;
@@ -338,6 +338,7 @@ impl Driver {
                 Some(Ok(surveyed)) = self.rename_surveys.join_next() => self.on_rename_surveyed(surveyed),
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
+                Ok(()) = outside.changed() => self.tell_own_addrs(),
                 _ = trim.tick() => self.engine.trim(),
                 _ = watch.tick() => self.watch_disks(),
             }

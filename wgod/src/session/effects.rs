@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use tracing::Instrument;
 use wgo_core::TorrentId;
+use wgo_core::external::Voter;
 use wgo_core::metadata::share_held;
 use wgo_core::session::{Effect, Fault, FaultKind, Phase, share_memory};
 use wgo_core::swarm::Action;
@@ -176,10 +177,21 @@ impl Driver {
             Action::Dial(addr, greeting) => crate::dial::start(&self.engine, torrent, addr, greeting),
             Action::Announce(announce) => self.announce(torrent, announce),
             Action::Store(complete) => self.engine.store_piece_now(torrent, complete),
+            Action::SeenAt { by, at } => self.engine.outside.vote(Voter::Peer(by), at),
             Action::Spill(spill) => self.engine.spill(torrent, spill),
             Action::Finished => self.session.on_finished(now, torrent.id),
             Action::InterestChanged => self.session.on_interest_changed(now),
             Action::Idle => self.session.on_idle(torrent.id),
+        }
+    }
+
+    /// Our addresses are others now.
+    pub(super) fn tell_own_addrs(&self) {
+        let own = self.engine.own_addrs();
+        for entry in self.entries.values() {
+            if let Some(live) = &entry.live {
+                self.engine.call(live, |swarm, _| swarm.set_own(&own));
+            }
         }
     }
 

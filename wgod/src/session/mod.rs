@@ -217,6 +217,8 @@ pub struct Glance {
 pub struct Tunables {
     /// Connections of one torrent.
     pub max_peers_per_torrent: u32,
+    /// Peers tell each other of peers.
+    pub pex: bool,
     /// Bytes to leave free on a file system.
     pub min_free_space: u64,
     /// Where torrents are kept until they are complete.

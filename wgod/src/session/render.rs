@@ -1,4 +1,6 @@
 //! What readers see: torrents as the control API shows them.
+mod peers;
+
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
 
@@ -6,17 +8,14 @@ use wgo_api::error::{ApiError, Kind};
 use wgo_api::goals::{AfterGoal as ApiAfterGoal, GoalSource, GoalSources, Goals as ApiGoals, OwnGoals};
 use wgo_api::params::{ListParams, ShowParams};
 use wgo_api::result::{
-    File, FilesResult, ListResult, Peer, PeerEncryption, Pieces, ShowResult, TorrentDetails, Tracker,
-    TrackersResult,
+    File, FilesResult, ListResult, Pieces, ShowResult, TorrentDetails, Tracker, TrackersResult,
 };
 use wgo_api::torrent::{
     FilePriority, Filter, Priority, RateLimits, Row, State, Torrent as TorrentRow, Trouble,
 };
-use wgo_core::peer::Encryption;
 use wgo_core::piece_mgr::Priority as PiecePriority;
 use wgo_core::session::{AfterGoal, ChosenGoals, FaultKind, Goals, Ratio, State as CoreState};
-use wgo_core::swarm::TrackerMemory;
-use wgo_core::swarm::{PeerView, SwarmView};
+use wgo_core::swarm::{SwarmView, TrackerMemory};
 use wgo_core::tracker::TrackerStatus;
 use wgo_core::{Selection, TorrentId};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
@@ -192,12 +191,6 @@ impl Driver {
             trackers: params.trackers.then(|| self.trackers(entry)),
             pieces: params.pieces.then(|| pieces(&have, availability.unwrap_or_default())),
         })
-    }
-
-    fn peers(&self, entry: &Entry) -> Vec<Peer> {
-        let now = self.engine.clock.now();
-        let views = entry.live.as_ref().and_then(|live| live.call(|swarm, now| swarm.peer_views(now)).ok());
-        views.unwrap_or_default().iter().map(|view| peer(view, now)).collect()
     }
 
     /// The answer to `trackers`.
@@ -444,33 +437,6 @@ fn files(entry: &Entry, have: &Bitfield) -> Vec<File> {
 fn pieces(have: &Bitfield, availability: Vec<u32>) -> Pieces {
     let hex = have.to_wire().iter().map(|byte| format!("{byte:02x}")).collect();
     Pieces { count: have.len(), have: hex, availability }
-}
-
-fn peer(view: &PeerView, now: wgo_core::Time) -> Peer {
-    let outgoing = view.direction == wgo_core::peer::Direction::Outgoing;
-    Peer {
-        address: view.addr.to_string(),
-        client: view.client.clone(),
-        outgoing,
-        source: if outgoing { "tracker" } else { "incoming" }.to_owned(),
-        transport: "tcp".to_owned(),
-        encryption: match view.encryption {
-            Encryption::None => PeerEncryption::None,
-            Encryption::Handshake => PeerEncryption::Handshake,
-            Encryption::Rc4 => PeerEncryption::Rc4,
-        },
-        progress: view.progress,
-        down_rate: view.down.0,
-        up_rate: view.up.0,
-        downloaded_bytes: view.downloaded,
-        uploaded_bytes: view.uploaded,
-        we_interested: view.am_interested,
-        we_choked: view.peer_choking,
-        peer_interested: view.peer_interested,
-        peer_choked: view.am_choking,
-        snubbed: view.snubbed,
-        connected_secs: now.since(view.connected_at).as_secs(),
-    }
 }
 
 fn tracker(status: &TrackerStatus, now: wgo_core::Time) -> Tracker {

@@ -107,7 +107,7 @@ pub struct Daemon {
     pub disks: Vec<Disk>,
     /// Addresses it listens on, `IP:PORT`.
     pub listen: Vec<String>,
-    /// Our addresses as trackers see them, at most one of each family.
+    /// Our addresses as trackers and peers see them, at most one of each family.
     #[serde(default)]
     pub external: Vec<String>,
     /// Can other peers reach it?

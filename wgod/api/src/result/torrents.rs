@@ -146,11 +146,12 @@ pub enum PeerEncryption {
 pub struct Peer {
     /// `IP:PORT`.
     pub address: String,
-    /// What its peer id says it is; hostile text.
+    /// What it calls itself (BEP 10), else what its peer id says; hostile text.
     pub client: String,
     /// We dialled; else it did.
     pub outgoing: bool,
-    /// Where we have its address from: `tracker`, `dht`, `pex`, `lsd`, `incoming`, `given`.
+    /// Where we have its address from: `tracker`, `dht`, `pex` (other peers), `lsd`, `incoming` (it dialled us), `given`
+    /// (by the operator or a magnet link), `saved`; `unknown` when that is forgotten.
     pub source: String,
     /// `tcp` or `utp`.
     pub transport: String,

@@ -1,5 +1,5 @@
 //! Which addresses a node can have, and which of them are one and the same participant.
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::address::is_host;
 pub(super) use crate::address::is_local;
@@ -31,24 +31,13 @@ pub(super) fn host(addr: SocketAddr) -> Host {
     match addr.ip() {
         ip if is_local(ip) => Host(ip, addr.port()),
         ip @ IpAddr::V4(_) => Host(ip, 0),
-        IpAddr::V6(v6) => Host(masked_v6(v6, 64), 0),
+        IpAddr::V6(v6) => Host(Ipv6Addr::from_bits(v6.to_bits() & !(u128::MAX >> 64)).into(), 0),
     }
 }
 
-/// The network that one party is likely to own as a whole: an IPv4 /24, an IPv6 /48. `None` for local ones.
+/// As [`crate::address::subnet`].
 pub(super) fn subnet(addr: SocketAddr) -> Option<IpAddr> {
-    match addr.ip() {
-        ip if is_local(ip) => None,
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            Some(Ipv4Addr::new(a, b, c, 0).into())
-        }
-        IpAddr::V6(v6) => Some(masked_v6(v6, 48)),
-    }
-}
-
-fn masked_v6(ip: Ipv6Addr, bits: u32) -> IpAddr {
-    Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> bits)).into()
+    crate::address::subnet(addr.ip())
 }
 
 #[cfg(test)]

@@ -86,8 +86,8 @@ pub enum CloseReason {
     /// The limits on connections are reached.
     #[error("too many connections")]
     Full,
-    /// The torrent is private, and another tracker is used than the one that it belongs to (BEP 27).
-    #[error("the private torrent uses another tracker now")]
+    /// The torrent is private, and the peer not of the tracker that is used (BEP 27).
+    #[error("the torrent is private, and the tracker in use did not name this peer")]
     OtherTracker,
     /// The torrent stopped, is removed, or failed.
     #[error("torrent stopped")]

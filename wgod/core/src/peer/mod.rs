@@ -2,6 +2,7 @@
 //! sides, what each has asked of the other, and what waits to be sent (BEP 3, 6, 10).
 //!
 //! The Swarm owns every `Peer` and is the only one to touch it.
+pub mod exchange;
 pub mod fault;
 mod pacing;
 pub mod pipeline;
@@ -19,6 +20,7 @@ use crate::piece_mgr::PeerHave;
 use crate::status::Traffic;
 use crate::time::Time;
 
+use exchange::Exchange;
 pub use fault::{CloseReason, PeerFault};
 use pipeline::Pipeline;
 use uploads::Uploads;
@@ -92,6 +94,10 @@ pub struct Peer {
     pub upload_only: bool,
     /// The port it listens on, if known (`p` of BEP 10, or the one we dialled).
     pub listen_port: Option<u16>,
+    /// What is exchanged with it about others (BEP 11).
+    pub exchange: Exchange,
+    /// It has said where it sees us (BEP 10, `yourip`), for which it has one vote.
+    pub has_voted: bool,
 
     /// We refuse its requests.
     pub am_choking: bool,
@@ -171,6 +177,8 @@ impl Peer {
             extensions: ExtensionIds::default(),
             upload_only: false,
             listen_port,
+            exchange: Exchange::default(),
+            has_voted: false,
             am_choking: true,
             optimistic: false,
             am_interested: false,

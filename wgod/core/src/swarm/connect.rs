@@ -39,25 +39,28 @@ impl<B> Swarm<B> {
         } else if !have.is_empty() {
             peer.send(&Message::Bitfield(&have.to_wire()));
         }
-        if peer.info.reserved.extensions() {
-            let mut outbox = std::mem::take(&mut peer.outbox);
-            self.extension_handshake(&peer, &mut outbox);
-            peer.outbox = outbox;
-        }
-        if peer.fast()
-            && !have.is_empty()
-            && let IpAddr::V4(ip) = peer.info.addr.ip()
-        {
-            let have = self.pieces.have();
-            let set = allowed_fast(ip, &self.hash, self.layout.piece_count(), ALLOWED_FAST);
-            let had = set.into_iter().filter(|piece| have.get(piece.0));
-            allow_fast(&mut peer, had.map(|piece| (piece, self.layout.piece_len(piece))));
-        }
+        let dialled = (origin == Origin::Outgoing).then(|| peer.info.addr.port());
         let key = self.peers.insert(peer);
+        self.introduce(key);
+        self.allow_fast(key);
+        if let Some(port) = dialled {
+            self.reachable_at(key, port);
+        }
         self.tick_at.get_or_insert(now + Duration::from_secs(1));
         self.idle_told = false;
         self.wake(key);
         Ok(key)
+    }
+
+    /// Tells the peer which pieces it may ask for while choked (BEP 6). They are the same for all who tell it, whether
+    /// we have them or not: it asks for them when we do.
+    pub(super) fn allow_fast(&mut self, key: PeerKey) {
+        let (hash, layout) = (&self.hash, &self.layout);
+        let Some(peer) = self.peers.peer_mut(key).filter(|peer| peer.fast()) else { return };
+        if let IpAddr::V4(ip) = peer.info.addr.ip().to_canonical() {
+            let set = allowed_fast(ip, hash, layout.piece_count(), ALLOWED_FAST);
+            allow_fast(peer, set.into_iter().map(|piece| (piece, layout.piece_len(piece))));
+        }
     }
 
     /// The connection is over. Must be called exactly once for each key that `connect` returned.
@@ -72,6 +75,10 @@ impl<B> Swarm<B> {
             self.departed.pop_front();
         }
         self.departed.push_back((key, peer.info.addr.ip()));
+        self.reachable_no_more(&peer);
+        if peer.has_announced {
+            self.peer_mgr.mark_seed(peer.info.addr, peer.has.is_seed() || peer.upload_only);
+        }
         let reason = peer.closing.clone().unwrap_or(reason);
         if let CloseReason::Fault(fault) = &reason {
             self.faults += 1;
@@ -106,6 +113,25 @@ impl<B> Swarm<B> {
             }
             self.wake(key);
         }
+    }
+
+    /// Has nothing to do any more with those whom only strangers named: the torrent turned out to be private (BEP 27).
+    pub(super) fn leave_strangers(&mut self) {
+        let strangers = self.peer_mgr.forget_hearsay();
+        for key in self.peers.keys() {
+            if let Some(peer) = self.peers.peer_mut(key)
+                && strangers.contains(&peer.info.addr)
+            {
+                peer.close(CloseReason::OtherTracker);
+                self.wake(key);
+            }
+        }
+    }
+
+    /// Where we can be reached, as far as that is known: nobody there is dialled, and connections are preferred by it
+    /// (BEP 40).
+    pub fn set_own(&mut self, addrs: &[SocketAddr]) {
+        self.peer_mgr.set_own(addrs);
     }
 
     /// Another limit on connections; those beyond it are kept.

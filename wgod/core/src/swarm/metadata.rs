@@ -387,27 +387,19 @@ impl<B> Swarm<B> {
                 Err(fault) => peer.close(CloseReason::Fault(fault)),
             }
         }
+        if private {
+            self.leave_strangers();
+        }
         for key in self.peers.keys() {
-            self.tell_metadata_size(key);
+            // Peers may fetch the metadata from us from now on.
+            self.introduce(key);
+            self.allow_fast(key);
             self.update_interest(now, key);
             self.fill(now, key);
             self.wake(key);
         }
         if self.pieces.is_finished() {
             self.finish();
-        }
-    }
-
-    /// Peers may fetch it from us from now on: another extension handshake says so (BEP 10).
-    fn tell_metadata_size(&mut self, key: PeerKey) {
-        let Some(mut outbox) = self.peers.peer_mut(key).map(|peer| std::mem::take(&mut peer.outbox)) else {
-            return;
-        };
-        if let Some(peer) = self.peers.peer(key).filter(|peer| peer.info.reserved.extensions()) {
-            self.extension_handshake(peer, &mut outbox);
-        }
-        if let Some(peer) = self.peers.peer_mut(key) {
-            peer.outbox = outbox;
         }
     }
 

@@ -14,6 +14,7 @@ mod have_log;
 mod messages;
 mod metadata;
 mod peers;
+mod pex;
 mod requests;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use crate::tracker::{Announce, Policy, Tiers, TrackerList};
 use crate::units::{PeerKey, TorrentId};
 use have_log::HaveLog;
 use peers::PeerTable;
+use pex::Contacts;
 
 pub use announce::TrackerMemory;
 pub use blocks::PieceOutcome;
@@ -64,6 +66,8 @@ pub struct SwarmConfig {
     pub max_peers: u32,
     /// Private torrents use one tracker at a time, and take peers from it only (BEP 27).
     pub private: bool,
+    /// Peers tell each other of peers (BEP 11), unless the torrent is private.
+    pub pex: bool,
     /// Bytes of the info dictionary if peers may have it of us (BEP 9); 0 if not, or before it is known.
     pub metadata_len: u32,
 }
@@ -106,6 +110,13 @@ pub enum Action<B> {
     Metadata(Candidate),
     /// The peer asks for this piece of the metadata: answer with `send_metadata`.
     ReadMetadata(PeerKey, u32),
+    /// A peer says that it sees us at an address (BEP 10, `yourip`); once for each connection at most.
+    SeenAt {
+        /// Where the peer is.
+        by: IpAddr,
+        /// Where it sees us.
+        at: IpAddr,
+    },
     /// Every wanted piece is stored.
     Finished,
     /// A peer became interested or a slot fell free: the choker may act before its next round.
@@ -130,6 +141,7 @@ pub struct Swarm<B> {
     /// Who left last and from where, at most [`MAX_DEPARTED`]: what it sent may yet prove bad.
     departed: VecDeque<(PeerKey, IpAddr)>,
     haves: HaveLog,
+    contacts: Contacts,
     traffic: Traffic,
     /// Totals when this session of the torrent began: trackers hear what came since (BEP 3).
     began_with: Counters,
@@ -196,6 +208,7 @@ impl<B> Swarm<B> {
             peer_mgr,
             departed: VecDeque::new(),
             haves: HaveLog::default(),
+            contacts: Contacts::default(),
             traffic: Traffic::new(start.counters),
             began_with: start.counters,
             hash_failures: 0,
@@ -359,6 +372,7 @@ impl<B> Swarm<B> {
     pub fn check_invariants(&self) {
         self.pieces.check_invariants();
         self.check_metadata();
+        self.check_contacts();
         self.pieces.check_availability(self.peers.iter().map(|(_, peer)| &peer.has));
         self.peer_mgr.check_invariants();
         self.trackers.check_invariants();

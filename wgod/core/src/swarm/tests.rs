@@ -8,6 +8,7 @@ mod having;
 mod hostile;
 mod memory;
 mod metadata;
+mod pex;
 mod random;
 mod rig;
 mod seeding;

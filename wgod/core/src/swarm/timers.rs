@@ -104,6 +104,7 @@ impl<B> Swarm<B> {
         if released {
             self.fill_all(now);
         }
+        self.trim_contacts();
         self.relieve_memory();
     }
 
@@ -128,6 +129,8 @@ impl<B> Swarm<B> {
             self.wake(key);
             return false;
         }
+        self.tell_contacts(now, key);
+        let Some(peer) = self.peers.peer_mut(key) else { return false };
         if now.since(peer.sent_at) >= KEEPALIVE_AFTER && peer.outbox.is_empty() {
             peer.send(&Message::KeepAlive);
             self.wake(key);

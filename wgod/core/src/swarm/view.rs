@@ -5,6 +5,7 @@ use wgo_proto::{Bitfield, PieceIndex};
 
 use super::Swarm;
 use crate::peer::{Direction, Encryption};
+use crate::peer_mgr::Source;
 use crate::status::Counters;
 use crate::time::Time;
 use crate::units::ByteRate;
@@ -53,6 +54,9 @@ pub struct PeerView {
     pub direction: Direction,
     /// What of it is encrypted on the wire.
     pub encryption: Encryption,
+    /// Where we have the address from that we dialled; [`Source::Incoming`] for one that dialled us. `None` when it
+    /// was forgotten.
+    pub source: Option<Source>,
     /// Share of the torrent that it has, 0…1.
     pub progress: f64,
     /// Payload received from it per second.
@@ -112,6 +116,10 @@ impl<B> Swarm<B> {
                 client: p.client.clone(),
                 direction: p.info.direction,
                 encryption: p.info.encryption,
+                source: match p.info.direction {
+                    Direction::Incoming => Some(Source::Incoming),
+                    Direction::Outgoing => self.peer_mgr.source(p.info.addr),
+                },
                 progress: f64::from(p.has.count(count)) / f64::from(count.max(1)),
                 down: p.traffic.down_rate(now),
                 up: p.traffic.up_rate(now),

@@ -45,6 +45,7 @@ pub(in crate::session) struct Cx {
     /// Whether its device had room when that was last seen.
     pub(super) room: wgo_core::session::Room,
     pub(super) max_peers: u32,
+    pub(super) pex: bool,
     pub(super) tiers: wgo_core::tracker::Tiers,
     pub(super) user_peers: Vec<std::net::SocketAddr>,
     pub(super) sequential: bool,
@@ -123,6 +124,7 @@ impl Driver {
             min_free_space: self.tunables.min_free_space,
             room: self.disks.room(self.session.row(id).map_or(0, |row| row.device)),
             max_peers: self.tunables.max_peers_per_torrent,
+            pex: self.tunables.pex,
             tiers: entry.tiers.clone(),
             user_peers: entry.settings.user_peers.clone(),
             sequential: entry.settings.sequential,

@@ -123,6 +123,7 @@ fn make(cx: &mut Cx, files: Option<&Arc<TorrentFiles>>) -> Arc<Torrent> {
         listen_port: cx.engine.port,
         max_peers: cx.max_peers,
         private: cx.info.private,
+        pex: cx.pex,
         metadata_len: metadata_len(&cx.info),
     };
     let hash = cx.hashes.canonical();
@@ -141,6 +142,7 @@ fn make(cx: &mut Cx, files: Option<&Arc<TorrentFiles>>) -> Arc<Torrent> {
         seed: cx.seed,
     };
     let mut swarm = Swarm::new(now, config, start);
+    swarm.set_own(&cx.engine.own_addrs());
     swarm.set_order(order(cx.sequential));
     if let Some(memory) = cx.trackers.take() {
         swarm.resume_trackers(memory);

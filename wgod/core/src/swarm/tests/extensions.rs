@@ -1,6 +1,8 @@
 //! The extension protocol (BEP 10), upload_only (BEP 21), lt_donthave (BEP 54).
 use super::rig::*;
 use crate::peer::{CloseReason, PeerFault};
+use crate::piece_mgr::Order;
+use crate::swarm::{Action, Learnt};
 use wgo_proto::PieceIndex;
 use wgo_proto::wire::{ExtMessage, Message, Reserved};
 
@@ -111,4 +113,62 @@ fn malformed_and_unoffered_extension_messages() {
     rig.says(key, &Message::Extended { id: 200, body: b"whatever" });
     let fault = (0..1000).find_map(|_| rig.try_say(key, &Message::Extended { id: 200, body: b"" }).err());
     assert!(matches!(fault, Some(PeerFault::Nuisance(_))));
+}
+
+#[test]
+fn a_peer_has_one_vote_on_where_we_are_in_its_own_family() {
+    let mut rig = Rig::new(2, &[]);
+    let key = rig.connect(1, BOTH);
+    let ours: std::net::IpAddr = "203.0.113.5".parse().unwrap();
+    rig.extend(key, |handshake| handshake.yourip = Some("2001:470::5".parse().unwrap()));
+    assert_eq!(rig.count(|action| matches!(action, Action::SeenAt { .. })), 0, "it came by IPv4");
+    for _ in 0..100 {
+        rig.extend(key, |handshake| handshake.yourip = Some(ours));
+    }
+    let voted = |action: &Action<u32>| matches!(*action, Action::SeenAt { by, at } if by == addr(1).ip() && at == ours);
+    assert_eq!(rig.count(voted), 1);
+}
+
+#[test]
+fn a_later_handshake_changes_what_it_mentions_and_nothing_else() {
+    let mut rig = Rig::new(2, &[0, 1]);
+    let key = rig.connect(1, BOTH);
+    rig.extend(key, |handshake| {
+        (handshake.client, handshake.reqq) = (Some("Example 1.0".into()), Some(3));
+        handshake.upload_only = Some(true);
+    });
+    rig.extend(key, |handshake| handshake.upload_only = Some(false));
+    rig.says_bits(key, &[0]);
+    assert_eq!(rig.closing(key), None, "it downloads after all");
+    let peer = rig.swarm.peers.peer(key).unwrap();
+    assert_eq!((peer.client.as_str(), peer.pipeline.window()), ("Example 1.0", 3));
+}
+
+#[test]
+fn every_fast_peer_hears_which_pieces_it_gets_while_choked_also_those_to_come() {
+    let mut rig = Rig::new(100, &[]);
+    let key = rig.fast(1);
+    let allowed = |heard: Vec<Said>| -> Vec<u32> {
+        heard
+            .into_iter()
+            .filter_map(|said| if let Said::AllowedFast(n) = said { Some(n) } else { None })
+            .collect()
+    };
+    let first = allowed(rig.heard(key));
+    assert_eq!(first.len(), 10);
+    let piece = first[0];
+    rig.says(key, &Message::Interested);
+    rig.says(key, &Message::Request(block(piece, 0)));
+    assert_eq!(rig.heard(key), [Said::Reject(piece, 0)], "not there yet");
+    let seed = rig.seed(2);
+    rig.serve_all(seed);
+    rig.says(key, &Message::Request(block(piece, 0)));
+    assert_eq!(rig.pulled(key, 1).1, [block(piece, 0)]);
+    // The same once the metadata has come.
+    let mut rig = Rig::unknown(100, &[]);
+    let key = rig.fast(1);
+    assert_eq!(allowed(rig.heard(key)), []);
+    let learnt = Learnt::new(Rig::layout(100), None, Order::RarestFirst, 7, false, 0);
+    rig.swarm.learn(rig.now, learnt);
+    assert_eq!(allowed(rig.heard(key)), first);
 }

@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use wgo_proto::layout::Layout;
+use wgo_proto::wire::extended::Pex;
 use wgo_proto::wire::{
     ExtHandshake, ExtMessage, Extension, ExtensionIds, Frame, Limits, Message, MetadataMessage, Reserved,
     next_frame,
@@ -37,6 +38,7 @@ pub(super) enum Said {
     AllowedFast(u32),
     Handshake(Box<ExtHandshake>),
     UploadOnly(bool),
+    Pex(Pex),
     DontHave(u32),
     AsksMetadata(u32),
     Metadata(u32, Vec<u8>),
@@ -122,6 +124,7 @@ impl Rig {
             listen_port: 6868,
             max_peers,
             private: false,
+            pex: true,
             metadata_len,
         };
         let mut swarm = Swarm::new(now, config, start);
@@ -330,6 +333,7 @@ fn said_of(message: &Message<'_>, limits: &Limits) -> Said {
         Message::AllowedFast(piece) => Said::AllowedFast(piece.0),
         Message::Extended { id, body } => match ExtMessage::decode(*id, body, limits) {
             Ok(ExtMessage::Handshake(handshake)) => Said::Handshake(handshake),
+            Ok(ExtMessage::Pex(pex)) => Said::Pex(pex),
             Ok(ExtMessage::UploadOnly(on)) => Said::UploadOnly(on),
             Ok(ExtMessage::DontHave(piece)) => Said::DontHave(piece.0),
             Ok(ExtMessage::Metadata(MetadataMessage::Request { piece })) => Said::AsksMetadata(piece),

@@ -120,6 +120,7 @@ fn a_torrent_begins_with_its_selection() {
         listen_port: 0,
         max_peers: 5,
         private: false,
+        pex: true,
         metadata_len: 0,
     };
     let swarm: crate::swarm::Swarm<u32> = crate::swarm::Swarm::new(rig.now, config, start);

@@ -23,6 +23,7 @@ fn swarm(have: &[u32]) -> Swarm<Vec<u8>> {
         listen_port: 0,
         max_peers: 10,
         private: false,
+        pex: true,
         metadata_len: 0,
     };
     let (counters, tiers) = (Counters::default(), Tiers::from([]));
