@@ -6,7 +6,7 @@ use wgo_api::ApiClient;
 use wgo_api::params::ReloadParams;
 use wgo_proto::units::WireHash;
 use wgo_proto::wire::extended::{Pex, PexFlags, PexPeer};
-use wgo_proto::wire::{ExtHandshake, ExtMessage, Extension, ExtensionIds, Limits, Reserved};
+use wgo_proto::wire::{ExtHandshake, ExtMessage, Extension, ExtensionIds, Limits, MetadataMessage, Reserved};
 use wgo_tests::daemon::Daemon;
 use wgo_tests::maker::{Maker, Torrent};
 use wgo_tests::net::Net;
@@ -81,6 +81,10 @@ fn private_torrents_neither_tell_nor_listen() {
     let (mut wire, theirs) = meet(net.ip(), to, private.hash, |_| ());
     assert_eq!(theirs.extensions.said(Extension::Pex), None);
     say(&mut wire, &names(secret));
+    // An answer to what follows shows that it was read.
+    say(&mut wire, &ExtMessage::Metadata(MetadataMessage::Request { piece: 0 }));
+    let refused = Extension::Metadata.local_id();
+    wire.until("metadata is refused", SOON, |got| matches!(got, Got::Extended(id, _) if *id == refused));
     let (mut other, theirs) = meet(net.ip(), to, public.hash, |_| ());
     assert!(theirs.extensions.get(Extension::Pex).is_some());
     say(&mut other, &names(open));

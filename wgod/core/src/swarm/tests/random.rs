@@ -9,6 +9,7 @@ use crate::piece_mgr::{BadBlocks, Complete, Order, Spill};
 use crate::swarm::{Action, Learnt, PieceOutcome};
 use crate::units::PeerKey;
 use wgo_proto::wire::extended::ut_metadata::metadata_piece_len;
+use wgo_proto::wire::extended::{Pex, PexFlags, PexPeer};
 use wgo_proto::wire::{ExtMessage, Message, MetadataMessage, Reserved};
 use wgo_proto::{Block, PieceIndex};
 
@@ -66,6 +67,14 @@ impl World {
             10 => self.rig.try_say(key, &Message::Reject(b)),
             11 => self.rig.try_say(key, &Message::AllowedFast(p)),
             12 => self.rig.try_say(key, &Message::Suggest(p)),
+            13 if number == 0 => {
+                self.rig.extend(key, |handshake| handshake.port = Some(7000 + piece as u16));
+                Ok(())
+            }
+            13 if number == 1 => {
+                let named = PexPeer { addr: addr(100 + piece as u8), flags: PexFlags(piece as u8) };
+                self.rig.try_say_ext(key, &ExtMessage::Pex(Pex { added: vec![named], dropped: vec![] }))
+            }
             13 => self.rig.try_say(key, &Message::HashReject(range())),
             14 if piece < PIECES => {
                 self.rig.says_ext(key, &ExtMessage::DontHave(p));
