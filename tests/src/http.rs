@@ -49,6 +49,14 @@ pub fn post(to: SocketAddr, path: &str, headers: &str, body: &[u8]) -> io::Resul
     exchange(stream, &request(path, headers, body))
 }
 
+/// GETs over TCP.
+pub fn get(from: SocketAddr, path: &str) -> io::Result<Answer> {
+    let stream = TcpStream::connect_timeout(&from, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    exchange(stream, request.as_bytes())
+}
+
 /// POSTs `body` to a Unix socket.
 pub fn post_unix(socket: &Path, body: &[u8]) -> io::Result<Answer> {
     let stream = UnixStream::connect(socket)?;

@@ -12,6 +12,7 @@ mod deluge;
 mod libtorrent;
 pub mod libtorrent_creates;
 mod qbittorrent;
+mod rqbit;
 mod rtorrent;
 mod transmission;
 
@@ -32,6 +33,8 @@ pub enum Kind {
     QbittorrentSqlite,
     /// deluged.
     Deluge,
+    /// rqbit, which knows no encryption.
+    Rqbit,
 }
 
 /// Which connections a peer makes and takes.
@@ -60,6 +63,8 @@ impl Manner {
         Manner { encryption, pex: false, down_kib: 0 }
     }
 }
+/// How those get here that are no package of Debian's, or not in a version that serves.
+const HOW: &str = "libtorrent: set WGOD_LT_PYTHON; rqbit: `cargo install --locked rqbit`";
 
 /// A running peer; ends when dropped.
 pub trait Client {
@@ -113,6 +118,7 @@ impl Kind {
             Kind::Rtorrent => in_path("rtorrent"),
             Kind::Qbittorrent | Kind::QbittorrentSqlite => in_path("qbittorrent-nox"),
             Kind::Deluge => in_path("deluged"),
+            Kind::Rqbit => in_path("rqbit"),
         }
     }
 
@@ -129,7 +135,7 @@ impl Kind {
     /// Starts the peer on `ip`. `None`, said loudly, where it isn't installed.
     pub fn start_as(self, test: &str, ip: IpAddr, manner: Manner) -> Option<Box<dyn Client>> {
         let Some(program) = self.program() else {
-            skip(test, &format!("{self:?} not found: install it (for libtorrent, set WGOD_LT_PYTHON)"));
+            skip(test, &format!("{self:?} not found: install it ({HOW})"));
             return None;
         };
         Some(match self {
@@ -142,6 +148,7 @@ impl Kind {
                 Box::new(qbittorrent::Qbittorrent::start(&program, ip, "SQLite", manner))
             }
             Kind::Deluge => Box::new(deluge::Deluge::start(&program, ip, manner.encryption)),
+            Kind::Rqbit => Box::new(rqbit::Rqbit::start(&program, ip, manner.encryption)),
         })
     }
 }

@@ -39,4 +39,5 @@ peers! {
     transmission: Transmission;
     rtorrent: Rtorrent;
     qbittorrent: Qbittorrent;
+    rqbit: Rqbit;
 }

@@ -9,5 +9,6 @@ mod import;
 mod libtorrent;
 mod magnet;
 mod pex;
+mod rqbit;
 mod rtorrent;
 mod transmission;
