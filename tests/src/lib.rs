@@ -23,6 +23,7 @@ pub mod disk;
 pub mod exchange;
 pub mod fuzz;
 pub mod http;
+pub mod lan;
 pub mod leecher;
 pub mod machine;
 pub mod maker;

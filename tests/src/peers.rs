@@ -53,6 +53,8 @@ pub struct Manner {
     pub encryption: Encryption,
     /// It exchanges addresses with others, where it can.
     pub pex: bool,
+    /// It looks for others in the local network, [`Lan`](crate::lan::Lan), where it can.
+    pub lsd: bool,
     /// KiB/s that it downloads at most, where that can be set; 0 is no limit.
     pub down_kib: u32,
 }
@@ -60,9 +62,10 @@ pub struct Manner {
 impl Manner {
     /// Without a limit, and knowing only whom its tracker names.
     pub const fn with(encryption: Encryption) -> Manner {
-        Manner { encryption, pex: false, down_kib: 0 }
+        Manner { encryption, pex: false, lsd: false, down_kib: 0 }
     }
 }
+
 /// How those get here that are no package of Debian's, or not in a version that serves.
 const HOW: &str = "libtorrent: set WGOD_LT_PYTHON; rqbit: `cargo install --locked rqbit`";
 
@@ -148,7 +151,7 @@ impl Kind {
                 Box::new(qbittorrent::Qbittorrent::start(&program, ip, "SQLite", manner))
             }
             Kind::Deluge => Box::new(deluge::Deluge::start(&program, ip, manner.encryption)),
-            Kind::Rqbit => Box::new(rqbit::Rqbit::start(&program, ip, manner.encryption)),
+            Kind::Rqbit => Box::new(rqbit::Rqbit::start(&program, ip, manner)),
         })
     }
 }

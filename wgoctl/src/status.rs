@@ -100,6 +100,14 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     if !daemon.external.is_empty() {
         line("Seen at", clean(&daemon.external.join(", ")));
     }
+    let local = &daemon.local_discovery;
+    if local.on {
+        let on = match local.interfaces.is_empty() {
+            true => "on, but no network interface has neighbours".to_owned(),
+            false => format!("on {}", local.interfaces.join(", ")),
+        };
+        line("LSD", clean(&on));
+    }
     line("Confined", clean(&confined(&daemon.confinement)));
     match daemon.hooks {
         Hooks::Off => {}

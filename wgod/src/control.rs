@@ -250,6 +250,7 @@ impl Control {
         self.engine.storage.set_modes(modes(config));
         self.engine.set_encryption(config.network.encryption);
         self.engine.outside.set(config.network.announce_ip);
+        self.engine.lsd.switch(config.discovery.lsd);
         self.session.apply(tunables(config)).await;
     }
 }

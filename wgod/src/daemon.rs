@@ -23,6 +23,7 @@ use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::given::{self, Given};
 use crate::hooks::{self, Helper, Hooks};
 use crate::logging::Logging;
+use crate::lsd::{self, Lsd};
 use crate::metrics;
 use crate::outlet::Outlet;
 use crate::registry::Registry;
@@ -254,6 +255,7 @@ impl Daemon {
         for listener in listeners {
             parts.spawn(listen::run(engine.clone(), listener, rest.clone()));
         }
+        parts.spawn(lsd::run(engine.clone(), rest.clone()));
         parts.spawn(progress::run(session.clone(), rest.clone()));
         if let Some(metrics) = metrics {
             parts.spawn(metrics.run(engine.clone(), session.clone(), rest.clone()));
@@ -327,6 +329,7 @@ fn engine(
         })?,
         outside,
         outlet,
+        lsd: Lsd::new(seed()?),
         port,
         encryption: Default::default(),
         actions,
@@ -349,8 +352,12 @@ fn engine(
         broken: broken_rx,
         stopping: stop.session.clone(),
         patience: Patience::default(),
-        seed: u64::from_le_bytes(random::bytes().context("no seed")?),
+        seed: seed()?,
     })
+}
+
+fn seed() -> Result<u64> {
+    Ok(u64::from_le_bytes(random::bytes().context("no seed")?))
 }
 
 fn storage(config: &Config, confinement: &Confinement) -> Arc<Storage> {

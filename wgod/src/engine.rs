@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use wgo_core::TorrentId;
 use wgo_core::piece_mgr::{BadBlocks, Complete, Spill};
 use wgo_core::swarm::PieceOutcome;
-use wgo_proto::{Block, PeerId, PieceIndex, WireHash};
+use wgo_proto::{Block, InfoHashes, PeerId, PieceIndex, WireHash};
 
 use crate::clock::Clock;
 use crate::confine::Confinement;
@@ -21,6 +21,7 @@ use crate::files::{
     ReadOutcome, Storage, StoreOutcome, Work, wire_len,
 };
 use crate::hooks::Hooks;
+use crate::lsd::Lsd;
 use crate::metadata::Dictionaries;
 use crate::metrics::Counters;
 use crate::outlet::Outlet;
@@ -56,6 +57,8 @@ pub struct Engine {
     pub outside: Arc<Outside>,
     /// Addresses that we bind to and dial from.
     pub outlet: Outlet,
+    /// Local service discovery.
+    pub lsd: Lsd,
     /// The port that peers reach us on; 0 if we do not listen.
     pub port: u16,
     /// Encryption of connections to peers.
@@ -229,6 +232,22 @@ impl Engine {
         // Whoever asked may be gone.
         self.storage.submit_now(Job::Compute(Work::new(move || drop(sender.send(work())))));
         receiver.await.ok()
+    }
+
+    /// The torrent answers to its hashes from now on. Neighbours may know of one that isn't private (BEP 27), and
+    /// at once of one that needs peers.
+    pub fn listen(&self, id: TorrentId, hashes: &InfoHashes, private: bool, needs_peers: bool) {
+        self.registry.listen(id, hashes);
+        match private {
+            false => self.lsd.join(self.clock.now(), hashes, needs_peers),
+            true => self.lsd.leave(hashes),
+        }
+    }
+
+    /// It answers no longer, and is not live.
+    pub fn unlisten(&self, id: TorrentId, hashes: &InfoHashes) {
+        self.lsd.leave(hashes);
+        self.registry.remove(id, hashes);
     }
 
     /// Another setting of `[network] encryption`, for the connections to come.

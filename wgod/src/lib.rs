@@ -20,6 +20,7 @@ pub mod given;
 pub mod hooks;
 pub mod listen;
 pub mod logging;
+pub mod lsd;
 pub mod manual;
 pub mod metadata;
 pub mod metrics;

@@ -1,11 +1,15 @@
 //! Outlet: where our packets leave. Every socket that leads to strangers is made here, so that none can
 //! forget what binds them all.
+mod group;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
+
+pub use group::Group;
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: i32 = 1024;

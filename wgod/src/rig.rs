@@ -112,6 +112,7 @@ impl Rig {
             trackers: Trackers::start(Settings::default()).expect("drivers"),
             outside: Arc::default(),
             outlet: Outlet::default(),
+            lsd: Default::default(),
             port: addr.port(),
             encryption: Default::default(),
             actions,

@@ -37,9 +37,11 @@ impl Libtorrent {
         let home = home("lt");
         let addr = SocketAddr::new(ip, free_port(ip));
         let mut process = Process::spawn("libtorrent", python, &home.path().join("log"), |command| {
-            let encryption = if manner.encryption == Encryption::Required { "required" } else { "off" };
-            command.args(["-c", DRIVER, &addr.ip().to_string(), &addr.port().to_string(), encryption]);
-            command.args([if manner.pex { "pex" } else { "no pex" }, &(manner.down_kib * 1024).to_string()]);
+            let told = json!({
+                "encryption": manner.encryption == Encryption::Required, "pex": manner.pex, "lsd": manner.lsd,
+                "down": manner.down_kib * 1024,
+            });
+            command.args(["-c", DRIVER, &addr.ip().to_string(), &addr.port().to_string(), &told.to_string()]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
         });
         let (requests, answers) = process.pipes();

@@ -4,17 +4,18 @@ import sys
 
 import libtorrent as lt
 
-ip, port, encryption, pex, down = sys.argv[1:6]
+ip, port = sys.argv[1:3]
+manner = json.loads(sys.argv[3])
 # In its words: forced and disabled; encrypted payload only.
-policy = {"required": 0, "off": 2}[encryption]
+policy = 0 if manner["encryption"] else 2
 session = lt.session({
     "listen_interfaces": ("[%s]:%s" if ":" in ip else "%s:%s") % (ip, port),
     "outgoing_interfaces": ip,
-    "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
+    "enable_dht": False, "enable_lsd": manner["lsd"], "enable_upnp": False, "enable_natpmp": False,
     "enable_outgoing_utp": False, "enable_incoming_utp": False,
     "out_enc_policy": policy, "in_enc_policy": policy, "allowed_enc_level": 2, "prefer_rc4": True,
     "allow_multiple_connections_per_ip": True, "min_reconnect_time": 1,
-    "download_rate_limit": int(down),
+    "download_rate_limit": manner["down"],
     "active_downloads": -1, "active_seeds": -1, "active_limit": 1000,
 })
 handles = {}
@@ -30,7 +31,7 @@ def add(request):
         params.ti = lt.torrent_info(request["torrent"])
     params.save_path = request["folder"]
     params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    if pex != "pex":
+    if not manner["pex"]:
         params.flags |= lt.torrent_flags.disable_pex
     handles[request["hash"]] = session.add_torrent(params)
 

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::{Client, Encryption, Manner, home};
 use crate::http;
+use crate::lan;
 use crate::maker::Torrent;
 use crate::net::free_port;
 use crate::process::Process;
@@ -31,18 +32,20 @@ impl Qbittorrent {
         let addr = SocketAddr::new(ip, free_port(ip));
         // In its words: required, off.
         let encryption = if manner.encryption == Encryption::Required { 1 } else { 2 };
+        let interface = if manner.lsd { lan::INTERFACE } else { "lo" };
         let config = format!(
             "[LegalNotice]\nAccepted=true\n\
             [Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\Port={web}\nWebUI\\LocalHostAuth=false\n\
             WebUI\\CSRFProtection=false\nWebUI\\HostHeaderValidation=false\n\
-            [BitTorrent]\nSession\\Port={port}\nSession\\Interface=lo\nSession\\InterfaceName=lo\n\
-            Session\\InterfaceAddress={ip}\nSession\\DHTEnabled=false\nSession\\LSDEnabled=false\n\
+            [BitTorrent]\nSession\\Port={port}\nSession\\Interface={interface}\nSession\\InterfaceName={interface}\n\
+            Session\\InterfaceAddress={ip}\nSession\\DHTEnabled=false\nSession\\LSDEnabled={lsd}\n\
             Session\\PeXEnabled={pex}\nSession\\GlobalDLSpeedLimit={down}\nSession\\BTProtocol=TCP\nSession\\Encryption={encryption}\nSession\\QueueingSystemEnabled=false\n\
             Session\\IgnoreLimitsOnLAN=false\nSession\\MultiConnectionsPerIp=true\nSession\\SSRFMitigation=false\n\
             Session\\ResumeDataStorageType={storage}\n\
             [Network]\nPortForwardingEnabled=false\n",
             web = web.port(),
             port = addr.port(),
+            lsd = manner.lsd,
             pex = manner.pex,
             down = manner.down_kib,
         );

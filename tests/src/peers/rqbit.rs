@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, Encryption, home};
+use super::{Client, Encryption, Manner, home};
 use crate::http;
 use crate::maker::Torrent;
 use crate::net::free_port;
@@ -21,13 +21,14 @@ pub(super) struct Rqbit {
 }
 
 impl Rqbit {
-    pub(super) fn start(program: &Path, ip: IpAddr, encryption: Encryption) -> Rqbit {
-        assert_eq!(encryption, Encryption::Off, "rqbit knows no encryption");
+    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner) -> Rqbit {
+        assert_eq!(manner.encryption, Encryption::Off, "rqbit knows no encryption");
         let home = home("rqbit");
         let api = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
         let addr = SocketAddr::new(ip, free_port(ip));
         let process = Process::spawn("rqbit", program, &home.path().join("log"), |command| {
-            command.args(["-v", "debug", "--disable-dht", "--disable-upnp-port-forward", "--disable-lsd"]);
+            command.args(["-v", "debug", "--disable-dht", "--disable-upnp-port-forward"]);
+            command.args((!manner.lsd).then_some("--disable-lsd"));
             command.args(["--http-api-listen-addr", &api.to_string(), "--listen-ip", &ip.to_string()]);
             command.args(["--listen-port", &addr.port().to_string(), "server", "start"]);
             command.arg("--persistence-location").arg(home.path().join("session")).arg(home.path());

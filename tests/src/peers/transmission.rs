@@ -43,7 +43,7 @@ impl Transmission {
             "peer-port": addr.port(), "peer-port-random-on-start": false,
             "rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": rpc.port(),
             "rpc-authentication-required": false, "rpc-whitelist-enabled": false, "rpc-host-whitelist-enabled": false,
-            "dht-enabled": false, "lpd-enabled": false, "pex-enabled": manner.pex, "utp-enabled": false,
+            "dht-enabled": false, "lpd-enabled": manner.lsd, "pex-enabled": manner.pex, "utp-enabled": false,
             "speed-limit-down-enabled": manner.down_kib > 0, "speed-limit-down": manner.down_kib,
             "port-forwarding-enabled": false, "encryption": encryption,
             "download-queue-enabled": false, "seed-queue-enabled": false, "queue-stalled-enabled": false,

@@ -25,6 +25,7 @@ mod label_rules;
 mod labels;
 mod limits;
 mod log;
+mod lsd;
 mod magnet;
 mod metrics;
 mod mounts;

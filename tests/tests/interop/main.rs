@@ -7,6 +7,7 @@ mod create;
 mod encrypted;
 mod import;
 mod libtorrent;
+mod lsd;
 mod magnet;
 mod pex;
 mod rqbit;

@@ -10,6 +10,7 @@ mod crc32c;
 pub mod dht;
 pub mod external;
 pub mod limiter;
+pub mod lsd;
 pub mod metadata;
 pub mod peer;
 pub mod peer_mgr;

@@ -47,6 +47,10 @@ const LET_GO: Duration = Duration::from_secs(10 * 60);
 /// Candidates of one address while only one of them can be connected: it must not fill the table.
 const MAX_OF_IP: usize = 4;
 
+/// Candidates that neighbours announced themselves as: a local network has few, and whoever is in it can make up
+/// many.
+const MAX_LSD: usize = 64;
+
 /// Our own addresses that we remember; when there are more, the oldest are forgotten, and at worst
 /// dialled once more.
 const MAX_OWN: usize = 32;
@@ -158,6 +162,10 @@ impl PeerMgr {
             && self.is_single(addr.ip())
             && self.table.of_ip(addr.ip()).count() >= MAX_OF_IP;
         let full = self.table.len() >= self.limits.candidates;
+        let neighbours = || self.table.iter().filter(|(_, known)| known.source == Source::Lsd).count();
+        if source == Source::Lsd && neighbours() >= MAX_LSD {
+            return Added::Full;
+        }
         self.table.wake(now);
         if crowded || full && !self.table.make_room(candidate.rank()) {
             return Added::Full;

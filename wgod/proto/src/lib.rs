@@ -11,6 +11,7 @@ pub mod compact;
 pub mod host_port;
 pub mod krpc;
 pub mod layout;
+pub mod lsd;
 pub mod magnet;
 pub mod merkle;
 pub mod metainfo;

@@ -53,6 +53,7 @@ pub static COMPONENTS: &[Component] = &[
     Component { name: "console", targets: &["wgo_api", "jsonrpsee"] },
     Component { name: "audit", targets: &["wgo_api::audit"] },
     Component { name: "listen", targets: &["wgod::listen", "wgod::dial"] },
+    Component { name: "lsd", targets: &["wgod::lsd"] },
     Component { name: "choke", targets: &["wgod::session::choke"] },
     Component { name: "hooks", targets: &["wgod::hooks"] },
     Component { name: "watch", targets: &["wgod::watch"] },

@@ -52,7 +52,7 @@ settings! {
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
         /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over
-        /// the control sockets), listen, choke, hooks, watch, config, daemon.
+        /// the control sockets), listen, lsd, choke, hooks, watch, config, daemon.
         [Now] log: LogSpec = LogSpec::default();
     }
 
@@ -158,8 +158,9 @@ settings! {
         /// The distributed hash table (BEP 5).
         [Unbuilt] dht: bool = false;
 
-        /// Announcements in the local network (BEP 14).
-        [Unbuilt] lsd: bool = false;
+        /// Announcements in the local network (local service discovery, BEP 14): active torrents find peers there
+        /// and are found, by IPv4 and IPv6, on every network interface with neighbours; tunnels are none.
+        [Now] lsd: bool = true;
 
         /// Peers tell each other of peers (BEP 11).
         [Now] pex: bool = true;

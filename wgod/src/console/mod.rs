@@ -228,6 +228,7 @@ impl ApiServer for Console {
             listen: self.inner.listen.clone(),
             external: self.inner.engine.outside.addresses().iter().map(ToString::to_string).collect(),
             port_state: PortState::Unknown,
+            local_discovery: self.inner.engine.lsd.shown(),
             confinement: self.inner.engine.confinement.shown(),
             hooks: self.inner.engine.hooks.shown(),
         };

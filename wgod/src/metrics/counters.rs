@@ -39,8 +39,23 @@ pub struct Counters {
     pub announces: Announces,
     /// Handshakes with peers, by how they ended.
     pub handshakes: Handshakes,
+    /// Local service discovery.
+    pub lsd: Neighbours,
     /// How late the event loop ran what was due.
     pub lag: Lag,
+}
+
+/// What local service discovery did.
+#[derive(Debug, Default)]
+pub struct Neighbours {
+    /// Announcements of ours, on each link.
+    pub sent: Count,
+    /// Announcements of neighbours that were of torrents of ours.
+    pub heard: Count,
+    /// Datagrams that were no announcements.
+    pub malformed: Count,
+    /// Announcements of who is no neighbour.
+    pub foreign: Count,
 }
 
 /// Handshakes with peers by how they ended.

@@ -41,6 +41,10 @@ pub struct Snapshot {
     pub handshakes: [u64; Handshakes::ENCRYPTIONS.len()],
     /// Handshakes that failed, in the order of [`Handshakes::KINDS`].
     pub handshakes_failed: [u64; Handshakes::KINDS.len()],
+    /// Announcements of local service discovery that were sent, and those heard of torrents of ours.
+    pub lsd: (u64, u64),
+    /// Datagrams that it dropped: no announcements, and those of who is no neighbour.
+    pub lsd_dropped: (u64, u64),
     /// How late the event loop was.
     pub lag: LagSnapshot,
     /// Bytes of pieces kept to be sent.
@@ -80,6 +84,8 @@ impl Snapshot {
             announces_failed,
             handshakes: counters.handshakes.totals(),
             handshakes_failed: counters.handshakes.failures(),
+            lsd: (counters.lsd.sent.total(), counters.lsd.heard.total()),
+            lsd_dropped: (counters.lsd.malformed.total(), counters.lsd.foreign.total()),
             lag: counters.lag.read(),
             cached: bytes(engine.storage.cached_blocks()),
             buffers: (bytes(engine.pool.leased_blocks()), bytes(engine.pool.idle_blocks())),

@@ -79,6 +79,7 @@ fn transfer(page: &mut Page, snapshot: &Snapshot) {
     for (kind, count) in Handshakes::KINDS.into_iter().zip(snapshot.handshakes_failed) {
         page.sample(name, &[("kind", kind)], count);
     }
+    neighbours(page, snapshot);
     page.one("wgod_choke_rounds_total", Kind::Counter, "Rankings of all peers.", snapshot.choke_rounds);
     let name = "wgod_tracker_announces_total";
     page.one(name, Kind::Counter, "Announces that a tracker answered.", snapshot.announces_answered);
@@ -87,6 +88,17 @@ fn transfer(page: &mut Page, snapshot: &Snapshot) {
     for (kind, count) in snapshot.announces_failed {
         page.sample(name, &[("kind", kind)], count);
     }
+}
+
+fn neighbours(page: &mut Page, snapshot: &Snapshot) {
+    let name = "wgod_lsd_sent_total";
+    page.one(name, Kind::Counter, "Announcements to the local network, of each link.", snapshot.lsd.0);
+    let name = "wgod_lsd_heard_total";
+    page.one(name, Kind::Counter, "Announcements of neighbours, of torrents active here.", snapshot.lsd.1);
+    let name = "wgod_lsd_dropped_total";
+    page.family(name, Kind::Counter, "Datagrams dropped: no announcements, or of no neighbour.");
+    page.sample(name, &[("kind", "malformed")], snapshot.lsd_dropped.0);
+    page.sample(name, &[("kind", "foreign")], snapshot.lsd_dropped.1);
 }
 
 fn disks(page: &mut Page, snapshot: &Snapshot) {

@@ -60,7 +60,8 @@ impl Driver {
 
     fn listen(&self, id: TorrentId) {
         if let Some(entry) = self.entries.get(&id) {
-            self.engine.registry.listen(id, &entry.settings.hashes);
+            let (hashes, private) = (&entry.settings.hashes, entry.info.private);
+            self.engine.listen(id, hashes, private, !entry.is_finished());
         }
     }
 

@@ -318,9 +318,9 @@ impl Driver {
         for hash in hashes.wire() {
             self.by_hash.insert(hash, id);
         }
-        if self.entries.get(&id).is_some_and(|entry| entry.live.is_some()) {
-            // It may have another one now.
-            self.engine.registry.listen(id, &hashes);
+        if let Some(entry) = self.entries.get(&id).filter(|entry| entry.live.is_some()) {
+            // It may have another one now, and may be found to be private.
+            self.engine.listen(id, &hashes, entry.info.private, !entry.is_finished());
         }
     }
 

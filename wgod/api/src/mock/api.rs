@@ -226,6 +226,7 @@ impl ApiServer for MockApi {
             peers: 24,
             listen: vec!["0.0.0.0:6868".to_owned()],
             external: vec!["203.0.113.7".to_owned()],
+            local_discovery: LocalDiscovery { on: true, interfaces: vec!["eth0".to_owned()] },
             ..Daemon::default()
         };
         let torrents = match (params.torrents, params.ids.is_empty()) {

@@ -77,6 +77,15 @@ pub enum Hooks {
     Ended,
 }
 
+/// Local service discovery (BEP 14): finding peers in the local network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalDiscovery {
+    /// Whether it is on.
+    pub on: bool,
+    /// The network interfaces that it works on; none where nothing has neighbours.
+    pub interfaces: Vec<String>,
+}
+
 /// The daemon itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
@@ -112,6 +121,9 @@ pub struct Daemon {
     pub external: Vec<String>,
     /// Can other peers reach it?
     pub port_state: PortState,
+    /// Finding peers in the local network.
+    #[serde(default)]
+    pub local_discovery: LocalDiscovery,
     /// What it may not do.
     #[serde(default)]
     pub confinement: Confinement,

@@ -434,3 +434,14 @@ fn what_is_forgotten_is_not_dialled_and_not_connected() {
     assert_eq!(peers.on_connected(secs(3), second, Origin::Outgoing, id(11)), Ok(()));
     peers.check_invariants();
 }
+
+#[test]
+fn neighbours_do_not_fill_the_table() {
+    let mut peers = manager(Limits::default());
+    let added = |peers: &mut PeerMgr, n, source| peers.add(secs(0), peer(n), source);
+    assert!((0..MAX_LSD as u32).all(|n| added(&mut peers, n, Source::Lsd) == Added::New));
+    assert_eq!(added(&mut peers, 1000, Source::Lsd), Added::Full);
+    assert_eq!(added(&mut peers, 1, Source::Lsd), Added::Known);
+    assert_eq!(added(&mut peers, 1000, Source::Tracker), Added::New);
+    peers.check_invariants();
+}

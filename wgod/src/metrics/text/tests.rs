@@ -22,6 +22,8 @@ fn snapshot() -> Snapshot {
         pieces_stored: 900,
         hash_failures: 3,
         disk_errors: 1,
+        lsd: (50, 40),
+        lsd_dropped: (9, 8),
         choke_rounds: 360,
         announces_answered: 12,
         announces_failed: [

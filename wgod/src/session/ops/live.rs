@@ -54,7 +54,7 @@ pub(super) async fn go_live(mut cx: Cx) -> Outcome {
 
 /// Has the torrent found by its hashes, and its deadlines kept.
 fn announce(cx: &Cx, torrent: &Arc<Torrent>) {
-    cx.engine.registry.listen(cx.id, &cx.hashes);
+    cx.engine.listen(cx.id, &cx.hashes, cx.info.private, !cx.is_met(&cx.have));
     cx.engine.registry.set_live(torrent.clone());
     torrent.arm();
 }
@@ -201,7 +201,7 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
 
 /// Ends a torrent's exchange: connections, announces, a last checkpoint.
 pub(super) async fn halt(mut cx: Cx) -> Outcome {
-    cx.engine.registry.remove(cx.id, &cx.hashes);
+    cx.engine.unlisten(cx.id, &cx.hashes);
     let Some(live) = cx.live.clone() else {
         // One that sleeps has nothing to end but its trackers' belief that it is there.
         if let (Some(files), true) = (cx.files.clone(), cx.trackers.is_some()) {
