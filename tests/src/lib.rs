@@ -19,6 +19,7 @@ pub mod api_doc;
 pub mod binaries;
 pub mod ctl;
 pub mod daemon;
+pub mod dht;
 pub mod disk;
 pub mod exchange;
 pub mod fuzz;

@@ -28,12 +28,13 @@ pub struct Maker<'a> {
     payload: &'a Payload,
     tiers: Vec<Vec<String>>,
     private: bool,
+    nodes: Vec<SocketAddr>,
 }
 
 impl<'a> Maker<'a> {
     /// A torrent of `payload` without trackers.
     pub fn new(payload: &'a Payload) -> Self {
-        Maker { payload, tiers: Vec::new(), private: false }
+        Maker { payload, tiers: Vec::new(), private: false, nodes: Vec::new() }
     }
 
     /// Adds a tier of trackers (BEP 12).
@@ -45,6 +46,12 @@ impl<'a> Maker<'a> {
     /// Makes it private (BEP 27), which changes its info-hash.
     pub fn private(mut self) -> Self {
         self.private = true;
+        self
+    }
+
+    /// Names nodes of the DHT (BEP 5).
+    pub fn nodes(mut self, nodes: &[SocketAddr]) -> Self {
+        self.nodes = nodes.to_vec();
         self
     }
 
@@ -63,6 +70,16 @@ impl<'a> Maker<'a> {
             }
             dict.entry("created by").bytes("wgo-tests");
             dict.entry("info").raw(&info);
+            if !self.nodes.is_empty() {
+                dict.entry("nodes").list(|list| {
+                    for node in &self.nodes {
+                        list.item().list(|pair| {
+                            pair.item().bytes(node.ip().to_string());
+                            pair.item().int(node.port().into());
+                        });
+                    }
+                });
+            }
         });
         let pieces = self.payload.len().div_ceil(self.payload.piece_len as usize) as u32;
         Torrent { bytes, hash: WireHash(Sha1::digest(&info).into()), name: self.payload.name.clone(), pieces }

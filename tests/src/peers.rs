@@ -1,5 +1,5 @@
 //! The peers that people really run, each headless in a folder of its own, on one address, without
-//! DHT, LSD, PEX, port mapping and, unless it is asked for, encryption: they know whom their tracker names, and nobody else.
+//! LSD, PEX, port mapping and, unless they are asked for, DHT and encryption: they know whom their tracker names, and nobody else.
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,8 @@ mod qbittorrent;
 mod rqbit;
 mod rtorrent;
 mod transmission;
+
+pub use libtorrent::python;
 
 /// The peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,23 +50,29 @@ pub enum Encryption {
 
 /// How a peer is started.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub struct Manner<'a> {
     /// Which connections it makes and takes.
     pub encryption: Encryption,
     /// It exchanges addresses with others, where it can.
     pub pex: bool,
     /// It looks for others in the local network, [`Lan`](crate::lan::Lan), where it can.
     pub lsd: bool,
+    /// Nodes of the DHT that it begins with; without any it has no DHT. qBittorrent can't be told any: it takes those
+    /// that torrents and magnet links name.
+    pub dht: &'a [SocketAddr],
     /// KiB/s that it downloads at most, where that can be set; 0 is no limit.
     pub down_kib: u32,
 }
 
-impl Manner {
+impl Manner<'_> {
     /// Without a limit, and knowing only whom its tracker names.
-    pub const fn with(encryption: Encryption) -> Manner {
-        Manner { encryption, pex: false, lsd: false, down_kib: 0 }
+    pub const fn with(encryption: Encryption) -> Manner<'static> {
+        Manner { encryption, pex: false, lsd: false, dht: &[], down_kib: 0 }
     }
 }
+
+/// Other nodes that one in the DHT knows: nearly as many as it was told.
+const KNOWN_NODES: u32 = 4;
 
 /// How those get here that are no package of Debian's, or not in a version that serves.
 const HOW: &str = "libtorrent: set WGOD_LT_PYTHON; rqbit: `cargo install --locked rqbit`";
@@ -87,6 +95,11 @@ pub trait Client {
 
     /// Whether so many bytes of the torrent are there and checked; yes of a client that doesn't say.
     fn has(&mut self, _torrent: &Torrent, _bytes: u64) -> bool {
+        true
+    }
+
+    /// Whether its node of the DHT has found its place among others; yes of a client that doesn't say.
+    fn is_in_dht(&mut self) -> bool {
         true
     }
 
@@ -136,7 +149,7 @@ impl Kind {
     }
 
     /// Starts the peer on `ip`. `None`, said loudly, where it isn't installed.
-    pub fn start_as(self, test: &str, ip: IpAddr, manner: Manner) -> Option<Box<dyn Client>> {
+    pub fn start_as(self, test: &str, ip: IpAddr, manner: Manner<'_>) -> Option<Box<dyn Client>> {
         let Some(program) = self.program() else {
             skip(test, &format!("{self:?} not found: install it ({HOW})"));
             return None;

@@ -36,6 +36,7 @@ pub enum Got {
     Reject(Block),
     Piece(Block, Vec<u8>),
     Extended(u8, Vec<u8>),
+    Port(u16),
     Other(u8),
 }
 
@@ -225,6 +226,7 @@ fn own(message: &Message<'_>) -> Got {
         Message::Cancel(block) => Got::Cancel(block),
         Message::Reject(block) => Got::Reject(block),
         Message::Extended { id, body } => Got::Extended(id, body.to_vec()),
+        Message::Port(port) => Got::Port(port),
         _ => Got::Other(message.id().unwrap_or(0)),
     }
 }

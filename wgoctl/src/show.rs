@@ -14,8 +14,10 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::torrent_file::{self, FileDocument};
 
+mod dht;
 mod goals;
 pub(crate) mod pages;
+pub(crate) use dht::lookups;
 pub(crate) use pages::{Facts, files_table, trackers_table};
 use pages::{peers_table, pieces_map};
 
@@ -112,6 +114,9 @@ fn of_daemon(result: &ShowResult, terminal: Terminal) -> String {
     }
     if let Some(trackers) = &result.trackers {
         section("Trackers", table_or_nothing(trackers_table(trackers), terminal));
+    }
+    if let Some(dht) = &result.dht {
+        section("DHT", format!("{}\n", lookups(dht)));
     }
     if let Some(pieces) = &result.pieces {
         section("Pieces", pieces_map(pieces, terminal));

@@ -1,7 +1,7 @@
 //! `wgoctl status`: the daemon and its torrents at a glance.
 use wgo_api::ApiClient;
 use wgo_api::params::{AltMode, StatusParams};
-use wgo_api::result::{Confinement, Daemon, Hooks, PortState, StatusResult};
+use wgo_api::result::{Confinement, Daemon, Dht, DhtState, Hooks, PortState, StatusResult};
 use wgo_api::torrent::{State, Torrent};
 
 use crate::clean::clean;
@@ -100,6 +100,7 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     if !daemon.external.is_empty() {
         line("Seen at", clean(&daemon.external.join(", ")));
     }
+    line("DHT", clean(&dht(&daemon.dht)));
     let local = &daemon.local_discovery;
     if local.on {
         let on = match local.interfaces.is_empty() {
@@ -130,6 +131,26 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     text
 }
 
+/// Our node of the DHT, in a line.
+fn dht(dht: &Dht) -> String {
+    let Dht { state, nodes_v4, nodes_v6, torrents, .. } = dht;
+    let nodes = match (nodes_v4, nodes_v6) {
+        (v4, 0) => count(*v4 as usize, "node"),
+        (0, v6) => format!("{} (IPv6)", count(*v6 as usize, "node")),
+        (v4, v6) => format!("{} (IPv4), {v6} (IPv6)", count(*v4 as usize, "node")),
+    };
+    let state = match state {
+        DhtState::Off => return "off".to_owned(),
+        DhtState::Starting => "starting".to_owned(),
+        DhtState::Ready => format!("{nodes}, for {}", count(*torrents as usize, "torrent")),
+        DhtState::Unreachable => "no answer".to_owned(),
+    };
+    match &dht.error {
+        Some(error) => format!("{state}: {error}"),
+        None => state,
+    }
+}
+
 /// What the daemon took from itself, in a line.
 fn confined(confinement: &Confinement) -> String {
     let Confinement { landlock, seccomp, no_new_privs, allowed_folders } = confinement;
@@ -150,6 +171,28 @@ fn confined(confinement: &Confinement) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_line_says_how_the_dht_stands() {
+        let ready = Dht { state: DhtState::Ready, nodes_v4: 1, torrents: 2, ..Dht::default() };
+        let error = Some("no UDP socket at 192.0.2.1: gone".to_owned());
+        for (node, want) in [
+            (Dht::default(), "off"),
+            (Dht { state: DhtState::Starting, ..Dht::default() }, "starting"),
+            (ready.clone(), "1 node, for 2 torrents"),
+            (Dht { nodes_v4: 0, nodes_v6: 7, ..ready.clone() }, "7 nodes (IPv6), for 2 torrents"),
+            (
+                Dht { nodes_v4: 150, nodes_v6: 70, ..ready.clone() },
+                "150 nodes (IPv4), 70 (IPv6), for 2 torrents",
+            ),
+            (
+                Dht { state: DhtState::Unreachable, error, ..ready },
+                "no answer: no UDP socket at 192.0.2.1: gone",
+            ),
+        ] {
+            assert_eq!(dht(&node), want);
+        }
+    }
 
     #[test]
     fn one_line_says_what_is_on() {

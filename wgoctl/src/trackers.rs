@@ -4,7 +4,7 @@ use wgo_api::params::{Replacement, TrackersParams};
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::show::trackers_table;
+use crate::show::{lookups, trackers_table};
 
 /// Which torrent, and what becomes of its trackers.
 #[derive(Debug, clap::Args)]
@@ -40,9 +40,12 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         replace.chunks_exact(2).map(|pair| Replacement { old: pair[0].clone(), new: pair[1].clone() });
     let params = TrackersParams { id, add, remove, replace: pairs.collect(), tier };
     let result = context.client.trackers(params).await?;
-    context.answer(&result, |result, terminal| match &result.trackers[..] {
-        [] => "no trackers\n".to_owned(),
-        trackers => trackers_table(trackers).render(terminal, true),
+    context.answer(&result, |result, terminal| {
+        let trackers = match &result.trackers[..] {
+            [] => "no trackers\n".to_owned(),
+            trackers => trackers_table(trackers).render(terminal, true),
+        };
+        format!("{trackers}DHT: {}\n", lookups(&result.dht))
     })?;
     Ok(0)
 }

@@ -251,6 +251,7 @@ impl Control {
         self.engine.set_encryption(config.network.encryption);
         self.engine.outside.set(config.network.announce_ip);
         self.engine.lsd.switch(config.discovery.lsd);
+        self.engine.dht.set(dht(config));
         self.session.apply(tunables(config)).await;
     }
 }
@@ -285,6 +286,12 @@ fn expanded(folder: Option<&Path>) -> Option<PathBuf> {
 fn modes(config: &Config) -> Modes {
     let storage = &config.storage;
     Modes { file: storage.file_mode.map(|mode| mode.0), folder: storage.folder_mode.map(|mode| mode.0) }
+}
+
+/// The settings of the DHT.
+fn dht(config: &Config) -> crate::dht::Settings {
+    let config::Dht { bootstrap, read_only } = config.dht.clone();
+    crate::dht::Settings { on: config.discovery.dht, read_only, bootstrap }
 }
 
 /// Bytes of `[storage] memory` that are for pieces on their way to the disk.

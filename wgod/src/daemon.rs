@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 use wgo_api::socket;
+use wgo_core::dht::snapshot::Snapshot;
 
 use crate::chores::StatusLine;
 use crate::clock::Clock;
@@ -17,6 +18,7 @@ use crate::config::{self, Config, Loaded, Surroundings, WatchFolder};
 use crate::confine::Confinement;
 use crate::console::{Console, Parts};
 use crate::control::{Control, tunables};
+use crate::dht::{self, Dht};
 use crate::ending::{Ending, Patience, Stop};
 use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
@@ -127,6 +129,8 @@ struct Daemon {
     metrics: Option<metrics::Server>,
     listeners: Vec<Listener>,
     driver: Driver,
+    /// What the DHT knew in the last run.
+    known: Option<Snapshot>,
     folder: PathBuf,
     watch: Watch,
     /// The folders that are watched.
@@ -152,6 +156,7 @@ impl Daemon {
             Vec::new()
         };
         let stop = Stop::default();
+        let known = stored.dht.clone();
         let start = engine(store, stored, &config, &listeners, (confinement, hooks), &stop)?;
         let engine = start.engine.clone();
         let store = engine.store.clone();
@@ -199,6 +204,7 @@ impl Daemon {
             metrics,
             listeners,
             driver,
+            known,
             folder,
             watch,
             rules,
@@ -243,6 +249,7 @@ impl Daemon {
             metrics,
             listeners,
             driver,
+            known,
             watch,
             rules,
             stop,
@@ -252,6 +259,7 @@ impl Daemon {
         let rest = stop.rest.clone();
         parts.spawn(engine.timers.clone().run(engine.clock, engine.registry.clone(), rest.clone()));
         parts.spawn(engine.shaper.clone().run(rest.clone()));
+        parts.spawn(dht::run(engine.clone(), known, stop.session.clone()));
         for listener in listeners {
             parts.spawn(listen::run(engine.clone(), listener, rest.clone()));
         }
@@ -327,6 +335,7 @@ fn engine(
             outside: Arc::clone(&outside),
             ..TrackerSettings::default()
         })?,
+        dht: Dht::new(clock, u64::from_le_bytes(random::bytes().context("no seed")?)),
         outside,
         outlet,
         lsd: Lsd::new(seed()?),

@@ -104,6 +104,11 @@ impl Ending {
         // The driver keeps to its `Patience` by itself, unless it is stuck.
         wait("the session", begun + DISKS_END, &mut session).await;
         stop.rest.cancel();
+        if timeout_at(begun + DISKS_END, engine.dht.ended()).await.is_err() {
+            tracing::warn!(
+                "the nodes of the DHT that are known are not saved: does the state directory answer?"
+            );
+        }
         if timeout_at(begun + DISKS_END, engine.trackers.stop()).await.is_err() {
             tracing::warn!("an announce does not end; it is left behind");
         }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use wgo_core::TorrentId;
+use wgo_core::dht::rounds::Need;
 use wgo_core::piece_mgr::{BadBlocks, Complete, Spill};
 use wgo_core::swarm::PieceOutcome;
 use wgo_proto::{Block, InfoHashes, PeerId, PieceIndex, WireHash};
 
 use crate::clock::Clock;
 use crate::confine::Confinement;
+use crate::dht::Dht;
 use crate::encryption::Encryption;
 use crate::external::Outside;
 use crate::files::{
@@ -53,6 +55,8 @@ pub struct Engine {
     pub timers: Timers,
     /// Tracker drivers.
     pub trackers: Trackers,
+    /// The DHT.
+    pub dht: Dht,
     /// Our addresses, as others see them.
     pub outside: Arc<Outside>,
     /// Addresses that we bind to and dial from.
@@ -234,20 +238,24 @@ impl Engine {
         receiver.await.ok()
     }
 
-    /// The torrent answers to its hashes from now on. Neighbours may know of one that isn't private (BEP 27), and
-    /// at once of one that needs peers.
-    pub fn listen(&self, id: TorrentId, hashes: &InfoHashes, private: bool, needs_peers: bool) {
+    /// The torrent answers to its hashes from now on, and is looked up and announced in the DHT, and announced to
+    /// neighbours, unless it is private (BEP 27).
+    pub fn join(&self, id: TorrentId, hashes: &InfoHashes, private: bool, need: Need) {
         self.registry.listen(id, hashes);
-        match private {
-            false => self.lsd.join(self.clock.now(), hashes, needs_peers),
-            true => self.lsd.leave(hashes),
+        if private {
+            self.dht.leave(id);
+            self.lsd.leave(hashes);
+        } else {
+            self.dht.join(id, *hashes, need);
+            self.lsd.join(self.clock.now(), hashes, need != Need::Nothing);
         }
     }
 
-    /// It answers no longer, and is not live.
-    pub fn unlisten(&self, id: TorrentId, hashes: &InfoHashes) {
-        self.lsd.leave(hashes);
+    /// It does none of that any longer.
+    pub fn leave(&self, id: TorrentId, hashes: &InfoHashes) {
         self.registry.remove(id, hashes);
+        self.dht.leave(id);
+        self.lsd.leave(hashes);
     }
 
     /// Another setting of `[network] encryption`, for the connections to come.

@@ -10,6 +10,7 @@ pub mod confine;
 pub mod console;
 pub mod control;
 pub mod daemon;
+pub mod dht;
 pub mod dial;
 pub mod encryption;
 pub mod ending;

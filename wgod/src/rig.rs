@@ -23,6 +23,7 @@ use wgo_proto::{BLOCK_LEN, Block, PieceIndex, WireHash};
 
 use crate::clock::Clock;
 use crate::confine::Confinement;
+use crate::dht::Dht;
 use crate::ending::Patience;
 use crate::engine::{Engine, Places};
 use crate::files::{Disk, RealDisk, Storage, StorageLimits};
@@ -110,6 +111,7 @@ impl Rig {
             registry: Registry::new(broken),
             timers: Timers::default(),
             trackers: Trackers::start(Settings::default()).expect("drivers"),
+            dht: Dht::new(clock, 7),
             outside: Arc::default(),
             outlet: Outlet::default(),
             lsd: Default::default(),

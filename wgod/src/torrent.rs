@@ -135,6 +135,11 @@ impl Torrent {
         self.content.get().map(|content| &content.files)
     }
 
+    /// Whether it is private (BEP 27), as far as is known.
+    pub fn is_private(&self) -> bool {
+        self.content.get().is_some_and(|content| content.info.private)
+    }
+
     /// How many pieces it has, once that is known.
     pub fn piece_count(&self) -> Option<u32> {
         self.content.get().map(|content| content.info.layout.piece_count())

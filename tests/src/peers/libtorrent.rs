@@ -23,7 +23,7 @@ pub(super) struct Libtorrent {
 }
 
 /// An interpreter that has the binding.
-pub(super) fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let named = std::env::var_os("WGOD_LT_PYTHON").map(PathBuf::from);
     let has_it = |python: &PathBuf| {
         let run = Command::new(python).args(["-c", "import libtorrent"]).stderr(Stdio::null()).status();
@@ -33,13 +33,13 @@ pub(super) fn python() -> Option<PathBuf> {
 }
 
 impl Libtorrent {
-    pub(super) fn start(python: &Path, ip: IpAddr, manner: Manner) -> Libtorrent {
+    pub(super) fn start(python: &Path, ip: IpAddr, manner: Manner<'_>) -> Libtorrent {
         let home = home("lt");
         let addr = SocketAddr::new(ip, free_port(ip));
         let mut process = Process::spawn("libtorrent", python, &home.path().join("log"), |command| {
             let told = json!({
                 "encryption": manner.encryption == Encryption::Required, "pex": manner.pex, "lsd": manner.lsd,
-                "down": manner.down_kib * 1024,
+                "down": manner.down_kib * 1024, "dht": manner.dht,
             });
             command.args(["-c", DRIVER, &addr.ip().to_string(), &addr.port().to_string(), &told.to_string()]);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -74,6 +74,10 @@ impl Client for Libtorrent {
     fn add_magnet(&mut self, link: &str, torrent: &Torrent, folder: &Path) -> bool {
         self.ask(&json!({"do": "add", "hash": torrent.id(), "magnet": link, "folder": folder}));
         true
+    }
+
+    fn is_in_dht(&mut self) -> bool {
+        self.ask(&json!({"do": "nodes"})).as_u64().is_some_and(|nodes| nodes >= super::KNOWN_NODES.into())
     }
 
     fn is_complete(&mut self, torrent: &Torrent) -> bool {

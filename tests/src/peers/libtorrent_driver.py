@@ -6,18 +6,21 @@ import libtorrent as lt
 
 ip, port = sys.argv[1:3]
 manner = json.loads(sys.argv[3])
+nodes = [node.rsplit(":", 1) for node in manner["dht"]]
 # In its words: forced and disabled; encrypted payload only.
 policy = 0 if manner["encryption"] else 2
 session = lt.session({
     "listen_interfaces": ("[%s]:%s" if ":" in ip else "%s:%s") % (ip, port),
     "outgoing_interfaces": ip,
-    "enable_dht": False, "enable_lsd": manner["lsd"], "enable_upnp": False, "enable_natpmp": False,
+    "enable_dht": bool(nodes), "dht_bootstrap_nodes": "", "enable_lsd": manner["lsd"], "enable_upnp": False, "enable_natpmp": False,
     "enable_outgoing_utp": False, "enable_incoming_utp": False,
     "out_enc_policy": policy, "in_enc_policy": policy, "allowed_enc_level": 2, "prefer_rc4": True,
     "allow_multiple_connections_per_ip": True, "min_reconnect_time": 1,
     "download_rate_limit": manner["down"],
     "active_downloads": -1, "active_seeds": -1, "active_limit": 1000,
 })
+for host, node_port in nodes:
+    session.add_dht_node((host, int(node_port)))
 handles = {}
 
 
@@ -43,7 +46,10 @@ def complete(request):
     return bool(status.is_seeding)
 
 
-answers = {"ping": lambda _: session.listen_port(), "add": add, "complete": complete}
+answers = {
+    "ping": lambda _: session.listen_port(), "nodes": lambda _: session.status().dht_nodes, "add": add,
+    "complete": complete,
+}
 for line in sys.stdin:
     wanted = json.loads(line)
     try:

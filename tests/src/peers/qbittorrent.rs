@@ -26,7 +26,7 @@ pub(super) struct Qbittorrent {
 
 impl Qbittorrent {
     /// `storage`: how it keeps its session, "Legacy" in files, or "SQLite".
-    pub(super) fn start(program: &Path, ip: IpAddr, storage: &str, manner: Manner) -> Qbittorrent {
+    pub(super) fn start(program: &Path, ip: IpAddr, storage: &str, manner: Manner<'_>) -> Qbittorrent {
         let home = home("qb");
         let web = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
         let addr = SocketAddr::new(ip, free_port(ip));
@@ -38,11 +38,12 @@ impl Qbittorrent {
             [Preferences]\nWebUI\\Address=127.0.0.1\nWebUI\\Port={web}\nWebUI\\LocalHostAuth=false\n\
             WebUI\\CSRFProtection=false\nWebUI\\HostHeaderValidation=false\n\
             [BitTorrent]\nSession\\Port={port}\nSession\\Interface={interface}\nSession\\InterfaceName={interface}\n\
-            Session\\InterfaceAddress={ip}\nSession\\DHTEnabled=false\nSession\\LSDEnabled={lsd}\n\
+            Session\\InterfaceAddress={ip}\nSession\\DHTEnabled={dht}\nSession\\LSDEnabled={lsd}\n\
             Session\\PeXEnabled={pex}\nSession\\GlobalDLSpeedLimit={down}\nSession\\BTProtocol=TCP\nSession\\Encryption={encryption}\nSession\\QueueingSystemEnabled=false\n\
             Session\\IgnoreLimitsOnLAN=false\nSession\\MultiConnectionsPerIp=true\nSession\\SSRFMitigation=false\n\
             Session\\ResumeDataStorageType={storage}\n\
             [Network]\nPortForwardingEnabled=false\n",
+            dht = !manner.dht.is_empty(),
             web = web.port(),
             port = addr.port(),
             lsd = manner.lsd,

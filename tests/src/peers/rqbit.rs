@@ -21,7 +21,7 @@ pub(super) struct Rqbit {
 }
 
 impl Rqbit {
-    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner) -> Rqbit {
+    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner<'_>) -> Rqbit {
         assert_eq!(manner.encryption, Encryption::Off, "rqbit knows no encryption");
         let home = home("rqbit");
         let api = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));

@@ -26,7 +26,7 @@ pub(super) struct Rtorrent {
 }
 
 impl Rtorrent {
-    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner) -> Rtorrent {
+    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner<'_>) -> Rtorrent {
         let home = home("rt");
         let (folder, port) = (home.path().display(), free_port(ip));
         fs::create_dir(home.path().join("session")).unwrap();
@@ -34,12 +34,16 @@ impl Rtorrent {
             Encryption::Off => "none",
             Encryption::Required => "allow_incoming,try_outgoing,require,require_RC4",
         };
+        let dht = match manner.dht {
+            [] => "dht.mode.set = disable\n".to_owned(),
+            nodes => format!("dht.mode.set = on\ndht.port.set = {port}\n{}", adding(nodes)),
+        };
         let (pex, down) = (if manner.pex { "yes" } else { "no" }, manner.down_kib);
         let config = format!(
             "system.daemon.set = true\nsession.path.set = {folder}/session\ndirectory.default.set = {folder}\n\
             network.scgi.open_local = {folder}/s\nnetwork.xmlrpc.size_limit.set = 60000000\n\
             network.port_range.set = {port}-{port}\nnetwork.port_random.set = no\n\
-            network.bind_address.set = {ip}\ndht.mode.set = disable\nprotocol.pex.set = {pex}\nthrottle.global_down.max_rate.set_kb = {down}\n\
+            network.bind_address.set = {ip}\n{dht}protocol.pex.set = {pex}\nthrottle.global_down.max_rate.set_kb = {down}\n\
             protocol.encryption.set = {encryption}\ntrackers.use_udp.set = yes\npieces.hash.on_completion.set = no\n"
         );
         fs::write(home.path().join("rc"), config).unwrap();
@@ -79,6 +83,12 @@ impl Rtorrent {
     }
 }
 
+/// Has nodes of the DHT added once it runs.
+fn adding(nodes: &[SocketAddr]) -> String {
+    let add = |(n, node)| format!("schedule2 = dht_node_{n}, 1, 10, \"dht.add_node={node}\"\n");
+    nodes.iter().enumerate().map(add).collect()
+}
+
 impl Client for Rtorrent {
     fn addr(&self) -> SocketAddr {
         self.addr
@@ -105,6 +115,14 @@ impl Client for Rtorrent {
 
     fn has(&mut self, torrent: &Torrent, bytes: u64) -> bool {
         self.number("d.completed_bytes", torrent).is_some_and(|done| done >= bytes.cast_signed())
+    }
+
+    fn is_in_dht(&mut self) -> bool {
+        let Some(answer) = self.ask("dht.statistics", &[]) else { return false };
+        let nodes = answer.split_once("<name>nodes</name>").and_then(|(_, rest)| rest.split_once("<i"));
+        let digits =
+            nodes.and_then(|(_, rest)| rest.split_once('>')?.1.split('<').next()?.parse::<u32>().ok());
+        digits.is_some_and(|nodes| nodes >= super::KNOWN_NODES)
     }
 
     fn label(&mut self, torrent: &Torrent, label: &str) -> bool {

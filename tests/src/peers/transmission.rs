@@ -27,7 +27,7 @@ pub(super) struct Transmission {
 }
 
 impl Transmission {
-    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner) -> Transmission {
+    pub(super) fn start(program: &Path, ip: IpAddr, manner: Manner<'_>) -> Transmission {
         let home = home("tr");
         let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())));
         let addr = SocketAddr::new(ip, free_port(ip));
@@ -43,7 +43,7 @@ impl Transmission {
             "peer-port": addr.port(), "peer-port-random-on-start": false,
             "rpc-enabled": true, "rpc-bind-address": "127.0.0.1", "rpc-port": rpc.port(),
             "rpc-authentication-required": false, "rpc-whitelist-enabled": false, "rpc-host-whitelist-enabled": false,
-            "dht-enabled": false, "lpd-enabled": manner.lsd, "pex-enabled": manner.pex, "utp-enabled": false,
+            "dht-enabled": !manner.dht.is_empty(), "lpd-enabled": manner.lsd, "pex-enabled": manner.pex, "utp-enabled": false,
             "speed-limit-down-enabled": manner.down_kib > 0, "speed-limit-down": manner.down_kib,
             "port-forwarding-enabled": false, "encryption": encryption,
             "download-queue-enabled": false, "seed-queue-enabled": false, "queue-stalled-enabled": false,
@@ -51,6 +51,8 @@ impl Transmission {
             "ratio-limit-enabled": false, "idle-seeding-limit-enabled": false, "blocklist-enabled": false,
         });
         fs::write(home.path().join("settings.json"), settings.to_string()).unwrap();
+        let nodes = manner.dht.iter().map(|node| format!("{} {}\n", node.ip(), node.port()));
+        fs::write(home.path().join("dht.bootstrap"), nodes.collect::<String>()).unwrap();
         let process = Process::spawn("transmission", program, &home.path().join("log"), |command| {
             command.args(["-f", "-g"]).arg(home.path()).env("HOME", home.path());
         });

@@ -14,6 +14,7 @@ mod credentials;
 mod ctl;
 mod curl;
 mod day;
+mod dht;
 mod disk;
 mod doctor;
 mod files;

@@ -69,7 +69,7 @@ fn a_wrong_configuration_is_refused_with_line_and_key() {
         ("[limits]\nupp = 3\n", "upp"),
         ("[limits]\nup = \"20 parsec\"\n", "parsec"),
         ("[network]\nport = 99999\n", "port"),
-        ("[discovery]\ndht = true\n", "dht"),
+        ("[network]\nutp = true\n", "utp"),
         ("[limits\n", "wgod.toml:1"),
     ] {
         let config = folder.path().join("wgod.toml");

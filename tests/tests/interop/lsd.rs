@@ -7,7 +7,7 @@ use wgo_tests::payload::Payload;
 use wgo_tests::peers::{Encryption, Kind, Manner, wait_complete};
 use wgo_tests::wait::{TRANSFER, until};
 
-const LSD: Manner = Manner { lsd: true, ..Manner::with(Encryption::Off) };
+const LSD: Manner<'static> = Manner { lsd: true, ..Manner::with(Encryption::Off) };
 
 fn payload() -> Payload {
     Payload::multi("local", 32_768, &[("a.bin", 200_000), ("sub/b.bin", 300_001)])

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 mod aria2;
 mod create;
+mod dht;
 mod encrypted;
 mod import;
 mod libtorrent;

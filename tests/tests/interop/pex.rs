@@ -20,7 +20,7 @@ const UNHURRIED: u64 = 512 << 10;
 /// Clients tell each other once a minute, or somewhat less often, and dial at leisure.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-const EXCHANGES: Manner = Manner { pex: true, ..Manner::with(Encryption::Off) };
+const EXCHANGES: Manner<'static> = Manner { pex: true, ..Manner::with(Encryption::Off) };
 
 /// How wgod comes by its torrent.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -402,6 +402,8 @@ impl World {
             Action::Idle => self.nodes[node].session.on_idle(id),
             // The address of a simulated node never changes.
             Action::SeenAt { .. } => {}
+            // There is no DHT.
+            Action::DhtNode(_) => {}
             // Every simulated torrent is known, and nobody asks for its metadata.
             Action::Metadata(_) | Action::ReadMetadata(..) => unreachable!("{id:?} is no magnet link"),
         }

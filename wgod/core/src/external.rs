@@ -23,13 +23,15 @@ pub enum Voter {
     Tracker(IpAddr),
     /// A peer at this address. Those of one network are one voter: whoever has one address of it may have all.
     Peer(IpAddr),
+    /// Nodes of the DHT, most of which agree (BEP 42).
+    Dht,
 }
 
 impl Voter {
     /// The form in which voters are told apart.
     fn identity(self) -> Voter {
         match self {
-            Voter::Tracker(_) => self,
+            Voter::Tracker(_) | Voter::Dht => self,
             Voter::Peer(ip) => {
                 let ip = ip.to_canonical();
                 Voter::Peer(subnet(ip).unwrap_or(ip))

@@ -48,6 +48,7 @@ pub static COMPONENTS: &[Component] = &[
     Component { name: "torrent", targets: &["wgod::engine"] },
     Component { name: "peer", targets: &["wgod::peer"] },
     Component { name: "tracker", targets: &["wgod::tracker"] },
+    Component { name: "dht", targets: &["wgod::dht"] },
     Component { name: "files", targets: &["wgod::files"] },
     Component { name: "store", targets: &["wgod::store"] },
     Component { name: "console", targets: &["wgo_api", "jsonrpsee"] },

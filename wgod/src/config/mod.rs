@@ -49,8 +49,8 @@ pub use schedule::{Alternative, Decision, Schedule};
 
 pub use setting::Raw;
 pub use settings::{
-    Choke, Config, Daemon, Discovery, Hooks, KEYS, Label, Limits, Metrics, Network, Queue, SECTIONS, Seeding,
-    Storage, Tracker, Watch,
+    Choke, Config, Daemon, Dht, Discovery, Hooks, KEYS, Label, Limits, Metrics, Network, Queue, SECTIONS,
+    Seeding, Storage, Tracker, Watch,
 };
 pub use watch_folder::{WatchFolder, WatchFolders};
 pub use wgo_api::units::{Period, Rate, Size};

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use wgo_api::units::{Period, Rate, Size};
+use wgo_proto::host_port::HostPort;
 use wgo_proto::metainfo::PartSuffix;
 
 use super::allowed_folders::AllowedFolders;
@@ -21,6 +22,17 @@ use super::names::{HOSTS, LABELS};
 use super::schedule::{Alternative, Schedule};
 use super::setting::Setting;
 use super::watch_folder::WatchFolders;
+
+/// Nodes that have long been there for everybody, of the makers of several clients.
+fn well_known_nodes() -> Vec<HostPort> {
+    let named = [
+        ("dht.libtorrent.org", 25401),
+        ("dht.transmissionbt.com", 6881),
+        ("router.bittorrent.com", 6881),
+        ("router.utorrent.com", 6881),
+    ];
+    named.iter().filter_map(|(host, port)| HostPort::new(host, *port)).collect()
+}
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -51,8 +63,8 @@ settings! {
 
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
-        /// Components: session, torrent, peer, tracker, files, store, console, audit (who changed what over
-        /// the control sockets), listen, lsd, choke, hooks, watch, config, daemon.
+        /// Components: session, torrent, peer, tracker, dht, lsd, files, store, console, audit (who changed what
+        /// over the control sockets), listen, choke, hooks, watch, config, daemon.
         [Now] log: LogSpec = LogSpec::default();
     }
 
@@ -155,8 +167,9 @@ settings! {
 
     /// How peers are found, besides trackers. Private torrents use none of these.
     [once] discovery: Discovery {
-        /// The distributed hash table (BEP 5).
-        [Unbuilt] dht: bool = false;
+        /// The distributed hash table (BEP 5): nodes tell each other which peers a torrent has, without a
+        /// tracker. It is further configured by `[dht]`.
+        [Now] dht: bool = true;
 
         /// Announcements in the local network (local service discovery, BEP 14): active torrents find peers there
         /// and are found, by IPv4 and IPv6, on every network interface with neighbours; tunnels are none.
@@ -164,6 +177,18 @@ settings! {
 
         /// Peers tell each other of peers (BEP 11).
         [Now] pex: bool = true;
+    }
+
+    /// Our node of the distributed hash table, which is there while `discovery.dht` is on. It has the number of the
+    /// port that peers connect to, by UDP.
+    [once] dht: Dht {
+        /// Nodes to ask for others while none is known, as in ["router.example:6881", "192.0.2.1:6881",
+        /// "[2001:db8::1]:6881"]. Those that were known at the end of the last run are asked first.
+        [Now] bootstrap: Vec<HostPort> = well_known_nodes();
+
+        /// Ask others and answer nobody, and tell so (BEP 43): for lines where each packet costs. Torrents are
+        /// announced all the same. A change makes the node begin anew, with those that it knows.
+        [Now] read_only: bool = false;
     }
 
     /// Rates over all torrents: "20 MB/s", "1 MiB/s", "500000 B/s", a bare number of KB/s (1000

@@ -2,6 +2,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use wgo_proto::host_port::HostPort;
 use wgo_proto::metainfo::PartSuffix;
 
 use super::setting::{Raw, Refused, Setting, quoted};
@@ -109,7 +110,10 @@ macro_rules! by_from_str {
     )*};
 }
 
-by_from_str!(IpAddr: "an IPv4 or IPv6 address");
+by_from_str!(
+    IpAddr: "an IPv4 or IPv6 address",
+    HostPort: "a host and a port, as in \"router.example:6881\" or \"[2001:db8::1]:6881\""
+);
 
 /// What ends the names of files that aren't complete.
 impl Setting for PartSuffix {

@@ -71,6 +71,7 @@ impl Console {
             memory: config.storage.memory.0,
             troubled: troubled.len(),
             confinement: inner.engine.confinement.shown(),
+            dht: super::dht::shown(&inner.engine.dht),
             hooks: inner.engine.hooks.shown(),
             hook_faults: hooks::faults(&config, &Surroundings::observe()),
             named: troubled.into_iter().take(NAMED).collect(),

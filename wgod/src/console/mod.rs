@@ -2,6 +2,7 @@
 //! answers; what changes something is done by them, whether or not the caller waits.
 mod adding;
 mod backup;
+mod dht;
 mod disks;
 mod doctor;
 mod limits;
@@ -227,6 +228,7 @@ impl ApiServer for Console {
             disks: self.disks(glance.folders, &glance.troubles).await,
             listen: self.inner.listen.clone(),
             external: self.inner.engine.outside.addresses().iter().map(ToString::to_string).collect(),
+            dht: dht::shown(&self.inner.engine.dht),
             port_state: PortState::Unknown,
             local_discovery: self.inner.engine.lsd.shown(),
             confinement: self.inner.engine.confinement.shown(),

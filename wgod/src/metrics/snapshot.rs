@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::dht;
 use crate::engine::Engine;
 use crate::files::{BlockBuf, DeviceStatus};
 use crate::session::Glance;
@@ -45,6 +46,10 @@ pub struct Snapshot {
     pub lsd: (u64, u64),
     /// Datagrams that it dropped: no announcements, and those of who is no neighbour.
     pub lsd_dropped: (u64, u64),
+    /// How our node of the DHT stands.
+    pub dht: dht::Status,
+    /// Torrents that it looks up.
+    pub dht_torrents: usize,
     /// How late the event loop was.
     pub lag: LagSnapshot,
     /// Bytes of pieces kept to be sent.
@@ -86,6 +91,8 @@ impl Snapshot {
             handshakes_failed: counters.handshakes.failures(),
             lsd: (counters.lsd.sent.total(), counters.lsd.heard.total()),
             lsd_dropped: (counters.lsd.malformed.total(), counters.lsd.foreign.total()),
+            dht: engine.dht.status(),
+            dht_torrents: engine.dht.torrents(),
             lag: counters.lag.read(),
             cached: bytes(engine.storage.cached_blocks()),
             buffers: (bytes(engine.pool.leased_blocks()), bytes(engine.pool.idle_blocks())),

@@ -2,9 +2,10 @@
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 use std::fmt::Write;
 
-use wgo_api::torrent::State;
+use wgo_api::torrent::State as TorrentState;
 
 use super::{Handshakes, Lag, LagSnapshot, Snapshot};
+use crate::dht::State;
 use crate::files::DeviceStatus;
 
 /// What a series is, for who reads it.
@@ -24,6 +25,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     let mut page = Page(String::with_capacity(8 * 1024));
     daemon(&mut page, snapshot);
     transfer(&mut page, snapshot);
+    dht(&mut page, snapshot);
     disks(&mut page, snapshot);
     memory(&mut page, snapshot);
     page.0
@@ -53,7 +55,7 @@ fn transfer(page: &mut Page, snapshot: &Snapshot) {
     let glance = &snapshot.glance;
     page.family("wgod_torrents", Kind::Gauge, "Torrents by state.");
     // Also those that no torrent is in: a series that comes and goes can't be alarmed on.
-    for state in State::ALL {
+    for state in TorrentState::ALL {
         let count = glance.states.get(&state).copied().unwrap_or_default();
         page.sample("wgod_torrents", &[("state", state.as_str())], count);
     }
@@ -99,6 +101,53 @@ fn neighbours(page: &mut Page, snapshot: &Snapshot) {
     page.family(name, Kind::Counter, "Datagrams dropped: no announcements, or of no neighbour.");
     page.sample(name, &[("kind", "malformed")], snapshot.lsd_dropped.0);
     page.sample(name, &[("kind", "foreign")], snapshot.lsd_dropped.1);
+}
+
+fn dht(page: &mut Page, snapshot: &Snapshot) {
+    let (status, counted) = (&snapshot.dht, &snapshot.dht.counted);
+    let name = "wgod_dht_up";
+    page.one(
+        name,
+        Kind::Gauge,
+        "Whether nodes of the DHT answer ours.",
+        u64::from(status.state == State::Ready),
+    );
+    let name = "wgod_dht_nodes";
+    page.family(name, Kind::Gauge, "Nodes of the DHT that ours knows.");
+    for (family, nodes) in ["ipv4", "ipv6"].into_iter().zip(status.nodes) {
+        page.sample(name, &[("family", family)], nodes as u64);
+    }
+    page.one(
+        "wgod_dht_torrents",
+        Kind::Gauge,
+        "Torrents looked up in the DHT.",
+        snapshot.dht_torrents as u64,
+    );
+    page.one("wgod_dht_lookups", Kind::Gauge, "Lookups in the DHT under way.", status.lookups as u64);
+    let name = "wgod_dht_datagrams_total";
+    page.family(name, Kind::Counter, "Datagrams of the DHT.");
+    page.sample(name, &[("direction", "in")], counted.packets_in);
+    page.sample(name, &[("direction", "out")], counted.packets_out);
+    let name = "wgod_dht_bytes_total";
+    page.family(name, Kind::Counter, "Bytes of these, without the headers of UDP.");
+    page.sample(name, &[("direction", "in")], counted.bytes_in);
+    page.sample(name, &[("direction", "out")], counted.bytes_out);
+    let name = "wgod_dht_queries_total";
+    page.family(name, Kind::Counter, "Our queries, by what came of them.");
+    page.sample(name, &[("outcome", "answered")], counted.replies);
+    page.sample(name, &[("outcome", "lost")], counted.timeouts);
+    page.one(
+        "wgod_dht_answers_total",
+        Kind::Counter,
+        "Queries of others that were answered.",
+        counted.answered,
+    );
+    let name = "wgod_dht_dropped_total";
+    page.family(name, Kind::Counter, "Datagrams that were not heeded, by the reason.");
+    page.sample(name, &[("reason", "malformed")], counted.malformed);
+    page.sample(name, &[("reason", "unexpected")], counted.unexpected);
+    page.sample(name, &[("reason", "limited")], counted.limited);
+    page.sample(name, &[("reason", "token")], counted.bad_tokens);
 }
 
 fn disks(page: &mut Page, snapshot: &Snapshot) {

@@ -17,7 +17,7 @@ use crate::transport::Transport;
 
 /// Time that a peer has for its handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// What we offer: the fast extension (BEP 6) and the extension protocol (BEP 10).
+/// What we always offer: the fast extension (BEP 6) and the extension protocol (BEP 10).
 const OFFERED: Reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04]);
 
 /// Why no connection came of a handshake.
@@ -59,8 +59,11 @@ async fn receive(link: &mut Link) -> Result<Handshake, HandshakeFailed> {
     Ok(Handshake::decode(&bytes)?)
 }
 
-fn ours(engine: &Engine, hash: WireHash) -> [u8; HANDSHAKE_LEN] {
-    Handshake { reserved: OFFERED, hash, peer_id: engine.peer_id }.encode()
+/// Of a private torrent nobody need know that we have a node of the DHT (BEP 5, 27).
+fn ours(engine: &Engine, torrent: &Torrent, hash: WireHash) -> [u8; HANDSHAKE_LEN] {
+    let dht = engine.dht.is_on() && !torrent.is_private();
+    let reserved = if dht { OFFERED | Reserved::DHT } else { OFFERED };
+    Handshake { reserved, hash, peer_id: engine.peer_id }.encode()
 }
 
 /// Answers a connection that came in: finds its torrent, waking it if it sleeps.
@@ -91,7 +94,7 @@ pub async fn accept(
     };
     let unknown = HandshakeFailed::Unknown(theirs.hash);
     let Some(torrent) = engine.torrent_for(&theirs.hash).await else { return Err(unknown) };
-    link.write_all(reply, &ours(engine, theirs.hash), HANDSHAKE_LIMIT).await?;
+    link.write_all(reply, &ours(engine, &torrent, theirs.hash), HANDSHAKE_LIMIT).await?;
     let info = info(addr, Direction::Incoming, &theirs, &link);
     Ok((torrent, link, info))
 }
@@ -129,7 +132,7 @@ pub async fn greet(
     addr: SocketAddr,
     greeting: Greeting,
 ) -> Result<(Link, PeerInfo), HandshakeFailed> {
-    let ours = ours(engine, torrent.hash);
+    let ours = ours(engine, torrent, torrent.hash);
     let mut link = match greeting {
         Greeting::Plain => {
             let mut link = Link::plain(transport);

@@ -20,8 +20,10 @@ use tracing::Span;
 use wgo_core::PeerKey;
 use wgo_core::limiter::Direction;
 use wgo_core::peer::{CloseReason, PeerInfo};
+use wgo_core::swarm::Swarm;
 
 use crate::engine::{Engine, Place};
+use crate::files::BlockBuf;
 use crate::logging::peer_span;
 use crate::torrent::{Broken, Torrent};
 use crate::transport::{Readiness, Transport};
@@ -107,7 +109,15 @@ impl Live {
         let (addr, encryption) = (info.addr, info.encryption);
         let Link { transport, incoming, outgoing, .. } = link;
         let _said = span(&torrent, addr).entered();
-        let key = match torrent.call(|swarm, now| swarm.connect(now, info)) {
+        let dht_port = engine.dht.port(addr);
+        let connect = |swarm: &mut Swarm<BlockBuf>, now| -> Result<PeerKey, CloseReason> {
+            let key = swarm.connect(now, info)?;
+            if let Some(port) = dht_port {
+                swarm.tell_dht_port(key, port);
+            }
+            Ok(key)
+        };
+        let key = match torrent.call(connect) {
             Ok(Ok(key)) => key,
             Ok(Err(reason)) => {
                 tracing::debug!(%reason, "not connected");

@@ -191,6 +191,7 @@ impl Driver {
         reply: oneshot::Sender<Added>,
     ) -> (Entry, Op) {
         let AddRequest { metainfo, raw, check, known: told, .. } = request;
+        self.name_nodes(&metainfo);
         let Begun { check, progress, counters, claims } =
             Begun::of(known, check, &metainfo.info, &mut settings);
         // What another client has begun stays where that has put it.

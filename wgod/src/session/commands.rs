@@ -224,6 +224,7 @@ impl Driver {
     fn announce_now(&mut self, id: TorrentId) {
         let now = self.engine.clock.now();
         self.session.wake(now, id);
+        self.engine.dht.look_now(id);
         if let Some(live) = self.entries.get(&id).and_then(|entry| entry.live.clone()) {
             self.engine.call(&live, |swarm, now| swarm.announce_now(now));
         }

@@ -58,10 +58,10 @@ impl Driver {
         }
     }
 
-    fn listen(&self, id: TorrentId) {
+    /// It is found by others, and they by it.
+    pub(super) fn listen(&self, id: TorrentId) {
         if let Some(entry) = self.entries.get(&id) {
-            let (hashes, private) = (&entry.settings.hashes, entry.info.private);
-            self.engine.listen(id, hashes, private, !entry.is_finished());
+            self.engine.join(id, &entry.settings.hashes, entry.info.private, entry.need());
         }
     }
 
@@ -162,6 +162,7 @@ impl Driver {
                 }
             });
         }
+        self.engine.dht.set_need(id, entry.need());
         self.arrive(id);
         self.tell_completion(id);
     }
@@ -175,6 +176,7 @@ impl Driver {
             // Right or wrong, it is so whether the torrent runs or not.
             Action::Metadata(candidate) => self.push_op(torrent.id, Op::Examine(candidate)),
             Action::ReadMetadata(key, piece) => self.engine.tell_metadata(torrent, key, piece),
+            Action::DhtNode(addr) => self.engine.dht.on_node(addr),
             Action::Dial(addr, greeting) => crate::dial::start(&self.engine, torrent, addr, greeting),
             Action::Announce(announce) => self.announce(torrent, announce),
             Action::Store(complete) => self.engine.store_piece_now(torrent, complete),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tracing::Span;
+use wgo_core::dht::rounds::Need;
 use wgo_core::swarm::TrackerMemory;
 use wgo_core::tracker::Tiers;
 use wgo_core::{Selection, TorrentId};
@@ -276,6 +277,11 @@ impl Entry {
             }
             _ => self.have_now(),
         }
+    }
+
+    /// How much it needs peers, as far as is known without its Swarm.
+    pub(super) fn need(&self) -> Need {
+        Need::of(self.is_known(), self.is_finished())
     }
 
     /// Whether every wanted piece is stored, as far as is known without its Swarm.

@@ -163,6 +163,7 @@ impl Driver {
         raw: Vec<u8>,
         reply: oneshot::Sender<Added>,
     ) {
+        self.name_nodes(&metainfo);
         match self.arrange(id, metainfo, raw, None) {
             Ok(mut learning) => {
                 learning.reply = Some(reply);
@@ -183,6 +184,13 @@ impl Driver {
         entry.retiered = true;
         self.tell_trackers(id);
         self.save(id);
+    }
+
+    /// The DHT may ask the nodes that a torrent names, unless it is private (BEP 5, 27).
+    pub(super) fn name_nodes(&self, metainfo: &Metainfo) {
+        if !metainfo.info.private {
+            self.engine.dht.on_named(&metainfo.nodes);
+        }
     }
 
     fn not_learnt(&self, id: TorrentId, error: ApiError) -> Added {
@@ -318,9 +326,12 @@ impl Driver {
         for hash in hashes.wire() {
             self.by_hash.insert(hash, id);
         }
-        if let Some(entry) = self.entries.get(&id).filter(|entry| entry.live.is_some()) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        if entry.live.is_some() {
             // It may have another one now, and may be found to be private.
-            self.engine.listen(id, &hashes, entry.info.private, !entry.is_finished());
+            self.listen(id);
+        } else if entry.info.private {
+            self.engine.dht.leave(id);
         }
     }
 

@@ -11,6 +11,7 @@ mod choke;
 mod claims;
 mod classes;
 mod commands;
+mod dht;
 mod driver;
 mod effects;
 mod entries;

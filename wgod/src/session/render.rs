@@ -189,6 +189,7 @@ impl Driver {
             files: params.files.then(|| files(entry, &have)),
             peers: params.peers.then(|| self.peers(entry)),
             trackers: params.trackers.then(|| self.trackers(entry)),
+            dht: params.trackers.then(|| self.dht_lookups(entry)),
             pieces: params.pieces.then(|| pieces(&have, availability.unwrap_or_default())),
         })
     }
@@ -197,7 +198,7 @@ impl Driver {
     pub(super) fn trackers_result(&self, id: TorrentId) -> TrackersResult {
         let Some(entry) = self.entries.get(&id) else { return TrackersResult::default() };
         let (info_hash, name) = (entry.hash_text(), entry.settings.name.clone());
-        TrackersResult { info_hash, name, trackers: self.trackers(entry) }
+        TrackersResult { info_hash, name, trackers: self.trackers(entry), dht: self.dht_lookups(entry) }
     }
 
     fn trackers(&self, entry: &Entry) -> Vec<Tracker> {

@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use wgo_core::TorrentId;
+use wgo_core::dht::snapshot::Snapshot;
 
 use super::record::{Counters, FileStamp, OwedCheck, Progress, Settings, TorrentRecord};
 
@@ -34,6 +35,8 @@ pub enum Change {
     /// Removes everything about a torrent, but that its totals are added to those of the daemon. Its id is
     /// never used again.
     Remove(TorrentId),
+    /// What the node of the DHT knows now.
+    Dht(Snapshot),
     /// Sets an override of a configuration key, or takes it back.
     Override {
         /// The key, such as `limits.up`.
@@ -53,6 +56,7 @@ impl Change {
             Change::Progress(_, progress) => progress.weight(),
             Change::Moved(_, files) => 256 + files.len() * 16,
             Change::Check(_, check) => 256 + check.weight(),
+            Change::Dht(known) => 256 + known.nodes.len() * 38,
             _ => 256,
         }
     }

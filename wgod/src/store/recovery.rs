@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wgo_core::TorrentId;
+use wgo_core::dht::snapshot::Snapshot;
 use wgo_proto::PieceIndex;
 
 use super::StoreError;
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub totals: Totals,
     /// Configuration overrides: key → value.
     pub overrides: BTreeMap<String, serde_json::Value>,
+    /// What the node of the DHT knew.
+    pub dht: Option<Snapshot>,
     /// A backup was restored: this run is the first with it. Where the database is that it replaced.
     pub restored: Option<PathBuf>,
 }
@@ -87,6 +90,7 @@ pub(super) fn open(
         next_id: header.next_id,
         totals: header.totals,
         overrides: header.overrides,
+        dht: header.dht,
         restored,
     };
     Ok(Opened { dir, database, log, loaded })

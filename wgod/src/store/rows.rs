@@ -1,10 +1,11 @@
-//! Rows of the tables `torrents`, `progress` and `counters`: which field has which tag.
+//! Rows of the tables `torrents`, `progress`, `counters` and `dht`: which field has which tag.
 //!
 //! A tag, once given, keeps its meaning for ever. A field at its default isn't written.
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use wgo_core::ByteRate;
+use wgo_core::dht::snapshot::Snapshot;
 use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
 
 use wgo_core::piece_mgr::Priority;
@@ -17,7 +18,7 @@ use super::fields::{
     put_reached, put_rename, put_renames, put_runs, put_stamp, put_tiers, reached, rename, renames, runs,
     stamp, suffix, texts, tiers,
 };
-use super::record::{Counters, Have, Partial, Progress, Settings, Wanted};
+use super::record::{Counters, Have, NewerFields, Partial, Progress, Settings, Wanted};
 
 mod settings {
     pub(super) const HASH_V1: u64 = 1;
@@ -374,6 +375,27 @@ pub(super) fn decode_progress(row: &[u8]) -> Result<Progress, RowError> {
     }
     p.newer = row.into_newer();
     Ok(p)
+}
+
+/// Field of the one row of the DHT: a snapshot in its own form.
+const KNOWN: u64 = 1;
+
+pub(super) fn encode_dht(known: &Snapshot) -> Vec<u8> {
+    let mut row = RowWriter::new();
+    row.field(KNOWN, |p| p.rest(&known.encode()));
+    row.finish(&NewerFields::default())
+}
+
+pub(super) fn decode_dht(row: &[u8]) -> Result<Snapshot, RowError> {
+    let mut row = RowReader::new(row)?;
+    let mut known = Snapshot::default();
+    while let Some(mut field) = row.next_field()? {
+        match field.tag {
+            KNOWN => known = Snapshot::decode(field.rest()),
+            _ => drop(field.rest()),
+        }
+    }
+    Ok(known)
 }
 
 mod counters {

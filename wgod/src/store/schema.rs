@@ -13,10 +13,13 @@ pub(super) const METAINFO: TableDefinition<'_, u64, &[u8]> = TableDefinition::ne
 pub(super) const OVERRIDES: TableDefinition<'_, &str, &str> = TableDefinition::new("overrides");
 /// Numbers about the database and the daemon; the keys are below.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Reserved for the routing tables of the DHT.
-const DHT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("dht");
+/// What the node of the DHT knows; the key is below.
+pub(super) const DHT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("dht");
 /// Reserved for peers worth dialing after a restart.
 const PEERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("peers");
+
+/// Its ids and the nodes that it would ask first, as a row.
+pub(super) const DHT_KNOWN: &str = "known";
 
 /// Version of the tables. Within one, rows only gain fields.
 pub(super) const META_SCHEMA: &str = "schema";

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use redb::{ReadTransaction, ReadableTable, Table, WriteTransaction};
 use wgo_core::TorrentId;
+use wgo_core::dht::snapshot::Snapshot;
 
 use super::change::Change;
 use super::codec::RowError;
@@ -10,8 +11,8 @@ use super::error::Quarantined;
 use super::record::{Counters, Progress, TorrentRecord, Totals};
 use super::rows;
 use super::schema::{
-    COUNTERS, META, META_CLEAN, META_DOWNLOADED, META_EPOCH, META_NEXT_ID, META_UPLOADED, METAINFO,
-    OVERRIDES, PROGRESS, TORRENTS, number,
+    COUNTERS, DHT, DHT_KNOWN, META, META_CLEAN, META_DOWNLOADED, META_EPOCH, META_NEXT_ID, META_UPLOADED,
+    METAINFO, OVERRIDES, PROGRESS, TORRENTS, number,
 };
 
 /// The small tables, read at open.
@@ -22,6 +23,7 @@ pub(super) struct Header {
     pub(super) next_id: TorrentId,
     pub(super) totals: Totals,
     pub(super) overrides: BTreeMap<String, serde_json::Value>,
+    pub(super) dht: Option<Snapshot>,
 }
 
 pub(super) fn header(txn: &ReadTransaction) -> Result<Header, redb::Error> {
@@ -34,7 +36,13 @@ pub(super) fn header(txn: &ReadTransaction) -> Result<Header, redb::Error> {
             Err(e) => tracing::warn!(key = key.value(), error = %e, "a stored override isn't JSON, ignored"),
         }
     }
+    let dht = txn.open_table(DHT)?.get(DHT_KNOWN)?.map(|row| rows::decode_dht(row.value()));
+    let dht = dht.transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the saved nodes of the DHT can't be read; it begins with its bootstrap list");
+        None
+    });
     Ok(Header {
+        dht,
         clean: number(&meta, META_CLEAN)? == 1,
         epoch: number(&meta, META_EPOCH)? as u32,
         next_id: TorrentId(number(&meta, META_NEXT_ID)?),
@@ -68,6 +76,7 @@ pub(super) struct Tables<'t> {
     metainfo: Table<'t, u64, &'static [u8]>,
     overrides: Table<'t, &'static str, &'static str>,
     meta: Table<'t, &'static str, u64>,
+    dht: Table<'t, &'static str, &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -79,6 +88,7 @@ impl<'t> Tables<'t> {
             metainfo: txn.open_table(METAINFO)?,
             overrides: txn.open_table(OVERRIDES)?,
             meta: txn.open_table(META)?,
+            dht: txn.open_table(DHT)?,
         })
     }
 
@@ -128,6 +138,7 @@ impl<'t> Tables<'t> {
                     table.remove(id.0)?;
                 }
             }
+            Change::Dht(known) => drop(self.dht.insert(DHT_KNOWN, rows::encode_dht(known).as_slice())?),
             Change::Override { key, value: Some(value) } => {
                 self.overrides.insert(key.as_str(), value.to_string().as_str())?;
             }

@@ -197,6 +197,14 @@ impl Trackers {
         result.map_err(|failure| secrets::without_in(failure, url))
     }
 
+    /// The addresses of `host`, as trackers' hosts are looked up; never none.
+    ///
+    /// # Errors
+    /// It has none, or the system's resolver doesn't say.
+    pub async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, TrackerError> {
+        self.unless_stopping(self.inner.resolver.resolve(host)).await
+    }
+
     /// Ends everything under way with [`TrackerError::Stopping`], and all that is asked from now on.
     pub async fn stop(&self) {
         self.inner.stopping.cancel();

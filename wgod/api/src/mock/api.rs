@@ -177,6 +177,7 @@ impl ApiServer for MockApi {
         Ok(ShowResult {
             files: params.files.then(|| files(&torrent)),
             trackers: params.trackers.then(trackers),
+            dht: params.trackers.then(DhtLookups::default),
             peers: params.peers.then(|| {
                 let (address, client) = ("192.0.2.1:6881".to_owned(), "qBittorrent 5.0\u{1b}[31m".to_owned());
                 vec![Peer { address, client, source: "tracker".into(), progress: 1.0, ..Peer::default() }]
@@ -282,7 +283,12 @@ impl ApiServer for MockApi {
         let torrent = self.one(&params.id)?;
         let added = params.add.into_iter().map(|url| Tracker { url, tier: 1, ..Tracker::default() });
         let trackers = trackers().into_iter().chain(added).collect();
-        Ok(TrackersResult { info_hash: torrent.info_hash, name: torrent.name, trackers })
+        Ok(TrackersResult {
+            info_hash: torrent.info_hash,
+            name: torrent.name,
+            trackers,
+            dht: DhtLookups::default(),
+        })
     }
 
     async fn start(&self, params: StartParams) -> Result<ActResult, ApiError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::params::AltMode;
+use crate::result::Dht;
 use crate::torrent::{RateLimits, State, Torrent};
 
 /// A file system that holds torrents.
@@ -116,9 +117,12 @@ pub struct Daemon {
     pub disks: Vec<Disk>,
     /// Addresses it listens on, `IP:PORT`.
     pub listen: Vec<String>,
-    /// Our addresses as trackers and peers see them, at most one of each family.
+    /// Our addresses as trackers, peers and nodes of the DHT see them, at most one of each family.
     #[serde(default)]
     pub external: Vec<String>,
+    /// Our node of the distributed hash table.
+    #[serde(default)]
+    pub dht: Dht,
     /// Can other peers reach it?
     pub port_state: PortState,
     /// Finding peers in the local network.

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::goals::{GoalSources, OwnGoals};
 use crate::params::Part;
-use crate::result::LabelLimits;
+use crate::result::{DhtLookups, LabelLimits};
 use crate::torrent::{FilePriority, Row, Torrent};
 
 /// Result of `list` and item of `subscribe`.
@@ -126,6 +126,9 @@ pub struct TrackersResult {
     pub name: String,
     /// Its trackers, tier by tier.
     pub trackers: Vec<Tracker>,
+    /// What the DHT does for it.
+    #[serde(default)]
+    pub dht: DhtLookups,
 }
 
 /// What of a connection to a peer is encrypted on the wire.
@@ -239,6 +242,9 @@ pub struct ShowResult {
     /// Its trackers, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trackers: Option<Vec<Tracker>>,
+    /// What the DHT does for it, if its trackers are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dht: Option<DhtLookups>,
     /// Its map of pieces, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pieces: Option<Pieces>,

@@ -30,6 +30,7 @@ mod lookup;
 mod peer_store;
 mod pending;
 mod rate;
+pub mod rounds;
 mod search;
 mod secure_id;
 pub mod snapshot;

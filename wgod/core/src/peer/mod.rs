@@ -157,6 +157,8 @@ pub struct Peer {
     pub suspicions: u32,
     /// Messages that made no sense but did no harm; see [`PeerFault::Nuisance`].
     pub nuisances: u32,
+    /// It said where its node of the DHT is (BEP 5).
+    pub told_dht_port: bool,
     /// Pieces of metadata that are on their way to it (BEP 9).
     pub metadata_owed: u32,
     /// Requests that we gave up after they had been sent: their blocks may still come.
@@ -206,6 +208,7 @@ impl Peer {
             ever_unchoked: false,
             suspicions: 0,
             nuisances: 0,
+            told_dht_port: false,
             metadata_owed: 0,
             given_up: 0,
             closing: None,

@@ -140,9 +140,10 @@ impl<B> Swarm<B> {
         self.peer_mgr.set_limits(limits(max_peers));
     }
 
-    /// Learns of peers.
+    /// Learns of peers, if it takes any from there.
     pub fn add_candidates(&mut self, now: Time, addrs: impl IntoIterator<Item = SocketAddr>, source: Source) {
-        for addr in addrs {
+        let takes = self.takes_from(source);
+        for addr in addrs.into_iter().filter(|_| takes) {
             self.peer_mgr.add(now, addr, source);
         }
     }

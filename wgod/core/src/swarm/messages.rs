@@ -34,7 +34,8 @@ impl<B> Swarm<B> {
             return Ok(());
         }
         match *message {
-            Message::KeepAlive | Message::Port(_) => {}
+            Message::KeepAlive => {}
+            Message::Port(port) => self.on_dht_port(key, port),
             Message::Choke => self.on_choke(now, key),
             Message::Unchoke => self.on_unchoke(now, key),
             Message::Interested => self.on_interest(now, key, true),

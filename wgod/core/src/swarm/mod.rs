@@ -9,6 +9,7 @@ mod announce;
 mod blocks;
 mod choking;
 mod connect;
+mod dht;
 mod extension;
 mod have_log;
 mod messages;
@@ -117,6 +118,8 @@ pub enum Action<B> {
         /// Where it sees us.
         at: IpAddr,
     },
+    /// The peer says that it has a node of the DHT here (BEP 5).
+    DhtNode(SocketAddr),
     /// Every wanted piece is stored.
     Finished,
     /// A peer became interested or a slot fell free: the choker may act before its next round.

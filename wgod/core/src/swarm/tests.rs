@@ -2,6 +2,7 @@
 mod bad_pieces;
 mod clock;
 mod connecting;
+mod dht;
 mod downloading;
 mod extensions;
 mod having;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use wgo_api::result::{Confinement, Hooks};
+use wgo_api::result::{Confinement, Dht, Hooks};
 
 use crate::clock::unix_now;
 use crate::files::Folder;
@@ -73,6 +73,8 @@ pub(super) struct Facts {
     /// What the process may not do.
     pub(super) confinement: Confinement,
     pub(super) systemd: Systemd,
+    /// Our node of the DHT.
+    pub(super) dht: Dht,
     /// Whether programs run on events, and what keeps those from it that are configured.
     pub(super) hooks: Hooks,
     pub(super) hook_faults: Vec<String>,
@@ -110,6 +112,7 @@ impl Facts {
                 watchdog: has("WATCHDOG_USEC"),
                 journal: has("JOURNAL_STREAM"),
             },
+            dht: Dht::default(),
             hooks: Hooks::Off,
             hook_faults: Vec::new(),
             troubled: 0,

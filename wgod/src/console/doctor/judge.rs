@@ -1,6 +1,6 @@
 //! What the facts mean, and what to do about them: a pure function.
 use wgo_api::doctor::{Finding, clock, kernel};
-use wgo_api::result::{Confinement, Hooks};
+use wgo_api::result::{Confinement, Dht, DhtState, Hooks};
 use wgo_api::units::{human_bytes, human_secs};
 
 use super::facts::{Facts, Hung, Place, Systemd};
@@ -19,8 +19,26 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend([torrents(facts), port(facts), descriptors(facts), memory(facts)]);
     findings.extend([clock(facts.now, facts.synchronized), kernel(&facts.release)]);
     findings.extend([confinement(&facts.confinement), systemd(facts.systemd)]);
+    findings.extend(dht(&facts.dht));
     findings.extend(hooks(facts));
     findings
+}
+
+/// Nothing is said while it is off, or has only begun.
+fn dht(dht: &Dht) -> Option<Finding> {
+    const WHAT: &str = "DHT";
+    match (dht.state, &dht.error) {
+        (DhtState::Off | DhtState::Starting, _) => None,
+        (DhtState::Ready, None) => {
+            let (v4, v6) = (dht.nodes_v4, dht.nodes_v6);
+            Some(Finding::ok(WHAT, format!("nodes answer; {v4} are known over IPv4, {v6} over IPv6")))
+        }
+        (DhtState::Ready | DhtState::Unreachable, error) => Some(Finding::warn(
+            WHAT,
+            error.clone().unwrap_or_else(|| "no node answers".to_owned()),
+            "let UDP through to and from the port that peers connect to, or name nodes that answer in [dht] bootstrap;              if it isn't wanted, `dht = false` in [discovery]",
+        )),
+    }
 }
 
 /// Nothing is said where nothing is configured.

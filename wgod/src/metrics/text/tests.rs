@@ -1,7 +1,10 @@
 //! The text of a whole snapshot, and the corners of the format.
 use std::time::Duration;
 
+use wgo_core::dht::Counted;
+
 use super::*;
+use crate::dht;
 use crate::session::Glance;
 
 fn snapshot() -> Snapshot {
@@ -10,7 +13,7 @@ fn snapshot() -> Snapshot {
         version: "1.2.3",
         uptime: Duration::from_millis(3_600_500),
         glance: Glance {
-            states: [(State::Downloading, 2), (State::Seeding, 4998)].into(),
+            states: [(TorrentState::Downloading, 2), (TorrentState::Seeding, 4998)].into(),
             rates: (3_000_000, 125),
             totals: (1 << 43, 77),
             ..Glance::default()
@@ -38,6 +41,26 @@ fn snapshot() -> Snapshot {
         ],
         handshakes: [30, 5, 20],
         handshakes_failed: [1, 2, 3, 4, 5, 6, 7],
+        dht: dht::Status {
+            state: dht::State::Ready,
+            nodes: [150, 70],
+            lookups: 3,
+            counted: Counted {
+                packets_in: 1000,
+                bytes_in: 100_000,
+                packets_out: 900,
+                bytes_out: 90_000,
+                answered: 400,
+                replies: 300,
+                timeouts: 50,
+                malformed: 1,
+                unexpected: 2,
+                limited: 3,
+                bad_tokens: 4,
+            },
+            ..dht::Status::default()
+        },
+        dht_torrents: 20,
         lag: LagSnapshot {
             within: [3590, 3595, 3599, 3600, 3600, 3600, 3600],
             samples: 3600,
@@ -63,7 +86,7 @@ fn a_snapshot_becomes_this_text() {
 #[test]
 fn a_daemon_without_anything_shows_every_state_and_kind() {
     let text = render(&Snapshot::default());
-    assert_eq!(text.matches("wgod_torrents{state=").count(), State::ALL.len());
+    assert_eq!(text.matches("wgod_torrents{state=").count(), TorrentState::ALL.len());
     assert!(text.contains("wgod_torrents{state=\"error\"} 0\n"), "{text}");
 }
 

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wgo_core::dht::rounds::Need;
 use wgo_core::peer_mgr::Source;
 use wgo_core::session::{Fault, FaultKind};
 use wgo_core::swarm::{Start, Swarm, SwarmConfig};
@@ -54,7 +55,8 @@ pub(super) async fn go_live(mut cx: Cx) -> Outcome {
 
 /// Has the torrent found by its hashes, and its deadlines kept.
 fn announce(cx: &Cx, torrent: &Arc<Torrent>) {
-    cx.engine.listen(cx.id, &cx.hashes, cx.info.private, !cx.is_met(&cx.have));
+    let need = Need::of(cx.is_known(), cx.is_met(&cx.have));
+    cx.engine.join(cx.id, &cx.hashes, cx.info.private, need);
     cx.engine.registry.set_live(torrent.clone());
     torrent.arm();
 }
@@ -201,7 +203,7 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
 
 /// Ends a torrent's exchange: connections, announces, a last checkpoint.
 pub(super) async fn halt(mut cx: Cx) -> Outcome {
-    cx.engine.unlisten(cx.id, &cx.hashes);
+    cx.engine.leave(cx.id, &cx.hashes);
     let Some(live) = cx.live.clone() else {
         // One that sleeps has nothing to end but its trackers' belief that it is there.
         if let (Some(files), true) = (cx.files.clone(), cx.trackers.is_some()) {

@@ -9,10 +9,13 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use wgo_core::ByteRate;
+use wgo_core::dht::snapshot::Snapshot;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::{AfterGoal, ChosenGoals, Goals, Place, Ratio, Reached};
+use wgo_proto::compact::Family;
+use wgo_proto::krpc::Contact;
 use wgo_proto::path::SafePath;
-use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
+use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, NodeId, PieceIndex};
 
 use super::record;
 use crate::store::codec::{RowReader, RowWriter};
@@ -327,6 +330,20 @@ fn a_field_of_a_newer_release_passes_through() {
     }
     let want = [(1, vec![78]), (2, vec![1]), (900, b"what is to come".to_vec()), (901, vec![])];
     assert_eq!(seen, want);
+}
+
+#[test]
+fn what_the_dht_knows_comes_back_and_any_damage_to_it_is_noticed() {
+    let contact = |n: u8| Contact { id: NodeId([n; 20]), addr: SocketAddr::from(([192, 0, 2, n], 6881)) };
+    let known = Snapshot { ids: vec![(Family::V4, NodeId([7; 20]))], nodes: (1..9).map(contact).collect() };
+    let row = encode_dht(&known);
+    assert_eq!(decode_dht(&row), Ok(known));
+    for at in 0..row.len() {
+        let mut damaged = row.clone();
+        damaged[at] ^= 1;
+        assert!(decode_dht(&damaged).is_err(), "byte {at}");
+    }
+    assert!((0..row.len()).all(|len| decode_dht(&row[..len]).is_err()));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wgo_core::TorrentId;
+use wgo_core::dht::snapshot::Snapshot;
 
 use super::power_disk::PowerDisk;
 use super::{add, record, writing};
@@ -21,6 +22,7 @@ pub(super) struct World {
     metainfo: BTreeMap<u64, Vec<u8>>,
     totals: Totals,
     overrides: BTreeMap<String, serde_json::Value>,
+    dht: Option<Snapshot>,
 }
 
 impl World {
@@ -50,6 +52,7 @@ impl World {
                 }
                 self.metainfo.remove(&id.0);
             }
+            Change::Dht(known) => self.dht = Some(known.clone()),
             Change::Override { key, value: Some(value) } => {
                 self.overrides.insert(key.clone(), value.clone());
             }
@@ -85,7 +88,12 @@ impl World {
     pub(super) fn read(database: &mut Database) -> Result<World, StoreError> {
         database.read(|txn| {
             let header = tables::header(txn)?;
-            let mut world = World { totals: header.totals, overrides: header.overrides, ..World::default() };
+            let mut world = World {
+                totals: header.totals,
+                overrides: header.overrides,
+                dht: header.dht,
+                ..World::default()
+            };
             let mut from = 0;
             loop {
                 // A small page, so that there are several.

@@ -21,6 +21,7 @@ fn place(path: &str) -> Place {
 
 fn well() -> Facts {
     Facts {
+        dht: Dht { state: DhtState::Ready, nodes_v4: 150, ..Dht::default() },
         hooks: Hooks::On,
         hook_faults: Vec::new(),
         file: Some("/etc/wgod/wgod.toml".into()),
@@ -66,6 +67,16 @@ fn folder(place: &mut Place) -> &mut Folder {
 }
 
 const CASES: &[Case] = &[
+    (
+        "DHT",
+        |facts| {
+            facts.dht.state = DhtState::Unreachable;
+            facts.dht.error = Some("none of [dht] bootstrap has an address: cannot resolve a.example".into());
+        },
+        Severity::Warn,
+        "none of [dht] bootstrap has an address",
+        "let UDP through",
+    ),
     (
         "hooks",
         |facts| facts.hook_faults = vec!["hooks.on_error: /x can't be run: there is no such file".into()],
