@@ -21,6 +21,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod dht;
 pub mod disk;
+pub mod dns;
 pub mod exchange;
 pub mod fuzz;
 pub mod http;
@@ -38,6 +39,7 @@ pub mod prometheus;
 pub mod seeder;
 pub mod tracker;
 pub mod wait;
+pub mod ways;
 pub mod wire;
 
 pub use daemon::{Daemon, Settings};

@@ -1,7 +1,7 @@
 //! `wgoctl status`: the daemon and its torrents at a glance.
 use wgo_api::ApiClient;
 use wgo_api::params::{AltMode, StatusParams};
-use wgo_api::result::{Confinement, Daemon, Dht, DhtState, Hooks, PortState, StatusResult};
+use wgo_api::result::{Confinement, Daemon, Dht, DhtState, Hooks, Network, PortState, StatusResult};
 use wgo_api::torrent::{State, Torrent};
 
 use crate::clean::clean;
@@ -97,6 +97,14 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     };
     let listen = if daemon.listen.is_empty() { "nowhere".to_owned() } else { daemon.listen.join(", ") };
     line("Listening", format!("{}, {port}", clean(&listen)));
+    match &daemon.network {
+        Network { missing: Some(missing), .. } => {
+            let waits = format!("{}: peers, trackers and names wait for it", clean(missing));
+            line("Network", Tone::Bad.paint(&waits, terminal.color));
+        }
+        Network { interface: Some(interface), .. } => line("Network", format!("{} alone", clean(interface))),
+        Network { interface: None, missing: None } => {}
+    }
     if !daemon.external.is_empty() {
         line("Seen at", clean(&daemon.external.join(", ")));
     }

@@ -24,10 +24,11 @@ use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::given::{self, Given};
 use crate::hooks::{self, Helper, Hooks};
+use crate::listen::{Listening, Post};
 use crate::logging::Logging;
 use crate::lsd::{self, Lsd};
 use crate::metrics;
-use crate::outlet::Outlet;
+use crate::outlet::{Bounds, Outlet};
 use crate::registry::Registry;
 use crate::serving::Sockets;
 use crate::session::{Driver, SessionHandle, Start};
@@ -36,7 +37,6 @@ use crate::store::{self, Loaded as Stored, Store};
 use crate::systemd::activation::Inherited;
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
-use crate::transport::Listener;
 use crate::watch::Watch;
 use crate::{backups, chores, listen, progress, random, systemd};
 
@@ -127,7 +127,7 @@ struct Daemon {
     logging: Arc<Logging>,
     sockets: Sockets,
     metrics: Option<metrics::Server>,
-    listeners: Vec<Listener>,
+    posts: Vec<Post>,
     driver: Driver,
     /// What the DHT knew in the last run.
     known: Option<Snapshot>,
@@ -149,15 +149,19 @@ impl Daemon {
         hooks: Hooks,
     ) -> Result<Daemon> {
         let config = loaded.resolved.config.clone();
-        let listeners = if config.network.tcp {
+        let outlet = Outlet::new(Bounds {
+            interface: config.network.interface.clone(),
+            ips: config.network.ip.clone(),
+        });
+        let posts = if config.network.tcp {
             let flexible = config.network.port == Config::default().network.port;
-            listen::bind(&Outlet::new(&config.network.ip), &config.network.ip, config.network.port, flexible)?
+            listen::bind(&outlet, config.network.port, flexible)?
         } else {
             Vec::new()
         };
         let stop = Stop::default();
         let known = stored.dht.clone();
-        let start = engine(store, stored, &config, &listeners, (confinement, hooks), &stop)?;
+        let start = engine(store, stored, &config, (outlet, &posts), (confinement, hooks), &stop)?;
         let engine = start.engine.clone();
         let store = engine.store.clone();
         let (driver, session, changed) = match Driver::load(start).await {
@@ -183,7 +187,6 @@ impl Daemon {
             restored: stop.restored.clone(),
             default_folder: folder.clone(),
             state_dir: state_dir.clone(),
-            listen: addrs(&listeners),
             socket_stays: sockets.stays(),
         });
         let (rules, after) = watched;
@@ -202,7 +205,7 @@ impl Daemon {
             logging,
             sockets,
             metrics,
-            listeners,
+            posts,
             driver,
             known,
             folder,
@@ -214,7 +217,8 @@ impl Daemon {
 
     /// Says where things are, for whoever started the daemon by hand.
     fn greet(&self) {
-        let (addrs, socket) = (addrs(&self.listeners).join(", "), self.sockets.shown());
+        let (addrs, socket) = (self.engine.listening.shown(), self.sockets.shown());
+        let addrs = if addrs.is_empty() { "nothing yet".to_owned() } else { addrs.join(", ") };
         let folder = self.folder.display();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -247,7 +251,7 @@ impl Daemon {
             logging,
             sockets,
             metrics,
-            listeners,
+            posts,
             driver,
             known,
             watch,
@@ -259,9 +263,10 @@ impl Daemon {
         let rest = stop.rest.clone();
         parts.spawn(engine.timers.clone().run(engine.clock, engine.registry.clone(), rest.clone()));
         parts.spawn(engine.shaper.clone().run(rest.clone()));
+        parts.spawn(engine.outlet.clone().watch(rest.clone()));
         parts.spawn(dht::run(engine.clone(), known, stop.session.clone()));
-        for listener in listeners {
-            parts.spawn(listen::run(engine.clone(), listener, rest.clone()));
+        for post in posts {
+            parts.spawn(listen::run(engine.clone(), post, rest.clone()));
         }
         parts.spawn(lsd::run(engine.clone(), rest.clone()));
         parts.spawn(progress::run(session.clone(), rest.clone()));
@@ -309,18 +314,17 @@ fn engine(
     store: Store,
     stored: Stored,
     config: &Config,
-    listeners: &[Listener],
+    (outlet, posts): (Outlet, &[Post]),
     (confinement, hooks): (Confinement, Hooks),
     stop: &Stop,
 ) -> Result<Start> {
     let clock = Clock::start();
-    let port = listeners.iter().find_map(|l| l.local_addr().ok()).map_or(0, |addr| addr.port());
+    let port = posts.first().map_or(0, Post::port);
     let (actions, actions_rx) = mpsc::unbounded_channel();
     let (events, events_rx) = mpsc::unbounded_channel();
     let (broken, broken_rx) = mpsc::unbounded_channel();
     let storage = storage(config, &confinement);
     let outside = Arc::default();
-    let outlet = Outlet::new(&config.network.ip);
     let engine = Arc::new(Engine {
         clock,
         peer_id: wgo_proto::wire::peer_id::generate(random::bytes().context("no peer id")?),
@@ -332,6 +336,7 @@ fn engine(
         timers: Timers::default(),
         trackers: Trackers::start(TrackerSettings {
             outlet: outlet.clone(),
+            dns: config.network.dns.iter().map(|server| server.0).collect(),
             outside: Arc::clone(&outside),
             ..TrackerSettings::default()
         })?,
@@ -340,6 +345,7 @@ fn engine(
         outlet,
         lsd: Lsd::new(seed()?),
         port,
+        listening: Listening::of(posts),
         encryption: Default::default(),
         actions,
         events,
@@ -378,11 +384,6 @@ fn storage(config: &Config, confinement: &Confinement) -> Arc<Storage> {
     let cached_blocks = (crate::control::cache_memory(config) / u64::from(wgo_proto::BLOCK_LEN)) as usize;
     let limits = StorageLimits { threads, cached_blocks, ..defaults };
     Arc::new(Storage::within(Arc::new(RealDisk), limits, confinement.allowed.clone()))
-}
-
-/// Addresses that peers connect to.
-fn addrs(listeners: &[Listener]) -> Vec<String> {
-    listeners.iter().filter_map(|l| l.local_addr().ok()).map(|addr| addr.to_string()).collect()
 }
 
 /// The signals that are obeyed. They are listened to before systemd hears that the daemon is ready: one

@@ -23,6 +23,7 @@ use crate::files::{
     ReadOutcome, Storage, StoreOutcome, Work, wire_len,
 };
 use crate::hooks::Hooks;
+use crate::listen::Listening;
 use crate::lsd::Lsd;
 use crate::metadata::Dictionaries;
 use crate::metrics::Counters;
@@ -59,12 +60,14 @@ pub struct Engine {
     pub dht: Dht,
     /// Our addresses, as others see them.
     pub outside: Arc<Outside>,
-    /// Addresses that we bind to and dial from.
+    /// What all sockets to strangers are bound to.
     pub outlet: Outlet,
     /// Local service discovery.
     pub lsd: Lsd,
     /// The port that peers reach us on; 0 if we do not listen.
     pub port: u16,
+    /// Where peers reach us now.
+    pub listening: Listening,
     /// Encryption of connections to peers.
     pub encryption: Encryption,
     /// Where Swarms' actions go.

@@ -196,7 +196,7 @@ impl Links {
                 return tracing::warn!(%error, "network interfaces can't be listed; they are taken to be the same");
             }
         };
-        let wanted = wanted(&links, |ips, v4| self.engine.outlet.source_on(ips, v4));
+        let wanted = wanted(&links, |name, ips, v4| self.engine.outlet.source_on(name, ips, v4));
         self.failed.retain(|key| wanted.contains_key(key));
         let gone: Vec<Key> = self.members.keys().filter(|key| !wanted.contains_key(key)).cloned().collect();
         for key in &gone {
@@ -263,12 +263,12 @@ impl Links {
 }
 
 /// What is to be joined on these links, where `source` says by which address of theirs, for each family.
-fn wanted(links: &[Link], source: impl Fn(Vec<IpAddr>, bool) -> Option<IpAddr>) -> BTreeMap<Key, &Link> {
+fn wanted(links: &[Link], source: impl Fn(&str, Vec<IpAddr>, bool) -> Option<IpAddr>) -> BTreeMap<Key, &Link> {
     let mut wanted = BTreeMap::new();
     for link in links {
         for v4 in [true, false] {
             let ips = link.addresses.iter().map(|(ip, _)| *ip).collect();
-            if let Some(source) = source(ips, v4) {
+            if let Some(source) = source(&link.name, ips, v4) {
                 let key = Key { name: link.name.clone(), index: link.index, source };
                 wanted.insert(key, link);
             }

@@ -1,6 +1,6 @@
 //! A daemon without its console for tests: real files in a temporary folder, a real driver, peers over
 //! loopback that a test speaks for.
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -91,9 +91,9 @@ impl Rig {
     /// A daemon over the state and files that another left.
     async fn at(dir: Arc<tempfile::TempDir>, disks: [Arc<dyn Disk>; 2]) -> Rig {
         let [disk, state] = disks.clone();
-        let listener = crate::listen::bind(&Outlet::default(), &[IpAddr::V4(Ipv4Addr::LOCALHOST)], 0, false);
+        let listener = crate::listen::bind(&Outlet::at(&["127.0.0.1"]), 0, false);
         let listener = listener.expect("loopback").pop().expect("one address");
-        let addr = listener.local_addr().expect("it is bound");
+        let addr = listener.bound().expect("it is bound");
         let clock = Clock::start();
         let (actions, actions_rx) = mpsc::unbounded_channel();
         let (events, events_rx) = mpsc::unbounded_channel();
@@ -116,6 +116,7 @@ impl Rig {
             outlet: Outlet::default(),
             lsd: Default::default(),
             port: addr.port(),
+            listening: Default::default(),
             encryption: Default::default(),
             actions,
             events,

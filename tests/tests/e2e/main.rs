@@ -22,6 +22,7 @@ mod first_run;
 mod hooks;
 mod hostile;
 mod incomplete;
+mod interface;
 mod label_rules;
 mod labels;
 mod limits;

@@ -108,6 +108,16 @@ macro_rules! peers {
 peers! {
     libtorrent: Libtorrent;
     transmission: Transmission;
-    rtorrent: Rtorrent;
     qbittorrent: Qbittorrent;
+}
+
+/// The other way is not proven: rtorrent 0.9.8, with nothing but a link, says of its lookup that it found one peer, and
+/// doesn't connect to it.
+mod rtorrent {
+    use super::*;
+
+    #[test]
+    fn it_seeds_and_is_found() {
+        fetch_from("rtorrent::it_seeds_and_is_found", Kind::Rtorrent);
+    }
 }

@@ -77,6 +77,41 @@ fn only_the_transport_knows_tcp() {
     assert_none("no file outside transport/ names TcpStream", &outside);
 }
 
+/// What makes sockets of IP, and what asks the system's resolver, which makes some.
+const OUTWARD: &[(&str, &str)] = &[
+    ("TcpSocket", "ask the Outlet"),
+    ("TcpListener", "ask the Outlet"),
+    ("UdpSocket::bind", "ask the Outlet"),
+    ("TcpStream::connect", "ask the Outlet"),
+    ("Socket::new", "ask the Outlet"),
+    ("socket_with", "ask the Outlet"),
+    ("reqwest::get", "it has a client of its own, bound to nothing"),
+    ("Client::builder", "reqwest makes sockets: its clients are bound in tracker/http.rs"),
+    ("Client::new", "reqwest makes sockets: its clients are bound in tracker/http.rs"),
+    ("lookup_host", "ask the Resolver"),
+    ("ToSocketAddrs", "ask the Resolver"),
+    ("to_socket_addrs", "ask the Resolver"),
+];
+
+/// Who may all the same: the Outlet; what keeps its sockets; the HTTP client, bound as the Outlet says; the resolver,
+/// which knows when the system's may be asked; figures, which are served to this machine alone; and systemd's sockets.
+const OUTWARD_HOMES: &[&str] = &[
+    "wgod/src/outlet.rs",
+    "wgod/src/outlet/watch.rs",
+    "wgod/src/transport/tcp.rs",
+    "wgod/src/tracker/http.rs",
+    "wgod/src/tracker/resolve.rs",
+    "wgod/src/metrics/serve.rs",
+    "wgod/src/systemd/activation.rs",
+];
+
+#[test]
+fn sockets_to_strangers_are_made_by_the_outlet_alone() {
+    let outside = |at: &String| !OUTWARD_HOMES.iter().any(|home| at.starts_with(&format!("{home}:")));
+    let all: Vec<_> = breaches("wgod/src/", OUTWARD).into_iter().filter(outside).collect();
+    assert_none("what isn't made by the Outlet leaves by any interface (ARCHITECTURE, The way out)", &all);
+}
+
 /// Where `unsafe` may stand: one module for each need.
 const UNSAFE_HOMES: &[&str] = &[
     "wgod/hash/src/ni.rs",

@@ -300,6 +300,12 @@ impl PeerMgr {
         }
     }
 
+    /// Whoever waits for the next try is tried at once: what kept us from reaching them was most likely our own
+    /// network, which is back.
+    pub fn hurry(&mut self) {
+        self.table.hurry();
+    }
+
     /// Forgets every address, whoever named it. What is being dialled is refused when it is connected; the
     /// connections that there are, the caller closes.
     pub fn forget_all(&mut self) {

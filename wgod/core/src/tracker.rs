@@ -35,6 +35,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(900);
 /// Least time between two announces to one tracker at the operator's request.
 const MANUAL_FLOOR: Duration = Duration::from_secs(30);
 
+/// The same where the network has come back: one that comes and goes is no reason to ask ever again.
+const ONLINE_FLOOR: Duration = Duration::from_secs(10);
+
 /// One tracker of one list, whatever place it has. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrackerId(u32);
@@ -159,6 +162,8 @@ pub struct TrackerList {
     tiers: Vec<Vec<TrackerId>>,
     next_id: u32,
     running: bool,
+    /// Whether there is a network: without one nobody is asked.
+    online: bool,
     finished: bool,
     hungry: bool,
     /// The tracker that is used, by [`Policy::OneTracker`]: the last that answered. It may be none of the list
@@ -182,6 +187,7 @@ impl TrackerList {
             tiers: Vec::new(),
             next_id: 0,
             running: true,
+            online: true,
             finished: false,
             hungry: false,
             used: None,
@@ -268,6 +274,22 @@ impl TrackerList {
     pub fn announce_now(&mut self, now: Time) {
         for tracker in &mut self.trackers {
             tracker.hurry(now, MANUAL_FLOOR);
+        }
+        self.rearm();
+    }
+
+    /// The network is gone, or back, perhaps with another address of ours. While it is gone nobody is asked, and what
+    /// was under way comes to nothing without counting as a failure. When it is back everybody is asked again, past
+    /// back-off and intervals, but never sooner than 10 s after the last time.
+    pub fn set_online(&mut self, now: Time, online: bool) {
+        if std::mem::replace(&mut self.online, online) == online {
+            return;
+        }
+        for tracker in &mut self.trackers {
+            match online {
+                true => tracker.hurry(now, ONLINE_FLOOR),
+                false => tracker.give_up(now),
+            }
         }
         self.rearm();
     }
@@ -393,7 +415,8 @@ impl TrackerList {
         };
         let mut served = false;
         let one = self.policy == Policy::OneTracker;
-        let tiers = if self.running && !one { &self.tiers[..] } else { &[] };
+        let asks = self.running && self.online;
+        let tiers = if asks && !one { &self.tiers[..] } else { &[] };
         let regular = tiers.iter().filter_map(move |tier| {
             if served && self.policy == Policy::FirstTier {
                 return None;
@@ -402,7 +425,7 @@ impl TrackerList {
             served = works;
             next
         });
-        let only = (self.running && one).then(|| self.next_of_one()).flatten();
+        let only = (asks && one).then(|| self.next_of_one()).flatten();
         self.trackers.iter().filter_map(farewell).chain(only).chain(regular)
     }
 

@@ -53,7 +53,7 @@ pub static COMPONENTS: &[Component] = &[
     Component { name: "store", targets: &["wgod::store"] },
     Component { name: "console", targets: &["wgo_api", "jsonrpsee"] },
     Component { name: "audit", targets: &["wgo_api::audit"] },
-    Component { name: "listen", targets: &["wgod::listen", "wgod::dial"] },
+    Component { name: "listen", targets: &["wgod::listen", "wgod::dial", "wgod::outlet"] },
     Component { name: "lsd", targets: &["wgod::lsd"] },
     Component { name: "choke", targets: &["wgod::session::choke"] },
     Component { name: "hooks", targets: &["wgod::hooks"] },

@@ -18,10 +18,12 @@ use super::hook_command::HookCommand;
 use super::key::{Effect, Key, Section, settings};
 use super::log_spec::LogSpec;
 use super::modes::{FileMode, FolderMode};
+use super::name_server::NameServer;
 use super::names::{HOSTS, LABELS};
 use super::schedule::{Alternative, Schedule};
 use super::setting::Setting;
 use super::watch_folder::WatchFolders;
+use crate::outlet::InterfaceName;
 
 /// Nodes that have long been there for everybody, of the makers of several clients.
 fn well_known_nodes() -> Vec<HostPort> {
@@ -123,16 +125,24 @@ settings! {
 
     /// Connections to peers.
     [once] network: Network {
-        /// Local addresses to listen on and connect from, as in ["192.0.2.1", "2001:db8::1"]. None:
-        /// all.
+        /// Local addresses to listen on and connect from, as in ["192.0.2.1", "2001:db8::1"]. None: all. Packets
+        /// leave by the interface that has the address and by no other: while it is missing nothing does. An
+        /// interface is named in `interface`.
         [Restart] ip: Vec<IpAddr> = Vec::new();
 
         /// The port peers connect to; 0 takes any free one. While it is left at the default, another
         /// one is taken when it is in use; `wgoctl status` shows which.
         [Restart] port: u16 = 6868, within 0..=65535;
 
-        /// The only network interface to use, as in "wg0".
-        [Unbuilt] interface: Option<String> = None;
+        /// The only network interface to use, as in "wg0": for peers, trackers and the names of trackers. While it
+        /// is missing or down nothing leaves by another one, and all goes on by itself when it is back. `ip` may
+        /// name which of its addresses. Names are resolved through it too: see `dns`.
+        [Restart] interface: Option<InterfaceName> = None;
+
+        /// Name servers to ask for the addresses of trackers, as in ["10.2.0.1"], or with a port
+        /// ["10.2.0.1:5353"]. Not set: with `interface`, those of /etc/resolv.conf, asked through it; else the
+        /// system's resolver, which may ask whom it likes, through any interface.
+        [Restart] dns: Vec<NameServer> = Vec::new();
 
         /// Connections to peers at most, over all torrents.
         [Now] max_peers: u32 = 1000, within 1..=1_000_000;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use wgo_proto::host_port::HostPort;
 use wgo_proto::metainfo::PartSuffix;
 
+use crate::outlet::InterfaceName;
+
 use super::setting::{Raw, Refused, Setting, quoted};
 
 impl Setting for bool {
@@ -114,6 +116,21 @@ by_from_str!(
     IpAddr: "an IPv4 or IPv6 address",
     HostPort: "a host and a port, as in \"router.example:6881\" or \"[2001:db8::1]:6881\""
 );
+
+/// The name of a network interface.
+impl Setting for InterfaceName {
+    fn allowed() -> String {
+        format!("the name of a network interface, of up to {} bytes, as in \"wg0\"", InterfaceName::MAX_LEN)
+    }
+
+    fn parse(raw: &Raw) -> Result<InterfaceName, Refused> {
+        raw.text().and_then(|text| text.parse().ok()).ok_or_else(Refused::default)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.as_str())
+    }
+}
 
 /// What ends the names of files that aren't complete.
 impl Setting for PartSuffix {

@@ -61,7 +61,6 @@ struct Inner {
     started: Instant,
     default_folder: PathBuf,
     state_dir: PathBuf,
-    listen: Vec<String>,
     socket_stays: bool,
 }
 
@@ -85,8 +84,6 @@ pub struct Parts {
     pub default_folder: PathBuf,
     /// Where the database is.
     pub state_dir: PathBuf,
-    /// Addresses that we listen on.
-    pub listen: Vec<String>,
     /// The control socket is the service manager's, which goes on listening when we have ended.
     pub socket_stays: bool,
 }
@@ -104,7 +101,6 @@ impl Console {
             restored,
             default_folder,
             state_dir,
-            listen,
             socket_stays,
         } = parts;
         let started = Instant::now();
@@ -119,7 +115,6 @@ impl Console {
             started,
             default_folder,
             state_dir,
-            listen,
             socket_stays,
         };
         Console { inner: Arc::new(inner) }
@@ -226,7 +221,8 @@ impl ApiServer for Console {
             torrents: glance.states,
             peers: self.inner.engine.connections.taken() as u32,
             disks: self.disks(glance.folders, &glance.troubles).await,
-            listen: self.inner.listen.clone(),
+            listen: self.inner.engine.listening.shown(),
+            network: self.inner.engine.outlet.shown(),
             external: self.inner.engine.outside.addresses().iter().map(ToString::to_string).collect(),
             dht: dht::shown(&self.inner.engine.dht),
             port_state: PortState::Unknown,

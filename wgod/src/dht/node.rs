@@ -124,6 +124,7 @@ impl Node {
     ) {
         let began_with = settings.borrow().clone();
         let (engine, clock) = (self.engine.clone(), self.engine.clock);
+        let mut way_out = engine.outlet.follow();
         loop {
             self.pump();
             let due = clock.instant(self.due());
@@ -138,6 +139,8 @@ impl Node {
                     self.names.set_list(clock.now(), wanted.bootstrap);
                 }
                 () = engine.dht.0.changed.notified() => {}
+                // What they were bound to may lead nowhere now.
+                Ok(()) = way_out.changed() => self.sockets.renew(clock.now()),
                 Some(heard) = to_hear.recv() => self.on_heard(heard),
                 family = self.sockets.readable() => self.receive(family),
                 found = self.names.found() => self.on_found(found),

@@ -60,6 +60,16 @@ impl Sockets {
         Sockets { outlet, port, slots }
     }
 
+    /// Drops them all, to be made anew at once.
+    pub(super) fn renew(&mut self, now: Time) {
+        for slot in &mut self.slots {
+            slot.socket = None;
+            slot.unsent = 0;
+            slot.wait = FIRST_RETRY;
+            slot.due = self.outlet.reaches(any(slot.family)).then_some(now);
+        }
+    }
+
     /// When [`tend`](Self::tend) has something to do.
     pub(super) fn due(&self) -> Option<Time> {
         self.slots.iter().filter_map(|slot| slot.due).min()

@@ -5,7 +5,7 @@ use wgo_proto::metainfo::Metainfo;
 use wgo_proto::wire::{HANDSHAKE_LEN, Handshake, Reserved};
 
 use super::*;
-use crate::outlet::Outlet;
+use crate::outlet::{Bounds, Outlet};
 use crate::rig::*;
 use crate::transport::Listener;
 
@@ -18,13 +18,14 @@ fn link(name: &str, addresses: &[&str]) -> Link {
 fn each_link_is_joined_once_by_each_family_that_it_has_and_may_use() {
     let links = [link("eth0", &["192.0.2.1", "192.0.2.2", "fe80::1", "fe80::2"]), link("eth1", &["fe80::3"])];
     let joined = |outlet: &Outlet| -> Vec<String> {
-        let wanted = wanted(&links, |ips, v4| outlet.source_on(ips, v4));
+        let wanted = wanted(&links, |name, ips, v4| outlet.source_on(name, ips, v4));
         wanted.keys().map(|key| format!("{} {}", key.name, key.source)).collect()
     };
     assert_eq!(joined(&Outlet::default()), ["eth0 192.0.2.1", "eth0 ::", "eth1 ::"]);
-    let bound = Outlet::new(&["192.0.2.2".parse().unwrap()]);
-    assert_eq!(joined(&bound), ["eth0 192.0.2.2"]);
-    assert!(joined(&Outlet::new(&["198.51.100.1".parse().unwrap()])).is_empty());
+    assert_eq!(joined(&Outlet::at(&["192.0.2.2"])), ["eth0 192.0.2.2"]);
+    assert!(joined(&Outlet::at(&["198.51.100.1"])).is_empty());
+    let interface = Some("eth1".parse().unwrap());
+    assert_eq!(joined(&Outlet::new(Bounds { interface, ips: Vec::new() })), ["eth1 ::"]);
 }
 
 /// An announcement that names `hash`, by whom `cookie` tells, of who listens at `port`.

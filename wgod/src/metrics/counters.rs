@@ -201,7 +201,7 @@ impl Trouble {
             | TrackerError::Status { .. }
             | TrackerError::TooLarge { .. } => Trouble::BadAnswer,
             TrackerError::TimedOut { .. } => Trouble::Timeout,
-            TrackerError::Connect { .. } => Trouble::Unreachable,
+            TrackerError::Connect { .. } | TrackerError::Closed { .. } => Trouble::Unreachable,
             TrackerError::Resolve { .. }
             | TrackerError::ResolveTimedOut { .. }
             | TrackerError::NoAddress { .. } => Trouble::Resolve,
@@ -214,6 +214,7 @@ impl Trouble {
             | TrackerError::NoScrape
             | TrackerError::System { .. }
             | TrackerError::Client { .. }
+            | TrackerError::Changed
             | TrackerError::Stopping => Trouble::Other,
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket as Sender};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::Outlet;
+use super::{Bounds, Outlet};
 
 /// How far packets to a group go: no router passes them on.
 const HOPS: u32 = 1;
@@ -20,14 +20,23 @@ pub struct Group {
 }
 
 impl Outlet {
-    /// The address that packets to a group of one family may come from on an interface that has `addresses`;
+    /// The address that packets to a group of one family may come from on the interface `name`, which has `addresses`;
     /// `::` leaves it to the system, which knows which ones are in use already. `None`: it isn't to be used.
-    pub fn source_on(&self, addresses: impl IntoIterator<Item = IpAddr>, v4: bool) -> Option<IpAddr> {
+    pub fn source_on(
+        &self,
+        name: &str,
+        addresses: impl IntoIterator<Item = IpAddr>,
+        v4: bool,
+    ) -> Option<IpAddr> {
+        let Bounds { ips, interface } = self.bounds();
+        if interface.as_ref().is_some_and(|only| only.to_string() != name) {
+            return None;
+        }
         let mut its = addresses.into_iter().filter(|ip| ip.is_ipv4() == v4);
-        if self.ips.is_empty() || self.ips.iter().any(|ip| ip.is_unspecified() && ip.is_ipv4() == v4) {
+        if ips.is_empty() || ips.iter().any(|ip| ip.is_unspecified() && ip.is_ipv4() == v4) {
             return its.next().map(|ip| if v4 { ip } else { Ipv6Addr::UNSPECIFIED.into() });
         }
-        its.find(|ip| self.ips.contains(ip))
+        its.find(|ip| ips.contains(ip))
     }
 
     /// Joins `group` on the interface `name`, whose number is `index`, to send from `source`.
@@ -85,11 +94,13 @@ mod tests {
             (&["192.0.2.8"], Some("192.0.2.8"), None),
             (&["2001:db8::7", "198.51.100.1"], None, Some("2001:db8::7")),
         ] {
-            let ips: Vec<_> = ips.iter().map(|text| ip(text)).collect();
-            let outlet = Outlet::new(&ips);
-            assert_eq!(outlet.source_on(its, true), v4.map(ip), "{ips:?}");
-            assert_eq!(outlet.source_on(its, false), v6.map(ip), "{ips:?}");
+            let outlet = Outlet::at(ips);
+            assert_eq!(outlet.source_on("eth0", its, true), v4.map(ip), "{ips:?}");
+            assert_eq!(outlet.source_on("eth0", its, false), v6.map(ip), "{ips:?}");
         }
-        assert_eq!(Outlet::default().source_on([ip("fe80::7")], true), None);
+        assert_eq!(Outlet::default().source_on("eth0", [ip("fe80::7")], true), None);
+        let bound = Outlet::new(Bounds { interface: Some("wg0".parse().unwrap()), ips: Vec::new() });
+        assert_eq!(bound.source_on("eth0", its, true), None);
+        assert_eq!(bound.source_on("wg0", its, true), Some(ip("192.0.2.7")));
     }
 }

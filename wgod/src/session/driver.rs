@@ -27,6 +27,7 @@ use super::goals::Activity;
 use super::happened::Telling;
 use super::metadata::{settle_choice, take_up};
 use super::moving::{Surveyed, underway};
+use super::network::Network;
 use super::ops::{Op, Outcome};
 use super::renaming;
 use super::space::{Disks, WATCH_INTERVAL};
@@ -317,6 +318,7 @@ impl Driver {
         let mut watch = tokio::time::interval(WATCH_INTERVAL);
         watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (stopping, mut outside) = (self.stopping.clone(), self.engine.outside.changes());
+        let mut network = Network::of(&self.engine.outlet);
         loop {
             let due = self.session.poll_timeout();
             let clock = self.engine.clock;
@@ -339,6 +341,7 @@ impl Driver {
                 Some(_answered) = self.replies.join_next() => {}
                 () = timer => self.session.handle_timeout(clock.now()),
                 Ok(()) = outside.changed() => self.tell_own_addrs(),
+                (before, after) = network.changed() => self.on_network(&before, &after),
                 _ = trim.tick() => self.engine.trim(),
                 _ = watch.tick() => self.watch_disks(),
             }

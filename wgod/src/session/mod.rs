@@ -22,6 +22,7 @@ mod happened;
 mod labels;
 mod metadata;
 mod moving;
+mod network;
 mod ops;
 mod patterns;
 mod renaming;

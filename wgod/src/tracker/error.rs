@@ -63,6 +63,15 @@ pub enum TrackerError {
         /// "IPv4" or "IPv6".
         wanted: &'static str,
     },
+    /// What we are bound to is missing: nothing was sent.
+    #[error("not asked: {why}")]
+    Closed {
+        /// What is missing, as in "interface wg0 is missing".
+        why: String,
+    },
+    /// What we are bound to changed meanwhile.
+    #[error("given up: the network changed meanwhile")]
+    Changed,
     /// No connection, or the system refused to send: refused, no route, a local address that isn't ours.
     #[error("cannot reach {host}{}: {source}", .local.map(|ip| format!(" from {ip}")).unwrap_or_default())]
     Connect {

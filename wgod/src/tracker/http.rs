@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -19,7 +19,7 @@ use wgo_proto::compact::Family;
 use wgo_proto::tracker::{self as proto, MAX_INTERVAL};
 
 use super::guard::{Reach, may_ask, may_redirect};
-use super::resolve::{Resolver, family_name, family_of};
+use super::resolve::{Resolver, any, family_name, family_of};
 use super::target::{Protocol, Target};
 use super::{Settings, TrackerError};
 
@@ -39,12 +39,19 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// The HTTP clients of one daemon.
 pub(super) struct Http {
-    v4: FamilyClient,
-    v6: FamilyClient,
+    settings: Settings,
+    tls: ClientConfig,
+    /// Made at first use, and anew when the outlet is bound to something else.
+    clients: Mutex<Option<Clients>>,
     resolver: Arc<Resolver>,
     has_authorities: bool,
-    timeout: Duration,
-    connect_timeout: Duration,
+}
+
+/// Those of one generation of the outlet.
+struct Clients {
+    generation: u64,
+    v4: Result<Arc<FamilyClient>, TrackerError>,
+    v6: Result<Arc<FamilyClient>, TrackerError>,
 }
 
 /// The clients that connect by one address family, one for each reach.
@@ -68,50 +75,74 @@ impl Http {
         authorities: RootCertStore,
     ) -> Result<Http, TrackerError> {
         let has_authorities = !authorities.is_empty();
-        let failed = |why: String| TrackerError::Client { why };
         let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|err| failed(err.to_string()))?
+            .map_err(|err| TrackerError::Client { why: err.to_string() })?
             .with_root_certificates(authorities)
             .with_no_client_auth();
-        let client = |family, reach| -> Result<Client, TrackerError> {
-            Client::builder()
-                .user_agent(USER_AGENT)
-                .tls_backend_preconfigured(tls.clone())
-                .http1_only()
-                .no_proxy()
-                // They are followed here, where it is known how near they lead.
-                .redirect(Policy::none())
-                .connect_timeout(settings.connect_timeout)
-                // As many as are used at once: with less, some are closed after each announce.
-                .pool_max_idle_per_host(settings.per_tracker)
-                .pool_idle_timeout(IDLE_TIME)
-                .local_address(settings.local(family))
-                .dns_resolver(NarrowResolver { family, reach, resolver: resolver.clone() })
-                .build()
-                .map_err(|err| failed(chain(&err.without_url())))
-        };
-        let family = |family| -> Result<FamilyClient, TrackerError> {
-            let [global, local, loopback] = Reach::ALL.map(|reach| client(family, reach));
-            let clients = [global?, local?, loopback?];
-            Ok(FamilyClient { clients, local: settings.local(family) })
-        };
-        Ok(Http {
-            v4: family(Family::V4)?,
-            v6: family(Family::V6)?,
-            resolver: resolver.clone(),
-            has_authorities,
-            timeout: settings.http_timeout,
-            connect_timeout: settings.connect_timeout,
-        })
+        let (settings, resolver) = (settings.clone(), resolver.clone());
+        Ok(Http { settings, tls, clients: Mutex::default(), resolver, has_authorities })
+    }
+
+    /// The clients of a family.
+    fn by(&self, family: Family) -> Result<Arc<FamilyClient>, TrackerError> {
+        let generation = self.settings.outlet.standing().generation();
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = clients.take().filter(|clients| clients.generation == generation);
+        let current = clients.insert(current.unwrap_or_else(|| Clients {
+            generation,
+            v4: self.of_family(Family::V4).map(Arc::new),
+            v6: self.of_family(Family::V6).map(Arc::new),
+        }));
+        match family {
+            Family::V4 => current.v4.clone(),
+            Family::V6 => current.v6.clone(),
+        }
+    }
+
+    fn of_family(&self, family: Family) -> Result<FamilyClient, TrackerError> {
+        let outlet = &self.settings.outlet;
+        let closed = |err: io::Error| TrackerError::Closed { why: err.to_string() };
+        let interface = outlet.interface(any(family)).map_err(closed)?;
+        let local = outlet.source(any(family));
+        let [global, near, loopback] = Reach::ALL.map(|reach| self.client(family, reach, local, &interface));
+        Ok(FamilyClient { clients: [global?, near?, loopback?], local })
+    }
+
+    fn client(
+        &self,
+        family: Family,
+        reach: Reach,
+        local: Option<IpAddr>,
+        interface: &Option<Arc<str>>,
+    ) -> Result<Client, TrackerError> {
+        let mut builder = Client::builder();
+        if let Some(interface) = interface {
+            builder = builder.interface(interface);
+        }
+        builder
+            .user_agent(USER_AGENT)
+            .tls_backend_preconfigured(self.tls.clone())
+            .http1_only()
+            .no_proxy()
+            // They are followed here, where it is known how near they lead.
+            .redirect(Policy::none())
+            .connect_timeout(self.settings.connect_timeout)
+            // As many as are used at once: with less, some are closed after each announce.
+            .pool_max_idle_per_host(self.settings.per_tracker)
+            .pool_idle_timeout(IDLE_TIME)
+            .local_address(local)
+            .dns_resolver(NarrowResolver { family, reach, resolver: self.resolver.clone() })
+            .build()
+            .map_err(|err| TrackerError::Client { why: chain(&err.without_url()) })
     }
 
     /// The body of a successful answer to GET `url`, asked from the host of `target`, which is at `ip`.
     pub(super) async fn get(&self, target: &Target, ip: IpAddr, url: &str) -> Result<Vec<u8>, TrackerError> {
-        let timed_out =
-            |_| TrackerError::TimedOut { after: self.timeout, doing: "waiting for the whole answer" };
+        let limit = self.settings.http_timeout;
+        let timed_out = |_| TrackerError::TimedOut { after: limit, doing: "waiting for the whole answer" };
         let whole = self.follow(target, ip, url);
-        tokio::time::timeout(self.timeout, whole).await.map_err(timed_out)?
+        tokio::time::timeout(limit, whole).await.map_err(timed_out)?
     }
 
     async fn follow(&self, target: &Target, ip: IpAddr, url: &str) -> Result<Vec<u8>, TrackerError> {
@@ -123,7 +154,7 @@ impl Http {
                 return Err(TrackerError::NoAuthorities { host: hop.target.host });
             }
             may_ask(&hop.url, hop.reach)?;
-            let by = self.by(family);
+            let by = self.by(family)?;
             let explain = |err| self.explain(err, &hop.target, by.local);
             let request = by.clients[hop.reach as usize].get(hop.url.clone());
             let mut response = request.send().await.map_err(explain)?;
@@ -156,13 +187,6 @@ impl Http {
         Ok(Hop { url, target, reach })
     }
 
-    fn by(&self, family: Family) -> &FamilyClient {
-        match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
-        }
-    }
-
     #[cfg(test)]
     pub(super) fn has_authorities(&self) -> bool {
         self.has_authorities
@@ -180,7 +204,7 @@ impl Http {
         }
         if err.is_connect() {
             if err.is_timeout() {
-                return TrackerError::TimedOut { after: self.connect_timeout, doing: "connecting" };
+                return TrackerError::TimedOut { after: self.settings.connect_timeout, doing: "connecting" };
             }
             if let Some(source) = find::<io::Error>(&err) {
                 // An `io::Error` can't be cloned; its kind and its text are what people read.

@@ -9,7 +9,7 @@
 //! other address of ours than the one we come from; the answers become one. Addresses in `network.ip` are
 //! used as the source, the first of each family; a family without any is left out, and one that the machine
 //! doesn't have fails at once.
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use wgo_proto::tracker::udp::{self as udp_form, Request};
 use wgo_proto::tracker::{AnnounceReply, SwarmCounts};
 use wgo_proto::units::WireHash;
 
+mod dns;
 mod error;
 mod families;
 mod gate;
@@ -57,6 +58,8 @@ use udp::Udp;
 pub struct Settings {
     /// What requests leave by.
     pub outlet: Outlet,
+    /// Name servers to ask; none: see [`Outlet`] and `[network] dns`.
+    pub dns: Vec<SocketAddr>,
     /// Learns how trackers see us (BEP 24).
     pub outside: Arc<Outside>,
     /// Requests to one tracker at once.
@@ -83,6 +86,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             outlet: Outlet::default(),
+            dns: Vec::new(),
             outside: Arc::default(),
             per_tracker: 4,
             http_requests: 128,
@@ -98,11 +102,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The address to send from, by family.
-    fn local(&self, family: Family) -> Option<IpAddr> {
-        self.outlet.source(any(family))
-    }
-
     /// Whether the operator lets us use this family.
     fn allows(&self, family: Family) -> bool {
         self.outlet.reaches(any(family))
@@ -138,7 +137,7 @@ impl Trackers {
 
     fn with_authorities(settings: Settings, authorities: RootCertStore) -> Result<Trackers, TrackerError> {
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
-        let resolver = Resolver::new(settings.resolve_timeout);
+        let resolver = Resolver::new(&settings);
         let gate = |requests| Gate::new(settings.per_tracker, requests, settings.turn_timeout);
         let inner = Inner {
             http: Http::new(&settings, &resolver, authorities)?,
@@ -205,6 +204,11 @@ impl Trackers {
         self.unless_stopping(self.inner.resolver.resolve(host)).await
     }
 
+    /// Why no name can be looked up, if that is plain to see.
+    pub fn no_names(&self) -> Option<String> {
+        self.inner.resolver.trouble()
+    }
+
     /// Ends everything under way with [`TrackerError::Stopping`], and all that is asked from now on.
     pub async fn stop(&self) {
         self.inner.stopping.cancel();
@@ -212,11 +216,39 @@ impl Trackers {
         self.inner.tasks.wait().await;
     }
 
+    /// The result of `work`, unless it is cut short: by the end of the daemon, or since it goes by a way that is no
+    /// more.
     async fn unless_stopping<T>(
         &self,
         work: impl Future<Output = Result<T, TrackerError>>,
     ) -> Result<T, TrackerError> {
+        let work = async {
+            tokio::select! {
+                // Before anything is looked up or sent.
+                biased;
+                error = lost(&self.inner.settings.outlet) => Err(error),
+                result = work => result,
+            }
+        };
         self.inner.stopping.run_until_cancelled(work).await.unwrap_or(Err(TrackerError::Stopping))
+    }
+}
+
+/// Ends when no way out is there, or one that was is no more.
+async fn lost(outlet: &Outlet) -> TrackerError {
+    let mut follower = outlet.follow();
+    let before = follower.borrow_and_update().clone();
+    loop {
+        let now = follower.borrow_and_update().clone();
+        if let Some(why) = now.closed() {
+            return TrackerError::Closed { why: why.to_owned() };
+        }
+        if !now.keeps(&before) {
+            return TrackerError::Changed;
+        }
+        if follower.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! Names to addresses, by the system's resolver, remembered for a while.
+//! Names to addresses, by the system's resolver or by name servers that are asked through the outlet, remembered
+//! for a while.
 //!
 //! Called before each announce by UDP or HTTP, and by the HTTP client for redirects.
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use wgo_proto::compact::Family;
 
-use super::TrackerError;
+use super::dns::Dns;
+use super::{Settings, TrackerError};
 
 /// How long an answer is used. The system doesn't tell its lifetime; five minutes is what most names of
 /// trackers have. A host that can't be reached is looked up again at once.
@@ -19,12 +21,14 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// Names remembered. When full, the ones that have expired go; if all are young, new ones aren't kept.
 const MAX_NAMES: usize = 1024;
 
-/// Look-ups at once: each holds a thread until the system's resolver gives up, the others wait.
+/// Look-ups at once: each may hold a thread until the system's resolver gives up, the others wait.
 const MAX_LOOKUPS: usize = 16;
 
 /// The resolver of one daemon.
 pub(super) struct Resolver {
     timeout: Duration,
+    /// `None`: the system's resolver.
+    dns: Option<Dns>,
     lookups: Semaphore,
     names: Mutex<HashMap<String, Name>>,
 }
@@ -35,11 +39,16 @@ struct Name {
 }
 
 impl Resolver {
-    pub(super) fn new(timeout: Duration) -> Arc<Resolver> {
-        Arc::new(Resolver { timeout, lookups: Semaphore::new(MAX_LOOKUPS), names: Mutex::default() })
+    pub(super) fn new(settings: &Settings) -> Arc<Resolver> {
+        Arc::new(Resolver {
+            timeout: settings.resolve_timeout,
+            dns: Dns::of(&settings.outlet, &settings.dns),
+            lookups: Semaphore::new(MAX_LOOKUPS),
+            names: Mutex::default(),
+        })
     }
 
-    /// The addresses of `host`, in the system's order, never none.
+    /// The addresses of `host`, in the resolver's order, never none.
     pub(super) async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, TrackerError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(Arc::new([ip]));
@@ -50,19 +59,25 @@ impl Resolver {
         let lookup = async {
             // Nobody closes the semaphore; without a permit the look-up would only be unbounded.
             let _permit = self.lookups.acquire().await;
-            let found: std::io::Result<Vec<_>> =
-                tokio::net::lookup_host((host, 0)).await.map(Iterator::collect);
-            found
+            match &self.dns {
+                Some(dns) => dns.lookup(host).await,
+                None => by_system(host).await,
+            }
         };
         let timed_out = |_| TrackerError::ResolveTimedOut { host: host.to_owned(), after: self.timeout };
         let found = tokio::time::timeout(self.timeout, lookup).await.map_err(timed_out)?;
         let failed = |source| TrackerError::Resolve { host: host.to_owned(), source: Arc::new(source) };
-        let ips: Arc<[IpAddr]> = found.map_err(failed)?.iter().map(SocketAddr::ip).collect();
+        let ips: Arc<[IpAddr]> = found.map_err(failed)?.into();
         if ips.is_empty() {
             return Err(failed(std::io::ErrorKind::NotFound.into()));
         }
         self.remember(host, &ips);
         Ok(ips)
+    }
+
+    /// Why no look-up can succeed, as far as that is known without one.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.dns.as_ref().and_then(Dns::trouble)
     }
 
     /// Makes the next look-up of `host` ask the system again.
@@ -85,6 +100,10 @@ impl Resolver {
             names.insert(host.to_owned(), Name { until: now + LIFETIME, ips: ips.clone() });
         }
     }
+}
+
+async fn by_system(host: &str) -> std::io::Result<Vec<IpAddr>> {
+    Ok(tokio::net::lookup_host((host, 0)).await?.map(|addr| addr.ip()).collect())
 }
 
 /// The family's name for people.
@@ -112,9 +131,13 @@ pub(super) fn any(family: Family) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn resolver(secs: u64) -> Arc<Resolver> {
+        Resolver::new(&Settings { resolve_timeout: Duration::from_secs(secs), ..Settings::default() })
+    }
+
     #[tokio::test]
     async fn a_name_is_remembered_until_it_expires_or_is_forgotten() {
-        let resolver = Resolver::new(Duration::from_secs(60));
+        let resolver = resolver(60);
         let ips = resolver.resolve("localhost").await.unwrap();
         assert!(ips.iter().all(IpAddr::is_loopback) && !ips.is_empty());
         let kept = resolver.remembered("localhost").expect("remembered");
@@ -131,13 +154,13 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_named_in_the_error() {
         // RFC 6761 keeps this name from existing; without any name server it fails as well.
-        let err = Resolver::new(Duration::from_secs(60)).resolve("tracker.invalid").await.unwrap_err();
+        let err = resolver(60).resolve("tracker.invalid").await.unwrap_err();
         assert!(err.to_string().starts_with("cannot resolve tracker.invalid: "), "{err}");
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let resolver = Resolver::new(Duration::ZERO);
+        let resolver = resolver(0);
         let ips: Arc<[IpAddr]> = Arc::new([IpAddr::from([127, 0, 0, 1])]);
         (0..MAX_NAMES + 10).for_each(|n| resolver.remember(&n.to_string(), &ips));
         assert_eq!(resolver.names.lock().unwrap().len(), MAX_NAMES);

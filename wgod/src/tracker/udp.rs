@@ -1,7 +1,7 @@
 //! Trackers over UDP (BEP 15, 41): connection ids, retransmission, and the sockets.
 //!
-//! All trackers share one socket for each address family, opened at first use and read by a task of
-//! ours. An announce runs in its caller's future; dropping that leaves nothing behind.
+//! All trackers share one socket for each address family, opened at first use, and anew when the [`Outlet`] is
+//! bound to something else, and read by a task of ours. An announce runs in its caller's future; dropping that leaves nothing behind.
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use wgo_proto::compact::Family;
 use wgo_proto::tracker::MAX_PEERS;
@@ -37,8 +37,8 @@ const AFTER_FAULT: Duration = Duration::from_millis(200);
 
 /// The UDP half of one daemon's trackers.
 pub(super) struct Udp {
-    v4: Mutex<Option<Arc<UdpSocket>>>,
-    v6: Mutex<Option<Arc<UdpSocket>>>,
+    v4: Mutex<Option<Open>>,
+    v6: Mutex<Option<Open>>,
     outlet: Outlet,
     first_wait: Duration,
     transactions: Arc<Transactions>,
@@ -51,6 +51,14 @@ pub(super) struct Udp {
 struct Connection {
     id: u64,
     since: Instant,
+}
+
+/// A socket in use, and what ends the task that reads it.
+struct Open {
+    socket: Arc<UdpSocket>,
+    /// That of the outlet when it was made.
+    generation: u64,
+    _reading: DropGuard,
 }
 
 /// An answer and the transaction that it belongs to.
@@ -164,21 +172,33 @@ impl Udp {
         Ok(Some(News::Connected))
     }
 
-    /// The socket of a family, opened when first asked for.
+    /// The socket of a family, opened when first asked for, and anew when the outlet is bound to something else.
     fn socket(&self, family: Family) -> Result<Arc<UdpSocket>, TrackerError> {
         let slot = match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(socket) = &*slot {
-            return Ok(socket.clone());
+        let generation = self.outlet.standing().generation();
+        if let Some(open) = &*slot
+            && open.generation == generation
+        {
+            return Ok(open.socket.clone());
+        }
+        if slot.take().is_some() {
+            // Trackers give these to an address, which may be another one now.
+            self.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
         let local = self.outlet.from_anywhere(any(family), 0);
-        let failed = |err| fault(&format!("open a UDP socket for trackers at {}", local.ip()), err);
+        let failed = |err: io::Error| match err.kind() {
+            io::ErrorKind::NetworkDown => TrackerError::Closed { why: err.to_string() },
+            _ => fault(&format!("open a UDP socket for trackers at {}", local.ip()), err),
+        };
         let socket = Arc::new(self.outlet.udp(local).map_err(failed)?);
-        self.tasks.spawn(receive(socket.clone(), self.transactions.clone(), self.stopping.clone()));
-        Ok(slot.insert(socket).clone())
+        let stopping = self.stopping.child_token();
+        self.tasks.spawn(receive(socket.clone(), self.transactions.clone(), stopping.clone()));
+        *slot = Some(Open { socket: socket.clone(), generation, _reading: stopping.drop_guard() });
+        Ok(socket)
     }
 
     fn connection(&self, tracker: SocketAddr) -> Option<u64> {

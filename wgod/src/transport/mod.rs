@@ -12,6 +12,9 @@ use std::time::Duration;
 pub use tcp::{Listener, dial};
 use tokio::net::TcpStream;
 
+/// What a socket of the Outlet becomes by connecting, for libraries that go on with it themselves.
+pub(crate) type Connected = TcpStream;
+
 /// One connection to a peer.
 #[derive(Debug)]
 pub enum Transport {

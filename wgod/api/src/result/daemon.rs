@@ -87,6 +87,16 @@ pub struct LocalDiscovery {
     pub interfaces: Vec<String>,
 }
 
+/// What the daemon's network is bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The one interface that it uses, if one is set.
+    pub interface: Option<String>,
+    /// What is missing of the interface or addresses that it is bound to, as in "interface wg0 is missing". As long as
+    /// it is, connections to peers, trackers and name servers wait; nothing goes another way.
+    pub missing: Option<String>,
+}
+
 /// The daemon itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
@@ -117,6 +127,9 @@ pub struct Daemon {
     pub disks: Vec<Disk>,
     /// Addresses it listens on, `IP:PORT`.
     pub listen: Vec<String>,
+    /// What its network is bound to.
+    #[serde(default)]
+    pub network: Network,
     /// Our addresses as trackers, peers and nodes of the DHT see them, at most one of each family.
     #[serde(default)]
     pub external: Vec<String>,

@@ -89,6 +89,9 @@ pub enum CloseReason {
     /// The torrent is private, and the peer not of the tracker that is used (BEP 27).
     #[error("the torrent is private, and the tracker in use did not name this peer")]
     OtherTracker,
+    /// The network that it came by is gone.
+    #[error("the network is gone")]
+    Offline,
     /// The torrent stopped, is removed, or failed.
     #[error("torrent stopped")]
     Stopped,

@@ -135,6 +135,13 @@ impl Table {
         }
     }
 
+    /// All waiting is over.
+    pub(super) fn hurry(&mut self) {
+        while let Some(&(_, addr)) = self.waiting.first() {
+            self.update(addr, |candidate| candidate.state = State::Ready);
+        }
+    }
+
     pub(super) fn next_wake(&self) -> Option<Time> {
         self.waiting.first().map(|entry| entry.0)
     }

@@ -411,8 +411,7 @@ impl Session {
             return self.go_live(now, id);
         }
         let burst = SEED_START_INTERVAL * SEED_START_BURST;
-        let due = self.seed_start_at.map_or(now, |at| at.max(now));
-        self.seed_start_at = Some(due + SEED_START_INTERVAL);
+        let due = self.next_turn(now);
         if due <= now + burst {
             return self.go_live(now, id);
         }
@@ -422,6 +421,13 @@ impl Session {
         });
         self.effects.push_back(Effect::Listen(id));
         self.set_deadline(id, Some(due));
+    }
+
+    /// When the next of many seeds goes live.
+    pub(super) fn next_turn(&mut self, now: Time) -> Time {
+        let due = self.seed_start_at.map_or(now, |at| at.max(now));
+        self.seed_start_at = Some(due + SEED_START_INTERVAL);
+        due
     }
 
     fn go_live(&mut self, now: Time, id: TorrentId) {

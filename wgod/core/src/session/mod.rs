@@ -13,6 +13,7 @@ mod line;
 mod metadata;
 mod moves;
 mod names;
+mod network;
 mod queue;
 mod row;
 mod selecting;

@@ -7,6 +7,7 @@ mod faults;
 mod metadata;
 mod moves;
 mod names;
+mod network;
 mod queue;
 mod random;
 mod ranks;

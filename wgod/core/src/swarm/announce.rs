@@ -31,6 +31,16 @@ impl TrackerMemory {
         self.trackers.statuses()
     }
 
+    /// As [`Swarm::set_online`]: whoever is to be asked then is when the torrent wakes.
+    pub fn set_online(&mut self, now: Time, online: bool) {
+        self.trackers.set_online(now, online);
+    }
+
+    /// When a tracker is to be told next.
+    pub fn next_announce(&self) -> Option<Time> {
+        self.trackers.poll_timeout()
+    }
+
     /// As [`Swarm::set_trackers`], heard of when the torrent wakes.
     pub fn set_trackers(&mut self, tiers: &[Vec<Arc<str>>]) {
         self.trackers.replace(tiers);

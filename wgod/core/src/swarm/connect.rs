@@ -134,6 +134,20 @@ impl<B> Swarm<B> {
         self.peer_mgr.set_own(addrs);
     }
 
+    /// The network is gone, with all connections, or back, perhaps with another address of ours. While it is gone
+    /// nobody is dialled and no tracker asked, and nobody's account is charged with it.
+    pub fn set_online(&mut self, now: Time, online: bool) {
+        if std::mem::replace(&mut self.online, online) != online {
+            match online {
+                true => self.peer_mgr.hurry(),
+                false => self.close_all(&CloseReason::Offline),
+            }
+        }
+        // What the trackers know may come from an earlier Swarm of the torrent.
+        self.trackers.set_online(now, online);
+        self.announce_due(now);
+    }
+
     /// Another limit on connections; those beyond it are kept.
     pub fn set_max_peers(&mut self, max_peers: u32) {
         self.config.max_peers = max_peers;
@@ -172,12 +186,12 @@ impl<B> Swarm<B> {
 
     /// When the next candidate can be tried.
     pub(super) fn dial_at(&self) -> Option<Time> {
-        let at = if self.wants_peers() { self.peer_mgr.poll_timeout() } else { None };
+        let at = if self.online && self.wants_peers() { self.peer_mgr.poll_timeout() } else { None };
         at.map(|at| at.max(self.dial_not_before))
     }
 
     pub(super) fn dial_due(&mut self, now: Time) {
-        while self.wants_peers() && self.dial_not_before <= now {
+        while self.online && self.wants_peers() && self.dial_not_before <= now {
             let Some(addr) = self.peer_mgr.next_dial(now) else { return };
             self.dial_not_before = now + DIAL_PACE;
             self.act(Action::Dial(addr, self.peer_mgr.greeting(addr)));
@@ -216,7 +230,7 @@ impl From<&CloseReason> for Why {
             CloseReason::Fault(_) | CloseReason::NotReading | CloseReason::Banned(_) => Why::Misbehaved,
             CloseReason::BothComplete => Why::BothSeeds,
             CloseReason::Useless => Why::Replaced,
-            CloseReason::Stopped => Why::Stopping,
+            CloseReason::Stopped | CloseReason::Offline => Why::Stopping,
             CloseReason::Gone(_)
             | CloseReason::Silent(_)
             | CloseReason::Duplicate

@@ -169,6 +169,8 @@ pub struct Swarm<B> {
     uploads_paused: bool,
     /// A download limit holds: pipelines stay short.
     download_limited: bool,
+    /// There is a network to reach anybody by.
+    online: bool,
 
     tick_at: Option<Time>,
     have_flush_at: Option<Time>,
@@ -222,6 +224,7 @@ impl<B> Swarm<B> {
             requests_paused: false,
             uploads_paused: false,
             download_limited: false,
+            online: true,
             tick_at: None,
             have_flush_at: None,
             refill_at: None,

@@ -9,6 +9,7 @@ mod having;
 mod hostile;
 mod memory;
 mod metadata;
+mod network;
 mod pex;
 mod random;
 mod rig;

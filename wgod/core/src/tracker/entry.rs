@@ -256,6 +256,15 @@ impl Tracker {
         self.next = self.next.min(soonest);
     }
 
+    /// What was under way gets no answer, through no fault of the tracker. It has one chance to hear that we leave.
+    pub(super) fn give_up(&mut self, now: Time) {
+        let Some(sent) = self.in_flight.take() else { return };
+        if sent.farewell {
+            return self.said(&sent);
+        }
+        self.next = now;
+    }
+
     pub(super) fn restart(&mut self, now: Time) {
         self.heard = Heard::default();
         self.left = false;

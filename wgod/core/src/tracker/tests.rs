@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod one;
+mod online;
 
 /// How a scripted tracker answers.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use wgo_api::result::{Confinement, Dht, Hooks};
+use wgo_api::result::{Confinement, Dht, Hooks, Network};
 
 use crate::clock::unix_now;
 use crate::files::Folder;
@@ -55,6 +55,9 @@ pub(super) struct Facts {
     pub(super) min_free_space: u64,
     /// Addresses that peers can come to.
     pub(super) listen: Vec<String>,
+    /// What the network is bound to, and why no names can be looked up there.
+    pub(super) network: Network,
+    pub(super) no_names: Option<String>,
     /// The port that was asked for, and the one that is used.
     pub(super) port: (u16, u16),
     /// Descriptors that the process may have; `None` is no limit.
@@ -97,6 +100,8 @@ impl Facts {
             folders: Vec::new(),
             min_free_space: 0,
             listen: Vec::new(),
+            network: Network::default(),
+            no_names: None,
             port: (0, 0),
             descriptors: getrlimit(Resource::Nofile).current,
             max_peers: 0,

@@ -1,6 +1,6 @@
 //! What the facts mean, and what to do about them: a pure function.
 use wgo_api::doctor::{Finding, clock, kernel};
-use wgo_api::result::{Confinement, Dht, DhtState, Hooks};
+use wgo_api::result::{Confinement, Dht, DhtState, Hooks, Network};
 use wgo_api::units::{human_bytes, human_secs};
 
 use super::facts::{Facts, Hung, Place, Systemd};
@@ -16,7 +16,9 @@ const LITTLE_STATE_SPACE: u64 = 64 << 20;
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![configuration(facts), state(facts), downloads(facts)];
     findings.extend(facts.folders.iter().map(|place| torrents_folder(place, facts)));
-    findings.extend([torrents(facts), port(facts), descriptors(facts), memory(facts)]);
+    findings.push(torrents(facts));
+    findings.extend(network(facts));
+    findings.extend([port(facts), descriptors(facts), memory(facts)]);
     findings.extend([clock(facts.now, facts.synchronized), kernel(&facts.release)]);
     findings.extend([confinement(&facts.confinement), systemd(facts.systemd)]);
     findings.extend(dht(&facts.dht));
@@ -246,9 +248,33 @@ fn torrents(facts: &Facts) -> Finding {
     )
 }
 
+/// Nothing is said where it is bound to nothing.
+fn network(facts: &Facts) -> Option<Finding> {
+    const WHAT: &str = "network";
+    match (&facts.network, &facts.no_names) {
+        (Network { missing: Some(missing), .. }, _) => Some(Finding::bad(
+            WHAT,
+            format!("{missing}, and nothing goes another way"),
+            "bring it up, or correct [network] and restart wgod; when it is back, all goes on by itself",
+        )),
+        (_, Some(why)) => {
+            let why = format!("trackers' names can't be looked up: {why}");
+            Some(Finding::bad(WHAT, why, "see [network] dns in wgod.toml; a change takes a restart"))
+        }
+        (Network { interface: Some(interface), .. }, None) => {
+            Some(Finding::ok(WHAT, format!("interface {interface} is there, and no other is used")))
+        }
+        (Network { interface: None, missing: None }, None) => None,
+    }
+}
+
 fn port(facts: &Facts) -> Finding {
     const WHAT: &str = "port";
     let (wanted, used) = facts.port;
+    if let (true, Some(missing)) = (facts.listen.is_empty(), &facts.network.missing) {
+        let why = format!("peers can't connect to this machine while {missing}");
+        return Finding::warn(WHAT, why, "see \"network\"");
+    }
     if facts.listen.is_empty() {
         let why = "peers can't connect to this machine: it listens nowhere";
         return Finding::warn(WHAT, why, "set [network] tcp = true, unless that is meant");

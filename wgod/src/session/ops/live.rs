@@ -149,6 +149,7 @@ fn make(cx: &mut Cx, files: Option<&Arc<TorrentFiles>>) -> Arc<Torrent> {
     if let Some(memory) = cx.trackers.take() {
         swarm.resume_trackers(memory);
     }
+    swarm.set_online(now, cx.engine.outlet.standing().closed().is_none());
     swarm.restore_partials(&cx.partials);
     swarm.add_candidates(now, cx.user_peers.iter().copied(), Source::User);
     let unverified = cx.unverified.clone();

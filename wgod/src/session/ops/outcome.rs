@@ -321,6 +321,9 @@ impl Driver {
             self.fault(id, fault);
         }
         self.tune(id);
+        // Nor of a network that went or came.
+        let online = self.is_online();
+        self.engine.call(torrent, |swarm, now| swarm.set_online(now, online));
         // What came to stand in its way while it was made, it has not heard of.
         if let Some(kind) = self.session.row(id).and_then(|row| Some(row.fault.as_ref()?.kind)) {
             self.pause(id, true, kind == FaultKind::Unreachable);
@@ -359,6 +362,7 @@ impl Driver {
 
     /// The torrent has no Swarm any more.
     fn on_down(&mut self, id: TorrentId, rest: Rest, dormant: bool) {
+        let (now, online) = (self.engine.clock.now(), self.is_online());
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let finished = is_met(entry.selection.as_deref(), &rest.have);
         if let Some(why) = &rest.undurable {
@@ -368,6 +372,10 @@ impl Driver {
         entry.completed_at = rest.completed_at;
         entry.unverified = rest.unverified;
         entry.trackers = rest.trackers.map(Box::new);
+        let next_announce = entry.trackers.as_mut().map_or(rest.next_announce, |trackers| {
+            trackers.set_online(now, online);
+            trackers.next_announce()
+        });
         if rest.durable {
             entry.durable = rest.have.clone();
             entry.writing = false;
@@ -383,10 +391,10 @@ impl Driver {
         entry.counters = Counters { active_secs, seeding_secs, idle_secs, ..rest.counters };
         entry.stamps = rest.stamps;
         if dormant {
-            self.session.sleep_until(id, rest.next_announce);
+            self.session.sleep_until(id, next_announce);
             self.look_at_goal(id);
         } else {
-            self.session.on_halted(self.engine.clock.now(), id, finished);
+            self.session.on_halted(now, id, finished);
             if in_doubt {
                 self.session.on_doubt(id);
             }

@@ -50,7 +50,7 @@ async fn both_families_of_a_name_are_asked() {
     assert_eq!(key(&v4), key(&v6), "the tracker can tell that both are us");
     assert_eq!((v4.requests(), v6.requests()), (2, 1));
     // With one of them configured, the other is left out.
-    let settings = Settings { outlet: Outlet::new(&["::1".parse().unwrap()]), ..Settings::default() };
+    let settings = Settings { outlet: Outlet::at(&["::1"]), ..Settings::default() };
     assert_eq!(ask(&super::trackers(settings), &url).await.unwrap().counts.seeders, Some(1));
     assert_eq!((v4.requests(), v6.requests()), (2, 2));
 }

@@ -46,7 +46,7 @@ async fn a_redirect_to_a_service_on_this_machine_is_not_followed() {
 async fn a_name_that_moves_to_this_machine_after_the_look_at_it_leads_nowhere() {
     let service = FakeHttp::start(loopback(false), |_| Act::Send(ok(&body(&reply())))).await;
     let settings = Settings::default();
-    let resolver = Resolver::new(settings.resolve_timeout);
+    let resolver = Resolver::new(&settings);
     let http = Http::new(&settings, &resolver, rustls::RootCertStore::empty()).unwrap();
     let here: Arc<[IpAddr]> = Arc::new([service.address.ip()]);
     resolver.remember("rebound.test", &here);

@@ -31,6 +31,8 @@ fn well() -> Facts {
         folders: vec![place("/srv/media")],
         min_free_space: 100 << 20,
         listen: vec!["0.0.0.0:6868".into(), "[::]:6868".into()],
+        network: Network { interface: Some("wg0".into()), missing: None },
+        no_names: None,
         port: (6868, 6868),
         descriptors: Some(65_536),
         max_peers: 1000,
@@ -194,6 +196,30 @@ const CASES: &[Case] = &[
         Severity::Bad,
         "5 in trouble. a.iso: disk full; b.iso: no reason is known; and 3 more",
         "wgoctl list --filter state=error",
+    ),
+    (
+        "network",
+        |facts| facts.network.missing = Some("interface wg0 is missing".into()),
+        Severity::Bad,
+        "interface wg0 is missing, and nothing goes another way",
+        "correct [network]",
+    ),
+    (
+        "network",
+        |facts| facts.no_names = Some("the name server is on this machine".into()),
+        Severity::Bad,
+        "trackers' names can't be looked up: the name server is on this machine",
+        "[network] dns",
+    ),
+    (
+        "port",
+        |facts| {
+            facts.listen.clear();
+            facts.network.missing = Some("interface wg0 is down".into());
+        },
+        Severity::Warn,
+        "while interface wg0 is down",
+        "network",
     ),
     ("port", |facts| facts.listen.clear(), Severity::Warn, "listens nowhere", "[network] tcp"),
     ("port", |facts| facts.port = (6868, 40_001), Severity::Warn, "6868 was taken", "[network] port"),
