@@ -26,6 +26,9 @@ pub(crate) async fn run(_: Args, context: &mut Context<'_, '_>) -> Result<u8, Fa
                 text.push_str(&format!("{what}: {}\n", keys.join(", ")));
             }
         }
+        if let Some(filter) = &result.ip_filter {
+            text.push_str(&format!("IP filter: {}\n", crate::status::ip_filter(filter)));
+        }
         if text.is_empty() { "Nothing changed\n".to_owned() } else { text }
     })?;
     Ok(0)

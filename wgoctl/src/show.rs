@@ -19,7 +19,7 @@ mod goals;
 pub(crate) mod pages;
 pub(crate) use dht::lookups;
 pub(crate) use pages::{Facts, files_table, trackers_table};
-use pages::{peers_table, pieces_map};
+use pages::{bans_table, peers_table, pieces_map};
 
 /// Which torrent, and what of it.
 #[derive(Debug, clap::Args)]
@@ -111,6 +111,9 @@ fn of_daemon(result: &ShowResult, terminal: Terminal) -> String {
     }
     if let Some(peers) = &result.peers {
         section("Peers", table_or_nothing(peers_table(peers), terminal));
+    }
+    if let Some(bans) = result.bans.as_ref().filter(|bans| !bans.is_empty()) {
+        section("Banned", table_or_nothing(bans_table(bans, crate::alt::unix_now()), terminal));
     }
     if let Some(trackers) = &result.trackers {
         section("Trackers", table_or_nothing(trackers_table(trackers), terminal));

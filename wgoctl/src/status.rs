@@ -1,7 +1,9 @@
 //! `wgoctl status`: the daemon and its torrents at a glance.
 use wgo_api::ApiClient;
 use wgo_api::params::{AltMode, StatusParams};
-use wgo_api::result::{Confinement, Daemon, Dht, DhtState, Hooks, Network, PortState, StatusResult};
+use wgo_api::result::{
+    Confinement, Daemon, Dht, DhtState, Hooks, IpFilter, Network, PortState, StatusResult,
+};
 use wgo_api::torrent::{State, Torrent};
 
 use crate::clean::clean;
@@ -117,6 +119,9 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
         };
         line("LSD", clean(&on));
     }
+    if let Some(filter) = &daemon.ip_filter {
+        line("IP filter", ip_filter(filter));
+    }
     line("Confined", clean(&confined(&daemon.confinement)));
     match daemon.hooks {
         Hooks::Off => {}
@@ -157,6 +162,17 @@ fn dht(dht: &Dht) -> String {
         Some(error) => format!("{state}: {error}"),
         None => state,
     }
+}
+
+/// The IP filter, in a line.
+pub(crate) fn ip_filter(filter: &IpFilter) -> String {
+    let IpFilter { files, ranges, bad_lines, blocked, .. } = *filter;
+    let bad = match bad_lines {
+        0 => String::new(),
+        bad => format!(" ({} left out)", count(bad as usize, "bad line")),
+    };
+    let of = count(files as usize, "list");
+    format!("{}, of {of}{bad}; blocked {blocked}", count(ranges as usize, "range"))
 }
 
 /// What the daemon took from itself, in a line.

@@ -15,6 +15,7 @@ use wgo_api::suggest::hint;
 use wgo_api::torrent::RateLimits;
 use wgo_core::ByteRate;
 use wgo_core::choke_mgr::SeedingRule;
+use wgo_core::dial_pacer::Limits;
 use wgo_core::session::{AfterGoal, ChosenGoals, QueueLimits, Ratio};
 
 use crate::config::{
@@ -23,6 +24,7 @@ use crate::config::{
 };
 use crate::engine::Engine;
 use crate::files::{Modes, Preallocate};
+use crate::ip_filter::Lists;
 use crate::logging::Logging;
 use crate::session::{ChokeTunables, SessionHandle, Tunables};
 use crate::store::Change as StoreChange;
@@ -108,8 +110,12 @@ impl Control {
         let layers = Layers { file, ..state.layers.clone() };
         let mut plan = config::plan(&state.running, layers).map_err(|problems| bad_config(&problems))?;
         self.put_off_folders(&mut plan, &state.running);
+        // Also when the setting is what it was: the files need not be.
+        let lists = self.read_ip_filter(&plan.next.config).await?;
+        self.engine.ip_filter.replace(lists);
         let result = ReloadResult {
             applied: plan.applied.iter().map(change_text).collect(),
+            ip_filter: self.engine.ip_filter.shown(),
             restart: plan.restart.iter().map(|change| change.key.name()).collect(),
             shadowed: plan
                 .shadowed
@@ -178,6 +184,18 @@ impl Control {
         expanded(state.running.config.storage.folder.as_deref())
     }
 
+    /// Reads the lists of the IP filter, which may take a second.
+    async fn read_ip_filter(&self, config: &Config) -> Result<Lists, ApiError> {
+        let paths: Vec<PathBuf> =
+            config.network.ip_filter.iter().filter_map(|path| expanded(Some(path))).collect();
+        let failed =
+            |why: String| ApiError::new(Kind::BadConfig, format!("{why}; the old filter stays in force"));
+        match self.engine.compute(move || Lists::read(&paths)).await {
+            Some(read) => read.map_err(|error| failed(error.to_string())),
+            None => Err(failed("the IP filter was not read".to_owned())),
+        }
+    }
+
     /// A new folder for torrents that is out of this run's bounds is for the next start, whose bounds may be
     /// others.
     fn put_off_folders(&self, plan: &mut Plan, running: &Resolved) {
@@ -243,6 +261,7 @@ impl Control {
 
     async fn put_in_force(&self, config: &Config) {
         self.engine.connections.set_limit(config.network.max_peers as usize);
+        self.engine.dialer.set_limits(dial_limits(config));
         if let Err(error) = self.logging.set(&config.daemon.log) {
             tracing::warn!(%error, "the log level can't be changed");
         }
@@ -303,6 +322,11 @@ fn write_memory(config: &Config) -> u64 {
 /// Bytes of `[storage] memory` that are for pieces kept to be sent: 12 MiB of the usual 52.
 pub fn cache_memory(config: &Config) -> u64 {
     (config.storage.memory.0 - write_memory(config)) / 5 * 3
+}
+
+/// How much may be dialled at once.
+pub fn dial_limits(config: &Config) -> Limits {
+    Limits { half_open: config.network.max_dials as usize, per_second: config.network.dials_per_second }
 }
 
 /// The settings as the session's driver uses them.

@@ -17,13 +17,15 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Surroundings, WatchFolder};
 use crate::confine::Confinement;
 use crate::console::{Console, Parts};
-use crate::control::{Control, tunables};
+use crate::control::{Control, dial_limits, tunables};
 use crate::dht::{self, Dht};
+use crate::dial::{self, Dialer};
 use crate::ending::{Ending, Patience, Stop};
 use crate::engine::{Engine, Places};
 use crate::files::{RealDisk, Storage, StorageLimits};
 use crate::given::{self, Given};
 use crate::hooks::{self, Helper, Hooks};
+use crate::ip_filter::{IpFilters, Lists};
 use crate::listen::{Listening, Post};
 use crate::logging::Logging;
 use crate::lsd::{self, Lsd};
@@ -109,9 +111,10 @@ pub async fn run(
     let loaded = loaded.with_stored(pairs, &Surroundings::observe())?;
     let hooks = Hooks::of(helper.as_ref(), &socket);
     let daemon = Daemon::start(store, stored, loaded, logging, confinement, inherited, hooks).await?;
+    let signals = Signals::listen()?;
     daemon.greet();
     daemon.engine.announces.spawn(given::add_all(daemon.console.clone(), torrents));
-    daemon.run(helper).await
+    daemon.run(helper, signals).await
 }
 
 fn open_store(state_dir: &Path, socket: &Path, keep: u32) -> Result<(Store, Stored)> {
@@ -161,7 +164,15 @@ impl Daemon {
         };
         let stop = Stop::default();
         let known = stored.dht.clone();
-        let start = engine(store, stored, &config, (outlet, &posts), (confinement, hooks), &stop)?;
+        let start = engine(
+            store,
+            stored,
+            &config,
+            &loaded.places.ip_filter,
+            (outlet, &posts),
+            (confinement, hooks),
+            &stop,
+        )?;
         let engine = start.engine.clone();
         let store = engine.store.clone();
         let (driver, session, changed) = match Driver::load(start).await {
@@ -242,7 +253,7 @@ impl Daemon {
         }
     }
 
-    async fn run(self, helper: Option<Helper>) -> Result<Ended> {
+    async fn run(self, helper: Option<Helper>, mut signals: Signals) -> Result<Ended> {
         let Daemon {
             engine,
             session,
@@ -265,6 +276,7 @@ impl Daemon {
         parts.spawn(engine.shaper.clone().run(rest.clone()));
         parts.spawn(engine.outlet.clone().watch(rest.clone()));
         parts.spawn(dht::run(engine.clone(), known, stop.session.clone()));
+        parts.spawn(dial::run(engine.clone(), rest.clone()));
         for post in posts {
             parts.spawn(listen::run(engine.clone(), post, rest.clone()));
         }
@@ -287,7 +299,6 @@ impl Daemon {
         server.spawn(sockets.serve(console, stop.quit.clone()));
         let mut session_task = JoinSet::new();
         session_task.spawn(driver.run());
-        let mut signals = Signals::listen()?;
         systemd::ready(None);
         let why = wait_for_end(&mut signals, &stop, &control, &status, &mut session_task).await;
         drop((status, control));
@@ -314,6 +325,7 @@ fn engine(
     store: Store,
     stored: Stored,
     config: &Config,
+    ip_lists: &[PathBuf],
     (outlet, posts): (Outlet, &[Post]),
     (confinement, hooks): (Confinement, Hooks),
     stop: &Stop,
@@ -325,10 +337,13 @@ fn engine(
     let (broken, broken_rx) = mpsc::unbounded_channel();
     let storage = storage(config, &confinement);
     let outside = Arc::default();
+    // Without a filter that was asked for there is to be no connection.
+    let lists = Lists::read(ip_lists)?;
     let engine = Arc::new(Engine {
         clock,
         peer_id: wgo_proto::wire::peer_id::generate(random::bytes().context("no peer id")?),
         pool: storage.pool().clone(),
+        digest_key: Default::default(),
         storage,
         store,
         shaper: Shaper::new(clock),
@@ -344,6 +359,7 @@ fn engine(
         outside,
         outlet,
         lsd: Lsd::new(seed()?),
+        ip_filter: IpFilters::new(lists),
         port,
         listening: Listening::of(posts),
         encryption: Default::default(),
@@ -351,6 +367,7 @@ fn engine(
         events,
         announces: TaskTracker::new(),
         connections: Places::new(config.network.max_peers as usize),
+        dialer: Dialer::new(dial_limits(config)),
         confinement,
         hooks,
         dictionaries: Default::default(),
@@ -386,8 +403,8 @@ fn storage(config: &Config, confinement: &Confinement) -> Arc<Storage> {
     Arc::new(Storage::within(Arc::new(RealDisk), limits, confinement.allowed.clone()))
 }
 
-/// The signals that are obeyed. They are listened to before systemd hears that the daemon is ready: one
-/// that comes too early would kill it.
+/// The signals that are obeyed. They are listened to before anybody hears that the daemon is running: one that comes
+/// too early would kill it.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,

@@ -1,5 +1,6 @@
 //! What every part of the shell shares: clock, buffers, storage, store, limits, and the way to the
 //! session's driver.
+use std::hash::RandomState;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,13 +17,15 @@ use wgo_proto::{Block, InfoHashes, PeerId, PieceIndex, WireHash};
 use crate::clock::Clock;
 use crate::confine::Confinement;
 use crate::dht::Dht;
+use crate::dial::Dialer;
 use crate::encryption::Encryption;
 use crate::external::Outside;
 use crate::files::{
     BlockBuf, BufPool, Check, CheckOutcome, CheckPieces, Checked, DiskError, DiskErrorKind, Done, Job,
-    ReadOutcome, Storage, StoreOutcome, Work, wire_len,
+    ReadOutcome, Storage, StoreOutcome, Witness, Work, wire_len,
 };
 use crate::hooks::Hooks;
+use crate::ip_filter::IpFilters;
 use crate::listen::Listening;
 use crate::lsd::Lsd;
 use crate::metadata::Dictionaries;
@@ -44,6 +47,8 @@ pub struct Engine {
     pub peer_id: PeerId,
     /// Block buffers.
     pub pool: BufPool,
+    /// Secret of the digests by which those are found who send wrong blocks.
+    pub digest_key: RandomState,
     /// Payload files.
     pub storage: Arc<Storage>,
     /// Durable state.
@@ -64,6 +69,8 @@ pub struct Engine {
     pub outlet: Outlet,
     /// Local service discovery.
     pub lsd: Lsd,
+    /// The addresses that we have nothing to do with.
+    pub ip_filter: IpFilters,
     /// The port that peers reach us on; 0 if we do not listen.
     pub port: u16,
     /// Where peers reach us now.
@@ -79,6 +86,8 @@ pub struct Engine {
     pub announces: TaskTracker,
     /// Places for connections, over all torrents.
     pub connections: Places,
+    /// Whose turn it is to connect.
+    pub dialer: Dialer,
     /// What the process may not do.
     pub confinement: Confinement,
     /// The operator's programs.
@@ -117,6 +126,10 @@ impl Engine {
         let files = torrent.files()?.clone();
         let (engine, owner, piece) = (self.clone(), torrent.clone(), complete.piece);
         let token = torrent.tasks.token();
+        let (told, suspicious) = (self.clone(), torrent.clone());
+        let witness = Witness::new(self.digest_key.clone(), complete.doubted, move |right, digests| {
+            told.call(&suspicious, |swarm, now| swarm.on_digests(now, piece, right, digests));
+        });
         let done = Done::new(move |outcome| {
             let outcome = match outcome {
                 StoreOutcome::Stored => {
@@ -137,7 +150,7 @@ impl Engine {
             engine.call(&owner, |swarm, now| swarm.on_piece(now, piece, outcome));
             drop(token);
         });
-        Some(Job::Store { torrent: files, piece, blocks: complete.blocks, done })
+        Some(Job::Store { torrent: files, piece, blocks: complete.blocks, witness: Some(witness), done })
     }
 
     /// Writes blocks of an unfinished piece early.
@@ -288,6 +301,9 @@ impl Engine {
 /// Time in which a sleeping torrent must wake for a peer.
 const WAKE_LIMIT: Duration = Duration::from_secs(10);
 
+/// One of so many places is kept for those who come to us, as in each torrent.
+const INCOMING_SHARE: usize = 10;
+
 /// Connections that may exist at once. The limit can change while they do.
 #[derive(Debug)]
 pub struct Places {
@@ -318,15 +334,38 @@ impl Places {
     pub fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
+
+    /// Whether we may connect to somebody: the last places are for those who come to us.
+    pub fn has_room_to_dial(&self) -> bool {
+        self.taken() < self.limit_to_dial()
+    }
+
+    fn limit_to_dial(&self) -> usize {
+        let limit = self.limit();
+        limit - limit / INCOMING_SHARE
+    }
 }
 
 impl Engine {
+    /// Connections that there are, those that are being made left out.
+    pub fn connected(&self) -> usize {
+        self.connections.taken().saturating_sub(self.dialer.under_way())
+    }
+
     /// A place, if one is free.
     pub fn take_place(self: &Arc<Self>) -> Option<Place> {
-        let places = &self.connections;
-        let limit = places.limit.load(Ordering::Relaxed);
+        self.take_place_of(self.connections.limit())
+    }
+
+    /// A place for a connection that we make, if one is free that isn't kept for those who come.
+    pub fn take_place_to_dial(self: &Arc<Self>) -> Option<Place> {
+        self.take_place_of(self.connections.limit_to_dial())
+    }
+
+    fn take_place_of(self: &Arc<Self>, limit: usize) -> Option<Place> {
         let take = |taken: usize| (taken < limit).then_some(taken + 1);
-        places.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        let taken = &self.connections.taken;
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         Some(Place(self.clone()))
     }
 }
@@ -334,5 +373,6 @@ impl Engine {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.dialer.look();
     }
 }

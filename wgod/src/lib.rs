@@ -19,6 +19,7 @@ pub mod external;
 pub mod files;
 pub mod given;
 pub mod hooks;
+pub mod ip_filter;
 pub mod listen;
 pub mod logging;
 pub mod lsd;

@@ -194,6 +194,9 @@ async fn accept_all(
 ) {
     loop {
         match greeting.accept(listener).await {
+            Ok((_, addr, _)) if !engine.ip_filter.allows(addr.ip()) => {
+                tracing::debug!(%addr, "refused: the IP filter has its address");
+            }
             Ok((transport, addr, place)) => {
                 let (engine, stopping) = (engine.clone(), stopping.clone());
                 let crowded = greeting.crowded();

@@ -263,7 +263,10 @@ impl Links {
 }
 
 /// What is to be joined on these links, where `source` says by which address of theirs, for each family.
-fn wanted(links: &[Link], source: impl Fn(&str, Vec<IpAddr>, bool) -> Option<IpAddr>) -> BTreeMap<Key, &Link> {
+fn wanted(
+    links: &[Link],
+    source: impl Fn(&str, Vec<IpAddr>, bool) -> Option<IpAddr>,
+) -> BTreeMap<Key, &Link> {
     let mut wanted = BTreeMap::new();
     for link in links {
         for v4 in [true, false] {

@@ -14,6 +14,7 @@ use wgo_api::params::{Check, SelectParams, ShowParams};
 use wgo_api::result::{ActResult, Added};
 use wgo_api::torrent::{State, Torrent as Row};
 use wgo_core::choke_mgr::SeedingRule;
+use wgo_core::dial_pacer::Limits;
 use wgo_proto::PeerId;
 use wgo_proto::bencode::Encoder;
 use wgo_proto::metainfo::Metainfo;
@@ -24,6 +25,7 @@ use wgo_proto::{BLOCK_LEN, Block, PieceIndex, WireHash};
 use crate::clock::Clock;
 use crate::confine::Confinement;
 use crate::dht::Dht;
+use crate::dial::Dialer;
 use crate::ending::Patience;
 use crate::engine::{Engine, Places};
 use crate::files::{Disk, RealDisk, Storage, StorageLimits};
@@ -105,6 +107,7 @@ impl Rig {
             clock,
             peer_id: PeerId([b'w'; 20]),
             pool: storage.pool().clone(),
+            digest_key: Default::default(),
             storage,
             store,
             shaper: Shaper::new(clock),
@@ -122,6 +125,9 @@ impl Rig {
             events,
             announces: TaskTracker::new(),
             connections: Places::new(100),
+            ip_filter: Default::default(),
+            listening: Vec::new(),
+            dialer: Dialer::new(Limits { half_open: 100, per_second: 1000 }),
             confinement: Confinement::default(),
             hooks: Default::default(),
             dictionaries: Default::default(),
@@ -147,6 +153,7 @@ impl Rig {
         driver.spawn(driver_task.run());
         parts.spawn(engine.timers.clone().run(clock, engine.registry.clone(), rest.clone()));
         parts.spawn(engine.shaper.clone().run(rest.clone()));
+        parts.spawn(crate::dial::run(engine.clone(), rest.clone()));
         parts.spawn(crate::listen::run(engine.clone(), listener, rest.clone()));
         let folder = dir.path().join("files");
         Rig { engine, session, folder, addr, stopping, rest, driver, parts, dir, disks }

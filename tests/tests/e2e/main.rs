@@ -23,6 +23,7 @@ mod hooks;
 mod hostile;
 mod incomplete;
 mod interface;
+mod ip_filter;
 mod label_rules;
 mod labels;
 mod limits;

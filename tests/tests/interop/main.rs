@@ -7,6 +7,7 @@ mod create;
 mod dht;
 mod encrypted;
 mod import;
+mod liars;
 mod libtorrent;
 mod lsd;
 mod magnet;

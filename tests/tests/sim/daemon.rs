@@ -404,6 +404,7 @@ impl World {
             Action::SeenAt { .. } => {}
             // There is no DHT.
             Action::DhtNode(_) => {}
+            Action::Filtered(_) => {}
             // Every simulated torrent is known, and nobody asks for its metadata.
             Action::Metadata(_) | Action::ReadMetadata(..) => unreachable!("{id:?} is no magnet link"),
         }

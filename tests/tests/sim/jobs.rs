@@ -1,12 +1,14 @@
 //! Work of a node's disk: pieces to hash and write, blocks to spill, blocks to read, files to sync.
 //! Each is a few operations submitted through the `Disk` trait, which come back when they like.
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io;
 use std::sync::PoisonError;
 
 use wgo_core::TorrentId;
 use wgo_core::piece_mgr::BadBlocks;
 use wgo_core::session::{Fault, FaultKind};
+use wgo_core::smart_ban::Digest;
 use wgo_core::swarm::PieceOutcome;
 use wgo_proto::layout::Span;
 use wgo_proto::{BLOCK_LEN, Bitfield, Block, PieceIndex};
@@ -172,7 +174,9 @@ impl World {
             && job.failed.is_none()
         {
             let bytes = whole_piece(&self.content(job.torrent).layout, *piece, blocks, &job.read);
-            if !self.content(job.torrent).is_good(*piece, &bytes) {
+            let right = self.content(job.torrent).is_good(*piece, &bytes);
+            self.on_digests(node, &job, *piece, right, blocks);
+            if !right {
                 let outcome = PieceOutcome::BadHash(BadBlocks::All);
                 return self.on_piece(node, &job, *piece, outcome);
             }
@@ -217,6 +221,23 @@ impl World {
                 self.send_blocks(end, answer);
             }
             Task::Sync { have } => self.synced(node, torrent, job.epoch, have, ok),
+        }
+    }
+
+    /// As the daemon's storage threads do it, though for right pieces without being asked.
+    fn on_digests(
+        &mut self,
+        node: NodeId,
+        job: &Job,
+        piece: PieceIndex,
+        right: bool,
+        blocks: &[Option<Payload>],
+    ) {
+        // With the same key in every run, so that a run can be repeated.
+        let digest = |block: &Payload| Digest(BuildHasherDefault::<DefaultHasher>::new().hash_one(block));
+        let digests: Vec<_> = blocks.iter().map(|block| block.as_ref().map(digest)).collect();
+        if self.epoch(node, job.torrent) == job.epoch {
+            self.call(node, job.torrent, |swarm, now| swarm.on_digests(now, piece, right, &digests));
         }
     }
 

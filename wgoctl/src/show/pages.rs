@@ -1,5 +1,5 @@
 //! How `show` lays out a torrent: its facts, and tables of its files, peers, trackers and pieces.
-use wgo_api::result::{File, Peer, PeerEncryption, Pieces, TorrentDetails, Tracker};
+use wgo_api::result::{Ban, File, Peer, PeerEncryption, Pieces, TorrentDetails, Tracker};
 use wgo_api::torrent::Priority;
 use wgo_api::{State, Torrent};
 
@@ -204,6 +204,26 @@ pub(crate) fn peers_table(peers: &[Peer]) -> Table {
             rate_or_blank(peer.up_rate).into(),
             flags(peer).into(),
             Cell::from(&peer.source),
+        ]);
+    }
+    table
+}
+
+/// Addresses that are banned, at this Unix time.
+pub(crate) fn bans_table(bans: &[Ban], now: u64) -> Table {
+    let mut table = Table::new()
+        .column("ADDRESS", Align::Left, false)
+        .column("SINCE", Align::Right, false)
+        .column("FOR", Align::Right, false)
+        .column("TIMES", Align::Right, false)
+        .column("WHY", Align::Left, true);
+    for ban in bans {
+        table.row(vec![
+            Cell::from(&ban.address),
+            human_secs(now.saturating_sub(ban.banned_at)).into(),
+            human_secs(ban.until.saturating_sub(now)).into(),
+            ban.times.to_string().into(),
+            Cell::from(&ban.reason),
         ]);
     }
     table

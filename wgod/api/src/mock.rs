@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::result::{
-    Acted, AltResult, File, Origin, ResetSetting, Scraped, ScrapedTracker, Setting, Tracker,
+    Acted, AltResult, Ban, File, IpFilter, Origin, ResetSetting, Scraped, ScrapedTracker, Setting, Tracker,
 };
 use crate::rpc::ApiServer;
 use crate::server::{Access, Caller, Limits, serve};
@@ -169,6 +169,20 @@ fn files(torrent: &Torrent) -> Vec<File> {
     let priority = Some(FilePriority::Normal);
     let path = format!("{}/a.iso", torrent.name);
     vec![File { path, size_bytes, done_bytes, priority, ..File::default() }]
+}
+
+fn bans() -> Vec<Ban> {
+    vec![Ban {
+        address: "198.51.100.7".to_owned(),
+        reason: "it sent bad pieces".to_owned(),
+        times: 1,
+        banned_at: 1_700_000_000,
+        until: 1_700_086_400,
+    }]
+}
+
+fn ip_filter() -> IpFilter {
+    IpFilter { files: 1, ranges: 231_604, bad_lines: 2, loaded_at: 1_700_000_000, blocked: 17 }
 }
 
 fn trackers() -> Vec<Tracker> {

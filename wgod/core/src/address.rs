@@ -35,3 +35,48 @@ pub fn is_local(ip: IpAddr) -> bool {
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unique_local(),
     }
 }
+
+/// How far from us an address leads, nearest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Nearness {
+    Public,
+    Local,
+    Loopback,
+}
+
+fn nearness(ip: IpAddr) -> Nearness {
+    match ip.to_canonical() {
+        ip if ip.is_loopback() => Nearness::Loopback,
+        ip if is_local(ip) => Nearness::Local,
+        _ => Nearness::Public,
+    }
+}
+
+/// Whether whoever is at `teller` may have us connect to `named`: somebody in the Internet must not point us at
+/// what listens in our own network, nor somebody there at what listens on this machine.
+pub fn may_name(teller: IpAddr, named: IpAddr) -> bool {
+    nearness(named) <= nearness(teller)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_names_what_is_nearer_to_us_than_they_are() {
+        let (public, local, own) =
+            (["9.9.9.9", "2001:db8::1"], ["10.0.0.1", "fd00::1"], ["127.0.0.1", "::1"]);
+        for (tellers, namable, not) in [
+            (public, vec![public], vec![local, own]),
+            (local, vec![public, local], vec![own]),
+            (own, vec![public, local, own], vec![]),
+        ] {
+            for teller in tellers {
+                let may = |named: &str| may_name(teller.parse().unwrap(), named.parse().unwrap());
+                assert!(namable.iter().flatten().all(|named| may(named)), "{teller}");
+                assert!(!not.iter().flatten().any(|named| may(named)), "{teller}");
+            }
+        }
+        assert!(!may_name("9.9.9.9".parse().unwrap(), "::ffff:127.0.0.1".parse().unwrap()));
+    }
+}

@@ -6,8 +6,10 @@
 //! room for a better one is the Swarm's decision: [`PeerMgr::contender`] shows what it would gain.
 mod address;
 mod bans;
+mod exclusion;
 mod greeting;
 mod hearsay;
+mod own;
 mod priority;
 mod table;
 mod terms;
@@ -16,14 +18,17 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wgo_proto::PeerId;
 
 use crate::Time;
+use crate::ip_filter::IpFilter;
 use address::{is_plausible, normal, ports_of};
+use bans::Bans;
 pub use bans::{Ban, Reason};
-use bans::{Bans, covered};
+use own::MAX_OWN;
 pub use priority::canonical_priority;
 use table::{Candidate, State, Table};
 pub use terms::{Added, Contender, Counts, Greeting, Limits, Origin, Refusal, Source, Why};
@@ -44,6 +49,9 @@ const BRIEF: Duration = Duration::from_secs(10);
 /// Before a peer is dialled again that we let go ourselves, for want of use or in favour of a better one.
 const LET_GO: Duration = Duration::from_secs(10 * 60);
 
+/// One of so many places is kept for those who come to us: who can't be dialled has no other way in.
+const INCOMING_SHARE: usize = 10;
+
 /// Candidates of one address while only one of them can be connected: it must not fill the table.
 const MAX_OF_IP: usize = 4;
 
@@ -51,9 +59,9 @@ const MAX_OF_IP: usize = 4;
 /// many.
 const MAX_LSD: usize = 64;
 
-/// Our own addresses that we remember; when there are more, the oldest are forgotten, and at worst
-/// dialled once more.
-const MAX_OWN: usize = 32;
+/// One in so many candidates is kept from the source that names most: whoever floods us by one way must not keep
+/// out what is heard by others.
+const OTHERS_SHARE: usize = 4;
 
 #[derive(Debug)]
 struct Connection {
@@ -75,11 +83,17 @@ pub struct PeerMgr {
     connections: BTreeMap<SocketAddr, Connection>,
     /// The connections again, by peer id.
     by_peer_id: BTreeMap<[u8; 20], SocketAddr>,
+    /// Those of them that we made.
+    outgoing: usize,
     bans: Bans,
+    /// The operator's.
+    filter: Arc<IpFilter>,
     /// Dials under way to addresses that were forgotten; as many as may be half open.
     forgotten: BTreeSet<SocketAddr>,
-    /// Where we can be reached, at most [`MAX_OWN`].
+    /// Where we can be reached, at most [`MAX_OWN`]: as we were told, then where we met ourselves.
     own: Vec<SocketAddr>,
+    /// How many of them we were told.
+    told: usize,
     /// Ours that count for BEP 40.
     own_v4: Option<SocketAddr>,
     own_v6: Option<SocketAddr>,
@@ -96,9 +110,12 @@ impl PeerMgr {
             table: Table::default(),
             connections: BTreeMap::new(),
             by_peer_id: BTreeMap::new(),
+            outgoing: 0,
             bans: Bans::default(),
+            filter: Arc::default(),
             forgotten: BTreeSet::new(),
             own: Vec::new(),
+            told: 0,
             own_v4: None,
             own_v6: None,
             seeding: false,
@@ -110,31 +127,10 @@ impl PeerMgr {
         self.limits = limits;
     }
 
-    /// Where we can be reached: the addresses we listen at, and what others say they see of us. These
-    /// are not dialled, and canonical priorities are computed from the first of each family.
-    pub fn set_own(&mut self, addrs: &[SocketAddr]) {
-        self.own = addrs.iter().map(|&addr| normal(addr)).take(MAX_OWN).collect();
-        self.own_v4 = self.own.iter().copied().find(|addr| addr.is_ipv4() && !addr.ip().is_loopback());
-        self.own_v6 = self.own.iter().copied().find(|addr| addr.is_ipv6() && !addr.ip().is_loopback());
-        for addr in self.own.clone() {
-            self.drop_if_idle(addr);
-        }
-        let ranked: Vec<_> = self.table.iter().map(|(addr, _)| (addr, self.priority(addr))).collect();
-        for (addr, priority) in ranked {
-            self.table.update(addr, |candidate| candidate.priority = priority);
-        }
-    }
-
-    /// The canonical priority of a connection to `addr` (BEP 40); zero while our own address is unknown.
-    pub fn priority(&self, addr: SocketAddr) -> u32 {
-        let addr = normal(addr);
-        let own = if addr.is_ipv4() { self.own_v4 } else { self.own_v6 };
-        own.map_or(0, |own| canonical_priority(own, addr))
-    }
-
     /// An address was heard of.
     pub fn add(&mut self, now: Time, addr: SocketAddr, source: Source) -> Added {
         let addr = normal(addr);
+        self.bans.expire(now);
         if !is_plausible(addr, source, self.own.iter().any(|own| own.ip().is_loopback())) {
             return Added::Invalid;
         }
@@ -143,6 +139,10 @@ impl PeerMgr {
         }
         if self.is_banned(addr.ip()) {
             return Added::Banned;
+        }
+        // Whoever named it: the filter is the operator's too, and longer than anybody remembers.
+        if self.filter.blocks(addr.ip()) {
+            return Added::Filtered;
         }
         if let Some(known) = self.table.get(addr) {
             if source == Source::User {
@@ -161,13 +161,18 @@ impl PeerMgr {
         let crowded = source != Source::User
             && self.is_single(addr.ip())
             && self.table.of_ip(addr.ip()).count() >= MAX_OF_IP;
-        let full = self.table.len() >= self.limits.candidates;
-        let neighbours = || self.table.iter().filter(|(_, known)| known.source == Source::Lsd).count();
-        if source == Source::Lsd && neighbours() >= MAX_LSD {
+        if source == Source::Lsd && self.table.of_source(source) >= MAX_LSD {
             return Added::Full;
         }
+        let (most, full) = (self.limits.candidates, self.table.len() >= self.limits.candidates);
+        let has_share = source != Source::User && self.table.of_source(source) >= most - most / OTHERS_SHARE;
         self.table.wake(now);
-        if crowded || full && !self.table.make_room(candidate.rank()) {
+        let room = match () {
+            () if crowded => false,
+            () if has_share => self.table.make_room_of(source, candidate.rank()),
+            () => !full || self.table.make_room(candidate.rank()),
+        };
+        if !room {
             return Added::Full;
         }
         self.table.insert(addr, candidate);
@@ -200,6 +205,7 @@ impl PeerMgr {
         peer_id: PeerId,
     ) -> Result<(), Refusal> {
         let addr = normal(addr);
+        self.bans.expire(now);
         let forgotten = origin == Origin::Outgoing && self.forgotten.remove(&addr);
         let refusal = forgotten.then_some(Refusal::Forgotten).or_else(|| self.refusal(addr, peer_id));
         if let Some(refusal) = refusal {
@@ -218,6 +224,7 @@ impl PeerMgr {
                 candidate.tried_both = false;
             });
         }
+        self.outgoing += usize::from(origin == Origin::Outgoing);
         self.connections.insert(addr, Connection { origin, peer_id, since: now, candidate });
         self.by_peer_id.insert(peer_id.0, addr);
         Ok(())
@@ -255,10 +262,41 @@ impl PeerMgr {
         }
     }
 
+    /// The dial did not begin: others had all turns. It is tried again later, and nothing is held against it.
+    pub fn on_postponed(&mut self, now: Time, addr: SocketAddr) {
+        let addr = normal(addr);
+        if self.forgotten.remove(&addr) {
+            return;
+        }
+        let at = now + jittered(RECONNECT, &mut self.rng);
+        if self.table.get(addr).is_some_and(|known| known.state == State::Dialing) {
+            self.table.update(addr, |candidate| candidate.state = State::Waiting(at));
+        }
+    }
+
+    /// Whether the operator named this address, of a candidate or a connection.
+    pub fn is_named(&self, addr: SocketAddr) -> bool {
+        self.source(addr) == Some(Source::User)
+    }
+
+    /// Who named an address, of a candidate or a connection.
+    pub fn source(&self, addr: SocketAddr) -> Option<Source> {
+        let addr = normal(addr);
+        let candidate = self.connections.get(&addr).map_or(Some(addr), |connection| connection.candidate);
+        Some(self.table.get(candidate?)?.source)
+    }
+
+    /// How many fresh addresses wait for a connection, counted up to `max`.
+    pub fn contenders(&mut self, now: Time, max: usize) -> usize {
+        self.table.wake(now);
+        self.table.fresh().filter(|known| !known.seed || !self.seeding).take(max).count()
+    }
+
     /// A connection that `on_connected` had accepted is over.
     pub fn on_closed(&mut self, now: Time, addr: SocketAddr, why: Why) {
         let Some(connection) = self.connections.remove(&normal(addr)) else { return };
         self.by_peer_id.remove(&connection.peer_id.0);
+        self.outgoing -= usize::from(connection.origin == Origin::Outgoing);
         let Some(addr) = connection.candidate else { return };
         let brief = now.since(connection.since) < BRIEF;
         if why == Why::Misbehaved || why == Why::Ended && brief {
@@ -315,36 +353,6 @@ impl PeerMgr {
         self.connections.values_mut().for_each(|connection| connection.candidate = None);
     }
 
-    /// Has nothing to do with an address any more (IPv6: with its /64). Returns the connections to close;
-    /// report them as closed as usual.
-    pub fn ban(&mut self, now: Time, ip: IpAddr, reason: Reason) -> Vec<SocketAddr> {
-        self.bans.ban(now, ip, reason);
-        for addr in self.table.within(covered(ip)).map(|(addr, _)| addr).collect::<Vec<_>>() {
-            self.drop_if_idle(addr);
-        }
-        self.connections.range(covered(ip)).map(|(&addr, _)| addr).collect()
-    }
-
-    /// Lifts a ban; `false` if there is none.
-    pub fn unban(&mut self, ip: IpAddr) -> bool {
-        self.bans.lift(ip).is_some()
-    }
-
-    /// Whether the address is banned. Asked for each incoming connection, before its handshake.
-    pub fn is_banned(&self, ip: IpAddr) -> bool {
-        self.ban_of(ip).is_some()
-    }
-
-    /// The ban that covers an address.
-    pub fn ban_of(&self, ip: IpAddr) -> Option<Ban> {
-        self.bans.of(ip)
-    }
-
-    /// All bans.
-    pub fn bans(&self) -> impl Iterator<Item = (IpAddr, Ban)> {
-        self.bans.iter()
-    }
-
     /// When to ask `next_dial`: at once (at the beginning of time) while someone is ready and there is
     /// room, else when the next back-off ends.
     pub fn poll_timeout(&self) -> Option<Time> {
@@ -381,9 +389,10 @@ impl PeerMgr {
     /// The best candidate, those set aside that can't be dialled now.
     fn best(&mut self, now: Time) -> Option<SocketAddr> {
         self.table.wake(now);
+        self.bans.expire(now);
         while let Some(addr) = self.table.best() {
             let candidate = self.table.get(addr).expect("the best candidate is in the table");
-            if self.is_banned(addr.ip()) {
+            if self.is_banned(addr.ip()) || self.filter.blocks(addr.ip()) {
                 self.table.remove(addr);
             } else if candidate.seed && self.seeding {
                 self.table.update(addr, |candidate| candidate.state = State::Resting);
@@ -396,15 +405,12 @@ impl PeerMgr {
         None
     }
 
-    fn drop_if_idle(&mut self, addr: SocketAddr) {
-        if self.table.get(addr).is_some_and(Candidate::is_idle) {
-            self.table.remove(addr);
-        }
-    }
-
     fn has_room(&self) -> bool {
         let dialing = self.table.dialing() + self.forgotten.len();
-        dialing < self.limits.half_open && self.connections.len() + dialing < self.limits.connections
+        let places = self.limits.connections;
+        dialing < self.limits.half_open
+            && self.connections.len() + dialing < places
+            && self.outgoing + dialing < places - places / INCOMING_SHARE
     }
 
     /// Whether there may be only one connection to this address.
@@ -422,6 +428,7 @@ impl PeerMgr {
             self.is_single(addr.ip()) && self.connections.range(ports_of(addr.ip())).next().is_some();
         match () {
             () if self.is_banned(addr.ip()) => Some(Refusal::Banned),
+            () if self.filter.blocks(addr.ip()) => Some(Refusal::Filtered),
             () if peer_id == self.peer_id => Some(Refusal::Myself),
             () if self.by_peer_id.contains_key(&peer_id.0) => Some(Refusal::SamePeer),
             () if same_ip || self.connections.contains_key(&addr) => Some(Refusal::SameIp),
@@ -438,13 +445,10 @@ impl PeerMgr {
             return;
         }
         match refusal {
-            Refusal::Banned => _ = self.table.remove(addr),
+            Refusal::Banned | Refusal::Filtered => _ = self.table.remove(addr),
             Refusal::Myself => {
                 self.table.remove(addr);
-                if self.own.len() >= MAX_OWN {
-                    self.own.remove(0);
-                }
-                self.own.push(addr);
+                self.met_ourselves(addr);
             }
             // Both ends may have dialled each other and refused each other's dial: the next tries must
             // not coincide again.
@@ -476,6 +480,7 @@ impl PeerMgr {
         self.bans.check_invariants();
         assert!(self.own.len() <= MAX_OWN);
         assert_eq!(self.connections.len(), self.by_peer_id.len());
+        assert_eq!(self.connections.len() - self.counts().incoming, self.outgoing);
         let mut linked: Vec<_> =
             self.connections.values().filter_map(|connection| connection.candidate).collect();
         linked.sort_unstable();

@@ -9,6 +9,7 @@ pub mod bencode;
 pub mod bitfield;
 pub mod compact;
 pub mod host_port;
+pub mod ip_list;
 pub mod krpc;
 pub mod layout;
 pub mod lsd;

@@ -112,6 +112,8 @@ pub struct Places {
     pub allowed: Option<Vec<PathBuf>>,
     /// The folders whose .torrent files are added, with absolute paths.
     pub watched: Vec<WatchFolder>,
+    /// The lists of the IP filter.
+    pub ip_filter: Vec<PathBuf>,
 }
 
 /// A place that neither the configuration nor the surroundings give.
@@ -170,7 +172,9 @@ impl Places {
         if socket_ro.as_ref() == Some(&socket) {
             return Err(NoPlace::SameSocket(socket));
         }
-        Ok(Places { state_dir, socket, socket_ro, folder, allowed, watched })
+        let lists = config.network.ip_filter.iter();
+        let ip_filter = lists.map(|path| around.expand(path)).collect::<Result<_, _>>()?;
+        Ok(Places { state_dir, socket, socket_ro, folder, allowed, watched, ip_filter })
     }
 }
 

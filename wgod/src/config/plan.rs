@@ -12,6 +12,9 @@ pub(super) fn fixed(key: &KeyId) -> Option<&'static str> {
         ("storage", "allowed_folders") => {
             Some("it bounds what the socket may ask for; set it in the file and restart wgod")
         }
+        ("network", "ip_filter") => Some(
+            "whoever reaches the socket must not have the daemon read files; set it in the file and reload",
+        ),
         ("hooks", _) => {
             Some("whoever reaches the socket must not choose programs; set it in the file and restart wgod")
         }

@@ -144,11 +144,27 @@ settings! {
         /// system's resolver, which may ask whom it likes, through any interface.
         [Restart] dns: Vec<NameServer> = Vec::new();
 
+        /// Lists of addresses to have nothing to do with, as in ["/etc/wgod/blocklist.p2p.gz"]: neither to
+        /// connect to nor to be connected from. PeerGuardian's (P2P), eMule's (ipfilter.dat; levels below 128 block), or
+        /// lines with ranges, networks or addresses of IPv4 and IPv6; packed with gzip or not. `reload` reads them
+        /// again and closes connections that are blocked then. wgod doesn't start when one can't be read; a
+        /// `reload` then fails and leaves the old ones in force. Trackers are asked wherever they are. Can't be set
+        /// by wgoctl.
+        [Now] ip_filter: Vec<PathBuf> = Vec::new();
+
         /// Connections to peers at most, over all torrents.
         [Now] max_peers: u32 = 1000, within 1..=1_000_000;
 
         /// Connections to peers at most, of one torrent.
         [Now] max_peers_per_torrent: u32 = 100, within 1..=1_000_000;
+
+        /// Connections that are being made at a time, over all torrents: each counts until the peer has answered or
+        /// was given up. Small routers lose other connections when there are many.
+        [Now] max_dials: u32 = 200, within 1..=100_000;
+
+        /// Connections begun in a second, over all torrents. Those that thousands of torrents want wait for their
+        /// turn.
+        [Now] dials_per_second: u32 = 50, within 1..=100_000;
 
         /// Connect by TCP.
         [Restart] tcp: bool = true;

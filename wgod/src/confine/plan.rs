@@ -86,7 +86,9 @@ pub(super) fn plan(
     grants.extend(sockets.into_iter().flatten().filter_map(folder).map(grant(Rights::Sockets)));
     // Whole folders, since what changes these files puts new ones in their place.
     let files = [config_file, system.config.as_deref(), system.resolver.as_deref()];
-    let read = files.into_iter().flatten().filter_map(folder).chain(system.certificates.iter().cloned());
+    let lists = places.ip_filter.iter().map(PathBuf::as_path);
+    let files = files.into_iter().flatten().chain(lists);
+    let read = files.filter_map(folder).chain(system.certificates.iter().cloned());
     let read = read.chain(system.program.clone()).chain(SYSTEM.iter().map(PathBuf::from));
     grants.extend(read.map(grant(Rights::Read)));
     grants.sort();
@@ -106,6 +108,7 @@ mod tests {
             folder: "/srv/dl".into(),
             allowed: Some(vec!["/srv/dl".into()]),
             watched: Vec::new(),
+            ip_filter: Vec::new(),
         }
     }
 

@@ -313,7 +313,9 @@ impl Drop for InBatch<'_> {
 /// The piece to be stored, if that is the job.
 fn storing(job: Job) -> Result<Storing, Job> {
     match job {
-        Job::Store { torrent, piece, blocks, done } => Ok(Storing { torrent, piece, blocks, done }),
+        Job::Store { torrent, piece, blocks, witness, done } => {
+            Ok(Storing { torrent, piece, blocks, witness, done })
+        }
         other => Err(other),
     }
 }

@@ -23,6 +23,7 @@ use super::rename::{Renaming, RenamingWork};
 use super::sync::{Stamp, SyncOutcome, sync};
 use super::torrent::{Context, OpenError, TorrentFiles, TorrentSpec};
 use super::upload::{read_run, wire_len};
+use super::witness::Witness;
 
 /// What a job calls when it ended: on the storage thread that did it, or, when the job was dropped
 /// because the storage stopped or its submitter went away, wherever that happened. It is called
@@ -147,6 +148,7 @@ pub enum Job {
         torrent: Arc<TorrentFiles>,
         piece: PieceIndex,
         blocks: Vec<Option<BlockBuf>>,
+        witness: Option<Witness>,
         done: Done<StoreOutcome>,
     },
     /// Writes blocks of an unfinished piece, by number, to free their memory.
@@ -245,8 +247,8 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
             done.call(gated(&torrent, || whereabouts(&torrent, mount.as_deref())));
         }
         Job::Prepare { torrent, done } => done.call(gated(&torrent, || prepare(&torrent))),
-        Job::Store { torrent, piece, blocks, done } => {
-            store_each(vec![Storing { torrent, piece, blocks, done }]);
+        Job::Store { torrent, piece, blocks, witness, done } => {
+            store_each(vec![Storing { torrent, piece, blocks, witness, done }]);
         }
         Job::Spill { torrent, piece, blocks, done } => done.call(gated(&torrent, || {
             let blocks = blocks.into_iter().map(|(number, block)| (number as usize, Some(block)));

@@ -57,6 +57,7 @@ mod torrent;
 mod upload;
 mod volumes;
 mod watch;
+mod witness;
 
 pub(crate) use allowed::real_path;
 pub use allowed::{Allowed, AllowedFolder};
@@ -85,3 +86,4 @@ pub use storage::{Storage, StorageLimits};
 pub use sync::{Stamp, SyncOutcome};
 pub use torrent::{OpenError, Preallocate, TorrentFiles, TorrentSpec};
 pub use upload::{HEADER_LEN, Nowait, wire_len};
+pub use witness::Witness;

@@ -17,6 +17,7 @@ use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::job::{Done, contain};
 use super::runs::write_each;
 use super::torrent::TorrentFiles;
+use super::witness::Witness;
 
 /// Longest write: as long as pays when it is direct. What isn't, the disk cuts shorter.
 pub(super) const MAX_WRITE: usize = 4 * 1024 * 1024;
@@ -38,6 +39,7 @@ pub(super) struct Storing {
     pub(super) piece: PieceIndex,
     /// By number; `None` was spilled and is read back to be hashed.
     pub(super) blocks: Vec<Option<BlockBuf>>,
+    pub(super) witness: Option<Witness>,
     pub(super) done: Done<StoreOutcome>,
 }
 
@@ -61,7 +63,10 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
     }
     let verdicts: Vec<_> = pieces.chunks(MAX_LANES).flat_map(verify_each).collect();
     let mut good = Vec::with_capacity(pieces.len());
-    for (one, verdict) in pieces.into_iter().zip(verdicts) {
+    for (mut one, verdict) in pieces.into_iter().zip(verdicts) {
+        if let (Ok(right), Some(witness)) = (&verdict, one.witness.take()) {
+            witness.hear(*right, &one.blocks);
+        }
         match verdict {
             Ok(true) => good.push(one),
             Ok(false) => contain(|| one.done.call(StoreOutcome::BadHash)),

@@ -98,7 +98,7 @@ impl Storing {
 
     /// Writes the piece in runs around what was spilled.
     fn write_alone(self) {
-        let Storing { torrent, piece, blocks, done } = self;
+        let Storing { torrent, piece, blocks, done, .. } = self;
         let written = write_blocks(&torrent, piece, blocks.into_iter().enumerate(), |first, bufs| {
             keep_to_send(&torrent, piece, first, bufs.into_blocks());
         });

@@ -1,6 +1,7 @@
 //! Tests of the storage as a whole, on real file systems.
 mod checks;
 mod descriptors;
+mod digests;
 mod faults;
 mod naming;
 mod parts;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wgo_core::choke_mgr::{Automatic, Candidate, ChokeKey, SeedingRule, Settings, SlotCount, fill, rank};
 use wgo_core::limiter::Direction;
+use wgo_core::swarm::turnover::{self, Spare};
 use wgo_core::{ByteRate, TorrentId};
 
 use super::Driver;
@@ -77,6 +78,24 @@ impl Driver {
         for key in fill(free, &candidates, &settings, self.choke.rounds ^ self.seed) {
             self.apply(&torrents, key, |torrent| {
                 let _broken = torrent.call(|swarm, now| swarm.unchoke(now, key.1, false));
+            });
+        }
+    }
+
+    /// All places for connections are taken, and so many dials wait for one: the worst of all torrents' connections
+    /// make room.
+    pub(super) fn turn_over(&self, waiting: usize) {
+        let torrents = self.live_torrents();
+        let mut spares: Vec<Spare> = Vec::new();
+        for torrent in &torrents {
+            let _broken = torrent.call(|swarm, now| swarm.spares(now, &mut spares));
+        }
+        spares.sort_unstable();
+        let places = &self.engine.connections;
+        let room = turnover::share(places.taken(), places.limit(), waiting);
+        for spare in spares.into_iter().take(room) {
+            self.apply(&torrents, (spare.torrent, spare.key), |torrent| {
+                let _broken = torrent.call(|swarm, _| swarm.let_go(spare.key));
             });
         }
     }

@@ -349,11 +349,13 @@ impl Driver {
         }
         self.ask_all_rooms();
         let (max_peers, pex) = (self.tunables.max_peers_per_torrent, self.tunables.pex);
+        let filter = self.engine.ip_filter.filter();
         for entry in self.entries.values() {
             if let Some(live) = &entry.live {
                 let _broken = live.call(|swarm, _| {
                     swarm.set_max_peers(max_peers);
                     swarm.set_pex(pex);
+                    swarm.set_ip_filter(filter.clone());
                 });
             }
         }

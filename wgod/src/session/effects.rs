@@ -177,8 +177,9 @@ impl Driver {
             Action::Metadata(candidate) => self.push_op(torrent.id, Op::Examine(candidate)),
             Action::ReadMetadata(key, piece) => self.engine.tell_metadata(torrent, key, piece),
             Action::DhtNode(addr) => self.engine.dht.on_node(addr),
-            Action::Dial(addr, greeting) => crate::dial::start(&self.engine, torrent, addr, greeting),
+            Action::Dial(addr, greeting) => crate::dial::submit(&self.engine, torrent, addr, greeting),
             Action::Announce(announce) => self.announce(torrent, announce),
+            Action::Filtered(addresses) => self.engine.ip_filter.count(addresses.into()),
             Action::Store(complete) => self.engine.store_piece_now(torrent, complete),
             Action::SeenAt { by, at } => self.engine.outside.vote(Voter::Peer(by), at),
             Action::Spill(spill) => self.engine.spill(torrent, spill),
@@ -247,6 +248,7 @@ impl Driver {
 
     pub(super) fn on_event(&mut self, event: Event) {
         match event {
+            Event::Crowded(waiting) => self.turn_over(waiting),
             Event::DiskFailed(id, error)
                 if matches!(error.kind, DiskErrorKind::Changed | DiskErrorKind::Short) =>
             {

@@ -6,6 +6,7 @@
 //! meets the leftovers of the last run.
 mod add;
 mod arrival;
+mod banned;
 mod checking;
 mod choke;
 mod claims;
@@ -73,6 +74,8 @@ pub(crate) use tune::rank;
 
 /// What tasks report to the driver.
 pub enum Event {
+    /// All places for connections are taken, and so many dials wait for one.
+    Crowded(usize),
     /// A file of the torrent could not be read or written.
     DiskFailed(TorrentId, DiskError),
     /// The store was asked again to forget torrents that were removed; whether it did.

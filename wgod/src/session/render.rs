@@ -188,6 +188,7 @@ impl Driver {
             torrent: details,
             files: params.files.then(|| files(entry, &have)),
             peers: params.peers.then(|| self.peers(entry)),
+            bans: params.peers.then(|| self.bans(entry)),
             trackers: params.trackers.then(|| self.trackers(entry)),
             dht: params.trackers.then(|| self.dht_lookups(entry)),
             pieces: params.pieces.then(|| pieces(&have, availability.unwrap_or_default())),

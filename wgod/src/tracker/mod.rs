@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use wgo_core::address::may_name;
 use wgo_core::external::Voter;
 use wgo_proto::compact::Family;
 use wgo_proto::tracker::http::{self as http_form, AnnounceQuery};
@@ -290,7 +291,15 @@ impl Inner {
         url: &str,
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
-        let answer = self.ask(target, ip, url, query).await;
+        let mut answer = self.ask(target, ip, url, query).await;
+        if let Ok(reply) = &mut answer {
+            let named = reply.peers.len();
+            reply.peers.retain(|peer| may_name(ip, peer.ip()));
+            let dropped = named - reply.peers.len();
+            if dropped > 0 {
+                tracing::debug!(tracker = %target, dropped, "peers nearer to us than their tracker are not tried");
+            }
+        }
         if let Err(err) = &answer {
             let family = family_name(family_of(ip));
             tracing::debug!(tracker = %target, family, error = %err, "no answer to an announce");

@@ -7,7 +7,9 @@ use jsonrpsee::core::{SubscriptionResult, async_trait};
 use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionMessage};
 use serde::Serialize;
 
-use super::{BAD_URI, HANGS, Mock, PANICS, PID, files, find, scraped, seen, settings, trackers};
+use super::{
+    BAD_URI, HANGS, Mock, PANICS, PID, bans, files, find, ip_filter, scraped, seen, settings, trackers,
+};
 use crate::error::{ApiError, Kind};
 use crate::params::*;
 use crate::result::*;
@@ -182,6 +184,7 @@ impl ApiServer for MockApi {
                 let (address, client) = ("192.0.2.1:6881".to_owned(), "qBittorrent 5.0\u{1b}[31m".to_owned());
                 vec![Peer { address, client, source: "tracker".into(), progress: 1.0, ..Peer::default() }]
             }),
+            bans: params.peers.then(bans),
             pieces: params.pieces.then(|| Pieces {
                 count: 4,
                 have: "a0".into(),
@@ -228,6 +231,7 @@ impl ApiServer for MockApi {
             listen: vec!["0.0.0.0:6868".to_owned()],
             external: vec!["203.0.113.7".to_owned()],
             local_discovery: LocalDiscovery { on: true, interfaces: vec!["eth0".to_owned()] },
+            ip_filter: Some(ip_filter()),
             ..Daemon::default()
         };
         let torrents = match (params.torrents, params.ids.is_empty()) {
@@ -414,7 +418,7 @@ impl ApiServer for MockApi {
     async fn reload(&self, params: ReloadParams) -> Result<ReloadResult, ApiError> {
         self.note("reload", &params);
         let restart = vec!["network.port".to_owned()];
-        Ok(ReloadResult { applied: vec!["limits.up".into()], restart, shadowed: Vec::new() })
+        Ok(ReloadResult { applied: vec!["limits.up".into()], restart, shadowed: Vec::new(), ip_filter: None })
     }
 
     async fn backup(&self, params: BackupParams) -> Result<BackupResult, ApiError> {

@@ -78,6 +78,21 @@ pub struct ResetResult {
     pub settings: Vec<ResetSetting>,
 }
 
+/// The IP filter in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IpFilter {
+    /// Lists that it was read from.
+    pub files: u32,
+    /// Ranges of addresses that they come to, those that overlap or touch counted as one.
+    pub ranges: u64,
+    /// Lines that were left out since they name no addresses; the log says which.
+    pub bad_lines: u64,
+    /// When they were read, in Unix seconds.
+    pub loaded_at: u64,
+    /// Since the daemon's start: connections that were refused or closed, and addresses that were passed over.
+    pub blocked: u64,
+}
+
 /// Result of `reload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadResult {
@@ -87,4 +102,7 @@ pub struct ReloadResult {
     pub restart: Vec<String>,
     /// Keys whose new value is hidden by something stronger than the file.
     pub shadowed: Vec<String>,
+    /// The IP filter, whose lists were read again; `null` if none is configured.
+    #[serde(default)]
+    pub ip_filter: Option<IpFilter>,
 }

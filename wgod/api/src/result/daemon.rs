@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::IpFilter;
 use crate::params::AltMode;
 use crate::result::Dht;
 use crate::torrent::{RateLimits, State, Torrent};
@@ -136,6 +137,9 @@ pub struct Daemon {
     /// Our node of the distributed hash table.
     #[serde(default)]
     pub dht: Dht,
+    /// The addresses that it has nothing to do with; `null` without such a filter.
+    #[serde(default)]
+    pub ip_filter: Option<IpFilter>,
     /// Can other peers reach it?
     pub port_state: PortState,
     /// Finding peers in the local network.

@@ -144,6 +144,21 @@ pub enum PeerEncryption {
     Rc4,
 }
 
+/// An address that a torrent has nothing to do with for a while.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ban {
+    /// The address; of IPv6 the network, `/64`.
+    pub address: String,
+    /// Why, in words.
+    pub reason: String,
+    /// How often it was banned without pause.
+    pub times: u32,
+    /// When, in Unix seconds.
+    pub banned_at: u64,
+    /// When it ends by itself, in Unix seconds.
+    pub until: u64,
+}
+
 /// One connected peer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Peer {
@@ -239,6 +254,9 @@ pub struct ShowResult {
     /// Its peers, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peers: Option<Vec<Peer>>,
+    /// The addresses that it has banned, if asked for its peers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bans: Option<Vec<Ban>>,
     /// Its trackers, if asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trackers: Option<Vec<Tracker>>,

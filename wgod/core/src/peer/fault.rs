@@ -83,6 +83,9 @@ pub enum CloseReason {
     /// Its address is banned.
     #[error("banned: {0}")]
     Banned(String),
+    /// The operator's IP filter has its address.
+    #[error("the IP filter has its address")]
+    Filtered,
     /// The limits on connections are reached.
     #[error("too many connections")]
     Full,

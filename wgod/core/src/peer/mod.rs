@@ -153,8 +153,6 @@ pub struct Peer {
     pub sent_since_unchoke: u64,
     /// Whether it was ever unchoked.
     pub ever_unchoked: bool,
-    /// Failed pieces that it contributed to, together with others.
-    pub suspicions: u32,
     /// Messages that made no sense but did no harm; see [`PeerFault::Nuisance`].
     pub nuisances: u32,
     /// It said where its node of the DHT is (BEP 5).
@@ -206,7 +204,6 @@ impl Peer {
             interest_told_at: None,
             sent_since_unchoke: 0,
             ever_unchoked: false,
-            suspicions: 0,
             nuisances: 0,
             told_dht_port: false,
             metadata_owed: 0,

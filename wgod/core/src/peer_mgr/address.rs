@@ -1,7 +1,8 @@
 //! Which addresses may be dialled at all.
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use super::Source;
+use crate::address::is_host;
 
 /// The one form in which an address is compared: an IPv4 address mapped into IPv6 is the IPv4 address,
 /// and the flow label is no part of it.
@@ -17,17 +18,8 @@ pub(super) fn normal(addr: SocketAddr) -> SocketAddr {
 /// a DHT node could point us at services of our own machine, so from these sources they count only
 /// where we listen on loopback ourselves.
 pub(super) fn is_plausible(addr: SocketAddr, source: Source, loopback: bool) -> bool {
-    let ip = addr.ip();
-    let broadcast = match ip {
-        IpAddr::V4(v4) => v4 == Ipv4Addr::BROADCAST || v4.octets()[0] == 0,
-        IpAddr::V6(_) => false,
-    };
     let hearsay = matches!(source, Source::Pex | Source::Dht);
-    addr.port() != 0
-        && !ip.is_unspecified()
-        && !ip.is_multicast()
-        && !broadcast
-        && (!ip.is_loopback() || !hearsay || loopback)
+    addr.port() != 0 && is_host(addr.ip()) && (!addr.ip().is_loopback() || !hearsay || loopback)
 }
 
 /// All addresses of one IP address, as a range of the order of `SocketAddr`.
@@ -58,6 +50,7 @@ mod tests {
             ("0.0.0.0:6881", false, false),
             ("0.1.2.3:6881", false, false),
             ("255.255.255.255:6881", false, false),
+            ("240.0.0.1:6881", false, false),
             ("224.0.0.9:6881", false, false),
             ("[::]:6881", false, false),
             ("[ff02::1]:6881", false, false),

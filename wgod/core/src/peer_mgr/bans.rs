@@ -1,18 +1,26 @@
 //! Peers that we have nothing to do with any more, by address.
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use super::address::span;
 use crate::Time;
 
-/// Bans of one torrent; when there are more, the oldest is lifted. A ban costs some 100 bytes, and an
+/// Bans of one torrent; when there are more, the one that ends first is lifted. A ban costs some 100 bytes, and an
 /// attacker with more networks than this has won anyway.
 const MAX_BANS: usize = 2048;
+
+/// How long the sender of wrong blocks stays away. Not for ever: addresses are handed on to others.
+const FOR_POISON: Duration = Duration::from_secs(24 * 3600);
+/// How long who broke the protocol does, the first time; twice as long each time, up to a day.
+const FOR_FAULTS: Duration = Duration::from_secs(3600);
+/// What the operator bans stays banned as long as the torrent runs.
+const FOR_GOOD: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Why an address is banned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum Reason {
-    /// It alone sent the blocks of a piece that failed its hash.
+    /// It sent wrong blocks of a piece.
     #[error("it sent bad pieces")]
     BadPiece,
     /// It alone sent metadata with another hash than the torrent's.
@@ -35,13 +43,29 @@ pub struct Ban {
     pub times: u32,
     /// When, the last time.
     pub at: Time,
+    /// When it ends.
+    pub until: Time,
+}
+
+impl Reason {
+    /// How long a ban for this lasts that is the address's `times`-th.
+    fn lasts(self, times: u32) -> Duration {
+        match self {
+            Reason::BadPiece | Reason::WrongMetadata => FOR_POISON,
+            Reason::Protocol => {
+                FOR_FAULTS.saturating_mul(1 << times.saturating_sub(1).min(8)).min(FOR_POISON)
+            }
+            Reason::Operator => FOR_GOOD,
+        }
+    }
 }
 
 /// By IPv4 address, or by IPv6 /64: whoever has one address of that has all of them.
 #[derive(Debug, Default)]
 pub(super) struct Bans {
     by_ip: BTreeMap<IpAddr, Ban>,
-    oldest: BTreeSet<(Time, IpAddr)>,
+    /// By their ends.
+    ends: BTreeSet<(Time, IpAddr)>,
 }
 
 impl Bans {
@@ -49,19 +73,27 @@ impl Bans {
         let key = network(ip);
         let times = self.lift(key).map_or(0, |ban| ban.times) + 1;
         if self.by_ip.len() >= MAX_BANS
-            && let Some(&(_, oldest)) = self.oldest.first()
+            && let Some(&(_, first)) = self.ends.first()
         {
-            self.lift(oldest);
+            self.lift(first);
         }
-        self.by_ip.insert(key, Ban { reason, times, at: now });
-        self.oldest.insert((now, key));
+        let until = now + reason.lasts(times);
+        self.by_ip.insert(key, Ban { reason, times, at: now, until });
+        self.ends.insert((until, key));
     }
 
     pub(super) fn lift(&mut self, ip: IpAddr) -> Option<Ban> {
         let key = network(ip);
         let ban = self.by_ip.remove(&key)?;
-        self.oldest.remove(&(ban.at, key));
+        self.ends.remove(&(ban.until, key));
         Some(ban)
+    }
+
+    /// Lifts bans that are over.
+    pub(super) fn expire(&mut self, now: Time) {
+        while let Some((_, over)) = self.ends.first().copied().filter(|(until, _)| *until <= now) {
+            self.lift(over);
+        }
     }
 
     pub(super) fn of(&self, ip: IpAddr) -> Option<Ban> {
@@ -78,8 +110,8 @@ impl Bans {
 
     pub(super) fn check_invariants(&self) {
         assert!(self.by_ip.len() <= MAX_BANS);
-        let by_age: BTreeSet<_> = self.by_ip.iter().map(|(&ip, ban)| (ban.at, ip)).collect();
-        assert_eq!(by_age, self.oldest);
+        let ends: BTreeSet<_> = self.by_ip.iter().map(|(&ip, ban)| (ban.until, ip)).collect();
+        assert_eq!(ends, self.ends);
         assert!(self.by_ip.keys().all(|&ip| ip == network(ip)));
     }
 }
@@ -104,10 +136,25 @@ fn network(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
-    use std::time::Duration;
 
     #[test]
-    fn bans_count_cover_their_network_and_the_oldest_gives_way() {
+    fn bans_end_and_who_does_it_again_stays_away_longer() {
+        let (mut bans, hour) = (Bans::default(), Duration::from_secs(3600));
+        let (a, b): (IpAddr, IpAddr) = ("1.1.1.1".parse().unwrap(), "2.2.2.2".parse().unwrap());
+        bans.ban(Time::ZERO, a, Reason::Protocol);
+        bans.ban(Time::ZERO, b, Reason::BadPiece);
+        bans.expire(Time::from_start(hour - Duration::from_secs(1)));
+        assert_eq!(bans.len(), 2);
+        bans.ban(Time::from_start(hour / 2), a, Reason::Protocol);
+        bans.expire(Time::from_start(hour * 2));
+        assert_eq!(bans.of(a).map(|ban| ban.times), Some(2), "two hours this time");
+        bans.expire(Time::from_start(hour * 24));
+        assert_eq!(bans.len(), 0);
+        bans.check_invariants();
+    }
+
+    #[test]
+    fn bans_count_cover_their_network_and_the_one_that_ends_first_gives_way() {
         let mut bans = Bans::default();
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         bans.ban(Time::ZERO, ip("2001:db8::1"), Reason::Protocol);

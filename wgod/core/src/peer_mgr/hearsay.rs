@@ -1,7 +1,6 @@
 //! What comes of addresses that strangers named, as peers (BEP 11), DHT nodes and whoever is in the same network do.
 use std::net::SocketAddr;
 
-use super::address::normal;
 use super::table::State;
 use super::{PeerMgr, Source};
 
@@ -13,13 +12,6 @@ impl Source {
 }
 
 impl PeerMgr {
-    /// Where the address of a candidate or a connection was heard of; `None` for one that is not kept.
-    pub fn source(&self, addr: SocketAddr) -> Option<Source> {
-        let addr = normal(addr);
-        let candidate = self.connections.get(&addr).map_or(Some(addr), |connection| connection.candidate)?;
-        self.table.get(candidate).map(|known| known.source)
-    }
-
     /// Forgets whom only strangers named, for a torrent that turns out to be private (BEP 27). Those who are being
     /// dialled are refused when they are connected. Returns the connections to close; report them as closed as usual.
     pub fn forget_hearsay(&mut self) -> Vec<SocketAddr> {

@@ -8,6 +8,9 @@ use super::address::ports_of;
 use super::{Greeting, Source};
 use crate::Time;
 
+/// Candidates that are looked at for the last of one source.
+const PROBES: usize = 64;
+
 /// An address that was heard of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
@@ -80,6 +83,7 @@ pub(super) struct Table {
     ready: BTreeSet<(Rank, SocketAddr)>,
     waiting: BTreeSet<(Time, SocketAddr)>,
     resting: BTreeSet<SocketAddr>,
+    by_source: [usize; Source::COUNT],
     dialing: usize,
     connected: usize,
 }
@@ -97,6 +101,7 @@ impl Table {
 
     pub(super) fn remove(&mut self, addr: SocketAddr) -> Option<Candidate> {
         let candidate = self.entries.remove(&addr)?;
+        self.by_source[candidate.source as usize] -= 1;
         match candidate.state {
             State::Ready => _ = self.ready.remove(&(candidate.rank(), addr)),
             State::Waiting(at) => _ = self.waiting.remove(&(at, addr)),
@@ -117,6 +122,7 @@ impl Table {
     }
 
     fn index(&mut self, addr: SocketAddr, candidate: &Candidate) {
+        self.by_source[candidate.source as usize] += 1;
         match candidate.state {
             State::Ready => _ = self.ready.insert((candidate.rank(), addr)),
             State::Waiting(at) => _ = self.waiting.insert((at, addr)),
@@ -142,6 +148,12 @@ impl Table {
         }
     }
 
+    /// Who may be dialled and never failed since it was last connected.
+    pub(super) fn fresh(&self) -> impl Iterator<Item = &Candidate> {
+        let ready = self.ready.iter().filter_map(|(_, addr)| self.entries.get(addr));
+        ready.filter(|candidate| candidate.failures == 0)
+    }
+
     pub(super) fn next_wake(&self) -> Option<Time> {
         self.waiting.first().map(|entry| entry.0)
     }
@@ -163,6 +175,20 @@ impl Table {
             (None, None) => self.waiting.iter().rev().map(|entry| entry.1).find(spare),
         };
         victim.is_some_and(|addr| self.remove(addr).is_some())
+    }
+
+    /// The same among those of one source, which has its share.
+    pub(super) fn make_room_of(&mut self, source: Source, rank: Rank) -> bool {
+        let is_its = |addr: &SocketAddr| self.entries.get(addr).is_some_and(|known| known.source == source);
+        // It has most of the table, so one of the last is its, or else all that wait for a dial are better.
+        let last = self.ready.iter().rev().take(PROBES).find(|(_, addr)| is_its(addr)).copied();
+        let victim = last.filter(|(worst, _)| rank < *worst);
+        victim.is_some_and(|(_, addr)| self.remove(addr).is_some())
+    }
+
+    /// How many a source has named.
+    pub(super) fn of_source(&self, source: Source) -> usize {
+        self.by_source[source as usize]
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SocketAddr, &Candidate)> {
@@ -206,6 +232,7 @@ impl Table {
         assert_eq!(fresh.ready, self.ready);
         assert_eq!(fresh.waiting, self.waiting);
         assert_eq!(fresh.resting, self.resting);
+        assert_eq!(fresh.by_source, self.by_source);
         assert_eq!((fresh.dialing, fresh.connected), (self.dialing, self.connected));
     }
 }

@@ -20,6 +20,11 @@ pub enum Source {
     Saved,
 }
 
+impl Source {
+    /// How many there are.
+    pub(super) const COUNT: usize = Source::Saved as usize + 1;
+}
+
 /// The limits that the Swarm sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -53,6 +58,8 @@ pub enum Added {
     Own,
     /// Its address is banned.
     Banned,
+    /// The operator's IP filter has its address.
+    Filtered,
     /// The table is full of better ones, or of others of the same IP address.
     Full,
 }
@@ -81,6 +88,9 @@ pub enum Refusal {
     /// The address is banned.
     #[error("its address is banned")]
     Banned,
+    /// The operator's IP filter has its address.
+    #[error("the IP filter has its address")]
+    Filtered,
     /// It has our own peer id.
     #[error("it is ourselves")]
     Myself,

@@ -1,9 +1,8 @@
-//! The peer manager's rules one by one, and all together under random operations.
+//! The peer manager's rules one by one.
 mod greeting;
+mod operations;
 
 use std::collections::BTreeSet;
-
-use proptest::prelude::*;
 
 use super::*;
 
@@ -137,11 +136,99 @@ fn a_full_table_lets_go_of_the_worst_untried_and_keeps_the_operators() {
     }
     let mut best: Vec<_> = all[1..].iter().map(|&addr| peers.priority(addr)).collect();
     best.sort_unstable_by_key(|&priority| std::cmp::Reverse(priority));
+    assert_eq!(peers.counts().candidates, 9, "one source has three quarters at most");
+    let other = all.iter().copied().find(|&addr| peers.priority(addr) == best[100]).unwrap();
+    assert_eq!(peers.add(secs(0), other, Source::Tracker), Added::New, "others have their places");
     let kept = dial_all(&mut peers, secs(0));
     assert_eq!((kept.len(), kept[0]), (10, peer(0)));
     let kept: Vec<_> = kept[1..].iter().map(|&addr| peers.priority(addr)).collect();
-    assert_eq!(kept, best[..9]);
-    assert_eq!(peers.add(secs(0), peer(500), Source::Pex), Added::Full, "everyone is in use");
+    assert_eq!(kept[..8], best[..8]);
+    assert_eq!(kept[8], best[100]);
+    for source in [Source::Pex, Source::Dht] {
+        assert_eq!(peers.add(secs(0), peer(500), source), Added::Full, "everyone is in use");
+    }
+}
+
+#[test]
+fn a_flood_from_one_source_leaves_room_for_the_others() {
+    let mut peers = manager(Limits::default());
+    let flood =
+        (0..100_000u32).map(|n| SocketAddr::from(([30 + (n >> 16) as u8, (n >> 8) as u8, n as u8, 1], 1)));
+    flood.for_each(|addr| _ = peers.add(secs(0), addr, Source::Pex));
+    peers.check_invariants();
+    assert_eq!(peers.counts().candidates, 3000);
+    assert!((0..1000).all(|n| peers.add(secs(0), peer(n), Source::Tracker) == Added::New));
+    assert_eq!(peers.counts().candidates, 4000);
+}
+
+#[test]
+fn a_tenth_of_the_places_is_kept_for_those_who_come() {
+    let mut peers = manager(Limits { connections: 20, half_open: 100, ..Limits::default() });
+    (0..40).for_each(|n| _ = peers.add(secs(0), peer(n), Source::Tracker));
+    let dialed = dial_all(&mut peers, secs(0));
+    assert_eq!(dialed.len(), 18);
+    for (n, &addr) in (0..).zip(&dialed) {
+        peers.on_connected(secs(0), addr, Origin::Outgoing, id(n)).unwrap();
+    }
+    assert_eq!((peers.next_dial(secs(0)), peers.contenders(secs(0), 100)), (None, 22));
+    for n in 100..102 {
+        peers.on_connected(secs(0), peer(n), Origin::Incoming, id(n)).unwrap();
+    }
+    assert_eq!(peers.on_connected(secs(0), peer(102), Origin::Incoming, id(102)), Err(Refusal::Full));
+    peers.on_closed(secs(100), dialed[0], Why::Ended);
+    assert!(peers.next_dial(secs(100)).is_some());
+    peers.check_invariants();
+}
+
+#[test]
+fn a_dial_that_got_no_turn_is_tried_later_and_not_held_against_the_address() {
+    let mut peers = manager(Limits::default());
+    peers.add(secs(0), peer(1), Source::Tracker);
+    for _ in 0..2 * MAX_FAILURES {
+        let now = peers.poll_timeout().unwrap_or_default();
+        assert_eq!(peers.next_dial(now), Some(peer(1)));
+        peers.on_postponed(now, peer(1));
+        assert!(peers.poll_timeout().is_some_and(|at| at > now + RECONNECT / 2));
+    }
+    assert_eq!(peers.contenders(secs(9000), 9), 1, "it never failed");
+    assert_eq!((peers.source(peer(1)), peers.is_named(peer(1))), (Some(Source::Tracker), false));
+    peers.check_invariants();
+}
+
+#[test]
+fn what_the_filter_has_is_neither_dialled_nor_let_in() {
+    let filter = |first: &str, last: &str| {
+        let mut builder = crate::ip_filter::Builder::default();
+        builder.block(first.parse().unwrap(), last.parse().unwrap());
+        Arc::new(builder.build())
+    };
+    let mut peers = manager(Limits::default());
+    (1..4).for_each(|n| assert_eq!(peers.add(secs(0), peer(n), Source::Tracker), Added::New));
+    let under_way = peers.next_dial(secs(0)).unwrap();
+    peers.set_filter(filter("20.0.0.0", "20.0.0.9"));
+    assert_eq!(peers.counts().candidates, 1, "that which is being dialled");
+    assert_eq!(peers.on_connected(secs(1), under_way, Origin::Outgoing, id(1)), Err(Refusal::Filtered));
+    assert_eq!(peers.on_connected(secs(1), peer(9), Origin::Incoming, id(2)), Err(Refusal::Filtered));
+    assert_eq!(peers.add(secs(1), peer(5), Source::User), Added::Filtered);
+    assert_eq!(peers.add(secs(1), peer(10), Source::User), Added::New);
+    peers.check_invariants();
+    peers.set_filter(Arc::default());
+    assert_eq!(peers.add(secs(1), peer(5), Source::User), Added::New);
+}
+
+#[test]
+fn what_we_learnt_of_ourselves_outlives_what_we_are_told() {
+    let mut peers = manager(Limits::default());
+    peers.add(secs(0), peer(2), Source::Tracker);
+    dial_all(&mut peers, secs(0));
+    assert_eq!(peers.on_connected(secs(0), peer(2), Origin::Outgoing, OWN_ID), Err(Refusal::Myself));
+    peers.set_own(&[at("7.7.7.7:1")]);
+    for (addr, added) in
+        [(peer(2), Added::Own), (at("7.7.7.7:1"), Added::Own), (at("9.8.7.6:6868"), Added::New)]
+    {
+        assert_eq!(peers.add(secs(1), addr, Source::Dht), added, "{addr}");
+    }
+    peers.check_invariants();
 }
 
 #[test]
@@ -244,7 +331,10 @@ fn a_ban_closes_forgets_and_refuses() {
     peers.on_closed(secs(30), near, Why::Misbehaved);
     assert_eq!(dial_all(&mut peers, secs(9000)), []);
     assert_eq!(peers.counts(), Counts { banned: 1, ..Counts::default() });
-    assert_eq!(peers.bans().next().map(|(_, ban)| (ban.reason, ban.times)), Some((Reason::BadPiece, 1)));
+    assert_eq!(
+        peers.bans(secs(0)).next().map(|(_, ban)| (ban.reason, ban.times)),
+        Some((Reason::BadPiece, 1))
+    );
     assert!(peers.unban(near.ip()) && !peers.unban(near.ip()));
     assert_eq!(peers.add(secs(0), near, Source::Dht), Added::New);
 }
@@ -276,140 +366,6 @@ fn what_is_worth_saving_is_what_once_worked() {
     peers.on_connected(secs(0), dialed[9], Origin::Outgoing, id(9)).unwrap();
     peers.on_closed(secs(60), dialed[9], Why::Ended);
     assert_eq!(peers.worth_saving(3), [dialed[8], dialed[9], dialed[0]]);
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Add(u32, Source),
-    Dial,
-    Fail(usize),
-    Refuse(usize),
-    Connect(usize, u32),
-    Incoming(u32, u32),
-    Listen(usize, u16),
-    Close(usize, Why),
-    Ban(u32),
-    Unban(u32),
-    Seed(u32, bool),
-    Seeding(bool),
-    Own(u32),
-    Limits(Limits),
-    Wait(u64),
-}
-
-/// Few addresses, so that they meet: some share an IP address.
-fn some_peer(n: u32) -> SocketAddr {
-    SocketAddr::from(([20, 0, 0, (n % 20) as u8], 1 + (n / 20) as u16))
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let source = prop::sample::select(vec![Source::User, Source::Tracker, Source::Pex, Source::Dht]);
-    let why =
-        prop::sample::select(vec![Why::Ended, Why::BothSeeds, Why::Replaced, Why::Misbehaved, Why::Stopping]);
-    let limits = (1usize..20, 0usize..5, 0usize..8, any::<bool>()).prop_map(
-        |(candidates, half_open, connections, one_per_ip)| Limits {
-            candidates,
-            half_open,
-            connections,
-            one_per_ip,
-        },
-    );
-    prop_oneof![
-        10 => (0u32..100, source).prop_map(|(n, source)| Op::Add(n, source)),
-        10 => Just(Op::Dial),
-        4 => (0usize..9).prop_map(Op::Fail),
-        4 => (0usize..9).prop_map(Op::Refuse),
-        6 => (0usize..9, 0u32..12).prop_map(|(n, id)| Op::Connect(n, id)),
-        4 => (0u32..100, 0u32..12).prop_map(|(n, id)| Op::Incoming(n, id)),
-        3 => (0usize..9, 1u16..6).prop_map(|(n, port)| Op::Listen(n, port)),
-        5 => (0usize..9, why).prop_map(|(n, why)| Op::Close(n, why)),
-        1 => (0u32..100).prop_map(Op::Ban),
-        2 => (0u32..100).prop_map(Op::Unban),
-        3 => (0u32..100, any::<bool>()).prop_map(|(n, seed)| Op::Seed(n, seed)),
-        1 => any::<bool>().prop_map(Op::Seeding),
-        1 => (0u32..100).prop_map(Op::Own),
-        1 => limits.prop_map(Op::Limits),
-        6 => (0u64..600).prop_map(Op::Wait),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    #[test]
-    fn no_sequence_of_events_breaks_the_rules(ops in prop::collection::vec(op(), 1..300)) {
-        let mut limits = Limits { candidates: 15, half_open: 3, connections: 6, one_per_ip: true };
-        let mut peers = manager(limits);
-        let (mut dialing, mut open) = (Vec::<SocketAddr>::new(), Vec::<SocketAddr>::new());
-        let mut now = secs(0);
-        for op in ops {
-            match op {
-                Op::Add(n, source) => {
-                    let before = peers.counts().candidates;
-                    let added = peers.add(now, some_peer(n), source);
-                    let after = peers.counts().candidates;
-                    prop_assert!(after <= before.max(limits.candidates));
-                    prop_assert!(added == Added::New || before == after);
-                }
-                Op::Dial => match peers.next_dial(now) {
-                    None => prop_assert!(peers.poll_timeout().is_none_or(|at| at > now)),
-                    Some(addr) => {
-                    prop_assert!(!dialing.contains(&addr) && !peers.is_banned(addr.ip()));
-                    dialing.push(addr);
-                    prop_assert!(dialing.len() <= limits.half_open);
-                    prop_assert!(dialing.len() + open.len() <= limits.connections);
-                    let same = open.iter().chain(&dialing).filter(|other| other.ip() == addr.ip()).count();
-                    prop_assert!(same == 1 || !limits.one_per_ip);
-                }},
-                Op::Refuse(n) if n < dialing.len() => {
-                    peers.on_greeting_refused(now, dialing.swap_remove(n), Greeting::Plain);
-                }
-                Op::Fail(n) if n < dialing.len() => peers.on_failed(now, dialing.swap_remove(n)),
-                Op::Connect(n, peer) if n < dialing.len() => {
-                    let addr = dialing.swap_remove(n);
-                    if peers.on_connected(now, addr, Origin::Outgoing, id(peer)).is_ok() {
-                        open.push(addr);
-                    }
-                }
-                Op::Incoming(n, peer) => {
-                    let addr = some_peer(n);
-                    if peers.on_connected(now, addr, Origin::Incoming, id(peer)).is_ok() {
-                        prop_assert!(!peers.is_banned(addr.ip()));
-                        open.push(addr);
-                    }
-                }
-                Op::Listen(n, port) if n < open.len() => peers.on_listen_port(now, open[n], port),
-                Op::Close(n, why) if n < open.len() => peers.on_closed(now, open.swap_remove(n), why),
-                Op::Ban(n) => {
-                    let close = peers.ban(now, some_peer(n).ip(), Reason::Protocol);
-                    for addr in close {
-                        let position = open.iter().position(|&other| other == addr).expect("an open connection");
-                        peers.on_closed(now, open.swap_remove(position), Why::Misbehaved);
-                    }
-                }
-                Op::Unban(n) => _ = peers.unban(some_peer(n).ip()),
-                Op::Seed(n, seed) => peers.mark_seed(some_peer(n), seed),
-                Op::Seeding(seeding) => peers.set_seeding(seeding),
-                Op::Own(n) => peers.set_own(&[at("9.8.7.6:6868"), some_peer(n)]),
-                Op::Limits(new) => {
-                    limits = new;
-                    peers.set_limits(new);
-                }
-                Op::Wait(n) => now += Duration::from_secs(n),
-                Op::Fail(_) | Op::Refuse(_) | Op::Connect(..) | Op::Listen(..) | Op::Close(..) => {}
-            }
-            peers.check_invariants();
-            let counts = peers.counts();
-            prop_assert_eq!((counts.dialing, counts.connected), (dialing.len(), open.len()));
-        }
-        // Nothing is stuck: once all is over, everyone left is dialled in time.
-        dialing.into_iter().for_each(|addr| peers.on_failed(now, addr));
-        open.into_iter().for_each(|addr| peers.on_closed(now, addr, Why::Stopping));
-        peers.set_seeding(false);
-        peers.set_limits(Limits { half_open: 200, connections: 200, one_per_ip: false, candidates: 200 });
-        let dialed = dial_all(&mut peers, now + Duration::from_secs(3600)).len();
-        prop_assert_eq!(dialed, peers.counts().candidates);
-    }
 }
 
 #[test]

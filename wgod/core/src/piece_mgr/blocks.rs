@@ -30,6 +30,9 @@ pub struct Complete<B> {
     pub piece: PieceIndex,
     /// Its blocks in order. `None`: on disk, to be read back for hashing.
     pub blocks: Vec<Option<B>>,
+    /// It was wrong before, and who is to blame is not clear: digests of its blocks are wanted even when it is
+    /// right.
+    pub doubted: bool,
 }
 
 impl<B> PieceMgr<B> {

@@ -212,7 +212,7 @@ impl<B> Partial<B> {
         for (number, buf) in self.take_held() {
             blocks[number as usize] = Some(buf);
         }
-        Some(Complete { piece: self.piece, blocks })
+        Some(Complete { piece: self.piece, blocks, doubted: false })
     }
 
     /// Takes every buffer; the storage threads have them from now on.
@@ -268,6 +268,27 @@ impl<B> Partial<B> {
     /// Forgets the blocks on disk.
     pub(super) fn lose_on_disk(&mut self) {
         self.miss_where(|_, state| matches!(state, BlockState::OnDisk { .. }));
+    }
+
+    /// Who sent each block that the storage threads got as it came: none of one that was read back from the disk,
+    /// which may have changed it.
+    pub(super) fn senders(&self) -> Vec<Option<PeerKey>> {
+        let sender = |state: &BlockState<B>| match *state {
+            BlockState::Away { from } => Some(from),
+            _ => None,
+        };
+        self.blocks.iter().map(sender).collect()
+    }
+
+    /// Makes missing what `peer` sent and what is not being written or verified.
+    pub(super) fn discard(&mut self, peer: PeerKey) {
+        if self.phase == Phase::Filling {
+            self.miss_where(|_, state| match *state {
+                BlockState::Held { from, .. } => from == peer,
+                BlockState::OnDisk { from } => from == Some(peer),
+                _ => false,
+            });
+        }
     }
 
     /// Who sent the blocks for which `take` says so, each once; `None` stands for blocks restored from

@@ -271,7 +271,7 @@ fn blocks_make_a_piece_that_is_verified_and_written() {
     assert_eq!(receive_all(&mut mgr, 0, &blocks[..2]), []);
     assert_eq!((mgr.requested_blocks(), mgr.held_blocks()), (1, 2));
     let complete = receive_all(&mut mgr, 0, &blocks[2..]);
-    assert_eq!(complete, [Complete { piece: index(0), blocks: vec![Some(0); 3] }]);
+    assert_eq!(complete, [Complete { piece: index(0), blocks: vec![Some(0); 3], doubted: false }]);
     assert_eq!((mgr.state(index(0)), mgr.held_blocks()), (PieceState::Verifying, 0));
     assert_eq!(receive(&mut mgr, 0, blocks[0]), Receive::Duplicate(0));
     assert!(!mgr.is_finished() && pick(&mut mgr, ask(1, &has, 9)).is_empty());

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use wgo_proto::PieceIndex;
 
-use super::partial::{Partial, Retry};
+use super::partial::{Partial, Phase, Retry};
 use super::{PieceMgr, PieceState, Priority};
 use crate::PeerKey;
 
@@ -71,6 +71,23 @@ impl<B> PieceMgr<B> {
             Some(Blame::Proven(culprits)) if culprits.is_empty() => Blame::Suspects(culprits),
             Some(blame) => blame,
             None => Blame::Suspects(SmallVec::new()),
+        }
+    }
+
+    /// Who sent each block of a piece that is `Verifying`: nobody of one that was read back from the disk, which may
+    /// have changed it.
+    pub fn senders(&self, piece: PieceIndex) -> Vec<Option<PeerKey>> {
+        let verifying = self.open.get(piece).filter(|partial| partial.phase == Phase::Verifying);
+        verifying.map(Partial::senders).unwrap_or_default()
+    }
+
+    /// Fetches again what a peer that sent wrong blocks has a part in: the rest of it is as good as its word.
+    /// O(open blocks).
+    pub fn discard(&mut self, peer: PeerKey) {
+        let pieces: Vec<PieceIndex> = self.open.iter().map(|partial| partial.piece).collect();
+        for piece in pieces {
+            self.open.change(piece, |partial| partial.discard(peer));
+            self.close_if_blank(piece);
         }
     }
 

@@ -1,4 +1,6 @@
 //! Blocks that arrive, pieces that get whole, and what the disk says of them.
+use std::net::IpAddr;
+
 use smallvec::SmallVec;
 use wgo_proto::wire::{ExtMessage, Message};
 use wgo_proto::{Block, PieceIndex};
@@ -7,12 +9,9 @@ use super::{Action, Swarm};
 use crate::peer::{CloseReason, PeerFault};
 use crate::peer_mgr::Reason;
 use crate::piece_mgr::{BadBlocks, Blame, Complete, Receive};
+use crate::smart_ban::{Digests, Sender};
 use crate::time::Time;
 use crate::units::PeerKey;
-
-/// Failed pieces that a peer had a part in, among others, before it is banned on suspicion: with the
-/// blocks of each retry pinned to one peer, an honest peer does not get there.
-const MAX_SUSPICIONS: u32 = 8;
 
 /// What became of a piece that was handed out as complete.
 #[derive(Debug)]
@@ -65,7 +64,27 @@ impl<B> Swarm<B> {
             }
         };
         self.fill(now, key);
-        Ok(complete)
+        Ok(complete.map(|complete| self.doubted(complete)))
+    }
+
+    /// Marks a whole piece whose blocks are to be compared with what came before.
+    pub(super) fn doubted(&self, complete: Complete<B>) -> Complete<B> {
+        Complete { doubted: self.smart_ban.doubts(complete.piece), ..complete }
+    }
+
+    /// The digests of a piece that was hashed, before [`on_piece`](Self::on_piece) is told of it: always when it
+    /// is wrong, and when it is right if it was [`doubted`](Complete::doubted). Who had sent other blocks than the
+    /// right ones is banned.
+    pub fn on_digests(&mut self, now: Time, piece: PieceIndex, right: bool, digests: &Digests) {
+        if right {
+            for guilty in self.smart_ban.right(piece, digests) {
+                self.ban_sender(now, guilty, PeerFault::Poisoned(piece), Reason::BadPiece);
+            }
+            return;
+        }
+        let sender = |key| Some(Sender { key, ip: self.ip_of(key)? });
+        let senders: Vec<_> = self.pieces.senders(piece).into_iter().map(|key| sender(key?)).collect();
+        self.smart_ban.wrong(piece, digests, &senders);
     }
 
     /// A piece that [`on_block`](Self::on_block) handed out has been dealt with.
@@ -83,6 +102,7 @@ impl<B> Swarm<B> {
 
     fn on_piece_stored(&mut self, now: Time, piece: PieceIndex) {
         let wanted = self.pieces.wants(piece);
+        self.smart_ban.forget(piece);
         self.pieces.stored(piece);
         self.note_have(piece, wanted, true);
         self.unsynced_bytes += u64::from(self.layout.piece_len(piece));
@@ -136,38 +156,37 @@ impl<B> Swarm<B> {
     fn on_bad_piece(&mut self, now: Time, piece: PieceIndex, bad: BadBlocks<B>) {
         self.traffic.wasted(u64::from(self.layout.piece_len(piece)));
         self.hash_failures += 1;
-        match self.pieces.failed(piece, bad) {
-            Blame::Proven(keys) => {
-                let fault = PeerFault::Poisoned(piece);
-                keys.into_iter().for_each(|key| self.ban(now, key, fault.clone(), Reason::BadPiece));
-            }
-            Blame::Suspects(keys) => {
-                for key in keys {
-                    let Some(peer) = self.peers.peer_mut(key) else { continue };
-                    peer.suspicions += 1;
-                    if peer.suspicions >= MAX_SUSPICIONS {
-                        self.ban(now, key, PeerFault::Poisoned(piece), Reason::BadPiece);
-                    }
-                }
-            }
+        // Of suspects the digests tell, once the piece is right.
+        if let Blame::Proven(keys) = self.pieces.failed(piece, bad) {
+            let fault = PeerFault::Poisoned(piece);
+            keys.into_iter().for_each(|key| self.ban(now, key, fault.clone(), Reason::BadPiece));
         }
         self.fill_all(now);
     }
 
+    /// Where a peer is, or was when it left.
+    fn ip_of(&self, key: PeerKey) -> Option<IpAddr> {
+        let departed = || self.departed.iter().find(|(of, _)| *of == key).map(|(_, ip)| *ip);
+        self.peers.peer(key).map(|peer| peer.info.addr.ip()).or_else(departed)
+    }
+
     /// Ends the connection and keeps the address away.
     pub(super) fn ban(&mut self, now: Time, key: PeerKey, fault: PeerFault, reason: Reason) {
-        let ip = match self.peers.peer_mut(key) {
-            Some(peer) => {
-                peer.close(CloseReason::Fault(fault.clone()));
-                peer.info.addr.ip()
-            }
-            // It may leave before the verdict.
-            None => match self.departed.iter().find(|(of, _)| *of == key) {
-                Some((_, ip)) => *ip,
-                None => return,
-            },
-        };
+        if let Some(ip) = self.ip_of(key) {
+            self.ban_sender(now, Sender { key, ip }, fault, reason);
+        }
+    }
+
+    /// The same for a peer that may have left long ago.
+    fn ban_sender(&mut self, now: Time, sender: Sender, fault: PeerFault, reason: Reason) {
+        let Sender { key, ip } = sender;
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.close(CloseReason::Fault(fault.clone()));
+        }
         self.wake(key);
+        if reason == Reason::BadPiece {
+            self.pieces.discard(key);
+        }
         let covered = self.peer_mgr.ban(now, ip, reason);
         let others: Vec<PeerKey> =
             self.peers.iter().filter(|(_, p)| covered.contains(&p.info.addr)).map(|(key, _)| key).collect();

@@ -1,19 +1,28 @@
 //! Connections: whom to dial, whom to let in, and what is told to whoever just arrived.
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wgo_proto::wire::{Message, allowed_fast};
 
 use super::messages::allow_fast;
 use super::{Action, Swarm};
-use crate::peer::{CloseReason, Direction, Peer, PeerFault, PeerInfo};
-use crate::peer_mgr::{Greeting, Limits, Origin, Reason, Refusal, Source, Why};
+use crate::address::may_name;
+use crate::dial_pacer::Lane;
+use crate::ip_filter::IpFilter;
+use crate::peer::{CloseReason, Direction, Peer, PeerInfo};
+use crate::peer_mgr::{Added, Greeting, Limits, Origin, Refusal, Source, Why};
 use crate::piece_mgr::PeerHave;
 use crate::time::Time;
 use crate::units::PeerKey;
 
 /// Pieces that a peer may ask for while choked (BEP 6 suggests 10).
 const ALLOWED_FAST: usize = 10;
+/// Addresses of one answer or message that are looked at: several times what anybody is asked for, and little
+/// enough to be done with at once.
+const MAX_AT_ONCE: usize = 1000;
+/// A download with fewer connections lacks sources more than others do.
+const FEW: usize = 5;
 /// A torrent starts at most one dial in this time, so that a long list of peers is no burst.
 const DIAL_PACE: Duration = Duration::from_millis(10);
 
@@ -80,11 +89,8 @@ impl<B> Swarm<B> {
             self.peer_mgr.mark_seed(peer.info.addr, peer.has.is_seed() || peer.upload_only);
         }
         let reason = peer.closing.clone().unwrap_or(reason);
-        if let CloseReason::Fault(fault) = &reason {
+        if matches!(reason, CloseReason::Fault(_)) {
             self.faults += 1;
-            if matches!(fault, PeerFault::Poisoned(_)) {
-                self.peer_mgr.ban(now, peer.info.addr.ip(), Reason::BadPiece);
-            }
         }
         self.peer_mgr.on_closed(now, peer.info.addr, (&reason).into());
         if !peer.am_choking {
@@ -157,14 +163,59 @@ impl<B> Swarm<B> {
     /// Learns of peers, if it takes any from there.
     pub fn add_candidates(&mut self, now: Time, addrs: impl IntoIterator<Item = SocketAddr>, source: Source) {
         let takes = self.takes_from(source);
-        for addr in addrs.into_iter().filter(|_| takes) {
-            self.peer_mgr.add(now, addr, source);
+        let mut filtered = 0;
+        for addr in addrs.into_iter().take(MAX_AT_ONCE).filter(|_| takes) {
+            filtered += u32::from(self.peer_mgr.add(now, addr, source) == Added::Filtered);
         }
+        if filtered > 0 {
+            self.act(Action::Filtered(filtered));
+        }
+    }
+
+    /// Learns of peers from whoever is at `teller`, who may name only what isn't nearer to us than itself
+    /// ([`may_name`]).
+    pub fn add_candidates_from(
+        &mut self,
+        now: Time,
+        addrs: impl IntoIterator<Item = SocketAddr>,
+        source: Source,
+        teller: IpAddr,
+    ) {
+        let named = addrs.into_iter().take(MAX_AT_ONCE).filter(|addr| may_name(teller, addr.ip()));
+        self.add_candidates(now, named, source);
+    }
+
+    /// Another filter of the operator's: whoever it has, and is connected, goes.
+    pub fn set_ip_filter(&mut self, filter: Arc<IpFilter>) {
+        let mut closed = Vec::new();
+        for (key, peer) in self.peers.iter_mut().filter(|(_, peer)| filter.blocks(peer.info.addr.ip())) {
+            peer.close(CloseReason::Filtered);
+            closed.push(key);
+        }
+        self.peer_mgr.set_filter(filter);
+        if !closed.is_empty() {
+            self.act(Action::Filtered(closed.len() as u32));
+        }
+        closed.into_iter().for_each(|key| self.wake(key));
     }
 
     /// A dial that `Action::Dial` asked for did not lead to a connection.
     pub fn on_dial_failed(&mut self, now: Time, addr: SocketAddr) {
         self.peer_mgr.on_failed(now, addr);
+    }
+
+    /// A dial that `Action::Dial` asked for did not get its turn; nothing is held against the address.
+    pub fn on_dial_postponed(&mut self, now: Time, addr: SocketAddr) {
+        self.peer_mgr.on_postponed(now, addr);
+    }
+
+    /// How much a dial that `Action::Dial` asked for matters.
+    pub fn dial_lane(&self, addr: SocketAddr) -> Lane {
+        match () {
+            () if self.peer_mgr.is_named(addr) => Lane::Named,
+            () if !self.pieces.is_finished() && self.peers.len() < FEW => Lane::First,
+            () => Lane::Rest,
+        }
     }
 
     /// The same, where the peer did not take this greeting, and there is another.
@@ -216,6 +267,7 @@ impl From<Refusal> for CloseReason {
     fn from(refusal: Refusal) -> CloseReason {
         match refusal {
             Refusal::Banned => CloseReason::Banned(refusal.to_string()),
+            Refusal::Filtered => CloseReason::Filtered,
             Refusal::Myself => CloseReason::Ourselves,
             Refusal::SamePeer | Refusal::SameIp => CloseReason::Duplicate,
             Refusal::Full => CloseReason::Full,
@@ -235,6 +287,7 @@ impl From<&CloseReason> for Why {
             | CloseReason::Silent(_)
             | CloseReason::Duplicate
             | CloseReason::Ourselves
+            | CloseReason::Filtered
             | CloseReason::OtherTracker
             | CloseReason::Full => Why::Ended,
         }

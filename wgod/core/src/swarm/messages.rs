@@ -112,8 +112,10 @@ impl<B> Swarm<B> {
 
     fn on_unchoke(&mut self, now: Time, key: PeerKey) {
         let Some(peer) = self.peers.peer_mut(key) else { return };
-        peer.peer_choking = false;
-        peer.pipeline.excuse(now);
+        // Or who says it again and again would never be late with what we asked for.
+        if std::mem::take(&mut peer.peer_choking) {
+            peer.pipeline.excuse(now);
+        }
         self.fill(now, key);
     }
 

@@ -21,6 +21,7 @@ mod requests;
 mod tests;
 mod timers;
 mod transmit;
+pub mod turnover;
 mod view;
 
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ use crate::metadata::Candidate;
 use crate::peer_mgr::{Greeting, PeerMgr};
 use crate::piece_mgr::{Complete, PieceMgr, Spill};
 use crate::selection::Selection;
+use crate::smart_ban::SmartBan;
 use crate::status::{Counters, Traffic};
 use crate::time::Time;
 use crate::tracker::{Announce, Policy, Tiers, TrackerList};
@@ -120,6 +122,8 @@ pub enum Action<B> {
     },
     /// The peer says that it has a node of the DHT here (BEP 5).
     DhtNode(SocketAddr),
+    /// So many addresses were passed over, or connections are closed, since the operator's IP filter has them.
+    Filtered(u32),
     /// Every wanted piece is stored.
     Finished,
     /// A peer became interested or a slot fell free: the choker may act before its next round.
@@ -143,6 +147,7 @@ pub struct Swarm<B> {
     trackers: TrackerList,
     /// Who left last and from where, at most [`MAX_DEPARTED`]: what it sent may yet prove bad.
     departed: VecDeque<(PeerKey, IpAddr)>,
+    smart_ban: SmartBan,
     haves: HaveLog,
     contacts: Contacts,
     traffic: Traffic,
@@ -176,6 +181,7 @@ pub struct Swarm<B> {
     have_flush_at: Option<Time>,
     refill_at: Option<Time>,
     dial_not_before: Time,
+    turnover_at: Time,
     /// Since when nobody has been connected.
     lonely_since: Time,
     idle_told: bool,
@@ -212,6 +218,7 @@ impl<B> Swarm<B> {
             peers: PeerTable::default(),
             peer_mgr,
             departed: VecDeque::new(),
+            smart_ban: SmartBan::default(),
             haves: HaveLog::default(),
             contacts: Contacts::default(),
             traffic: Traffic::new(start.counters),
@@ -229,6 +236,7 @@ impl<B> Swarm<B> {
             have_flush_at: None,
             refill_at: None,
             dial_not_before: now,
+            turnover_at: now + turnover::EVERY,
             lonely_since: now,
             idle_told: false,
             actions: VecDeque::new(),
@@ -310,7 +318,7 @@ impl<B> Swarm<B> {
     /// What a spill asked for has been done, or could not be.
     pub fn on_spilled(&mut self, now: Time, piece: PieceIndex, ok: bool) {
         if let Some(complete) = self.pieces.spilled(piece, ok) {
-            self.act(Action::Store(complete));
+            self.act(Action::Store(self.doubted(complete)));
         }
         self.fill_starved_after_spill(now);
     }
@@ -381,6 +389,7 @@ impl<B> Swarm<B> {
         self.check_contacts();
         self.pieces.check_availability(self.peers.iter().map(|(_, peer)| &peer.has));
         self.peer_mgr.check_invariants();
+        self.smart_ban.check_invariants();
         self.trackers.check_invariants();
         assert_eq!(self.peer_mgr.counts().connected, self.peers.len(), "connections in both tables");
         assert_eq!(self.have_bytes, bytes_of(&self.layout, self.pieces.have()), "bytes stored");

@@ -105,6 +105,7 @@ impl<B> Swarm<B> {
             self.fill_all(now);
         }
         self.trim_contacts();
+        self.turn_over(now);
         self.relieve_memory();
     }
 

@@ -1,11 +1,11 @@
 //! What readers get to see of a live torrent (Status).
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use wgo_proto::{Bitfield, PieceIndex};
 
 use super::Swarm;
 use crate::peer::{Direction, Encryption};
-use crate::peer_mgr::Source;
+use crate::peer_mgr::{Ban, Source};
 use crate::status::Counters;
 use crate::time::Time;
 use crate::units::ByteRate;
@@ -135,6 +135,11 @@ impl<B> Swarm<B> {
                 requests: p.pipeline.len(),
             })
             .collect()
+    }
+
+    /// The addresses that this torrent has nothing to do with any more, and why.
+    pub fn bans(&self, now: Time) -> Vec<(IpAddr, Ban)> {
+        self.peer_mgr.bans(now).collect()
     }
 
     /// Copies per piece, seeds included; 0…number of peers.

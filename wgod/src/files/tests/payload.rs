@@ -300,7 +300,13 @@ fn threads_that_write_to_a_new_file_at_once_all_find_it() {
                 let (torrent, tx) = (files.clone(), tx.clone());
                 scope.spawn(move || {
                     let done = Done::new(move |outcome| tx.send(outcome).unwrap());
-                    storage.run_here(Job::Store { torrent, piece: PieceIndex(piece), blocks, done });
+                    storage.run_here(Job::Store {
+                        torrent,
+                        piece: PieceIndex(piece),
+                        blocks,
+                        witness: None,
+                        done,
+                    });
                 });
             }
         });

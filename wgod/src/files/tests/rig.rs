@@ -166,7 +166,7 @@ impl Rig {
         blocks: Vec<Option<BlockBuf>>,
     ) -> StoreOutcome {
         let (torrent, piece) = (files.clone(), PieceIndex(piece));
-        self.ask(|done| Job::Store { torrent, piece, blocks, done })
+        self.ask(|done| Job::Store { torrent, piece, blocks, witness: None, done })
     }
 
     pub(super) fn store_all(&self, files: &Arc<TorrentFiles>, torrent: &Torrent) {

@@ -68,7 +68,7 @@ impl Bench {
         let storing = |(piece, blocks): (u32, Vec<Option<BlockBuf>>)| {
             let tx = tx.clone();
             let done = Done::new(move |outcome| tx.send((piece, outcome)).unwrap());
-            Storing { torrent: self.files.clone(), piece: PieceIndex(piece), blocks, done }
+            Storing { torrent: self.files.clone(), piece: PieceIndex(piece), blocks, witness: None, done }
         };
         store_each(pieces.into_iter().map(storing).collect());
         let mut outcomes: Vec<(u32, StoreOutcome)> = rx.try_iter().collect();

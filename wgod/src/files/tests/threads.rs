@@ -56,7 +56,7 @@ fn store(rig: &Rig, files: &Arc<TorrentFiles>, torrent: &Torrent, tx: &mpsc::Sen
     let blocks = torrent.blocks(rig.storage.pool(), 0);
     let tx = tx.clone();
     let done = Done::new(move |outcome| drop(tx.send(outcome)));
-    Job::Store { torrent: files.clone(), piece: PieceIndex(0), blocks, done }
+    Job::Store { torrent: files.clone(), piece: PieceIndex(0), blocks, witness: None, done }
 }
 
 #[tokio::test]
@@ -153,7 +153,9 @@ async fn a_check_gets_its_turn_among_many_stores_and_they_theirs() {
         let blocks = torrent.blocks(rig.storage.pool(), 0);
         let order = order.clone();
         let done = Done::new(move |_: StoreOutcome| order.lock().unwrap().push("store"));
-        rig.storage.submit(Job::Store { torrent: files.clone(), piece: PieceIndex(0), blocks, done }).await;
+        rig.storage
+            .submit(Job::Store { torrent: files.clone(), piece: PieceIndex(0), blocks, witness: None, done })
+            .await;
     }
     let checked = order.clone();
     let done = Done::new(move |_: CheckOutcome| checked.lock().unwrap().push("check"));
@@ -175,7 +177,9 @@ async fn a_panic_ends_its_job_and_not_the_thread() {
     rig.prepare(&files);
     let done = Done::new(|_: StoreOutcome| panic!("a bug in the caller"));
     let blocks = torrent.blocks(rig.storage.pool(), 0);
-    rig.storage.submit(Job::Store { torrent: files.clone(), piece: PieceIndex(0), blocks, done }).await;
+    rig.storage
+        .submit(Job::Store { torrent: files.clone(), piece: PieceIndex(0), blocks, witness: None, done })
+        .await;
     let (tx, rx) = mpsc::channel();
     rig.storage.submit(store(&rig, &files, &torrent, &tx)).await;
     assert_eq!(rx.recv_timeout(PATIENCE).unwrap(), StoreOutcome::Stored);
@@ -225,7 +229,13 @@ async fn pieces_that_are_hashed_together_have_verdicts_of_their_own() {
         let (tx, name) = (tx.clone(), files.info().name.clone());
         let done = Done::new(move |outcome: StoreOutcome| drop(tx.send((name, piece, outcome))));
         rig.storage
-            .submit(Job::Store { torrent: files.clone(), piece: PieceIndex(piece), blocks, done })
+            .submit(Job::Store {
+                torrent: files.clone(),
+                piece: PieceIndex(piece),
+                blocks,
+                witness: None,
+                done,
+            })
             .await;
     };
     for piece in 0..6 {

@@ -144,13 +144,14 @@ fn make(cx: &mut Cx, files: Option<&Arc<TorrentFiles>>) -> Arc<Torrent> {
         seed: cx.seed,
     };
     let mut swarm = Swarm::new(now, config, start);
-    swarm.set_own(&cx.engine.own_addrs());
     swarm.set_order(order(cx.sequential));
     if let Some(memory) = cx.trackers.take() {
         swarm.resume_trackers(memory);
     }
     swarm.set_online(now, cx.engine.outlet.standing().closed().is_none());
     swarm.restore_partials(&cx.partials);
+    swarm.set_ip_filter(cx.engine.ip_filter.filter());
+    swarm.set_own(&cx.engine.own_addrs());
     swarm.add_candidates(now, cx.user_peers.iter().copied(), Source::User);
     let unverified = cx.unverified.clone();
     let parts = Parts { swarm, hash, info: cx.info.clone(), files: files.cloned(), unverified };
