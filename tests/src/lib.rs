@@ -24,6 +24,7 @@ pub mod disk;
 pub mod dns;
 pub mod exchange;
 pub mod fuzz;
+pub mod gateway;
 pub mod http;
 pub mod lan;
 pub mod leecher;

@@ -2,7 +2,8 @@
 use wgo_api::ApiClient;
 use wgo_api::params::{AltMode, StatusParams};
 use wgo_api::result::{
-    Confinement, Daemon, Dht, DhtState, Hooks, IpFilter, Network, PortState, StatusResult,
+    Confinement, Daemon, Dht, DhtState, Hooks, IpFilter, MappedPort, MappingState, Network, PortMapping,
+    PortState, PortTransport, StatusResult,
 };
 use wgo_api::torrent::{State, Torrent};
 
@@ -107,6 +108,9 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
         Network { interface: Some(interface), .. } => line("Network", format!("{} alone", clean(interface))),
         Network { interface: None, missing: None } => {}
     }
+    for (name, text) in mapping(&daemon.port_mapping) {
+        line(name, clean(&text));
+    }
     if !daemon.external.is_empty() {
         line("Seen at", clean(&daemon.external.join(", ")));
     }
@@ -175,6 +179,36 @@ pub(crate) fn ip_filter(filter: &IpFilter) -> String {
     format!("{}, of {of}{bad}; blocked {blocked}", count(ranges as usize, "range"))
 }
 
+/// What a gateway lets in, a line for each port, and why it lets in no more. Where there is none, or none is needed,
+/// nothing is said.
+fn mapping(mapping: &PortMapping) -> Vec<(&'static str, String)> {
+    let mut lines: Vec<_> = mapping.ports.iter().map(|port| ("Mapped", mapped(port))).collect();
+    if mapping.state == MappingState::Trying {
+        lines.push(("Gateway", "is being asked to let peers in".to_owned()));
+    }
+    if matches!(mapping.state, MappingState::Mapped | MappingState::Failed) {
+        lines.extend(mapping.reason.clone().map(|reason| ("Gateway", reason)));
+    }
+    lines
+}
+
+fn mapped(port: &MappedPort) -> String {
+    let transport = match port.transport {
+        PortTransport::Tcp => "TCP",
+        PortTransport::Udp => "UDP",
+    };
+    let outside = match &port.external_ip {
+        Some(ip) => format!("{ip}:{}", port.external_port),
+        None => format!("port {}", port.external_port),
+    };
+    let left = port.expires_at.map_or(String::new(), |at| {
+        let left = at.saturating_sub(crate::alt::unix_now());
+        format!(", renewed within {}", human_secs(left))
+    });
+    let within = if port.reachable { "" } else { ", which is not a public address" };
+    format!("{transport} {} at {outside}{within}, by {}{left}", port.port, port.protocol.name())
+}
+
 /// What the daemon took from itself, in a line.
 fn confined(confinement: &Confinement) -> String {
     let Confinement { landlock, seccomp, no_new_privs, allowed_folders } = confinement;
@@ -215,6 +249,56 @@ mod tests {
             ),
         ] {
             assert_eq!(dht(&node), want);
+        }
+    }
+
+    #[test]
+    fn mapped_ports_have_a_line_each_and_where_none_is_needed_there_is_none() {
+        let port = |transport, external_ip: Option<&str>, reachable| MappedPort {
+            transport,
+            port: 6868,
+            external_port: 7000,
+            external_ip: external_ip.map(str::to_owned),
+            reachable,
+            protocol: wgo_api::result::MappingProtocol::NatPmp,
+            expires_at: None,
+        };
+        let shown = |state, ports, reason: Option<&str>| {
+            mapping(&PortMapping {
+                state,
+                ports,
+                reason: reason.map(str::to_owned),
+                ..PortMapping::default()
+            })
+        };
+        let tcp = port(PortTransport::Tcp, Some("203.0.113.9"), true);
+        let lines = shown(MappingState::Mapped, vec![tcp], Some("UDP is refused"));
+        let is = |name, text: &str| (name, text.to_owned());
+        assert_eq!(
+            lines,
+            [is("Mapped", "TCP 6868 at 203.0.113.9:7000, by NAT-PMP"), is("Gateway", "UDP is refused")]
+        );
+        let ports =
+            vec![port(PortTransport::Udp, Some("10.0.0.9"), false), port(PortTransport::Tcp, None, true)];
+        assert_eq!(
+            shown(MappingState::Mapped, ports, None),
+            [
+                is("Mapped", "UDP 6868 at 10.0.0.9:7000, which is not a public address, by NAT-PMP"),
+                is("Mapped", "TCP 6868 at port 7000, by NAT-PMP")
+            ]
+        );
+        let ending = MappedPort {
+            expires_at: Some(crate::alt::unix_now() + 7200),
+            ..port(PortTransport::Tcp, Some("203.0.113.9"), true)
+        };
+        assert!(mapped(&ending).contains(", renewed within "), "{}", mapped(&ending));
+        assert_eq!(shown(MappingState::Failed, vec![], Some("no")), [is("Gateway", "no")]);
+        assert_eq!(
+            shown(MappingState::Trying, vec![], None),
+            [is("Gateway", "is being asked to let peers in")]
+        );
+        for quiet in [MappingState::Off, MappingState::Public, MappingState::NoGateway] {
+            assert!(shown(quiet, vec![], Some("x")).is_empty());
         }
     }
 

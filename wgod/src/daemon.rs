@@ -31,6 +31,7 @@ use crate::logging::Logging;
 use crate::lsd::{self, Lsd};
 use crate::metrics;
 use crate::outlet::{Bounds, Outlet};
+use crate::portmap::PortMapping;
 use crate::registry::Registry;
 use crate::serving::Sockets;
 use crate::session::{Driver, SessionHandle, Start};
@@ -40,7 +41,7 @@ use crate::systemd::activation::Inherited;
 use crate::timers::Timers;
 use crate::tracker::{Settings as TrackerSettings, Trackers};
 use crate::watch::Watch;
-use crate::{backups, chores, listen, progress, random, systemd};
+use crate::{backups, chores, listen, portmap, progress, random, systemd};
 
 /// Opening the state may take this long: after a crash the database may have to be read once.
 const OPENING: Duration = Duration::from_secs(600);
@@ -281,6 +282,7 @@ impl Daemon {
             parts.spawn(listen::run(engine.clone(), post, rest.clone()));
         }
         parts.spawn(lsd::run(engine.clone(), rest.clone()));
+        parts.spawn(portmap::run(engine.clone(), stop.session.clone()));
         parts.spawn(progress::run(session.clone(), rest.clone()));
         if let Some(metrics) = metrics {
             parts.spawn(metrics.run(engine.clone(), session.clone(), rest.clone()));
@@ -362,6 +364,7 @@ fn engine(
         ip_filter: IpFilters::new(lists),
         port,
         listening: Listening::of(posts),
+        mapping: PortMapping::new(config.network.port_mapping && port != 0, config.discovery.dht),
         encryption: Default::default(),
         actions,
         events,

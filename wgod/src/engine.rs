@@ -31,6 +31,7 @@ use crate::lsd::Lsd;
 use crate::metadata::Dictionaries;
 use crate::metrics::Counters;
 use crate::outlet::Outlet;
+use crate::portmap::PortMapping;
 use crate::registry::Registry;
 use crate::session::Event;
 use crate::shaper::Shaper;
@@ -71,10 +72,12 @@ pub struct Engine {
     pub lsd: Lsd,
     /// The addresses that we have nothing to do with.
     pub ip_filter: IpFilters,
-    /// The port that peers reach us on; 0 if we do not listen.
-    pub port: u16,
     /// Where peers reach us now.
     pub listening: Listening,
+    /// The port that we listen on; 0 if we do not. Others are told [`announced_port`](Self::announced_port).
+    pub port: u16,
+    /// What a gateway maps of it.
+    pub mapping: PortMapping,
     /// Encryption of connections to peers.
     pub encryption: Encryption,
     /// Where Swarms' actions go.
@@ -104,7 +107,12 @@ impl Engine {
         let families = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         let bound = families.into_iter().filter_map(|family| self.outlet.source(family));
         let all = self.outside.addresses().into_iter().chain(bound);
-        all.filter(|_| self.port != 0).map(|ip| SocketAddr::new(ip, self.port)).collect()
+        all.filter(|_| self.port != 0).map(|ip| SocketAddr::new(ip, self.announced_port())).collect()
+    }
+
+    /// The port that peers reach us on, as trackers, peers and the DHT are told; 0 if they can't.
+    pub fn announced_port(&self) -> u16 {
+        self.mapping.external_port().unwrap_or(self.port)
     }
 
     /// Hands a complete piece to the storage threads; waits while their queue is full.

@@ -28,6 +28,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod outlet;
 pub mod peer;
+pub mod portmap;
 pub mod progress;
 pub mod random;
 pub mod registry;

@@ -191,6 +191,19 @@ impl Outlet {
         UdpSocket::from_std(socket.into())
     }
 
+    /// A UDP socket at `addr` that others on this machine may share, such as a port at which all of them hear what is
+    /// said to a group.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn udp_shared(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = socket(addr, Type::DGRAM, Protocol::UDP)?;
+        self.tie(SockRef::from(&socket), addr.ip())?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        UdpSocket::from_std(socket.into())
+    }
+
     /// Where a socket is bound that may reach all of the family of `like`, on `port`.
     pub fn from_anywhere(&self, like: IpAddr, port: u16) -> SocketAddr {
         SocketAddr::new(self.source(like).unwrap_or_else(|| any(like)), port)

@@ -120,6 +120,7 @@ impl Rig {
             lsd: Default::default(),
             port: addr.port(),
             listening: Default::default(),
+            mapping: Default::default(),
             encryption: Default::default(),
             actions,
             events,

@@ -12,6 +12,7 @@ mod libtorrent;
 mod lsd;
 mod magnet;
 mod pex;
+mod portmap;
 mod rqbit;
 mod rtorrent;
 mod transmission;

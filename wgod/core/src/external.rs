@@ -1,5 +1,5 @@
-//! Our addresses as others see them, by vote: of trackers (BEP 24) and peers (BEP 10, `yourip`); DHT nodes (BEP 42) may
-//! join.
+//! Our addresses as others see them, by vote: of trackers (BEP 24), of the gateway that maps our port, of DHT nodes
+//! (BEP 42) and of peers (BEP 10, `yourip`).
 //!
 //! Whoever is asked may lie or be wrong, so each voter has one vote in each family, the last one that it gave,
 //! and only so many votes count. The shell keeps one [`External`] for the daemon.
@@ -25,13 +25,15 @@ pub enum Voter {
     Peer(IpAddr),
     /// Nodes of the DHT, most of which agree (BEP 42).
     Dht,
+    /// The gateway that maps our port, which knows its own address.
+    Gateway,
 }
 
 impl Voter {
     /// The form in which voters are told apart.
     fn identity(self) -> Voter {
         match self {
-            Voter::Tracker(_) | Voter::Dht => self,
+            Voter::Tracker(_) | Voter::Dht | Voter::Gateway => self,
             Voter::Peer(ip) => {
                 let ip = ip.to_canonical();
                 Voter::Peer(subnet(ip).unwrap_or(ip))

@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod peer;
 pub mod peer_mgr;
 pub mod piece_mgr;
+pub mod portmap;
 pub mod selection;
 pub mod session;
 pub mod smart_ban;

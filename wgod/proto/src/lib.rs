@@ -18,6 +18,7 @@ pub mod merkle;
 pub mod metainfo;
 pub mod mse;
 pub mod path;
+pub mod portmap;
 mod text;
 pub mod tracker;
 pub mod units;

@@ -56,6 +56,7 @@ pub static COMPONENTS: &[Component] = &[
     Component { name: "listen", targets: &["wgod::listen", "wgod::dial", "wgod::outlet"] },
     Component { name: "lsd", targets: &["wgod::lsd"] },
     Component { name: "choke", targets: &["wgod::session::choke"] },
+    Component { name: "portmap", targets: &["wgod::portmap"] },
     Component { name: "hooks", targets: &["wgod::hooks"] },
     Component { name: "watch", targets: &["wgod::watch"] },
     Component { name: "config", targets: &["wgod::control"] },

@@ -66,7 +66,7 @@ settings! {
         /// What is logged: a level (off, error, warn, info, debug, trace), and levels of components
         /// after it, as in "info,peer=debug,tracker=trace".
         /// Components: session, torrent, peer, tracker, dht, lsd, files, store, console, audit (who changed what
-        /// over the control sockets), listen, choke, hooks, watch, config, daemon.
+        /// over the control sockets), listen, portmap, choke, hooks, watch, config, daemon.
         [Now] log: LogSpec = LogSpec::default();
     }
 
@@ -179,8 +179,10 @@ settings! {
         /// about 1.5 s of processor time more. A change is for connections to come.
         [Now] encryption: Encryption = Encryption::Allow;
 
-        /// Ask the router to forward the port (UPnP, NAT-PMP, PCP).
-        [Unbuilt] port_mapping: bool = false;
+        /// Have the router that translates our IPv4 address let peers in, by PCP, NAT-PMP or UPnP. It is asked where
+        /// `ip`, or the address that the system would choose, is a private one in the network of the default
+        /// gateway, and nothing is sent elsewhere. Taken back at the end; `wgoctl status` shows what came of it.
+        [Restart] port_mapping: bool = true;
 
         /// A proxy for trackers and peers, as in "socks5://127.0.0.1:1080".
         [Unbuilt] proxy: Option<String> = None;

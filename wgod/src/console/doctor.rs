@@ -69,6 +69,7 @@ impl Console {
             network: inner.engine.outlet.shown(),
             no_names: inner.engine.trackers.no_names(),
             port: (config.network.port, inner.engine.port),
+            mapping: inner.engine.mapping.shown(),
             max_peers: config.network.max_peers,
             memory: config.storage.memory.0,
             troubled: troubled.len(),

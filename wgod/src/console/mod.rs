@@ -228,6 +228,7 @@ impl ApiServer for Console {
             ip_filter: self.inner.engine.ip_filter.shown(),
             port_state: PortState::Unknown,
             local_discovery: self.inner.engine.lsd.shown(),
+            port_mapping: self.inner.engine.mapping.shown(),
             confinement: self.inner.engine.confinement.shown(),
             hooks: self.inner.engine.hooks.shown(),
         };

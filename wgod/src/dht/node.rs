@@ -306,7 +306,7 @@ impl Node {
         }
         let ready = self.state == State::Ready;
         while let Some(turn) = shared.rounds.next(now, self.machine.free_lookups(), families.len(), ready) {
-            let wanted = wanted(&turn, self.engine.port);
+            let wanted = wanted(&turn, self.engine.announced_port());
             for hash in turn.hashes.wire() {
                 for family in &families {
                     if let Some(lookup) = self.machine.get_peers(now, hash, *family, wanted) {
@@ -359,7 +359,8 @@ impl Node {
     /// Whether we are at this address, as far as we know.
     fn is_us(&self, addr: SocketAddr) -> bool {
         let here = self.engine.outlet.source(addr.ip()).into_iter().chain(self.outside.iter().copied());
-        addr.port() == self.engine.port && here.into_iter().any(|ip| ip == addr.ip())
+        let ours = [self.engine.port, self.engine.announced_port()].contains(&addr.port());
+        ours && here.into_iter().any(|ip| ip == addr.ip())
     }
 
     fn on_done(&mut self, now: Time, lookup: LookupId, outcome: &Outcome) {

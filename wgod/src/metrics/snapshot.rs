@@ -6,6 +6,7 @@ use crate::dht;
 use crate::engine::Engine;
 use crate::files::{BlockBuf, DeviceStatus};
 use crate::session::Glance;
+use wgo_api::result::{MappingProtocol, PortMapping};
 
 use super::{Handshakes, LagSnapshot, counters::Trouble};
 
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub dht: dht::Status,
     /// Torrents that it looks up.
     pub dht_torrents: usize,
+    /// Ports that a gateway maps to us, by the protocol that did it.
+    pub mapped_ports: Vec<(&'static str, u64)>,
     /// How late the event loop was.
     pub lag: LagSnapshot,
     /// Bytes of pieces kept to be sent.
@@ -93,6 +96,7 @@ impl Snapshot {
             lsd_dropped: (counters.lsd.malformed.total(), counters.lsd.foreign.total()),
             dht: engine.dht.status(),
             dht_torrents: engine.dht.torrents(),
+            mapped_ports: mapped_ports(&engine.mapping.shown()),
             lag: counters.lag.read(),
             cached: bytes(engine.storage.cached_blocks()),
             buffers: (bytes(engine.pool.leased_blocks()), bytes(engine.pool.idle_blocks())),
@@ -100,4 +104,14 @@ impl Snapshot {
             commits: engine.store.stats().commits,
         }
     }
+}
+
+/// Also of those that map nothing: a series that comes and goes can't be alarmed on.
+fn mapped_ports(mapping: &PortMapping) -> Vec<(&'static str, u64)> {
+    let of = |protocol| mapping.ports.iter().filter(|port| port.protocol == protocol).count() as u64;
+    vec![
+        ("pcp", of(MappingProtocol::Pcp)),
+        ("nat-pmp", of(MappingProtocol::NatPmp)),
+        ("upnp", of(MappingProtocol::Upnp)),
+    ]
 }

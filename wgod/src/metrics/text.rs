@@ -81,6 +81,11 @@ fn transfer(page: &mut Page, snapshot: &Snapshot) {
     for (kind, count) in Handshakes::KINDS.into_iter().zip(snapshot.handshakes_failed) {
         page.sample(name, &[("kind", kind)], count);
     }
+    let name = "wgod_mapped_ports";
+    page.family(name, Kind::Gauge, "Ports that the gateway maps to us, by the protocol that did it.");
+    for (protocol, ports) in &snapshot.mapped_ports {
+        page.sample(name, &[("protocol", protocol)], *ports);
+    }
     neighbours(page, snapshot);
     page.one("wgod_choke_rounds_total", Kind::Counter, "Rankings of all peers.", snapshot.choke_rounds);
     let name = "wgod_tracker_announces_total";

@@ -232,7 +232,7 @@ impl Driver {
         wire::Announce {
             hash: torrent.hash,
             peer_id: self.engine.peer_id,
-            port: self.engine.port,
+            port: self.engine.announced_port(),
             uploaded: announce.stats.uploaded,
             downloaded: announce.stats.downloaded,
             left: announce.stats.left,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::IpFilter;
+use super::{IpFilter, PortMapping};
 use crate::params::AltMode;
 use crate::result::Dht;
 use crate::torrent::{RateLimits, State, Torrent};
@@ -145,6 +145,9 @@ pub struct Daemon {
     /// Finding peers in the local network.
     #[serde(default)]
     pub local_discovery: LocalDiscovery,
+    /// What a gateway that translates our address lets in.
+    #[serde(default)]
+    pub port_mapping: PortMapping,
     /// What it may not do.
     #[serde(default)]
     pub confinement: Confinement,

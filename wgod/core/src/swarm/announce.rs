@@ -126,6 +126,13 @@ impl<B> Swarm<B> {
         self.announce_due(now);
     }
 
+    /// Others reach us on this port from now on: peers to come hear it, and trackers as soon as they may be asked.
+    pub fn set_listen_port(&mut self, now: Time, port: u16) {
+        if port != std::mem::replace(&mut self.config.listen_port, port) {
+            self.announce_now(now);
+        }
+    }
+
     /// Other trackers from now on: new ones hear that we join, those that are none any more that we leave.
     pub fn set_trackers(&mut self, now: Time, tiers: &[Vec<Arc<str>>]) {
         self.trackers.replace(tiers);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use wgo_api::result::{Confinement, Dht, Hooks, Network};
+use wgo_api::result::{Confinement, Dht, Hooks, Network, PortMapping};
 
 use crate::clock::unix_now;
 use crate::files::Folder;
@@ -60,6 +60,8 @@ pub(super) struct Facts {
     pub(super) no_names: Option<String>,
     /// The port that was asked for, and the one that is used.
     pub(super) port: (u16, u16),
+    /// What a gateway lets in.
+    pub(super) mapping: PortMapping,
     /// Descriptors that the process may have; `None` is no limit.
     pub(super) descriptors: Option<u64>,
     pub(super) max_peers: u32,
@@ -103,6 +105,7 @@ impl Facts {
             network: Network::default(),
             no_names: None,
             port: (0, 0),
+            mapping: PortMapping::default(),
             descriptors: getrlimit(Resource::Nofile).current,
             max_peers: 0,
             memory: 0,

@@ -1,6 +1,6 @@
 //! What the facts mean, and what to do about them: a pure function.
 use wgo_api::doctor::{Finding, clock, kernel};
-use wgo_api::result::{Confinement, Dht, DhtState, Hooks, Network};
+use wgo_api::result::{Confinement, Dht, DhtState, Hooks, MappedPort, MappingState, Network, PortTransport};
 use wgo_api::units::{human_bytes, human_secs};
 
 use super::facts::{Facts, Hung, Place, Systemd};
@@ -285,7 +285,45 @@ fn port(facts: &Facts) -> Finding {
         let remedy = format!("stop what uses {wanted} and restart wgod, or set [network] port");
         return Finding::warn(WHAT, why, remedy);
     }
-    Finding::ok(WHAT, format!("listens on {listen}; whether a router lets others in is not known"))
+    let mapping = &facts.mapping;
+    let mapped = mapping.ports.iter().find(|port| port.transport == PortTransport::Tcp);
+    match (mapping.state, mapped) {
+        (MappingState::Mapped, Some(port)) => mapped_port(WHAT, port, &listen),
+        (MappingState::Mapped | MappingState::Failed, _) => Finding::warn(
+            WHAT,
+            format!(
+                "listens on {listen}; {}",
+                mapping.reason.as_deref().unwrap_or("the gateway maps no port")
+            ),
+            format!(
+                "turn on PCP, NAT-PMP or UPnP there, or have it forward port {used} and set [network] port_mapping = \
+                false"
+            ),
+        ),
+        (MappingState::Public, _) => Finding::ok(WHAT, format!("listens on {listen}, with a public address")),
+        (MappingState::Trying, _) => {
+            Finding::ok(WHAT, format!("listens on {listen}; the gateway is being asked to let others in"))
+        }
+        (MappingState::Off | MappingState::NoGateway, _) => {
+            Finding::ok(WHAT, format!("listens on {listen}; whether a router lets others in is not known"))
+        }
+    }
+}
+
+fn mapped_port(what: &str, port: &MappedPort, listen: &str) -> Finding {
+    let outside = match &port.external_ip {
+        Some(ip) => format!("{ip}:{}", port.external_port),
+        None => format!("port {}", port.external_port),
+    };
+    let found =
+        format!("listens on {listen}; the gateway lets others in at {outside}, by {}", port.protocol.name());
+    if port.reachable {
+        return Finding::ok(what, found);
+    }
+    let why = format!("{found}; that is no public address, so another router is before it");
+    let remedy = "have that one forward the port, too, or make the gateway a bridge; a provider that shares addresses \
+        (CGNAT) may give one of your own, or use IPv6";
+    Finding::warn(what, why, remedy)
 }
 
 fn descriptors(facts: &Facts) -> Finding {

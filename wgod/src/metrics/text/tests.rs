@@ -61,6 +61,7 @@ fn snapshot() -> Snapshot {
             ..dht::Status::default()
         },
         dht_torrents: 20,
+        mapped_ports: vec![("pcp", 0), ("nat-pmp", 2), ("upnp", 0)],
         lag: LagSnapshot {
             within: [3590, 3595, 3599, 3600, 3600, 3600, 3600],
             samples: 3600,

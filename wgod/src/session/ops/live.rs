@@ -122,7 +122,7 @@ fn make(cx: &mut Cx, files: Option<&Arc<TorrentFiles>>) -> Arc<Torrent> {
     let now = cx.engine.clock.now();
     let config = SwarmConfig {
         peer_id: cx.engine.peer_id,
-        listen_port: cx.engine.port,
+        listen_port: cx.engine.announced_port(),
         max_peers: cx.max_peers,
         private: cx.info.private,
         pex: cx.pex,

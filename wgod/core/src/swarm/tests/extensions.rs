@@ -3,6 +3,7 @@ use super::rig::*;
 use crate::peer::{CloseReason, PeerFault};
 use crate::piece_mgr::Order;
 use crate::swarm::{Action, Learnt};
+use crate::tracker::Outcome;
 use wgo_proto::PieceIndex;
 use wgo_proto::wire::{ExtMessage, Message, Reserved};
 
@@ -23,6 +24,26 @@ fn our_handshake_says_who_we_are_and_goes_to_those_who_understand() {
     assert_eq!(told.yourip, Some(addr(1).ip()));
     assert!(told.client.as_deref().is_some_and(|client| client.starts_with("wgod ")));
     assert_eq!(handshake(&rig.heard(without)), None);
+}
+
+#[test]
+fn another_port_of_ours_is_told_to_those_who_come_and_to_trackers() {
+    let mut rig = Rig::with(2, &[0, 1], &["http://t.example/announce"], 50);
+    let announced = |rig: &mut Rig| {
+        let announce =
+            |action| if let Action::Announce(announce) = action { Some(announce.id) } else { None };
+        rig.actions().into_iter().filter_map(announce).next()
+    };
+    rig.wait(secs(0));
+    let id = announced(&mut rig).expect("started");
+    rig.swarm.on_announced(rig.now, id, &Outcome::default(), &[]);
+    rig.wait(secs(60));
+    rig.swarm.set_listen_port(rig.now, 6868);
+    assert_eq!(announced(&mut rig), None, "it is that already");
+    rig.swarm.set_listen_port(rig.now, 7000);
+    assert!(announced(&mut rig).is_some());
+    let key = rig.connect(1, BOTH);
+    assert_eq!(handshake(&rig.heard(key)).and_then(|told| told.port), Some(7000));
 }
 
 #[test]

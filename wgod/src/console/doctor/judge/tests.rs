@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use wgo_api::doctor::Severity;
 
+use wgo_api::result::{MappingProtocol, PortMapping};
+
 use super::*;
 use crate::files::Space;
 
@@ -17,6 +19,21 @@ fn place(path: &str) -> Place {
         direct: Some(true),
     };
     Place { path: path.into(), outside: false, found: Ok(found) }
+}
+
+/// What a gateway does whose address outside is `ip`.
+fn mapping(state: MappingState, ip: Option<&str>) -> PortMapping {
+    let port = |ip: &str| MappedPort {
+        transport: PortTransport::Tcp,
+        port: 6868,
+        external_port: 7000,
+        external_ip: Some(ip.to_owned()),
+        reachable: !ip.starts_with("10."),
+        protocol: MappingProtocol::Pcp,
+        expires_at: Some(1_800_000_000),
+    };
+    let reason = (state == MappingState::Failed).then(|| "the gateway 10.0.0.1 maps no ports".to_owned());
+    PortMapping { state, ports: ip.into_iter().map(port).collect(), reason, ..PortMapping::default() }
 }
 
 fn well() -> Facts {
@@ -34,6 +51,7 @@ fn well() -> Facts {
         network: Network { interface: Some("wg0".into()), missing: None },
         no_names: None,
         port: (6868, 6868),
+        mapping: mapping(MappingState::Mapped, Some("203.0.113.9")),
         descriptors: Some(65_536),
         max_peers: 1000,
         memory: 52 << 20,
@@ -297,5 +315,28 @@ fn what_is_as_an_operator_may_want_it_is_no_trouble() {
         change(&mut facts);
         let found: Vec<Finding> = judge(&facts).into_iter().filter(|f| f.severity != Severity::Ok).collect();
         assert_eq!(found, [], "case {nth}");
+    }
+}
+
+#[test]
+fn a_port_that_others_cannot_reach_is_told() {
+    for (state, ip, severity, want) in [
+        (
+            MappingState::Mapped,
+            Some("203.0.113.9"),
+            Severity::Ok,
+            "lets others in at 203.0.113.9:7000, by PCP",
+        ),
+        (MappingState::Mapped, Some("10.7.0.9"), Severity::Warn, "that is no public address"),
+        (MappingState::Failed, None, Severity::Warn, "the gateway 10.0.0.1 maps no ports"),
+        (MappingState::Public, None, Severity::Ok, "with a public address"),
+        (MappingState::Trying, None, Severity::Ok, "is being asked"),
+        (MappingState::NoGateway, None, Severity::Ok, "is not known"),
+        (MappingState::Off, None, Severity::Ok, "is not known"),
+    ] {
+        let finding = port(&Facts { mapping: mapping(state, ip), ..well() });
+        assert_eq!(finding.severity, severity, "{finding:?}");
+        assert!(finding.why.contains(want), "{finding:?}");
+        assert_eq!(finding.remedy.is_some(), severity != Severity::Ok);
     }
 }
