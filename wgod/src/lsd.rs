@@ -1,7 +1,7 @@
 //! Local service discovery (BEP 14): announces torrents to the neighbours by multicast, and hears of theirs.
 //!
 //! Which torrent is announced when says the `Announcer` of core; here are the links that it goes over. On each
-//! network interface with neighbours there is a [`Member`] for each address family that the operator lets us use.
+//! network interface with neighbours there is a `Member` for each address family that the operator lets us use.
 //! They are compared with the machine's interfaces every few seconds, so that one which comes, goes, or gets
 //! another address is noticed whatever brought it about.
 mod links;

@@ -127,7 +127,6 @@ impl Rig {
             announces: TaskTracker::new(),
             connections: Places::new(100),
             ip_filter: Default::default(),
-            listening: Vec::new(),
             dialer: Dialer::new(Limits { half_open: 100, per_second: 1000 }),
             confinement: Confinement::default(),
             hooks: Default::default(),

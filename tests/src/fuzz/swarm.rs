@@ -47,6 +47,7 @@ impl World {
             max_peers: PEERS as u32,
             private: false,
             metadata_len: if known { 100_000 } else { 0 },
+            pex: true,
         };
         let mut swarm = Swarm::new(now, config, start);
         swarm.set_memory(now, 8);

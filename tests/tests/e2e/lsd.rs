@@ -107,12 +107,12 @@ fn what_neighbours_announce_is_fetched_from_them_whatever_else_is_said() {
     wait_interfaces(&daemon, &[INTERFACE]);
     for v4 in [true, false] {
         let (payload, torrent) = torrent(if v4 { "by IPv4" } else { "by IPv6" });
-        daemon.add(&torrent, &daemon.downloads(), &[]);
-        // Before that it is none of ours.
-        daemon.wait_state(&torrent.id(), wgo_api::State::Downloading, SOON);
         lan.cross();
         let seeder = Seeder::start(lan.theirs(v4), &[(&payload, &torrent)]);
         let ear = Ear::open(v4);
+        daemon.add(&torrent, &daemon.downloads(), &[]);
+        // Before that it is none of ours.
+        hear(&ear, torrent.hash);
         ear.say(b"");
         ear.say(&[0xff; 1500]);
         ear.say(format!("BT-SEARCH * HTTP/1.1\r\nPort: 0\r\nInfohash: {}\r\n\r\n", torrent.hash).as_bytes());

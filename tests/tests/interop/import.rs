@@ -60,6 +60,13 @@ impl Changed {
         Changed { labelled, renamed, with_goal, exempt }
     }
 
+    /// Gives files the names again that the payload knows.
+    fn take_back(&self, folder: &Path) {
+        for (old, new) in RENAMED.into_iter().filter(|_| self.renamed) {
+            std::fs::rename(folder.join(new), folder.join(old)).unwrap();
+        }
+    }
+
     fn assert_kept(&self, daemon: &Daemon, report: &Value, seed: &str, half: &str) {
         if self.labelled {
             let labels = daemon.torrent(seed).labels;
@@ -173,11 +180,7 @@ fn takes_over(test: &str, kind: Kind, word: &str, seed_check: &str) {
     until("that is durable", SOON, || daemon.torrent(&half_id).completed_at.is_some().then_some(()));
     assert!(all.sent() <= half.len() as u64 - had, "{} bytes, though {had} were there", all.sent());
     drop(daemon);
-    if changed.renamed {
-        for (old, new) in RENAMED {
-            std::fs::rename(folder.join(new), folder.join(old)).unwrap();
-        }
-    }
+    changed.take_back(folder);
     half.assert_equals(folder);
     whole.assert_equals(folder);
 }

@@ -17,7 +17,7 @@ fn secs(secs: u64) -> Time {
 
 /// On loopback, in IPv4 alone.
 async fn sockets(port: u16) -> Sockets {
-    let mut sockets = Sockets::new(Outlet::new(&["127.0.0.1".parse().expect("an address")]), port, secs(0));
+    let mut sockets = Sockets::new(Outlet::at(&["127.0.0.1"]), port, secs(0));
     assert!(sockets.tend(secs(0)).await);
     sockets
 }

@@ -1,3 +1,4 @@
+//! What is made of what neighbours say, and which links are joined.
 use wgo_api::torrent::State;
 use wgo_core::TorrentId;
 use wgo_proto::PeerId;
@@ -8,6 +9,7 @@ use super::*;
 use crate::outlet::{Bounds, Outlet};
 use crate::rig::*;
 use crate::transport::Listener;
+use wgo_core::dht::rounds::Need;
 
 fn link(name: &str, addresses: &[&str]) -> Link {
     let address = |text: &&str| (text.parse().unwrap(), text.parse().unwrap());

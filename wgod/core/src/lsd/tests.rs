@@ -1,3 +1,4 @@
+//! Who is announced when, and to whom that is an answer.
 use proptest::prelude::*;
 
 use super::*;
