@@ -16,6 +16,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "what goes wrong fails the test")]
 
 pub mod api_doc;
+pub mod behind;
 pub mod binaries;
 pub mod ctl;
 pub mod daemon;
@@ -37,6 +38,7 @@ pub mod peers;
 pub mod process;
 pub mod procfs;
 pub mod prometheus;
+pub mod proxies;
 pub mod seeder;
 pub mod tracker;
 pub mod wait;

@@ -144,6 +144,16 @@ fn isolate() -> Result<(), String> {
 /// Moves this thread into the network namespace of a process.
 pub(crate) fn enter(pid: u32) -> Result<(), String> {
     let namespace = File::open(format!("/proc/{pid}/ns/net")).map_err(|error| error.to_string())?;
+    enter_namespace(&namespace)
+}
+
+/// Moves this thread into a network namespace.
+pub(crate) fn enter_namespace(namespace: &File) -> Result<(), String> {
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(|error| format!("setns: {error}"))
+}
+
+/// The network namespace of this thread.
+pub(crate) fn namespace() -> File {
+    File::open("/proc/thread-self/ns/net").unwrap()
 }

@@ -177,7 +177,7 @@ pub fn wait_complete(peer: &mut dyn Client, torrent: &Torrent) {
     });
 }
 
-fn in_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
 }

@@ -3,7 +3,7 @@ use wgo_api::ApiClient;
 use wgo_api::params::{AltMode, StatusParams};
 use wgo_api::result::{
     Confinement, Daemon, Dht, DhtState, Hooks, IpFilter, MappedPort, MappingState, Network, PortMapping,
-    PortState, PortTransport, StatusResult,
+    PortState, PortTransport, Proxy, ProxyState, StatusResult,
 };
 use wgo_api::torrent::{State, Torrent};
 
@@ -126,6 +126,10 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     if let Some(filter) = &daemon.ip_filter {
         line("IP filter", ip_filter(filter));
     }
+    if let Some(proxy) = &daemon.proxy {
+        let tone = if proxy.state == ProxyState::Down { Tone::Bad } else { Tone::Plain };
+        line("Proxy", tone.paint(&clean(&by_proxy(proxy)), terminal.color));
+    }
     line("Confined", clean(&confined(&daemon.confinement)));
     match daemon.hooks {
         Hooks::Off => {}
@@ -207,6 +211,25 @@ fn mapped(port: &MappedPort) -> String {
     });
     let within = if port.reachable { "" } else { ", which is not a public address" };
     format!("{transport} {} at {outside}{within}, by {}{left}", port.port, port.protocol.name())
+}
+
+/// The proxy in a line.
+fn by_proxy(proxy: &Proxy) -> String {
+    let what = match (proxy.only, proxy.peers, proxy.trackers) {
+        (true, ..) => "nothing goes round it",
+        (false, true, true) => "for peers and trackers",
+        (false, true, false) => "for peers",
+        (false, false, _) => "for trackers",
+    };
+    let state = match proxy.state {
+        ProxyState::Unknown => "not used yet".to_owned(),
+        ProxyState::Up => "up".to_owned(),
+        ProxyState::Down => {
+            let again = proxy.retry_secs.map(|secs| format!("; tried again in {}", human_secs(secs + 1)));
+            format!("down: {}{}", proxy.error.as_deref().unwrap_or("unknown"), again.unwrap_or_default())
+        }
+    };
+    format!("{}, {what}, {state}", proxy.url)
 }
 
 /// What the daemon took from itself, in a line.
@@ -300,6 +323,29 @@ mod tests {
         for quiet in [MappingState::Off, MappingState::Public, MappingState::NoGateway] {
             assert!(shown(quiet, vec![], Some("x")).is_empty());
         }
+    }
+
+    #[test]
+    fn a_proxy_is_a_line_that_says_how_it_does() {
+        let up = Proxy {
+            url: "socks5://p:1".to_owned(),
+            peers: true,
+            trackers: true,
+            state: ProxyState::Up,
+            ..Proxy::default()
+        };
+        assert_eq!(by_proxy(&up), "socks5://p:1, for peers and trackers, up");
+        let down = Proxy {
+            only: true,
+            state: ProxyState::Down,
+            error: Some("it can't be reached: connection refused".to_owned()),
+            retry_secs: Some(7),
+            ..up
+        };
+        assert_eq!(
+            by_proxy(&down),
+            "socks5://p:1, nothing goes round it, down: it can't be reached: connection refused; tried again in 8 s"
+        );
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::engine::Engine;
 use crate::files::{Modes, Preallocate};
 use crate::ip_filter::Lists;
 use crate::logging::Logging;
+use crate::proxy::Direct;
 use crate::session::{ChokeTunables, SessionHandle, Tunables};
 use crate::store::Change as StoreChange;
 
@@ -269,8 +270,9 @@ impl Control {
         self.engine.storage.set_modes(modes(config));
         self.engine.set_encryption(config.network.encryption);
         self.engine.outside.set(config.network.announce_ip);
-        self.engine.lsd.switch(config.discovery.lsd);
-        self.engine.dht.set(dht(config));
+        let forbids = |direct| self.engine.proxies.forbids(direct);
+        self.engine.lsd.switch(config.discovery.lsd && !forbids(Direct::LocalDiscovery));
+        self.engine.dht.set(dht(config, !forbids(Direct::Dht)));
         self.session.apply(tunables(config)).await;
     }
 }
@@ -308,9 +310,9 @@ fn modes(config: &Config) -> Modes {
 }
 
 /// The settings of the DHT.
-fn dht(config: &Config) -> crate::dht::Settings {
+fn dht(config: &Config, allowed: bool) -> crate::dht::Settings {
     let config::Dht { bootstrap, read_only } = config.dht.clone();
-    crate::dht::Settings { on: config.discovery.dht, read_only, bootstrap }
+    crate::dht::Settings { on: config.discovery.dht && allowed, read_only, bootstrap }
 }
 
 /// Bytes of `[storage] memory` that are for pieces on their way to the disk.

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 use wgo_api::socket;
 use wgo_core::dht::snapshot::Snapshot;
+use wgo_proto::proxy::Login;
 
 use crate::chores::StatusLine;
 use crate::clock::Clock;
@@ -32,6 +33,7 @@ use crate::lsd::{self, Lsd};
 use crate::metrics;
 use crate::outlet::{Bounds, Outlet};
 use crate::portmap::PortMapping;
+use crate::proxy::{Direct, Proxies};
 use crate::registry::Registry;
 use crate::serving::Sockets;
 use crate::session::{Driver, SessionHandle, Start};
@@ -153,11 +155,8 @@ impl Daemon {
         hooks: Hooks,
     ) -> Result<Daemon> {
         let config = loaded.resolved.config.clone();
-        let outlet = Outlet::new(Bounds {
-            interface: config.network.interface.clone(),
-            ips: config.network.ip.clone(),
-        });
-        let posts = if config.network.tcp {
+        let (outlet, proxies) = way_out(&config, loaded.proxy_login.clone());
+        let posts = if config.network.tcp && !config.network.proxy_only {
             let flexible = config.network.port == Config::default().network.port;
             listen::bind(&outlet, config.network.port, flexible)?
         } else {
@@ -170,7 +169,7 @@ impl Daemon {
             stored,
             &config,
             &loaded.places.ip_filter,
-            (outlet, &posts),
+            ((outlet, proxies), &posts),
             (confinement, hooks),
             &stop,
         )?;
@@ -230,7 +229,7 @@ impl Daemon {
     /// Says where things are, for whoever started the daemon by hand.
     fn greet(&self) {
         let (addrs, socket) = (self.engine.listening.shown(), self.sockets.shown());
-        let addrs = if addrs.is_empty() { "nothing yet".to_owned() } else { addrs.join(", ") };
+        let addrs = if addrs.is_empty() { "no address".to_owned() } else { addrs.join(", ") };
         let folder = self.folder.display();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -239,6 +238,16 @@ impl Daemon {
             listen = addrs,
             "wgod is running"
         );
+        if let Some(proxy) = self.engine.proxies.shown() {
+            let by = &proxy;
+            tracing::info!(
+                proxy = by.url,
+                peers = by.peers,
+                trackers = by.trackers,
+                only = by.only,
+                "by proxy"
+            );
+        }
         tracing::info!("to drive it: wgoctl --socket {socket} status");
         if let Some(socket) = self.sockets.looking_shown() {
             tracing::info!("to look and not to touch: wgoctl --socket {socket} status");
@@ -328,7 +337,7 @@ fn engine(
     stored: Stored,
     config: &Config,
     ip_lists: &[PathBuf],
-    (outlet, posts): (Outlet, &[Post]),
+    ((outlet, proxies), posts): ((Outlet, Proxies), &[Post]),
     (confinement, hooks): (Confinement, Hooks),
     stop: &Stop,
 ) -> Result<Start> {
@@ -354,6 +363,7 @@ fn engine(
         trackers: Trackers::start(TrackerSettings {
             outlet: outlet.clone(),
             dns: config.network.dns.iter().map(|server| server.0).collect(),
+            proxies: proxies.clone(),
             outside: Arc::clone(&outside),
             ..TrackerSettings::default()
         })?,
@@ -362,9 +372,13 @@ fn engine(
         outlet,
         lsd: Lsd::new(seed()?),
         ip_filter: IpFilters::new(lists),
+        proxies: proxies.clone(),
         port,
         listening: Listening::of(posts),
-        mapping: PortMapping::new(config.network.port_mapping && port != 0, config.discovery.dht),
+        mapping: PortMapping::new(
+            config.network.port_mapping && port != 0 && !proxies.forbids(Direct::PortMapping),
+            config.discovery.dht,
+        ),
         encryption: Default::default(),
         actions,
         events,
@@ -393,6 +407,17 @@ fn engine(
 
 fn seed() -> Result<u64> {
     Ok(u64::from_le_bytes(random::bytes().context("no seed")?))
+}
+
+/// What leads to strangers, and by which proxy. With `proxy_only`, nobody but the proxy's part has sockets.
+fn way_out(config: &Config, login: Option<Login>) -> (Outlet, Proxies) {
+    let outlet =
+        Outlet::new(Bounds { interface: config.network.interface.clone(), ips: config.network.ip.clone() });
+    let proxies = Proxies::new(&config.network, login, &outlet);
+    match config.network.proxy_only {
+        true => (outlet.shut("`proxy_only` lets nothing go round the proxy"), proxies),
+        false => (outlet, proxies),
+    }
 }
 
 fn storage(config: &Config, confinement: &Confinement) -> Arc<Storage> {

@@ -10,16 +10,21 @@ use wgo_core::Time;
 use wgo_core::dial_pacer::{DialPacer, Lane, Limits, Turn};
 use wgo_core::peer_mgr::Greeting;
 use wgo_core::swarm::turnover;
+use wgo_proto::proxy::Target;
 
 use crate::config::Encryption as Mode;
-use crate::engine::Engine;
+use crate::engine::{Engine, Place};
 use crate::peer;
+use crate::proxy::Proxy;
 use crate::session::Event;
 use crate::torrent::Torrent;
 use crate::transport::{Transport, dial};
 
 /// Time that a peer has to accept a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Time that a proxy has to connect to a peer, which may be far from it, too.
+const PROXY_LIMIT: Duration = Duration::from_secs(20);
 
 /// All dials that wait for their turn, or are under way.
 #[derive(Debug)]
@@ -147,22 +152,22 @@ async fn connect(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr, g
         tracing::debug!(why, "not connected");
         engine.call(&torrent, |swarm, now| swarm.on_dial_failed(now, addr));
     };
-    // Others may have come since there was room.
-    let Some(place) = engine.take_place_to_dial() else {
-        tracing::debug!("not connected: `max_peers` reached");
-        engine.call(&torrent, |swarm, now| swarm.on_dial_postponed(now, addr));
-        return;
-    };
     // The Swarm asked, too, but maybe an older one.
     if !engine.ip_filter.allows(addr.ip()) {
         return failed("the IP filter has its address".into());
     }
-    if !engine.outlet.reaches(addr.ip()) {
-        return failed("no address of that family in `ip`".into());
-    }
-    let transport: Transport = match dial(&engine.outlet, addr, CONNECT_LIMIT).await {
-        Ok(transport) => transport,
-        Err(error) => return failed(error.to_string()),
+    let reached = match engine.proxies.for_peers() {
+        Some(proxy) => reach_by(proxy, &engine, addr).await,
+        None => reach(&engine, addr).await,
+    };
+    let (place, transport) = match reached {
+        Ok(reached) => reached,
+        Err(Missed::Crowded) => {
+            tracing::debug!("not connected: `max_peers` reached");
+            engine.call(&torrent, |swarm, now| swarm.on_dial_postponed(now, addr));
+            return;
+        }
+        Err(Missed::Failed(why)) => return failed(why),
     };
     let mode = engine.encryption.mode();
     let greeting = chosen(mode, greeting);
@@ -180,6 +185,44 @@ async fn connect(engine: Arc<Engine>, torrent: Arc<Torrent>, addr: SocketAddr, g
             }
             tracing::debug!(%reason, ?greeting, "not connected this way");
             engine.call(&torrent, |swarm, now| swarm.on_greeting_refused(now, addr, greeting));
+        }
+    }
+}
+
+/// Why a dial came to nothing.
+enum Missed {
+    /// Others have come since there was room.
+    Crowded,
+    /// In words.
+    Failed(String),
+}
+
+fn take_place(engine: &Arc<Engine>) -> Result<Place, Missed> {
+    engine.take_place_to_dial().ok_or(Missed::Crowded)
+}
+
+async fn reach(engine: &Arc<Engine>, addr: SocketAddr) -> Result<(Place, Transport), Missed> {
+    let place = take_place(engine)?;
+    if !engine.outlet.reaches(addr.ip()) {
+        return Err(Missed::Failed("no address of that family in `ip`".into()));
+    }
+    let dialled = dial(&engine.outlet, addr, CONNECT_LIMIT).await;
+    dialled.map(|transport| (place, transport)).map_err(|error| Missed::Failed(error.to_string()))
+}
+
+/// While the proxy is down, this waits, without a place: no peer is to blame, and each is dialled when it is up again.
+async fn reach_by(
+    proxy: &Proxy,
+    engine: &Arc<Engine>,
+    addr: SocketAddr,
+) -> Result<(Place, Transport), Missed> {
+    loop {
+        proxy.usable().await;
+        let place = take_place(engine)?;
+        match proxy.connect(&Target::Addr(addr), PROXY_LIMIT).await {
+            Ok(transport) => return Ok((place, transport)),
+            Err(error) if error.why.is_the_proxys() => tracing::debug!(%error, "waiting for the proxy"),
+            Err(error) => return Err(Missed::Failed(error.to_string())),
         }
     }
 }

@@ -32,6 +32,7 @@ use crate::metadata::Dictionaries;
 use crate::metrics::Counters;
 use crate::outlet::Outlet;
 use crate::portmap::PortMapping;
+use crate::proxy::{Direct, Proxies};
 use crate::registry::Registry;
 use crate::session::Event;
 use crate::shaper::Shaper;
@@ -74,6 +75,8 @@ pub struct Engine {
     pub ip_filter: IpFilters,
     /// Where peers reach us now.
     pub listening: Listening,
+    /// What goes by a proxy, and what may not go round it.
+    pub proxies: Proxies,
     /// The port that we listen on; 0 if we do not. Others are told [`announced_port`](Self::announced_port).
     pub port: u16,
     /// What a gateway maps of it.
@@ -112,6 +115,9 @@ impl Engine {
 
     /// The port that peers reach us on, as trackers, peers and the DHT are told; 0 if they can't.
     pub fn announced_port(&self) -> u16 {
+        if self.proxies.forbids(Direct::Incoming) {
+            return NO_PORT;
+        }
         self.mapping.external_port().unwrap_or(self.port)
     }
 
@@ -305,6 +311,10 @@ impl Engine {
         tokio::time::timeout(WAKE_LIMIT, woken).await.ok()?.ok()?
     }
 }
+
+/// What trackers are told who must not be told where we are: many refuse 0, and this is what other clients say behind
+/// a proxy.
+const NO_PORT: u16 = 1;
 
 /// Time in which a sleeping torrent must wake for a peer.
 const WAKE_LIMIT: Duration = Duration::from_secs(10);

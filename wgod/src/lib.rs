@@ -30,6 +30,7 @@ pub mod outlet;
 pub mod peer;
 pub mod portmap;
 pub mod progress;
+pub mod proxy;
 pub mod random;
 pub mod registry;
 #[cfg(test)]

@@ -74,7 +74,11 @@ impl Standing {
 
 /// The way out. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Outlet(Arc<Inner>);
+pub struct Outlet {
+    inner: Arc<Inner>,
+    /// Why no socket is made.
+    shut: Option<&'static str>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -92,7 +96,17 @@ impl Outlet {
     /// Bound to `bounds`, as far as these are there now.
     pub fn new(bounds: Bounds) -> Outlet {
         let standing = Standing { generation: 0, paths: look::paths(&bounds).into() };
-        Outlet(Arc::new(Inner { bounds, standing: channel::Sender::new(standing) }))
+        let inner = Arc::new(Inner { bounds, standing: channel::Sender::new(standing) });
+        Outlet { inner, shut: None }
+    }
+
+    /// The same for those who may not use it, which makes no socket.
+    pub fn shut(self, why: &'static str) -> Outlet {
+        Outlet { shut: Some(why), ..self }
+    }
+
+    fn open(&self) -> io::Result<()> {
+        self.shut.map_or(Ok(()), |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why)))
     }
 
     /// Bound to these addresses.
@@ -104,24 +118,24 @@ impl Outlet {
 
     /// What it is bound to.
     pub fn bounds(&self) -> &Bounds {
-        &self.0.bounds
+        &self.inner.bounds
     }
 
     /// How it stands, now and whenever that changes.
     pub fn follow(&self) -> channel::Receiver<Standing> {
-        self.0.standing.subscribe()
+        self.inner.standing.subscribe()
     }
 
     /// How it stands now.
     pub fn standing(&self) -> Standing {
-        self.0.standing.borrow().clone()
+        self.inner.standing.borrow().clone()
     }
 
     /// What is missing of what it is bound to, if anything is.
     pub fn trouble(&self) -> Option<String> {
-        let standing = self.0.standing.borrow();
+        let standing = self.inner.standing.borrow();
         // An interface needs addresses of one family only, and says nothing of the other.
-        if self.0.bounds.ips.is_empty() {
+        if self.inner.bounds.ips.is_empty() {
             return standing.closed().map(str::to_owned);
         }
         let mut missing: Vec<&str> = standing.paths.iter().filter_map(Path::missing).collect();
@@ -131,18 +145,19 @@ impl Outlet {
 
     /// For people.
     pub fn shown(&self) -> Network {
-        let interface = self.0.bounds.interface.as_ref().map(ToString::to_string);
+        let interface = self.inner.bounds.interface.as_ref().map(ToString::to_string);
         Network { interface, missing: self.trouble() }
     }
 
     /// Whether the operator lets us use the family of `to` at all.
     pub fn reaches(&self, to: IpAddr) -> bool {
-        self.0.bounds.ips.is_empty() || self.0.bounds.ips.iter().any(|ip| ip.is_ipv4() == to.is_ipv4())
+        self.inner.bounds.ips.is_empty()
+            || self.inner.bounds.ips.iter().any(|ip| ip.is_ipv4() == to.is_ipv4())
     }
 
     /// The address to reach `to` from, if it is for us to say.
     pub fn source(&self, to: IpAddr) -> Option<IpAddr> {
-        let ip = self.0.standing.borrow().towards(to)?.ip;
+        let ip = self.inner.standing.borrow().towards(to)?.ip;
         Some(ip).filter(|ip| !ip.is_unspecified())
     }
 
@@ -151,6 +166,7 @@ impl Outlet {
     /// # Errors
     /// It, or the address, is missing.
     pub fn interface(&self, to: IpAddr) -> io::Result<Option<Arc<str>>> {
+        self.open()?;
         Ok(self.device(to)?.map(|device| device.name))
     }
 
@@ -159,6 +175,7 @@ impl Outlet {
     /// # Errors
     /// Those of the system, and what is missing of what we are bound to.
     pub fn tcp(&self, to: IpAddr) -> io::Result<TcpSocket> {
+        self.open()?;
         let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         self.tie(SockRef::from(&socket), to)?;
         if let Some(source) = self.source(to) {
@@ -172,6 +189,7 @@ impl Outlet {
     /// # Errors
     /// As of [`tcp`](Self::tcp).
     pub fn tcp_listener(&self, addr: SocketAddr) -> io::Result<TcpListener> {
+        self.open()?;
         let socket = socket(addr, Type::STREAM, Protocol::TCP)?;
         self.tie(SockRef::from(&socket), addr.ip())?;
         socket.set_reuse_address(true)?;
@@ -185,6 +203,7 @@ impl Outlet {
     /// # Errors
     /// As of [`tcp`](Self::tcp).
     pub fn udp(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
+        self.open()?;
         let socket = socket(addr, Type::DGRAM, Protocol::UDP)?;
         self.tie(SockRef::from(&socket), addr.ip())?;
         socket.bind(&addr.into())?;
@@ -197,6 +216,7 @@ impl Outlet {
     /// # Errors
     /// Those of the system.
     pub fn udp_shared(&self, addr: SocketAddr) -> io::Result<UdpSocket> {
+        self.open()?;
         let socket = socket(addr, Type::DGRAM, Protocol::UDP)?;
         self.tie(SockRef::from(&socket), addr.ip())?;
         socket.set_reuse_address(true)?;
@@ -211,7 +231,7 @@ impl Outlet {
 
     /// The addresses to listen on: those that were named, or all of both families.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.0.standing.borrow().paths.iter().map(|path| path.ip).collect()
+        self.inner.standing.borrow().paths.iter().map(|path| path.ip).collect()
     }
 
     /// Binds a socket that has no address yet to the interface that it is to use.
@@ -224,7 +244,7 @@ impl Outlet {
 
     /// The interface for a socket at the address `ip` of ours, or towards `ip`.
     fn device(&self, ip: IpAddr) -> io::Result<Option<Device>> {
-        let standing = self.0.standing.borrow();
+        let standing = self.inner.standing.borrow();
         let path = standing.paths.iter().find(|path| path.ip == ip).or_else(|| standing.towards(ip));
         match path.map(|path| &path.way) {
             Some(Ok(device)) => Ok(device.clone()),
@@ -235,7 +255,7 @@ impl Outlet {
 
     /// Takes up what was found; whether that is another standing.
     fn settle(&self, paths: Vec<Path>) -> bool {
-        self.0.standing.send_if_modified(|standing| {
+        self.inner.standing.send_if_modified(|standing| {
             let changed = *standing.paths != *paths;
             if changed {
                 *standing = Standing { generation: standing.generation + 1, paths: paths.into() };
@@ -273,6 +293,18 @@ fn socket(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn one_that_is_shut_makes_no_socket_and_says_why() {
+        let here: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let open = Outlet::default();
+        assert!(open.tcp(here.ip()).is_ok() && open.tcp_listener(here).is_ok() && open.udp(here).is_ok());
+        let shut = open.shut("closed today");
+        let errors = [shut.tcp(here.ip()).err(), shut.tcp_listener(here).err(), shut.udp(here).err()];
+        for error in errors {
+            assert_eq!(error.expect("no socket").to_string(), "closed today");
+        }
+    }
 
     #[test]
     fn only_the_families_that_were_named_are_used_and_from_the_address_that_was() {

@@ -118,6 +118,7 @@ impl Rig {
             outside: Arc::default(),
             outlet: Outlet::default(),
             lsd: Default::default(),
+            proxies: Default::default(),
             port: addr.port(),
             listening: Default::default(),
             mapping: Default::default(),

@@ -13,6 +13,7 @@ mod lsd;
 mod magnet;
 mod pex;
 mod portmap;
+mod proxy;
 mod rqbit;
 mod rtorrent;
 mod transmission;

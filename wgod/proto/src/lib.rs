@@ -19,6 +19,7 @@ pub mod metainfo;
 pub mod mse;
 pub mod path;
 pub mod portmap;
+pub mod proxy;
 mod text;
 pub mod tracker;
 pub mod units;

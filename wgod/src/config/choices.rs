@@ -46,6 +46,18 @@ choice! {
 }
 
 choice! {
+    /// What goes by the proxy.
+    ProxyFor {
+        /// Peers and trackers.
+        All = "all",
+        /// Peers only.
+        Peers = "peers",
+        /// Trackers only.
+        Trackers = "trackers",
+    }
+}
+
+choice! {
     /// Which peers of a complete torrent are unchoked first.
     SeedingOrder {
         /// Each in turn, by what it took since its last turn.

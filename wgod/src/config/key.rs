@@ -58,6 +58,7 @@ pub struct Key {
     pub(super) text: fn(&Config, &str) -> String,
     pub(super) copy: fn(&mut Config, &Config, &str),
     pub(super) allowed: fn() -> String,
+    pub(super) shown: fn(&Raw) -> String,
 }
 
 impl Key {
@@ -158,11 +159,11 @@ impl KeyId {
         }
         let refuse = |refused: Refused| {
             let detail = refused.detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
-            Fault::Value { found: raw.to_string(), allowed: (key.allowed)() + &detail }
+            Fault::Value { found: (key.shown)(raw), allowed: (key.allowed)() + &detail }
         };
         (key.assign)(config, self.owner(), raw).map_err(refuse)?;
         if key.effect == Effect::Unbuilt && self.text(config) != before {
-            return Err(Fault::Unbuilt { found: raw.to_string(), allowed: before });
+            return Err(Fault::Unbuilt { found: (key.shown)(raw), allowed: before });
         }
         Ok(())
     }
@@ -271,6 +272,7 @@ macro_rules! settings {
                     settings!(@of_mut $count to.$section, of).$field = value;
                 },
                 allowed: || settings!(@allowed $ty $(, $range)?),
+                shown: |raw| <$ty as Setting>::shown(raw),
             },
         )*)*];
 

@@ -205,6 +205,9 @@ fn conflicts(resolved: &Resolved) -> Vec<Problem> {
         let why = "with network.utp off too, no peer can be reached; one must be true";
         conflict(KeyId::find("network.tcp"), why.into());
     }
+    for (key, why) in super::proxy::conflicts(network) {
+        conflict(KeyId::find(key), why);
+    }
     if let (Some(folder), Some(incomplete)) = (&storage.folder, &storage.incomplete_folder)
         && folder == incomplete
     {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::layers::{Layer, Layers, Resolved, resolve};
 use super::places::{NoPlace, Places, Surroundings};
 use super::problem::{Problem, Problems};
+use super::proxy::proxy_login;
 use super::{environment, file};
+use wgo_proto::proxy::Login;
 
 /// The daemon's configuration at its start.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What the operator should know, one line each.
     pub warnings: Vec<String>,
+    /// Who we are to `[network] proxy`.
+    pub proxy_login: Option<Login>,
     /// Overrides in the database that don't count, since this version doesn't take them: names and values.
     pub untaken: BTreeMap<String, String>,
 }
@@ -32,6 +36,14 @@ pub enum LoadError {
     #[error("can't read the configuration {}: {error}{}", path.display(), hint(error))]
     Read {
         /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The proxy's password is nowhere, or none.
+    #[error("can't use the password of `[network] proxy` in {}: {error}{}", path.display(), hint_for_password(error))]
+    ProxyPassword {
+        /// The file with it.
         path: PathBuf,
         /// Why.
         error: io::Error,
@@ -58,11 +70,14 @@ impl Loaded {
         // A variable that isn't UTF-8 can't be one of ours: our names and values are.
         let variables =
             std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-        let (environment, warnings) = environment::parse(variables)?;
+        let (environment, mut warnings) = environment::parse(variables)?;
         let layers = Layers { command_line, environment, file, ..Layers::default() };
         let resolved = resolve(&layers)?;
         let places = Places::decide(&resolved.config, around)?;
-        Ok(Loaded { layers, resolved, places, file: path, warnings, untaken: BTreeMap::new() })
+        // No override can change these.
+        let (proxy_login, warning) = proxy_login(&resolved.config.network, path.as_deref(), around)?;
+        warnings.extend(warning);
+        Ok(Loaded { layers, resolved, places, file: path, warnings, proxy_login, untaken: BTreeMap::new() })
     }
 
     /// Adds the overrides of the database, which can only be opened once the state directory is
@@ -89,6 +104,15 @@ fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "; the user that runs wgod needs to be able to read it",
         io::ErrorKind::NotFound => "; `wgod --print-config` prints one to begin with",
+        _ => "",
+    }
+}
+
+/// What to do about a password that can't be read.
+fn hint_for_password(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; the user that runs wgod needs to be able to read it",
+        io::ErrorKind::NotFound => "; write the password into it, or correct `proxy_password_file`",
         _ => "",
     }
 }

@@ -24,6 +24,7 @@ mod places;
 mod plan;
 mod print;
 mod problem;
+mod proxy;
 mod schedule;
 mod setting;
 mod settings;
@@ -32,7 +33,7 @@ mod values;
 mod watch_folder;
 
 pub use allowed_folders::AllowedFolders;
-pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, Priority, SeedingOrder, Slots};
+pub use choices::{AfterGoal, AfterImport, Encryption, Preallocate, Priority, ProxyFor, SeedingOrder, Slots};
 pub use chosen::{Chosen, GoalRatio};
 pub use endpoint::Endpoint;
 pub use hook_command::HookCommand;
@@ -48,6 +49,7 @@ pub use places::{NoPlace, Places, Surroundings};
 pub use plan::{Change, Plan, Shadowed, plan, reset, set, set_all};
 pub use print::document;
 pub use problem::{Fault, Problem, Problems};
+pub use proxy::{ProxyKind, ProxyUrl};
 pub use schedule::{Alternative, Decision, Schedule};
 
 pub use setting::Raw;

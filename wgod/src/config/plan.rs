@@ -15,6 +15,9 @@ pub(super) fn fixed(key: &KeyId) -> Option<&'static str> {
         ("network", "ip_filter") => Some(
             "whoever reaches the socket must not have the daemon read files; set it in the file and reload",
         ),
+        ("network", "proxy" | "proxy_password_file" | "proxy_for" | "proxy_only") => {
+            Some("it decides who sees the traffic; set it in the file and restart wgod")
+        }
         ("hooks", _) => {
             Some("whoever reaches the socket must not choose programs; set it in the file and restart wgod")
         }

@@ -120,6 +120,11 @@ pub(super) trait Setting: Sized + Clone + PartialEq {
     /// The value, or why it isn't one of this type.
     fn parse(raw: &Raw) -> Result<Self, Refused>;
 
-    /// The value in TOML's notation; `parse` reads it back unchanged.
+    /// The value in TOML's notation; `parse` reads it back unchanged, but for what is secret in it.
     fn to_toml(&self) -> String;
+
+    /// What somebody wrote, as messages may repeat it: without what is secret.
+    fn shown(raw: &Raw) -> String {
+        raw.to_string()
+    }
 }

@@ -11,7 +11,9 @@ use wgo_proto::host_port::HostPort;
 use wgo_proto::metainfo::PartSuffix;
 
 use super::allowed_folders::AllowedFolders;
-use super::choices::{AfterGoal, AfterImport, Encryption, Preallocate, Priority, SeedingOrder, Slots};
+use super::choices::{
+    AfterGoal, AfterImport, Encryption, Preallocate, Priority, ProxyFor, SeedingOrder, Slots,
+};
 use super::chosen::{Chosen, GoalRatio};
 use super::endpoint::Endpoint;
 use super::hook_command::HookCommand;
@@ -20,6 +22,7 @@ use super::log_spec::LogSpec;
 use super::modes::{FileMode, FolderMode};
 use super::name_server::NameServer;
 use super::names::{HOSTS, LABELS};
+use super::proxy::ProxyUrl;
 use super::schedule::{Alternative, Schedule};
 use super::setting::Setting;
 use super::watch_folder::WatchFolders;
@@ -184,8 +187,24 @@ settings! {
         /// gateway, and nothing is sent elsewhere. Taken back at the end; `wgoctl status` shows what came of it.
         [Restart] port_mapping: bool = true;
 
-        /// A proxy for trackers and peers, as in "socks5://127.0.0.1:1080".
-        [Unbuilt] proxy: Option<String> = None;
+        /// A proxy by which peers and trackers are reached: "socks5://HOST:PORT", or "http://HOST:PORT" for one that
+        /// makes tunnels (CONNECT) to any port and carries no UDP. A login is written as in
+        /// "socks5://USER:PASSWORD@HOST:PORT", with %40 for an @ in it; messages and `wgoctl` never show the password.
+        /// What the proxy is for never goes round it: names of trackers are looked up by the proxy, UDP trackers are
+        /// asked by its UDP relay, and when it is down, nothing goes. Can't be set by wgoctl.
+        [Restart] proxy: Option<ProxyUrl> = None;
+
+        /// A file with nothing but the password, for a `proxy` that names a user alone. Not set: the credential
+        /// `proxy_password` of the systemd unit, if there is one.
+        [Restart] proxy_password_file: Option<PathBuf> = None;
+
+        /// What goes by the proxy: "peers", "trackers", or "all", which is both.
+        [Restart] proxy_for: ProxyFor = ProxyFor::All;
+
+        /// Nothing at all goes round the proxy: wgod doesn't listen for peers (trackers are told port 1, as others
+        /// do behind proxies, since many refuse 0), looks no name up but the proxy's own, and has neither DHT, local
+        /// discovery nor port mapping. It doesn't start without a `proxy`.
+        [Restart] proxy_only: bool = false;
 
         /// Our address to tell trackers when it isn't the one they see, as behind a proxy or in the same network
         /// as they are. Trackers that are asked by the other family of addresses aren't told; many believe only

@@ -176,6 +176,10 @@ impl<T: Setting> Setting for Option<T> {
     fn to_toml(&self) -> String {
         self.as_ref().map_or_else(|| quoted(""), T::to_toml)
     }
+
+    fn shown(raw: &Raw) -> String {
+        T::shown(raw)
+    }
 }
 
 /// A list; untyped text separates its items with commas, `"off"` and `false` are the empty list.

@@ -17,8 +17,9 @@ use super::{Console, stopping};
 use crate::config::Surroundings;
 use crate::files::{DiskError, Done, Folder, Job};
 use crate::hooks;
+use crate::proxy::ProxyError;
 use crate::session::Command;
-use facts::{Facts, Hung, Place};
+use facts::{Facts, Hung, Place, ProxyFacts};
 
 /// A disk that doesn't answer within this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -70,6 +71,7 @@ impl Console {
             no_names: inner.engine.trackers.no_names(),
             port: (config.network.port, inner.engine.port),
             mapping: inner.engine.mapping.shown(),
+            proxy: self.proxy().await,
             max_peers: config.network.max_peers,
             memory: config.storage.memory.0,
             troubled: troubled.len(),
@@ -80,6 +82,19 @@ impl Console {
             named: troubled.into_iter().take(NAMED).collect(),
             ..Facts::of_the_machine()
         })
+    }
+
+    /// Tries the proxy, if there is one.
+    async fn proxy(&self) -> Option<ProxyFacts> {
+        let proxies = &self.inner.engine.proxies;
+        let (shown, proxy) = (proxies.shown()?, proxies.proxy()?);
+        let text = |failure: ProxyError| failure.why.to_string();
+        let tried = proxy.check().await.map_err(text);
+        let udp = match (&tried, shown.trackers) {
+            (Ok(()), true) => Some(proxy.check_udp().await.map_err(text)),
+            _ => None,
+        };
+        Some(ProxyFacts { shown, tried, udp })
     }
 
     /// Has a storage thread look at a folder.

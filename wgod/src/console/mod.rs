@@ -226,6 +226,7 @@ impl ApiServer for Console {
             external: self.inner.engine.outside.addresses().iter().map(ToString::to_string).collect(),
             dht: dht::shown(&self.inner.engine.dht),
             ip_filter: self.inner.engine.ip_filter.shown(),
+            proxy: self.inner.engine.proxies.shown(),
             port_state: PortState::Unknown,
             local_discovery: self.inner.engine.lsd.shown(),
             port_mapping: self.inner.engine.mapping.shown(),

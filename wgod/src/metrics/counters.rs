@@ -201,7 +201,9 @@ impl Trouble {
             | TrackerError::Status { .. }
             | TrackerError::TooLarge { .. } => Trouble::BadAnswer,
             TrackerError::TimedOut { .. } => Trouble::Timeout,
-            TrackerError::Connect { .. } | TrackerError::Closed { .. } => Trouble::Unreachable,
+            TrackerError::Connect { .. } | TrackerError::Closed { .. } | TrackerError::Proxy(_) => {
+                Trouble::Unreachable
+            }
             TrackerError::Resolve { .. }
             | TrackerError::ResolveTimedOut { .. }
             | TrackerError::NoAddress { .. } => Trouble::Resolve,
@@ -210,6 +212,7 @@ impl Trouble {
             TrackerError::Url { .. }
             | TrackerError::Baked { .. }
             | TrackerError::Forbidden { .. }
+            | TrackerError::ProxysOwn { .. }
             | TrackerError::Scheme { .. }
             | TrackerError::NoScrape
             | TrackerError::System { .. }

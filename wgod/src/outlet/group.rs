@@ -44,6 +44,7 @@ impl Outlet {
     /// # Errors
     /// Those of the system: another program has the port for itself, the interface is gone.
     pub fn group(&self, group: SocketAddr, name: &str, index: u32, source: IpAddr) -> io::Result<Group> {
+        self.open()?;
         let receiver = on_interface(group, name)?;
         receiver.set_reuse_address(true)?;
         receiver.set_reuse_port(true)?;

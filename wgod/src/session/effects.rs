@@ -181,6 +181,8 @@ impl Driver {
             Action::Announce(announce) => self.announce(torrent, announce),
             Action::Filtered(addresses) => self.engine.ip_filter.count(addresses.into()),
             Action::Store(complete) => self.engine.store_piece_now(torrent, complete),
+            // By a proxy, it is the proxy that they see.
+            Action::SeenAt { .. } if self.engine.proxies.for_peers().is_some() => {}
             Action::SeenAt { by, at } => self.engine.outside.vote(Voter::Peer(by), at),
             Action::Spill(spill) => self.engine.spill(torrent, spill),
             Action::Finished => self.session.on_finished(now, torrent.id),

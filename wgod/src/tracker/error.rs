@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use wgo_proto::tracker::{self as proto, Retry};
 
+use crate::proxy::ProxyError;
+
 /// What became of an announce or a scrape that got no answer of use. Cloned, since two address
 /// families may share one.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -36,6 +38,15 @@ pub enum TrackerError {
         /// The tracker's name, or that of a redirect.
         host: String,
     },
+    /// It would have the proxy ask a service of its own machine.
+    #[error("{host} is the proxy's own machine, where no tracker is asked")]
+    ProxysOwn {
+        /// The tracker's name, or that of a redirect.
+        host: String,
+    },
+    /// The proxy, or what it says of the tracker.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// The URL doesn't follow the convention by which a scrape URL is made (BEP 48).
     #[error("this tracker can't be scraped: no part of its URL's path begins with \"announce\"")]
     NoScrape,
@@ -184,6 +195,7 @@ impl TrackerError {
             | Self::Status { .. }
             | Self::TooLarge { .. }
             | Self::Redirect { .. }
+            | Self::ProxysOwn { .. }
             | Self::Forbidden { .. } => 3,
             Self::Tls { .. } | Self::NoAuthorities { .. } | Self::Broken { .. } => 2,
             Self::Connect { source, .. } if source.kind() != io::ErrorKind::NetworkUnreachable => 1,
@@ -196,7 +208,7 @@ impl TrackerError {
     pub(super) fn is_unreachable(&self) -> bool {
         let unresolved =
             matches!(self, Self::Resolve { .. } | Self::ResolveTimedOut { .. } | Self::NoAddress { .. });
-        unresolved || self.blames_the_address()
+        unresolved || matches!(self, Self::Proxy(_)) || self.blames_the_address()
     }
 
     /// Whether another address of the same name may do better.

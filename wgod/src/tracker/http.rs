@@ -3,7 +3,8 @@
 //! A thin wrapper of `reqwest`: one client for each address family, since an announce is to reach the
 //! tracker from both (BEP 7), and for each [`Reach`], since what may be asked depends on it. A client gets no
 //! other addresses of a name than those of its family and reach, so a name that changes its address between
-//! the look at it and the connection leads nowhere (DNS rebinding). The URLs and the bodies are `wgo_proto`'s.
+//! the look at it and the connection leads nowhere (DNS rebinding). By a proxy there is one client for all
+//! (`proxied.rs`). The URLs and the bodies are `wgo_proto`'s.
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,12 +20,13 @@ use wgo_proto::compact::Family;
 use wgo_proto::tracker::{self as proto, MAX_INTERVAL};
 
 use super::guard::{Reach, may_ask, may_redirect};
+use super::proxied::{self, ByProxy};
 use super::resolve::{Resolver, any, family_name, family_of};
 use super::target::{Protocol, Target};
-use super::{Settings, TrackerError};
+use super::{Settings, TrackerError, Via};
 
 /// What trackers see. Some of them admit clients by it.
-const USER_AGENT: &str = concat!("wgod/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("wgod/", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of a body at most, unpacked. A thousand peers take 18 KB, in the old form of dictionaries
 /// 100 KB; a scrape is smaller.
@@ -35,7 +37,7 @@ const MAX_REDIRECTS: usize = 5;
 
 /// How long a connection is kept for the next announce to the same tracker: a daemon with hundreds of torrents
 /// at one tracker announces every few seconds.
-const IDLE_TIME: Duration = Duration::from_secs(60);
+pub(super) const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// The HTTP clients of one daemon.
 pub(super) struct Http {
@@ -43,6 +45,7 @@ pub(super) struct Http {
     tls: ClientConfig,
     /// Made at first use, and anew when the outlet is bound to something else.
     clients: Mutex<Option<Clients>>,
+    proxied: Option<ByProxy>,
     resolver: Arc<Resolver>,
     has_authorities: bool,
 }
@@ -58,6 +61,13 @@ struct Clients {
 struct FamilyClient {
     clients: [Client; Reach::ALL.len()],
     local: Option<IpAddr>,
+}
+
+/// By what requests go.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    Family(Family),
+    Proxy(&'a ByProxy),
 }
 
 /// One request of those that redirects string together.
@@ -81,7 +91,9 @@ impl Http {
             .with_root_certificates(authorities)
             .with_no_client_auth();
         let (settings, resolver) = (settings.clone(), resolver.clone());
-        Ok(Http { settings, tls, clients: Mutex::default(), resolver, has_authorities })
+        let proxied =
+            settings.proxies.for_trackers().map(|proxy| ByProxy::new(proxy, &settings, tls.clone()));
+        Ok(Http { settings, tls, clients: Mutex::default(), proxied, resolver, has_authorities })
     }
 
     /// The clients of a family.
@@ -137,29 +149,48 @@ impl Http {
             .map_err(|err| TrackerError::Client { why: chain(&err.without_url()) })
     }
 
-    /// The body of a successful answer to GET `url`, asked from the host of `target`, which is at `ip`.
-    pub(super) async fn get(&self, target: &Target, ip: IpAddr, url: &str) -> Result<Vec<u8>, TrackerError> {
+    /// The body of a successful answer to GET `url`, asked from the host of `target` by `via`.
+    pub(super) async fn get(&self, target: &Target, via: Via, url: &str) -> Result<Vec<u8>, TrackerError> {
         let limit = self.settings.http_timeout;
         let timed_out = |_| TrackerError::TimedOut { after: limit, doing: "waiting for the whole answer" };
-        let whole = self.follow(target, ip, url);
+        let (by, reach) = match via {
+            Via::Ip(ip) => (By::Family(family_of(ip)), Reach::of(ip)),
+            Via::Proxy => {
+                (By::Proxy(self.proxied.as_ref().ok_or(TrackerError::Stopping)?), proxied::reach(target))
+            }
+        };
+        let url = Url::parse(url).map_err(|err| TrackerError::Url { why: err.to_string() })?;
+        let whole = self.follow(by, Hop { url, target: target.clone(), reach });
         tokio::time::timeout(limit, whole).await.map_err(timed_out)?
     }
 
-    async fn follow(&self, target: &Target, ip: IpAddr, url: &str) -> Result<Vec<u8>, TrackerError> {
-        let url = Url::parse(url).map_err(|err| TrackerError::Url { why: err.to_string() })?;
-        let mut hop = Hop { url, target: target.clone(), reach: Reach::of(ip) };
-        let family = family_of(ip);
+    async fn follow(&self, by: By<'_>, mut hop: Hop) -> Result<Vec<u8>, TrackerError> {
         for _ in 0..=MAX_REDIRECTS {
             if hop.target.protocol == Protocol::Https && !self.has_authorities {
                 return Err(TrackerError::NoAuthorities { host: hop.target.host });
             }
-            may_ask(&hop.url, hop.reach)?;
-            let by = self.by(family)?;
-            let explain = |err| self.explain(err, &hop.target, by.local);
-            let request = by.clients[hop.reach as usize].get(hop.url.clone());
-            let mut response = request.send().await.map_err(explain)?;
+            let direct = match by {
+                By::Family(family) => {
+                    may_ask(&hop.url, hop.reach)?;
+                    Some(self.by(family)?)
+                }
+                By::Proxy(_) => None,
+            };
+            let local = direct.as_ref().and_then(|client| client.local);
+            let explain = |err| self.explain(err, &hop.target, local);
+            let mut response = match (by, &direct) {
+                (By::Proxy(client), _) => {
+                    proxied::may_ask(&hop.target, hop.reach)?;
+                    client.send(&hop.url, &hop.target).await?
+                }
+                (By::Family(_), Some(client)) => {
+                    let request = client.clients[hop.reach as usize].get(hop.url.clone());
+                    request.send().await.map_err(explain)?
+                }
+                (By::Family(_), None) => return Err(TrackerError::Stopping),
+            };
             if let Some(next) = redirect(&response, &hop.url)? {
-                hop = self.next_hop(next, &hop, family).await?;
+                hop = self.next_hop(next, &hop, by).await?;
                 continue;
             }
             let body = read(&mut response, explain).await?;
@@ -172,17 +203,22 @@ impl Http {
     }
 
     /// Where a redirect leads, if we follow it.
-    async fn next_hop(&self, url: Url, from: &Hop, family: Family) -> Result<Hop, TrackerError> {
+    async fn next_hop(&self, url: Url, from: &Hop, by: By<'_>) -> Result<Hop, TrackerError> {
         let refused = |why: String| TrackerError::Redirect { why };
         if !matches!(url.scheme(), "http" | "https") {
             return Err(refused(format!("to {}:, neither http: nor https:", url.scheme())));
         }
         let target = Target::of(&url).map_err(|err| refused(err.to_string()))?;
-        let ips = self.resolver.resolve(&target.host).await?;
-        let Some(&ip) = ips.iter().find(|&&ip| family_of(ip) == family) else {
-            return Err(TrackerError::NoAddress { host: target.host, wanted: family_name(family) });
+        let reach = match by {
+            By::Family(family) => {
+                let ips = self.resolver.resolve(&target.host).await?;
+                let Some(&ip) = ips.iter().find(|&&ip| family_of(ip) == family) else {
+                    return Err(TrackerError::NoAddress { host: target.host, wanted: family_name(family) });
+                };
+                Reach::of(ip)
+            }
+            By::Proxy(_) => proxied::reach(&target),
         };
-        let reach = Reach::of(ip);
         may_redirect(from.reach, reach)?;
         Ok(Hop { url, target, reach })
     }
@@ -299,12 +335,12 @@ impl Resolve for NarrowResolver {
 }
 
 /// The first error of type `E` below `err`.
-fn find<'a, E: Error + 'static>(err: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(super) fn find<'a, E: Error + 'static>(err: &'a (dyn Error + 'static)) -> Option<&'a E> {
     causes(err).find_map(|cause| cause.downcast_ref())
 }
 
 /// The causes of an error as one text, the outermost of which says nothing.
-fn chain(err: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(err: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<_> = causes(err).map(ToString::to_string).collect();
     if texts.len() > 1 {
         texts.remove(0);

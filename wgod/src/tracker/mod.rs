@@ -9,6 +9,8 @@
 //! other address of ours than the one we come from; the answers become one. Addresses in `network.ip` are
 //! used as the source, the first of each family; a family without any is left out, and one that the machine
 //! doesn't have fails at once.
+//!
+//! With a proxy for trackers all of that is left to the proxy: names, families, and UDP by its relay.
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ mod families;
 mod gate;
 mod guard;
 mod http;
+mod proxied;
 mod resolve;
 mod secrets;
 mod target;
@@ -40,6 +43,7 @@ mod udp;
 
 use crate::external::Outside;
 use crate::outlet::Outlet;
+use crate::proxy::{Direct, Proxies};
 
 pub use error::TrackerError;
 pub use target::{check_url, shown};
@@ -47,9 +51,10 @@ pub use target::{check_url, shown};
 use families::{Late, telling};
 use gate::Gate;
 use http::Http;
-use resolve::{Resolver, any, family_name, family_of};
+pub(crate) use resolve::Resolver;
+use resolve::{any, family_name, family_of};
 use target::{Protocol, Target};
-use udp::Udp;
+use udp::{Udp, Whom};
 
 /// How the drivers behave. The defaults are right for a daemon, other values are for tests.
 ///
@@ -61,6 +66,8 @@ pub struct Settings {
     pub outlet: Outlet,
     /// Name servers to ask; none: see [`Outlet`] and `[network] dns`.
     pub dns: Vec<SocketAddr>,
+    /// By which proxy they go, if by any.
+    pub proxies: Proxies,
     /// Learns how trackers see us (BEP 24).
     pub outside: Arc<Outside>,
     /// Requests to one tracker at once.
@@ -88,6 +95,7 @@ impl Default for Settings {
         Settings {
             outlet: Outlet::default(),
             dns: Vec::new(),
+            proxies: Proxies::default(),
             outside: Arc::default(),
             per_tracker: 4,
             http_requests: 128,
@@ -106,6 +114,32 @@ impl Settings {
     /// Whether the operator lets us use this family.
     fn allows(&self, family: Family) -> bool {
         self.outlet.reaches(any(family))
+    }
+}
+
+/// By what a tracker is asked.
+#[derive(Clone, Copy, Debug)]
+enum Via {
+    /// Directly, at this address.
+    Ip(IpAddr),
+    /// By the proxy, which finds it.
+    Proxy,
+}
+
+impl Via {
+    fn name(self) -> &'static str {
+        match self {
+            Via::Ip(ip) => family_name(family_of(ip)),
+            Via::Proxy => "proxy",
+        }
+    }
+
+    /// Whom a request over UDP goes to.
+    fn whom(self, target: &Target) -> Result<Whom, TrackerError> {
+        Ok(match self {
+            Via::Ip(ip) => Whom::Direct((ip, target.port).into()),
+            Via::Proxy => Whom::Proxied(proxied::far(&target.host, target.port)?),
+        })
     }
 }
 
@@ -274,7 +308,10 @@ impl Inner {
         url: &str,
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
-        let ask = |ip| self.announce_to(target, ip, url, query);
+        let ask = |ip| self.announce_to(target, Via::Ip(ip), url, query);
+        if self.is_by_proxy() {
+            return self.announce_to(target, Via::Proxy, url, query).await;
+        }
         match self.addresses(target).await?[..] {
             [first, second] => self.late.ask_both(&target.to_string(), [first, second], ask).await,
             [only, ..] => ask(only).await,
@@ -283,16 +320,16 @@ impl Inner {
         }
     }
 
-    /// One announce from one family.
+    /// One announce from one family, or by the proxy.
     async fn announce_to(
         &self,
         target: &Target,
-        ip: IpAddr,
+        via: Via,
         url: &str,
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
-        let mut answer = self.ask(target, ip, url, query).await;
-        if let Ok(reply) = &mut answer {
+        let mut answer = self.ask(target, via, url, query).await;
+        if let (Ok(reply), Via::Ip(ip)) = (&mut answer, via) {
             let named = reply.peers.len();
             reply.peers.retain(|peer| may_name(ip, peer.ip()));
             let dropped = named - reply.peers.len();
@@ -301,8 +338,8 @@ impl Inner {
             }
         }
         if let Err(err) = &answer {
-            let family = family_name(family_of(ip));
-            tracing::debug!(tracker = %target, family, error = %err, "no answer to an announce");
+            let by = via.name();
+            tracing::debug!(tracker = %target, by, error = %err, "no answer to an announce");
         }
         answer
     }
@@ -310,16 +347,21 @@ impl Inner {
     async fn ask(
         &self,
         target: &Target,
-        ip: IpAddr,
+        via: Via,
         url: &str,
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
-        // Of the other family it would be taken for where this one is seen.
-        let query = &AnnounceQuery { ip: query.ip.filter(|own| own.is_ipv4() == ip.is_ipv4()), ..*query };
+        let told = |own: &IpAddr| match via {
+            // Of the other family it would be taken for where this one is seen.
+            Via::Ip(ip) => own.is_ipv4() == ip.is_ipv4(),
+            Via::Proxy => !self.settings.proxies.forbids(Direct::Incoming),
+        };
+        let query = &AnnounceQuery { ip: query.ip.filter(told), ..*query };
         if target.protocol != Protocol::Udp {
-            let body = self.http.get(target, ip, &http_form::announce_url(url, query)).await?;
+            let body = self.http.get(target, via, &http_form::announce_url(url, query)).await?;
             let reply = http_form::decode_announce(&body)?;
-            if let Some(seen) = reply.external_ip {
+            // By the proxy it is the proxy's address.
+            if let (Some(seen), Via::Ip(ip)) = (reply.external_ip, via) {
                 self.settings.outside.vote(Voter::Tracker(ip), seen);
             }
             return Ok(reply);
@@ -334,10 +376,10 @@ impl Inner {
             transaction,
             announce: query.announce.clone(),
             // Over IPv6 the field means nothing (BEP 15).
-            ip: own_ip.filter(|_| ip.is_ipv4()),
+            ip: own_ip.filter(|_| !matches!(via, Via::Ip(IpAddr::V6(_)))),
             url_data: url_data.map(|data| data.as_bytes().to_vec()),
         };
-        let answer = self.udp.ask((ip, target.port).into(), self.settings.udp_timeout, request).await?;
+        let answer = self.udp.ask(via.whom(target)?, self.settings.udp_timeout, request).await?;
         Ok(answer.response.into_announce(answer.transaction)?)
     }
 
@@ -361,11 +403,14 @@ impl Inner {
         url: &str,
         hashes: &[WireHash],
     ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
+        if self.is_by_proxy() {
+            return self.scrape_from(target, Via::Proxy, self.settings.udp_timeout, url, hashes).await;
+        }
         let addresses = self.addresses(target).await?;
         let share = self.settings.udp_timeout / u32::try_from(addresses.len()).unwrap_or(1);
         let mut failure = TrackerError::Stopping;
         for ip in addresses {
-            match self.scrape_from(target, ip, share, url, hashes).await {
+            match self.scrape_from(target, Via::Ip(ip), share, url, hashes).await {
                 Ok(counts) => return Ok(counts),
                 Err(err) => failure = telling(failure, err),
             }
@@ -376,23 +421,27 @@ impl Inner {
     async fn scrape_from(
         &self,
         target: &Target,
-        ip: IpAddr,
+        via: Via,
         udp_limit: Duration,
         url: &str,
         hashes: &[WireHash],
     ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
         if target.protocol != Protocol::Udp {
             let url = http_form::scrape_url(url, hashes).ok_or(TrackerError::NoScrape)?;
-            let body = self.http.get(target, ip, &url).await?;
+            let body = self.http.get(target, via, &url).await?;
             return Ok(http_form::decode_scrape(&body, hashes)?);
         }
         let request =
             |connection, transaction| Request::Scrape { connection, transaction, hashes: hashes.to_vec() };
-        let answer = self.udp.ask((ip, target.port).into(), udp_limit, request).await?;
+        let answer = self.udp.ask(via.whom(target)?, udp_limit, request).await?;
         let mut counts: Vec<_> =
             answer.response.into_scrape(answer.transaction)?.into_iter().map(Some).collect();
         counts.resize(hashes.len(), None);
         Ok(counts)
+    }
+
+    fn is_by_proxy(&self) -> bool {
+        self.settings.proxies.for_trackers().is_some()
     }
 
     fn gate(&self, target: &Target) -> &Arc<Gate> {

@@ -25,7 +25,7 @@ const MAX_NAMES: usize = 1024;
 const MAX_LOOKUPS: usize = 16;
 
 /// The resolver of one daemon.
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     timeout: Duration,
     /// `None`: the system's resolver.
     dns: Option<Dns>,
@@ -38,8 +38,14 @@ struct Name {
     ips: Arc<[IpAddr]>,
 }
 
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
 impl Resolver {
-    pub(super) fn new(settings: &Settings) -> Arc<Resolver> {
+    pub(crate) fn new(settings: &Settings) -> Arc<Resolver> {
         Arc::new(Resolver {
             timeout: settings.resolve_timeout,
             dns: Dns::of(&settings.outlet, &settings.dns),
@@ -49,7 +55,7 @@ impl Resolver {
     }
 
     /// The addresses of `host`, in the resolver's order, never none.
-    pub(super) async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, TrackerError> {
+    pub(crate) async fn resolve(&self, host: &str) -> Result<Arc<[IpAddr]>, TrackerError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(Arc::new([ip]));
         }
@@ -81,7 +87,7 @@ impl Resolver {
     }
 
     /// Makes the next look-up of `host` ask the system again.
-    pub(super) fn forget(&self, host: &str) {
+    pub(crate) fn forget(&self, host: &str) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
     }
 

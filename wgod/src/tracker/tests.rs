@@ -16,6 +16,7 @@ mod guards;
 mod http;
 mod http_faults;
 mod many;
+mod proxied;
 mod tls;
 mod udp;
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
+use wgo_proto::compact::Family;
 use wgo_proto::tracker::udp;
 
 use crate::random;
@@ -21,8 +22,35 @@ pub(super) struct Transactions {
 }
 
 struct Awaited {
-    from: SocketAddr,
-    answers: mpsc::Sender<Vec<u8>>,
+    from: Source,
+    answers: mpsc::Sender<Packet>,
+}
+
+/// Where a packet comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// A tracker.
+    Addr(SocketAddr),
+    /// The proxy's relay. It says from which address, but a tracker that it was given by name may have any.
+    Relay,
+}
+
+impl Source {
+    /// The flow label and scope of an IPv6 source are not part of its identity.
+    fn is(self, other: Source) -> bool {
+        match (self, other) {
+            (Source::Addr(one), Source::Addr(other)) => (one.ip(), one.port()) == (other.ip(), other.port()),
+            (Source::Relay, Source::Relay) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A packet, and the family by which it came, as far as that is known: addresses in it are of the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Packet {
+    pub(super) family: Family,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// A transaction under way; none any more when dropped.
@@ -35,8 +63,8 @@ impl Transactions {
     /// Begins a transaction with `from`, whose answers go to `answers`.
     pub(super) fn open(
         self: &Arc<Self>,
-        from: SocketAddr,
-        answers: &mpsc::Sender<Vec<u8>>,
+        from: Source,
+        answers: &mpsc::Sender<Packet>,
     ) -> io::Result<Transaction> {
         loop {
             // Not to be guessed by who would forge an answer.
@@ -51,15 +79,12 @@ impl Transactions {
 
     /// Passes a packet on to the transaction that it answers. `false` if it answers none, or came from
     /// elsewhere: then it is forged or late.
-    pub(super) fn deliver(&self, from: SocketAddr, packet: &[u8]) -> bool {
+    pub(super) fn deliver(&self, from: Source, family: Family, packet: &[u8]) -> bool {
         let awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = udp::transaction_of(packet).and_then(|id| awaited.get(&id));
-        // The flow label and scope of an IPv6 source are not part of its identity.
-        let genuine =
-            |awaited: &&Awaited| (awaited.from.ip(), awaited.from.port()) == (from.ip(), from.port());
-        let Some(awaited) = transaction.filter(genuine) else { return false };
+        let Some(awaited) = transaction.filter(|awaited| awaited.from.is(from)) else { return false };
         // When full, this is one answer too many to a request that has some already.
-        let _ = awaited.answers.try_send(packet.to_vec());
+        let _ = awaited.answers.try_send(Packet { family, bytes: packet.to_vec() });
         true
     }
 
@@ -78,33 +103,39 @@ impl Drop for Transaction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wgo_proto::compact::Family::V6;
     use wgo_proto::tracker::udp::Response;
+
+    fn addr(text: &str) -> Source {
+        Source::Addr(text.parse().unwrap())
+    }
 
     #[test]
     fn only_the_one_who_was_asked_can_answer_and_only_while_asked() {
         let table = Arc::new(Transactions::default());
         let (sender, mut answers) = mpsc::channel(ANSWERS_KEPT);
-        let asked: SocketAddr = "[2001:db8::1]:80".parse().unwrap();
+        let asked = addr("[2001:db8::1]:80");
         let transaction = table.open(asked, &sender).unwrap();
         let mut packet = Vec::new();
         Response::Connect { transaction: transaction.id, connection: 7 }.encode(&mut packet);
         let mut other = Vec::new();
         Response::Connect { transaction: !transaction.id, connection: 7 }.encode(&mut other);
 
-        assert!(!table.deliver("[2001:db8::1]:81".parse().unwrap(), &packet), "another port");
-        assert!(!table.deliver("[2001:db8::2]:80".parse().unwrap(), &packet), "another address");
-        assert!(!table.deliver(asked, &other), "another transaction");
-        assert!(!table.deliver(asked, &packet[..7]), "too short");
+        assert!(!table.deliver(addr("[2001:db8::1]:81"), V6, &packet), "another port");
+        assert!(!table.deliver(addr("[2001:db8::2]:80"), V6, &packet), "another address");
+        assert!(!table.deliver(asked, V6, &other), "another transaction");
+        assert!(!table.deliver(asked, V6, &packet[..7]), "too short");
         assert!(answers.try_recv().is_err());
-        assert!(table.deliver(asked, &packet));
-        assert_eq!(answers.try_recv().unwrap(), packet);
+        assert!(table.deliver(asked, V6, &packet));
+        assert!(!table.deliver(Source::Relay, V6, &packet), "by the proxy");
+        assert_eq!(answers.try_recv().unwrap(), Packet { family: V6, bytes: packet.clone() });
 
         // A flood for one transaction takes no more room than this.
-        (0..100).for_each(|_| assert!(table.deliver(asked, &packet)));
+        (0..100).for_each(|_| assert!(table.deliver(asked, V6, &packet)));
         assert_eq!(std::iter::from_fn(|| answers.try_recv().ok()).count(), ANSWERS_KEPT);
 
         drop(transaction);
-        assert!(!table.deliver(asked, &packet), "over");
+        assert!(!table.deliver(asked, V6, &packet), "over");
         assert_eq!(table.len(), 0);
     }
 }

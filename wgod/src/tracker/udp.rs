@@ -1,7 +1,8 @@
 //! Trackers over UDP (BEP 15, 41): connection ids, retransmission, and the sockets.
 //!
 //! All trackers share one socket for each address family, opened at first use, and anew when the [`Outlet`] is
-//! bound to something else, and read by a task of ours. An announce runs in its caller's future; dropping that leaves nothing behind.
+//! bound to something else, and read by a task of ours; or the relay of the proxy, if trackers are asked by one, which
+//! then finds them, too. An announce runs in its caller's future; dropping that leaves nothing behind.
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -14,13 +15,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use wgo_proto::compact::Family;
+use wgo_proto::proxy::Target as Far;
 use wgo_proto::tracker::MAX_PEERS;
 use wgo_proto::tracker::udp::{Request, Response, transaction_of};
 
 use super::resolve::any;
-use super::transactions::{ANSWERS_KEPT, Transaction, Transactions};
+use super::transactions::{ANSWERS_KEPT, Packet, Source, Transaction, Transactions};
 use super::{Settings, TrackerError};
 use crate::outlet::Outlet;
+use crate::proxy::Relay;
 
 /// How long a connection id may be used after it came (BEP 15).
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
@@ -39,12 +42,32 @@ const AFTER_FAULT: Duration = Duration::from_millis(200);
 pub(super) struct Udp {
     v4: Mutex<Option<Open>>,
     v6: Mutex<Option<Open>>,
+    relay: Option<Relay>,
     outlet: Outlet,
     first_wait: Duration,
     transactions: Arc<Transactions>,
-    connections: Mutex<HashMap<SocketAddr, Connection>>,
+    connections: Mutex<HashMap<Whom, Connection>>,
     tasks: TaskTracker,
     stopping: CancellationToken,
+}
+
+/// Whom a request goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Whom {
+    /// Straight there.
+    Direct(SocketAddr),
+    /// By the proxy's relay.
+    Proxied(Far),
+}
+
+impl Whom {
+    /// Where its answers come from.
+    fn source(&self) -> Source {
+        match self {
+            Whom::Direct(addr) => Source::Addr(*addr),
+            Whom::Proxied(_) => Source::Relay,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -70,12 +93,23 @@ pub(super) struct Answer {
 impl Udp {
     /// Tasks are tracked by `tasks` and end with `stopping`.
     pub(super) fn new(settings: &Settings, tasks: TaskTracker, stopping: CancellationToken) -> Udp {
+        let transactions: Arc<Transactions> = Arc::default();
+        let relay = settings.proxies.for_trackers().map(|proxy| {
+            let transactions = transactions.clone();
+            let heard = move |from: Option<SocketAddr>, packet: &[u8]| {
+                // By which family the proxy reached a tracker, only it knows.
+                let family = from.map_or(Family::V4, |from| Family::of(&from));
+                transactions.deliver(Source::Relay, family, packet);
+            };
+            Relay::new(proxy.clone(), MAX_PACKET, heard, tasks.clone(), stopping.clone())
+        });
         Udp {
             v4: Mutex::default(),
             v6: Mutex::default(),
+            relay,
             outlet: settings.outlet.clone(),
             first_wait: settings.udp_first_wait,
-            transactions: Arc::default(),
+            transactions,
             connections: Mutex::default(),
             tasks,
             stopping,
@@ -86,7 +120,7 @@ impl Udp {
     /// transaction, within `limit`.
     pub(super) async fn ask(
         &self,
-        tracker: SocketAddr,
+        tracker: Whom,
         limit: Duration,
         request: impl Fn(u64, u32) -> Request,
     ) -> Result<Answer, TrackerError> {
@@ -98,18 +132,18 @@ impl Udp {
     /// answered is sent again, each time after twice the wait (BEP 15).
     async fn converse(
         &self,
-        tracker: SocketAddr,
+        tracker: Whom,
         request: impl Fn(u64, u32) -> Request,
     ) -> Result<Answer, TrackerError> {
-        let socket = self.socket(Family::of(&tracker))?;
         let (sender, mut answers) = mpsc::channel(ANSWERS_KEPT);
-        let open =
-            || self.transactions.open(tracker, &sender).map_err(|err| fault("get random numbers", err));
-        let mut talk = Talk { tracker, connect: open()?, request: open()?, connected: false };
+        let open = || {
+            self.transactions.open(tracker.source(), &sender).map_err(|err| fault("get random numbers", err))
+        };
+        let mut talk = Talk { connect: open()?, request: open()?, tracker: &tracker, connected: false };
         let mut wait = self.first_wait;
         let mut packet = Vec::new();
         loop {
-            let connection = self.connection(tracker);
+            let connection = self.connection(&tracker);
             packet.clear();
             match connection {
                 Some(id) => request(id, talk.request.id).encode(&mut packet),
@@ -118,12 +152,7 @@ impl Udp {
                     Request::Connect { transaction: talk.connect.id }.encode(&mut packet);
                 }
             }
-            let unsent = |source| TrackerError::Connect {
-                host: tracker.ip().to_string(),
-                local: self.outlet.source(tracker.ip()),
-                source: Arc::new(source),
-            };
-            socket.send_to(&packet, tracker).await.map_err(unsent)?;
+            self.send(&tracker, &packet).await?;
             let until = Instant::now() + wait;
             let next = loop {
                 match timeout_at(until, answers.recv()).await {
@@ -140,23 +169,40 @@ impl Udp {
                 Some(News::Answered(answer)) => return Ok(answer),
                 Some(News::Connected) => wait = self.first_wait,
                 Some(News::StaleConnection) => {
-                    self.disconnect(tracker, connection);
+                    self.disconnect(&tracker, connection);
                     talk.request = open()?;
                 }
                 None => {
                     wait = wait.saturating_mul(2);
                     // A tracker that restarted may pass over the ids that it gave before.
                     if !talk.connected {
-                        self.disconnect(tracker, connection);
+                        self.disconnect(&tracker, connection);
                     }
                 }
             }
         }
     }
 
+    async fn send(&self, tracker: &Whom, packet: &[u8]) -> Result<(), TrackerError> {
+        let addr = match (tracker, &self.relay) {
+            (Whom::Proxied(far), Some(relay)) => return Ok(relay.send(far, packet).await?),
+            (Whom::Direct(addr), None) => addr,
+            // Nobody mixes them: what goes by a proxy never goes round it.
+            _ => return Err(TrackerError::Stopping),
+        };
+        let unsent = |source| TrackerError::Connect {
+            host: addr.ip().to_string(),
+            local: self.outlet.source(addr.ip()),
+            source: Arc::new(source),
+        };
+        let socket = self.socket(Family::of(addr))?;
+        socket.send_to(packet, addr).await.map(drop).map_err(unsent)
+    }
+
     /// Makes sense of one packet to one of our transactions; `None` if it brings nothing new.
-    fn heed(&self, talk: &mut Talk, packet: &[u8]) -> Result<Option<News>, TrackerError> {
-        let response = Response::decode(packet, Family::of(&talk.tracker))?;
+    fn heed(&self, talk: &mut Talk<'_>, packet: &Packet) -> Result<Option<News>, TrackerError> {
+        let Packet { family, bytes: packet } = packet;
+        let response = Response::decode(packet, *family)?;
         if transaction_of(packet) == Some(talk.request.id) {
             let stale = matches!(response, Response::Error { .. }) && !talk.connected;
             let answer = Answer { response, transaction: talk.request.id };
@@ -168,7 +214,7 @@ impl Udp {
         }
         let id = response.into_connect(talk.connect.id)?;
         talk.connected = true;
-        self.keep(talk.tracker, Connection { id, since: Instant::now() });
+        self.keep(talk.tracker.clone(), Connection { id, since: Instant::now() });
         Ok(Some(News::Connected))
     }
 
@@ -201,15 +247,12 @@ impl Udp {
         Ok(socket)
     }
 
-    fn connection(&self, tracker: SocketAddr) -> Option<u64> {
+    fn connection(&self, tracker: &Whom) -> Option<u64> {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections
-            .get(&tracker)
-            .filter(|kept| kept.since.elapsed() < CONNECTION_LIFETIME)
-            .map(|kept| kept.id)
+        connections.get(tracker).filter(|kept| kept.since.elapsed() < CONNECTION_LIFETIME).map(|kept| kept.id)
     }
 
-    fn keep(&self, tracker: SocketAddr, connection: Connection) {
+    fn keep(&self, tracker: Whom, connection: Connection) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if connections.len() >= MAX_CONNECTIONS {
             connections.retain(|_, kept| kept.since.elapsed() < CONNECTION_LIFETIME);
@@ -220,10 +263,10 @@ impl Udp {
     }
 
     /// Forgets the id that was used, not a newer one that another announce has got meanwhile.
-    fn disconnect(&self, tracker: SocketAddr, used: Option<u64>) {
+    fn disconnect(&self, tracker: &Whom, used: Option<u64>) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if connections.get(&tracker).map(|kept| kept.id) == used {
-            connections.remove(&tracker);
+        if connections.get(tracker).map(|kept| kept.id) == used {
+            connections.remove(tracker);
         }
     }
 
@@ -234,8 +277,8 @@ impl Udp {
 }
 
 /// The transactions of one request: its own, and that of the connect before it.
-struct Talk {
-    tracker: SocketAddr,
+struct Talk<'a> {
+    tracker: &'a Whom,
     connect: Transaction,
     request: Transaction,
     /// Whether the connection id in use was got by this very talk; an older one may be stale.
@@ -263,7 +306,11 @@ async fn receive(socket: Arc<UdpSocket>, transactions: Arc<Transactions>, stoppi
         loop {
             match socket.recv_from(&mut packet).await {
                 Ok((len, from)) => {
-                    if !transactions.deliver(from, packet.get(..len).unwrap_or(&packet)) {
+                    if !transactions.deliver(
+                        Source::Addr(from),
+                        Family::of(&from),
+                        packet.get(..len).unwrap_or(&packet),
+                    ) {
                         tracing::trace!(%from, len, "no answer that we wait for");
                     }
                 }

@@ -3,6 +3,7 @@
 //! A [`Transport`] reads into and writes from the caller's slices without waiting, and tells when it
 //! is ready; it owns no buffer. TCP is the only carrier now; uTP becomes a second variant.
 mod low_water;
+mod stream;
 mod tcp;
 
 use std::io::{self, IoSliceMut};

@@ -232,6 +232,13 @@ impl ApiServer for MockApi {
             external: vec!["203.0.113.7".to_owned()],
             local_discovery: LocalDiscovery { on: true, interfaces: vec!["eth0".to_owned()] },
             ip_filter: Some(ip_filter()),
+            proxy: Some(Proxy {
+                url: "socks5://127.0.0.1:1080".to_owned(),
+                peers: true,
+                trackers: true,
+                state: ProxyState::Up,
+                ..Proxy::default()
+            }),
             ..Daemon::default()
         };
         let torrents = match (params.torrents, params.ids.is_empty()) {

@@ -36,6 +36,38 @@ pub enum PortState {
     Unknown,
 }
 
+/// How a proxy does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyState {
+    /// Nothing has gone by it yet.
+    #[default]
+    Unknown,
+    /// It does what is asked of it.
+    Up,
+    /// It can't be reached, or refuses us; it is tried again and again.
+    Down,
+}
+
+/// The proxy that peers or trackers are reached by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// Where it is, without user and password.
+    pub url: String,
+    /// Whether peers are reached by it.
+    pub peers: bool,
+    /// Whether trackers are asked by it.
+    pub trackers: bool,
+    /// Whether nothing else goes round it either.
+    pub only: bool,
+    /// How it does.
+    pub state: ProxyState,
+    /// What is wrong with it, in words; `null` unless it is down.
+    pub error: Option<String>,
+    /// Seconds until it is tried again; `null` unless it is down.
+    pub retry_secs: Option<u64>,
+}
+
 /// What the daemon took from itself, so that who takes it over could do less.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
@@ -140,6 +172,9 @@ pub struct Daemon {
     /// The addresses that it has nothing to do with; `null` without such a filter.
     #[serde(default)]
     pub ip_filter: Option<IpFilter>,
+    /// The proxy; `null` when there is none.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
     /// Can other peers reach it?
     pub port_state: PortState,
     /// Finding peers in the local network.

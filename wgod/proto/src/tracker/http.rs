@@ -246,7 +246,7 @@ impl Url {
 }
 
 /// `%XX` becomes a byte, everything else stays, a broken escape too.
-fn percent_decode(text: &str) -> Vec<u8> {
+pub fn percent_decode(text: &str) -> Vec<u8> {
     let digit = |b: &u8| char::from(*b).to_digit(16).map(|digit| digit as u8);
     let (mut rest, mut out) = (text.as_bytes(), Vec::with_capacity(text.len()));
     while let Some((&byte, after)) = rest.split_first() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-use wgo_api::result::{Confinement, Dht, Hooks, Network, PortMapping};
+use wgo_api::result::{Confinement, Dht, Hooks, Network, PortMapping, Proxy};
 
 use crate::clock::unix_now;
 use crate::files::Folder;
@@ -40,6 +40,15 @@ pub(super) struct Systemd {
     pub(super) journal: bool,
 }
 
+/// The proxy as it is now.
+#[derive(Clone, Debug)]
+pub(super) struct ProxyFacts {
+    pub(super) shown: Proxy,
+    pub(super) tried: Result<(), String>,
+    /// `None` where nothing of ours is UDP.
+    pub(super) udp: Option<Result<(), String>>,
+}
+
 /// Everything that is judged.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -62,6 +71,8 @@ pub(super) struct Facts {
     pub(super) port: (u16, u16),
     /// What a gateway lets in.
     pub(super) mapping: PortMapping,
+    /// The proxy, and what came of trying it just now: of the proxy itself, and of UDP by it where trackers need that.
+    pub(super) proxy: Option<ProxyFacts>,
     /// Descriptors that the process may have; `None` is no limit.
     pub(super) descriptors: Option<u64>,
     pub(super) max_peers: u32,
@@ -106,6 +117,7 @@ impl Facts {
             no_names: None,
             port: (0, 0),
             mapping: PortMapping::default(),
+            proxy: None,
             descriptors: getrlimit(Resource::Nofile).current,
             max_peers: 0,
             memory: 0,

@@ -3,7 +3,7 @@ use wgo_api::doctor::{Finding, clock, kernel};
 use wgo_api::result::{Confinement, Dht, DhtState, Hooks, MappedPort, MappingState, Network, PortTransport};
 use wgo_api::units::{human_bytes, human_secs};
 
-use super::facts::{Facts, Hung, Place, Systemd};
+use super::facts::{Facts, Hung, Place, ProxyFacts, Systemd};
 use crate::files::{DEFAULT_OPEN_FILES, Folder, FsKind};
 
 /// Descriptors beside those of peers and payload files: connections that shake hands, trackers, control
@@ -18,7 +18,9 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(facts.folders.iter().map(|place| torrents_folder(place, facts)));
     findings.push(torrents(facts));
     findings.extend(network(facts));
-    findings.extend([port(facts), descriptors(facts), memory(facts)]);
+    findings.push(port(facts));
+    findings.extend(facts.proxy.as_ref().map(proxy));
+    findings.extend([descriptors(facts), memory(facts)]);
     findings.extend([clock(facts.now, facts.synchronized), kernel(&facts.release)]);
     findings.extend([confinement(&facts.confinement), systemd(facts.systemd)]);
     findings.extend(dht(&facts.dht));
@@ -271,6 +273,12 @@ fn network(facts: &Facts) -> Option<Finding> {
 fn port(facts: &Facts) -> Finding {
     const WHAT: &str = "port";
     let (wanted, used) = facts.port;
+    if facts.proxy.as_ref().is_some_and(|proxy| proxy.shown.only) {
+        return Finding::ok(
+            WHAT,
+            "none: with network.proxy_only no peer comes in, and wgod goes out to them",
+        );
+    }
     if let (true, Some(missing)) = (facts.listen.is_empty(), &facts.network.missing) {
         let why = format!("peers can't connect to this machine while {missing}");
         return Finding::warn(WHAT, why, "see \"network\"");
@@ -324,6 +332,34 @@ fn mapped_port(what: &str, port: &MappedPort, listen: &str) -> Finding {
     let remedy = "have that one forward the port, too, or make the gateway a bridge; a provider that shares addresses \
         (CGNAT) may give one of your own, or use IPv6";
     Finding::warn(what, why, remedy)
+}
+
+fn proxy(facts: &ProxyFacts) -> Finding {
+    const WHAT: &str = "proxy";
+    let (proxy, url) = (&facts.shown, &facts.shown.url);
+    if let Err(why) = &facts.tried {
+        let why = format!("{url}: {why}; nothing that it is for goes round it");
+        return Finding::bad(
+            WHAT,
+            why,
+            "start the proxy, or correct [network] proxy and its login and restart wgod",
+        );
+    }
+    if let Some(Err(why)) = &facts.udp {
+        let why = format!("{url} answers, but trackers over UDP fail: {why}");
+        return Finding::warn(
+            WHAT,
+            why,
+            "use a SOCKS5 proxy with UDP, unless the torrents have other trackers",
+        );
+    }
+    match (proxy.only, proxy.peers) {
+        (false, true) => Finding::ok(
+            WHAT,
+            format!("{url} answers; peers that come in show who wgod is, unless network.proxy_only is set"),
+        ),
+        _ => Finding::ok(WHAT, format!("{url} answers")),
+    }
 }
 
 fn descriptors(facts: &Facts) -> Finding {

@@ -7,7 +7,7 @@ use wgo_proto::tracker::Retry;
 use super::super::http::Http;
 use super::super::resolve::Resolver;
 use super::super::target::Target;
-use super::super::{Settings, TrackerError, check_url};
+use super::super::{Settings, TrackerError, Via, check_url};
 use super::fake_http::{Act, FakeHttp, body, ok, redirect};
 use super::{ask, loopback, reply, trackers};
 
@@ -52,10 +52,11 @@ async fn a_name_that_moves_to_this_machine_after_the_look_at_it_leads_nowhere() 
     resolver.remember("rebound.test", &here);
     let url = format!("http://rebound.test:{}/announce", service.address.port());
     let target = Target::parse(&url).unwrap();
-    let err = http.get(&target, "192.0.2.1".parse().unwrap(), &url).await.unwrap_err();
+    let err = http.get(&target, Via::Ip("192.0.2.1".parse().unwrap()), &url).await.unwrap_err();
     assert!(matches!(err, TrackerError::NoAddress { .. }), "{err:?}");
     assert_eq!(service.requests(), 0);
-    assert!(http.get(&target, service.address.ip(), &url).await.is_ok(), "seen here from the beginning");
+    let from_the_beginning = http.get(&target, Via::Ip(service.address.ip()), &url).await;
+    assert!(from_the_beginning.is_ok(), "seen here from the beginning");
 }
 
 #[tokio::test]

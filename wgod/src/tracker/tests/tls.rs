@@ -1,6 +1,6 @@
 //! Trackers over TLS. The certificate is a fixture, made with
 //! `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 36500 -subj /CN=wgod-test
-//! -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE`.
+//! -addext subjectAltName=IP:127.0.0.1,DNS:tracker.invalid -addext basicConstraints=critical,CA:FALSE`.
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -16,13 +16,13 @@ fn certificate() -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(include_bytes!("certificate.pem")).unwrap()
 }
 
-fn authorities() -> RootCertStore {
+pub(super) fn authorities() -> RootCertStore {
     let mut authorities = RootCertStore::empty();
     authorities.add(certificate()).unwrap();
     authorities
 }
 
-async fn tls_tracker() -> FakeHttp {
+pub(super) async fn tls_tracker() -> FakeHttp {
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("key.pem")).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use wgo_api::doctor::Severity;
+use wgo_api::result::Proxy;
 
 use wgo_api::result::{MappingProtocol, PortMapping};
 
@@ -52,6 +53,7 @@ fn well() -> Facts {
         no_names: None,
         port: (6868, 6868),
         mapping: mapping(MappingState::Mapped, Some("203.0.113.9")),
+        proxy: Some(by_proxy()),
         descriptors: Some(65_536),
         max_peers: 1000,
         memory: 52 << 20,
@@ -69,6 +71,16 @@ fn well() -> Facts {
         troubled: 0,
         named: Vec::new(),
     }
+}
+
+fn by_proxy() -> ProxyFacts {
+    let shown = Proxy { url: "socks5://p:1".into(), peers: true, trackers: true, ..Proxy::default() };
+    ProxyFacts { shown, tried: Ok(()), udp: Some(Ok(())) }
+}
+
+/// The proxy's part, to be broken.
+fn proxy_of(facts: &mut Facts) -> &mut ProxyFacts {
+    facts.proxy.as_mut().unwrap()
 }
 
 #[test]
@@ -239,6 +251,20 @@ const CASES: &[Case] = &[
         "while interface wg0 is down",
         "network",
     ),
+    (
+        "proxy",
+        |facts| proxy_of(facts).tried = Err("it can't be reached: refused".into()),
+        Severity::Bad,
+        "socks5://p:1: it can't be reached: refused; nothing that it is for goes round it",
+        "start the proxy",
+    ),
+    (
+        "proxy",
+        |facts| proxy_of(facts).udp = Some(Err("can't relay UDP: no".into())),
+        Severity::Warn,
+        "socks5://p:1 answers, but trackers over UDP fail: can't relay UDP: no",
+        "a SOCKS5 proxy with UDP",
+    ),
     ("port", |facts| facts.listen.clear(), Severity::Warn, "listens nowhere", "[network] tcp"),
     ("port", |facts| facts.port = (6868, 40_001), Severity::Warn, "6868 was taken", "[network] port"),
     (
@@ -304,6 +330,12 @@ fn what_is_as_an_operator_may_want_it_is_no_trouble() {
         |facts| folder(&mut facts.downloads).direct = Some(false),
         |facts| folder(&mut facts.folders[0]).kind = FsKind::Network("NFS"),
         |facts| facts.port = (0, 40_001),
+        |facts| facts.proxy = None,
+        |facts| {
+            // No peer is to come in then.
+            facts.listen.clear();
+            proxy_of(facts).shown.only = true;
+        },
         |facts| facts.descriptors = None,
         |facts| facts.memory_limit = None,
         |facts| facts.confinement = Confinement::default(),
