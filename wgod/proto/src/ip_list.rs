@@ -69,6 +69,13 @@ fn of_peerguardian(line: &[u8]) -> Result<(IpAddr, IpAddr), BadLine> {
     if last != Err(BadLine::NoAddresses) {
         return last;
     }
+    // What begins as a range is no name: its end is of the other family, or damaged.
+    let mut parts = line.splitn(2, |byte| *byte == b'-');
+    if let (Some(first), Some(_)) = (parts.next(), parts.next())
+        && address(first).is_some()
+    {
+        return last;
+    }
     colons().take(MAX_COLONS).map(after).find(|range| range.is_ok()).unwrap_or(last)
 }
 

@@ -100,8 +100,13 @@ impl Dns {
         let (there, here): (Vec<_>, Vec<_>) =
             named.into_iter().partition(|server| self.leads_to(server.ip()));
         let there: Vec<_> = there.into_iter().filter(|server| self.outlet.reaches(server.ip())).collect();
-        if !there.is_empty() {
-            return Ok(there);
+        if let Some(server) = there.first() {
+            // Without any way there, what is missing says more than the library would.
+            let open = there.iter().any(|server| self.outlet.interface(server.ip()).is_ok());
+            return match self.outlet.interface(server.ip()) {
+                Err(missing) if !open => Err(missing),
+                _ => Ok(there),
+            };
         }
         let remedy = "set [network] dns to one that can, as in dns = [\"10.2.0.1\"]";
         Err(io::Error::other(match here.first() {

@@ -117,10 +117,10 @@ impl<B> Swarm<B> {
             self.act(Action::SeenAt { by: by.ip(), at });
         }
         if let Some(port) = said.port {
+            self.on_listen_port(now, key, port);
             if encrypted {
                 self.peer_mgr.wants_encryption(SocketAddr::new(by.ip(), port));
             }
-            self.on_listen_port(now, key, port);
         }
         if let Some(on) = said.upload_only {
             self.note_upload_only(key, on);

@@ -279,9 +279,8 @@ fn port(facts: &Facts) -> Finding {
             "none: with network.proxy_only no peer comes in, and wgod goes out to them",
         );
     }
-    if let (true, Some(missing)) = (facts.listen.is_empty(), &facts.network.missing) {
-        let why = format!("peers can't connect to this machine while {missing}");
-        return Finding::warn(WHAT, why, "see \"network\"");
+    if facts.listen.is_empty() && facts.network.missing.is_some() {
+        return Finding::ok(WHAT, format!("{used} will be listened on when the network is back"));
     }
     if facts.listen.is_empty() {
         let why = "peers can't connect to this machine: it listens nowhere";

@@ -229,7 +229,10 @@ const CASES: &[Case] = &[
     ),
     (
         "network",
-        |facts| facts.network.missing = Some("interface wg0 is missing".into()),
+        |facts| {
+            facts.listen.clear();
+            facts.network.missing = Some("interface wg0 is missing".into());
+        },
         Severity::Bad,
         "interface wg0 is missing, and nothing goes another way",
         "correct [network]",
@@ -240,16 +243,6 @@ const CASES: &[Case] = &[
         Severity::Bad,
         "trackers' names can't be looked up: the name server is on this machine",
         "[network] dns",
-    ),
-    (
-        "port",
-        |facts| {
-            facts.listen.clear();
-            facts.network.missing = Some("interface wg0 is down".into());
-        },
-        Severity::Warn,
-        "while interface wg0 is down",
-        "network",
     ),
     (
         "proxy",
