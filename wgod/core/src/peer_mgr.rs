@@ -274,18 +274,6 @@ impl PeerMgr {
         }
     }
 
-    /// Whether the operator named this address, of a candidate or a connection.
-    pub fn is_named(&self, addr: SocketAddr) -> bool {
-        self.source(addr) == Some(Source::User)
-    }
-
-    /// Who named an address, of a candidate or a connection.
-    pub fn source(&self, addr: SocketAddr) -> Option<Source> {
-        let addr = normal(addr);
-        let candidate = self.connections.get(&addr).map_or(Some(addr), |connection| connection.candidate);
-        Some(self.table.get(candidate?)?.source)
-    }
-
     /// How many fresh addresses wait for a connection, counted up to `max`.
     pub fn contenders(&mut self, now: Time, max: usize) -> usize {
         self.table.wake(now);

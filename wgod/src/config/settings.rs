@@ -229,8 +229,8 @@ settings! {
     /// Our node of the distributed hash table, which is there while `discovery.dht` is on. It has the number of the
     /// port that peers connect to, by UDP.
     [once] dht: Dht {
-        /// Nodes to ask for others while none is known, as in ["router.example:6881", "192.0.2.1:6881",
-        /// "[2001:db8::1]:6881"]. Those that were known at the end of the last run are asked first.
+        /// Nodes to ask for others while none is known, as in ["router.example:6881", "192.0.2.1:6881"], addresses of
+        /// IPv6 in brackets. Those that were known at the end of the last run are asked first.
         [Now] bootstrap: Vec<HostPort> = well_known_nodes();
 
         /// Ask others and answer nobody, and tell so (BEP 43): for lines where each packet costs. Torrents are

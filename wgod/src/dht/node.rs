@@ -222,6 +222,10 @@ impl Node {
         let now = self.engine.clock.now();
         for _ in 0..BATCH {
             let Some((len, from)) = self.sockets.receive(now, family, &mut self.buf[..]) else { return };
+            // Whom the operator wants nothing to do with is no node either.
+            if !self.engine.ip_filter.allows(from.ip()) {
+                continue;
+            }
             self.machine.handle_datagram(now, from, &self.buf[..len]);
             // Each may lead to several, of which the machine keeps so many only.
             self.drain(now);
@@ -291,7 +295,9 @@ impl Node {
             self.on_event(now, event);
         }
         while let Some(transmit) = self.machine.poll_transmit() {
-            self.sockets.send(now, &transmit);
+            if self.engine.ip_filter.allows(transmit.to.ip()) {
+                self.sockets.send(now, &transmit);
+            }
         }
     }
 

@@ -1,6 +1,8 @@
-//! What comes of addresses that strangers named, as peers (BEP 11), DHT nodes and whoever is in the same network do.
+//! Who named an address, and what comes of those that strangers named: peers (BEP 11), DHT nodes, and whoever is in
+//! the same network.
 use std::net::SocketAddr;
 
+use super::address::normal;
 use super::table::State;
 use super::{PeerMgr, Source};
 
@@ -12,6 +14,18 @@ impl Source {
 }
 
 impl PeerMgr {
+    /// Whether the operator named this address, of a candidate or a connection.
+    pub fn is_named(&self, addr: SocketAddr) -> bool {
+        self.source(addr) == Some(Source::User)
+    }
+
+    /// Who named an address, of a candidate or a connection.
+    pub fn source(&self, addr: SocketAddr) -> Option<Source> {
+        let addr = normal(addr);
+        let candidate = self.connections.get(&addr).map_or(Some(addr), |connection| connection.candidate);
+        Some(self.table.get(candidate?)?.source)
+    }
+
     /// Forgets whom only strangers named, for a torrent that turns out to be private (BEP 27). Those who are being
     /// dialled are refused when they are connected. Returns the connections to close; report them as closed as usual.
     pub fn forget_hearsay(&mut self) -> Vec<SocketAddr> {
