@@ -53,6 +53,8 @@ pub struct Settings {
     pub daemon: String,
     /// Lines for the section `[dht]`; with none the DHT is off, as most tests have nobody in it.
     pub dht: Option<String>,
+    /// Further lines for `[discovery]`.
+    pub discovery: String,
     /// Other sections, whole.
     pub sections: String,
     /// Arguments behind `--config FILE`.
@@ -116,10 +118,11 @@ impl Daemon {
             "[daemon]\nsocket = \"{home}/s\"\nstate_dir = \"{home}/state\"\nlog = \"debug\"\n{daemon}\n\
             [storage]\nfolder = \"{home}/downloads\"\n{storage}\n\
             [network]\nip = [{ips}]\nport = 0\n{network}\n\
-            [discovery]\ndht = {on}\n[dht]\n{dht}\n\
+            [discovery]\ndht = {on}\n{discovery}\n[dht]\n{dht}\n\
             [limits]\nup = \"{up} B/s\"\ndown = \"{down} B/s\"\n{limits}\n{slots}\n{sections}",
             daemon = settings.daemon,
             on = settings.dht.is_some(),
+            discovery = settings.discovery,
             dht = settings.dht.as_deref().unwrap_or_default(),
             limits = settings.limits,
             network = settings.network,

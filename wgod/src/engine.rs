@@ -277,7 +277,10 @@ impl Engine {
             self.lsd.leave(hashes);
         } else {
             self.dht.join(id, *hashes, need);
-            self.lsd.join(self.clock.now(), hashes, need != Need::Nothing);
+            // A neighbour may answer at once: who needs peers must be there to take it.
+            if need == Need::Nothing || self.registry.live(id).is_some() {
+                self.lsd.join(self.clock.now(), hashes, need != Need::Nothing);
+            }
         }
     }
 

@@ -135,8 +135,8 @@ fn what_neighbours_announce_is_fetched_from_them_whatever_else_is_said() {
 #[test]
 fn off_opens_and_says_nothing_until_it_is_switched_on() {
     let Some(lan) = Lan::required("off_opens_and_says_nothing_until_it_is_switched_on") else { return };
-    let sections = "[discovery]\nlsd = false\n".to_owned();
-    let mut daemon = Daemon::with(Settings { sections, ..Settings::default() });
+    let discovery = "lsd = false".to_owned();
+    let mut daemon = Daemon::with(Settings { discovery, ..Settings::default() });
     let torrent = torrent("t").1;
     daemon.add(&torrent, &daemon.downloads(), &[]);
     daemon.wait_state(&torrent.id(), wgo_api::State::Downloading, SOON);

@@ -107,7 +107,7 @@ fn peers_hear_of_each_other_until_it_is_switched_off() {
     let expected = names(SocketAddr::new(listening, 6881));
     assert_eq!(said, expected);
     let config = std::fs::read_to_string(daemon.config()).unwrap();
-    std::fs::write(daemon.config(), config + "\n[discovery]\npex = false\n").unwrap();
+    std::fs::write(daemon.config(), config.replace("[discovery]\n", "[discovery]\npex = false\n")).unwrap();
     let reloaded = daemon.call(async |client| client.reload(ReloadParams::default()).await).unwrap();
     assert_eq!(reloaded.applied, ["discovery.pex = false (was true)"]);
     let said = told(&mut asking, |message| matches!(message, ExtMessage::Handshake(_)));

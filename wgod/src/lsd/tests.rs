@@ -78,11 +78,11 @@ async fn of_a_private_torrent_neighbours_hear_nothing_even_if_that_is_known_late
     let rig = Rig::new().await;
     let hashes = InfoHashes { v1: Some(wgo_proto::InfoHashV1([1; 20])), v2: None };
     let due = || rig.engine.lsd.announcer().poll_timeout();
-    rig.engine.join(TorrentId(77), &hashes, true, Need::Pieces);
+    rig.engine.join(TorrentId(77), &hashes, true, Need::Nothing);
     assert_eq!(due(), None);
-    rig.engine.join(TorrentId(77), &hashes, false, Need::Pieces);
+    rig.engine.join(TorrentId(77), &hashes, false, Need::Nothing);
     assert!(due().is_some(), "a magnet link doesn't say");
-    rig.engine.join(TorrentId(77), &hashes, true, Need::Pieces);
+    rig.engine.join(TorrentId(77), &hashes, true, Need::Nothing);
     assert_eq!(due(), None);
     let hearing = Hearing { engine: rig.engine.clone(), cookie: String::from("ours") };
     hearing.heed(
@@ -91,7 +91,7 @@ async fn of_a_private_torrent_neighbours_hear_nothing_even_if_that_is_known_late
         &datagram(1, hashes.canonical(), ""),
     );
     assert_eq!((due(), rig.engine.counters.lsd.heard.total()), (None, 0));
-    rig.engine.join(TorrentId(77), &hashes, false, Need::Pieces);
+    rig.engine.join(TorrentId(77), &hashes, false, Need::Nothing);
     rig.engine.leave(TorrentId(77), &hashes);
     assert_eq!(due(), None);
     rig.quit().await;

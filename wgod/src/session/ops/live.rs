@@ -56,8 +56,8 @@ pub(super) async fn go_live(mut cx: Cx) -> Outcome {
 /// Has the torrent found by its hashes, and its deadlines kept.
 fn announce(cx: &Cx, torrent: &Arc<Torrent>) {
     let need = Need::of(cx.is_known(), cx.is_met(&cx.have));
-    cx.engine.join(cx.id, &cx.hashes, cx.info.private, need);
     cx.engine.registry.set_live(torrent.clone());
+    cx.engine.join(cx.id, &cx.hashes, cx.info.private, need);
     torrent.arm();
 }
 
