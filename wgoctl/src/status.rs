@@ -93,6 +93,31 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
     let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
     line("Torrents", format!("{total}{states}"));
     line("Peers", daemon.peers.to_string());
+    network(daemon, terminal, &mut line);
+    line("Confined", clean(&confined(&daemon.confinement)));
+    match daemon.hooks {
+        Hooks::Off => {}
+        Hooks::On => line("Hooks", "on".to_owned()),
+        Hooks::Ended => {
+            let ended = "none is run any more: the process that ran them has ended; restart wgod";
+            line("Hooks", Tone::Bad.paint(ended, terminal.color));
+        }
+    }
+    for disk in &daemon.disks {
+        let free = format!(
+            "{} free of {}",
+            known(disk.free_bytes, human_bytes),
+            known(disk.size_bytes, human_bytes)
+        );
+        let trouble =
+            disk.error.as_deref().map(|e| Tone::Bad.paint(&format!("  {}", clean(e)), terminal.color));
+        line("Disk", format!("{}: {free}{}", clean(&disk.path), trouble.unwrap_or_default()));
+    }
+    text
+}
+
+/// How peers are reached, and by what: each thing that there is in a line.
+fn network(daemon: &Daemon, terminal: Terminal, line: &mut dyn FnMut(&str, String)) {
     let port = match daemon.port_state {
         PortState::Open => "reachable",
         PortState::Closed => "not reachable from outside",
@@ -130,26 +155,6 @@ fn daemon(daemon: &Daemon, terminal: Terminal) -> String {
         let tone = if proxy.state == ProxyState::Down { Tone::Bad } else { Tone::Plain };
         line("Proxy", tone.paint(&clean(&by_proxy(proxy)), terminal.color));
     }
-    line("Confined", clean(&confined(&daemon.confinement)));
-    match daemon.hooks {
-        Hooks::Off => {}
-        Hooks::On => line("Hooks", "on".to_owned()),
-        Hooks::Ended => {
-            let ended = "none is run any more: the process that ran them has ended; restart wgod";
-            line("Hooks", Tone::Bad.paint(ended, terminal.color));
-        }
-    }
-    for disk in &daemon.disks {
-        let free = format!(
-            "{} free of {}",
-            known(disk.free_bytes, human_bytes),
-            known(disk.size_bytes, human_bytes)
-        );
-        let trouble =
-            disk.error.as_deref().map(|e| Tone::Bad.paint(&format!("  {}", clean(e)), terminal.color));
-        line("Disk", format!("{}: {free}{}", clean(&disk.path), trouble.unwrap_or_default()));
-    }
-    text
 }
 
 /// Our node of the DHT, in a line.
@@ -344,7 +349,7 @@ mod tests {
         };
         assert_eq!(
             by_proxy(&down),
-            "socks5://p:1, nothing goes round it, down: it can't be reached: connection refused; tried again in 8 s"
+            "socks5://p:1, nothing goes round it, down: it can't be reached: connection refused; tried again in 8s"
         );
     }
 

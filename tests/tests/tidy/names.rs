@@ -93,13 +93,16 @@ const OUTWARD: &[(&str, &str)] = &[
     ("to_socket_addrs", "ask the Resolver"),
 ];
 
-/// Who may all the same: the Outlet; what keeps its sockets; the HTTP client, bound as the Outlet says; the resolver,
-/// which knows when the system's may be asked; figures, which are served to this machine alone; and systemd's sockets.
+/// Who may all the same: the Outlet; what keeps its sockets; the HTTP client, bound as the Outlet says, and the one whose
+/// connections the proxy makes; the resolver, which knows when the system's may be asked; figures, which are served to
+/// this machine alone; and systemd's sockets.
 const OUTWARD_HOMES: &[&str] = &[
     "wgod/src/outlet.rs",
+    "wgod/src/outlet/group.rs",
     "wgod/src/outlet/watch.rs",
     "wgod/src/transport/tcp.rs",
     "wgod/src/tracker/http.rs",
+    "wgod/src/tracker/proxied.rs",
     "wgod/src/tracker/resolve.rs",
     "wgod/src/metrics/serve.rs",
     "wgod/src/systemd/activation.rs",

@@ -7,9 +7,7 @@ use jsonrpsee::core::{SubscriptionResult, async_trait};
 use jsonrpsee::{Extensions, PendingSubscriptionSink, SubscriptionMessage};
 use serde::Serialize;
 
-use super::{
-    BAD_URI, HANGS, Mock, PANICS, PID, bans, files, find, ip_filter, scraped, seen, settings, trackers,
-};
+use super::{BAD_URI, HANGS, Mock, PANICS, PID, bans, files, find, scraped, seen, settings, trackers};
 use crate::error::{ApiError, Kind};
 use crate::params::*;
 use crate::result::*;
@@ -215,31 +213,10 @@ impl ApiServer for MockApi {
             *states.entry(torrent.state).or_insert(0) += 1;
         }
         let daemon = Daemon {
-            confinement: Confinement {
-                landlock: Some(7),
-                seccomp: true,
-                no_new_privs: true,
-                allowed_folders: Some(vec!["/srv/torrents".into()]),
-            },
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: PID,
-            uptime_secs: 3600,
             limits: inner.limits,
             alternative: inner.alternative.clone(),
             torrents: states,
-            peers: 24,
-            listen: vec!["0.0.0.0:6868".to_owned()],
-            external: vec!["203.0.113.7".to_owned()],
-            local_discovery: LocalDiscovery { on: true, interfaces: vec!["eth0".to_owned()] },
-            ip_filter: Some(ip_filter()),
-            proxy: Some(Proxy {
-                url: "socks5://127.0.0.1:1080".to_owned(),
-                peers: true,
-                trackers: true,
-                state: ProxyState::Up,
-                ..Proxy::default()
-            }),
-            ..Daemon::default()
+            ..seen::daemon()
         };
         let torrents = match (params.torrents, params.ids.is_empty()) {
             (true, _) => Some(inner.torrents.clone()),
