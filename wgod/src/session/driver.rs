@@ -103,7 +103,7 @@ pub struct Driver {
     pub(super) counters_saved: Option<Time>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::UnboundedReceiver<Event>,
-    actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
+    pub(super) actions: mpsc::UnboundedReceiver<(Arc<Torrent>, Action<BlockBuf>)>,
     broken: mpsc::UnboundedReceiver<TorrentId>,
     stopping: CancellationToken,
     patience: Patience,
@@ -399,8 +399,7 @@ impl Driver {
                 }
             }
         }
-        self.engine.announces.close();
-        if timeout_at(trackers_end, self.engine.announces.wait()).await.is_err() {
+        if timeout_at(trackers_end, self.last_announces()).await.is_err() {
             tracing::info!("some trackers did not answer `stopped` in time");
         }
     }

@@ -229,6 +229,23 @@ impl Driver {
         self.engine.announces.spawn(work.instrument(span));
     }
 
+    /// Waits until trackers have heard all that there is to say. A tracker that is just being told something hears
+    /// `stopped` after that.
+    pub(super) async fn last_announces(&mut self) {
+        let announces = self.engine.announces.clone();
+        announces.close();
+        loop {
+            tokio::select! {
+                biased;
+                Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
+                () = announces.wait() => match self.actions.try_recv() {
+                    Ok((torrent, action)) => self.on_action(&torrent, action),
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
     /// What a tracker is told.
     fn announcement(&self, torrent: &Torrent, announce: &Announce) -> wire::Announce {
         wire::Announce {
