@@ -1,9 +1,9 @@
 //! A second network that has no way out but through the test's own: what a daemon in there sends is seen, whatever it is
 //! and wherever it was to go.
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::{Net, enter, enter_namespace, namespace};
+use crate::net::Net;
+use crate::space::Space;
 
 /// The address of the network outside, as seen from in there: the next hop of everything.
 pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -21,7 +22,6 @@ const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1);
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const INSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2);
 
-const SETUP: &str = "ip link set lo up && echo ready && exec cat";
 /// All protocols, in the byte order of the network (`ETH_P_ALL`).
 const ALL: u16 = 3_u16.to_be();
 /// What the kernel itself says over IPv6: of neighbours, routers and groups.
@@ -33,26 +33,13 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// The network, until it is dropped.
 #[derive(Debug)]
-pub struct Behind {
-    holder: Child,
-    /// Ends the holder when it goes.
-    _input: ChildStdin,
-}
+pub struct Behind(Space);
 
 impl Behind {
     /// One that is joined to `net`.
     pub fn of(_net: &Net) -> Behind {
-        let mut holder = Command::new("unshare")
-            .args(["-n", "sh", "-c", SETUP])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "a network namespace");
-        let behind = Behind { _input: holder.stdin.take().unwrap(), holder };
-        let pid = behind.holder.id();
+        let behind = Behind(Space::new());
+        let pid = behind.0.pid();
         shell(&format!(
             "ip link add out0 type veth peer name in0 netns {pid} && ip addr add {OUTSIDE}/24 dev out0 && \
              ip -6 addr add {OUTSIDE6}/64 dev out0 nodad && ip link set out0 up"
@@ -69,11 +56,7 @@ impl Behind {
 
     /// Does something in there: sockets and processes that it makes are there to stay.
     pub fn run<T>(&self, work: impl FnOnce() -> T) -> T {
-        let here = namespace();
-        enter(self.holder.id()).unwrap();
-        let result = work();
-        enter_namespace(&here).unwrap();
-        result
+        self.0.there(work)
     }
 
     /// Looks at all that is sent in there from now on.
@@ -98,14 +81,6 @@ impl Behind {
             }
         });
         Capture { sent, stop, thread: Some(thread) }
-    }
-}
-
-impl Drop for Behind {
-    fn drop(&mut self) {
-        // It ends with its input, which goes next; but a zombie is to be no one's.
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
     }
 }
 

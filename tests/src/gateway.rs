@@ -2,10 +2,8 @@
 //! address; and a namespace that is the Internet.
 //!
 //! The addresses outside are public ones: miniupnpd maps nothing for a router that has others.
-use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -13,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::net::{Net, enter, skip};
 use crate::process::Process;
+use crate::space::{Space, run};
 use crate::wait::{SOON, until};
 
 /// The machine inside.
@@ -77,49 +76,6 @@ impl Speaks {
             Speaks::Nothing => "add rule inet filter deaf iifname \"lan0\" drop",
         }
     }
-}
-
-/// A network namespace, for as long as a process holds it.
-#[derive(Debug)]
-struct Space(Child);
-
-impl Space {
-    fn new() -> Space {
-        let script = "ip link set lo up && echo ready && exec cat";
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", "unshare", "-n", "sh", "-c", script]);
-        let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "a namespace");
-        Space(holder)
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Runs a command in it, and gives what it printed.
-    #[track_caller]
-    fn run(&self, words: &[&str]) -> String {
-        run(&[&["nsenter", "-t", &self.pid().to_string(), "-n"], words].concat())
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        // Already gone is as good.
-        let _ = self.0.kill();
-        self.0.wait().unwrap();
-    }
-}
-
-#[track_caller]
-fn run(words: &[&str]) -> String {
-    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{words:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The router and what is behind it. All of it ends when dropped.

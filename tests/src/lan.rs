@@ -4,31 +4,25 @@
 //! Control sockets of daemons are files, so a test starts its daemons at our end, crosses over, and does the rest
 //! from there.
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Protocol, Socket, Type};
 use wgo_proto::lsd::{Announcement, GROUP_V4, GROUP_V6};
 
-use crate::net::{Net, skip};
+use crate::net::{Net, enter_namespace, namespace, skip};
+use crate::space::Space;
 
 /// The interface at either end.
 pub const INTERFACE: &str = "lan0";
-
-/// What the neighbours' end is held by until it is joined.
-const HOLD: &str = "ip link set lo up && echo ready && exec cat";
 
 /// A running cable.
 #[derive(Debug)]
 pub struct Lan {
     ours: File,
     theirs: File,
-    /// Keeps a process in their namespace, whose number names it to `ip`.
-    holder: Child,
+    holder: Space,
     _net: Net,
 }
 
@@ -36,17 +30,9 @@ impl Lan {
     /// Moves this thread to our end; `None`, said loudly, where that can't be.
     pub fn required(test: &str) -> Option<Lan> {
         let net = Net::required(test)?;
-        let mut holder = Command::new("unshare")
-            .args(["-n", "sh", "-c", HOLD])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "a second network namespace");
-        let ours = File::open("/proc/thread-self/ns/net").unwrap();
-        let theirs = File::open(format!("/proc/{}/ns/net", holder.id())).unwrap();
+        let holder = Space::new();
+        let ours = namespace();
+        let theirs = File::open(format!("/proc/{}/ns/net", holder.pid())).unwrap();
         let lan = Lan { ours, theirs, holder, _net: net };
         if !lan.lay() {
             skip(test, "no pair of veth interfaces here");
@@ -57,7 +43,8 @@ impl Lan {
 
     /// Lays the cable; false where that can't be. To be called at our end, as is `cut`.
     pub fn lay(&self) -> bool {
-        let pair = format!("link add {INTERFACE} type veth peer name {INTERFACE} netns {}", self.holder.id());
+        let pair =
+            format!("link add {INTERFACE} type veth peer name {INTERFACE} netns {}", self.holder.pid());
         if !Command::new("ip").args(pair.split(' ')).status().unwrap().success() {
             return false;
         }
@@ -76,12 +63,12 @@ impl Lan {
 
     /// Moves this thread to the neighbours' end.
     pub fn cross(&self) {
-        move_into_link_name_space(self.theirs.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        enter_namespace(&self.theirs).unwrap();
     }
 
     /// Moves it back to ours.
     pub fn back(&self) {
-        move_into_link_name_space(self.ours.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        enter_namespace(&self.ours).unwrap();
     }
 
     /// Our address.
@@ -92,14 +79,6 @@ impl Lan {
     /// The neighbours' address.
     pub fn theirs(&self, v4: bool) -> IpAddr {
         address(v4, 2)
-    }
-}
-
-impl Drop for Lan {
-    fn drop(&mut self) {
-        drop(self.holder.stdin.take());
-        // It ends with its input, or with the test.
-        let _ = self.holder.wait();
     }
 }
 

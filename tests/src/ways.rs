@@ -2,10 +2,9 @@
 //!
 //! The world is another network namespace, joined to the test's by two pairs of links: `wg0`, as a VPN's would be,
 //! and `eth1`, which has the better route. What isn't bound to `wg0` leaves by `eth1`, where [`Capture`] sees it.
-use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -17,14 +16,15 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use crate::net::{Net, enter};
+use crate::space::Space;
 
 /// The address of everything in the world.
 pub const WORLD: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 /// The same of IPv6.
 pub const WORLD6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0x99, 0, 0, 0, 0, 0, 1);
 
-const EXISTS: &str = "ip link set lo up && ip addr add 198.19.0.1/32 dev lo && ip addr add fd77:99::1/128 dev lo nodad \
-    && echo ready && exec cat";
+/// How the world has them.
+const ADDRESSES: &str = "ip addr add 198.19.0.1/32 dev lo && ip addr add fd77:99::1/128 dev lo nodad";
 
 /// What a link needs to be a way (and that Linux takes answers also from where it would not send): `$1` its name, `$2` its number, `$3` the world's process, `$4` the metric of its
 /// routes, `$5` our host number there.
@@ -46,27 +46,19 @@ const HOP_BY_HOP: u8 = 0;
 const TCP: u8 = 6;
 const ICMPV6: u8 = 58;
 /// The one flag of a TCP segment that answers for no socket.
-const RST: u8 = 4;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
 
 /// The two ways.
 #[derive(Debug)]
 pub struct Ways {
-    world: Child,
+    world: Space,
 }
 
 impl Ways {
     /// Both, in the network of a test; not `wg0` yet.
     pub fn new(_net: &Net) -> Ways {
-        let mut world = Command::new("unshare")
-            .args(["-n", "sh", "-c", EXISTS])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(world.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "ready\n", "the world's namespace");
-        let ways = Ways { world };
+        let ways = Ways { world: Space::with(ADDRESSES) };
         ways.join("eth1", 2, 10, 2);
         ways
     }
@@ -95,7 +87,7 @@ impl Ways {
 
     /// Has `make` done in the world: what it starts lives there.
     pub fn there<T: Send>(&self, make: impl FnOnce() -> T + Send) -> T {
-        let pid = self.world.id();
+        let pid = self.world.pid();
         std::thread::scope(|scope| {
             let made = scope.spawn(move || {
                 enter(pid).unwrap();
@@ -106,24 +98,16 @@ impl Ways {
     }
 
     fn join(&self, name: &str, number: u8, metric: u16, host: u8) {
-        let pid = self.world.id();
+        let pid = self.world.pid();
         let numbers = [number.to_string(), pid.to_string(), metric.to_string(), host.to_string()];
         let status = Command::new("sh").args(["-ec", JOIN, "sh", name]).args(numbers).status().unwrap();
         assert!(status.success(), "the link {name}");
     }
 }
 
-impl Drop for Ways {
-    fn drop(&mut self) {
-        // It ends by itself with its input, too; whatever else is in there ends with the test.
-        let _ = self.world.kill();
-        let _ = self.world.wait();
-    }
-}
-
 /// Everything that comes by an interface or leaves by it, but for what the kernel says itself there: of neighbours and
 /// multicast groups, in ICMPv6; and that a connection is no more, to whoever still talks to it. The latter goes by the
-/// routes of the machine, as it belongs to no socket.
+/// routes of the machine, as it belongs to no socket. A connection of ours that left there would say more.
 #[derive(Debug)]
 pub struct Capture {
     seen: Arc<Mutex<Vec<String>>>,
@@ -179,7 +163,12 @@ fn is_the_kernels(frame: &[u8]) -> bool {
         // Reports of multicast groups have a header more.
         ICMPV6 | HOP_BY_HOP => byte(12) == 0x86,
         // A socket that is closed with data in it sends one with ACK.
-        TCP => byte(payload + 13) & 0x3f == RST,
+        TCP => match byte(payload + 13) & 0x3f {
+            RST => true,
+            // Of IPv6, what is left of a connection that we closed first acknowledges the other end's, without a socket.
+            ACK => byte(12) == 0x86 && payload + usize::from(byte(payload + 12) >> 4) * 4 == frame.len(),
+            _ => false,
+        },
         _ => false,
     }
 }

@@ -117,7 +117,9 @@ fn three_thousand_connections_at_once_are_refused_by_the_bound_and_leave_nothing
             STATUS.len()
         );
         let mut answer = [0; 65_536];
-        let read = stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut answer)).unwrap_or(0);
+        // Whoever was refused has the answer, though nobody takes the question.
+        let _refused = stream.write_all(request.as_bytes());
+        let read = stream.read(&mut answer).unwrap_or(0);
         String::from_utf8_lossy(&answer[..read]).into_owned()
     };
     let mut early = UnixStream::connect(daemon.socket()).unwrap();
@@ -138,9 +140,9 @@ fn three_thousand_connections_at_once_are_refused_by_the_bound_and_leave_nothing
     }
     eprintln!("{MANY} connections: {served} served, {refused} told to come back, {closed} closed");
     assert!(served > 0, "none is served");
-    // 128 have places, and 32 more are being told that there are none; the daemon opens some for itself meanwhile.
+    // 128 have places, and 32 more are being told that there are none.
     let open = procfs::descriptors(daemon.pid()) - idle;
-    assert!(open <= 128 + 32 + 16, "{open} connections are open at the same time");
+    assert!(open <= 128 + 32, "{open} connections are open at the same time");
     assert!(refused > 0, "none is told why");
     until("who comes now is served: those that keep still make room", SOON, || {
         (ctl::run(&daemon, &["status"]).code == 0).then_some(())
