@@ -3,6 +3,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use wgo_proto::tracker::Event;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::tracker::{Manner, Over, SCRAPED, SEEN_AT, Tracker};
@@ -21,7 +22,10 @@ fn a_bad_tracker_is_passed_over_for_the_next_tier() {
     let mut net = Net::new();
     let daemon = Daemon::start(&net);
     let ip = net.ip();
-    let closed = TcpListener::bind(SocketAddr::new(ip, 0)).unwrap().local_addr().unwrap();
+    // Bound, so that no other tracker gets the port, and not listening.
+    let refuses = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    refuses.bind(&SocketAddr::new(ip, 0).into()).unwrap();
+    let closed = refuses.local_addr().unwrap().as_socket().unwrap();
     let bad = [
         ("garbage", answer("200 OK", "", b"\x00\x01garbage")),
         ("500", answer("500 Internal Server Error", "", b"")),
