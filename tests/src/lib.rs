@@ -40,6 +40,7 @@ pub mod procfs;
 pub mod prometheus;
 pub mod proxies;
 pub mod seeder;
+pub mod sim;
 pub mod space;
 pub mod tracker;
 pub mod wait;

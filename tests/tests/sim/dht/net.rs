@@ -8,9 +8,9 @@ use wgo_core::Time;
 use wgo_core::dht::{Config, Dht, Event, LookupId, Outcome, PeersWanted};
 use wgo_proto::WireHash;
 use wgo_proto::compact::Family;
+use wgo_tests::sim::agenda::Agenda;
 
 use super::sybil::Sybil;
-use crate::agenda::Agenda;
 
 /// How bad the network is.
 #[derive(Clone, Copy)]

@@ -4,11 +4,11 @@ use std::time::Duration;
 use wgo_core::TorrentId;
 use wgo_core::session::Check;
 use wgo_proto::Bitfield;
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::node::Habits;
+use wgo_tests::sim::world::World;
 
 use super::{seeds, small};
-use crate::content::Shape;
-use crate::node::Habits;
-use crate::world::World;
 
 const MINUTES: Duration = Duration::from_secs(600);
 

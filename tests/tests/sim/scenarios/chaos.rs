@@ -4,12 +4,12 @@ use std::time::Duration;
 use wgo_core::choke_mgr::{Automatic, SlotCount};
 use wgo_core::session::Check;
 use wgo_core::{ByteRate, TorrentId};
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::link::NodeId;
+use wgo_tests::sim::node::Habits;
+use wgo_tests::sim::world::World;
 
 use super::seeds;
-use crate::content::Shape;
-use crate::link::NodeId;
-use crate::node::Habits;
-use crate::world::World;
 
 /// A node of any ordinary kind.
 fn any_habits(world: &mut World) -> Habits {

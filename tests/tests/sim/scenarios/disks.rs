@@ -2,10 +2,10 @@
 use std::time::Duration;
 
 use wgo_core::session::{Check, State};
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::node::Habits;
 
 use super::{seeds, small};
-use crate::content::Shape;
-use crate::node::Habits;
 
 const MINUTES: Duration = Duration::from_secs(900);
 

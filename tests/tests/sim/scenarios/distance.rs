@@ -2,11 +2,11 @@
 use std::time::Duration;
 
 use wgo_core::choke_mgr::SlotCount;
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::node::Habits;
+use wgo_tests::sim::world::World;
 
 use super::{seeds, small};
-use crate::content::Shape;
-use crate::node::Habits;
-use crate::world::World;
 
 /// 200 Mbit/s.
 const LINE: u64 = 25_000_000;

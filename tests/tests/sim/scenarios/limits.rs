@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use wgo_core::ByteRate;
 use wgo_core::choke_mgr::{Automatic, SlotCount};
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::node::Habits;
 
 use super::{seeds, small};
-use crate::content::Shape;
-use crate::node::Habits;
 
 const MINUTES: Duration = Duration::from_secs(900);
 
@@ -28,7 +28,7 @@ fn two_torrents_under_one_limit_get_fair_shares() {
             world.leecher(ids[1], Habits::default());
         }
         world.run_for(Duration::from_secs(5));
-        let sent = |world: &crate::world::World| ids.map(|id| world.nodes[seed].torrents[&id].sent);
+        let sent = |world: &wgo_tests::sim::world::World| ids.map(|id| world.nodes[seed].torrents[&id].sent);
         let before = sent(world);
         world.run_for(Duration::from_secs(20));
         let after = sent(world);

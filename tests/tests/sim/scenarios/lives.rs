@@ -1,29 +1,15 @@
 //! The life of torrents, as the operator and the queue decide it, in the middle of everything else.
 use std::time::Duration;
 
+use wgo_core::ByteRate;
 use wgo_core::session::{Fault, FaultKind, QueueLimits, State};
-use wgo_core::{ByteRate, Time, TorrentId};
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::node::Habits;
+use wgo_tests::sim::world::World;
 
 use super::{seeds, small};
-use crate::content::Shape;
-use crate::link::NodeId;
-use crate::node::Habits;
-use crate::world::World;
 
 const MINUTES: Duration = Duration::from_secs(900);
-
-impl World {
-    /// The operator, or the shell, tells a node's Session something.
-    pub(crate) fn command(&mut self, node: NodeId, f: impl FnOnce(&mut wgo_core::session::Session, Time)) {
-        f(&mut self.nodes[node].session, self.now);
-        self.touched.insert((node, None));
-        self.settle();
-    }
-
-    fn state(&self, node: NodeId, id: TorrentId) -> Option<State> {
-        self.nodes[node].session.row(id).map(|row| row.state())
-    }
-}
 
 /// Start, stop, verify, faults and queue limits at random, on all nodes; then everyone finishes.
 #[test]

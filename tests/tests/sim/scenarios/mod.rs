@@ -9,16 +9,8 @@ mod nas;
 mod trouble;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Duration;
-
-use wgo_core::TorrentId;
-use wgo_core::session::Check;
-use wgo_proto::Bitfield;
-
-use crate::content::Shape;
-use crate::link::NodeId;
-use crate::node::Habits;
-use crate::world::World;
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::world::World;
 
 /// Runs a scenario with some seeds, with the one that `WGOD_SIM_SEED` names, or with as many as
 /// `WGOD_SIM_COUNT` says.
@@ -42,37 +34,6 @@ pub(crate) fn chosen_seeds(count: u64) -> Vec<u64> {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let count = number("WGOD_SIM_COUNT").unwrap_or(count);
     number("WGOD_SIM_SEED").map_or_else(|| (1..=count).collect(), |seed| vec![seed])
-}
-
-impl World {
-    /// A node that has everything of a torrent.
-    pub(crate) fn seeder(&mut self, id: TorrentId, habits: Habits) -> NodeId {
-        let node = self.node(habits);
-        let full = Bitfield::full(self.content(id).layout.piece_count());
-        self.add(node, id, full, Check::None);
-        node
-    }
-
-    /// A node that has nothing of it.
-    pub(crate) fn leecher(&mut self, id: TorrentId, habits: Habits) -> NodeId {
-        let node = self.node(habits);
-        self.join(node, id);
-        node
-    }
-
-    /// A node wants a torrent of which it has nothing.
-    pub(crate) fn join(&mut self, node: NodeId, id: TorrentId) {
-        let none = Bitfield::new(self.content(id).layout.piece_count());
-        self.add(node, id, none, Check::None);
-    }
-
-    /// Runs until these nodes have everything, then lets the last messages arrive.
-    pub(crate) fn finish_all(&mut self, nodes: &[NodeId], id: TorrentId, limit: Duration) {
-        let nodes = nodes.to_vec();
-        self.run("all finish", limit, |world| nodes.iter().all(|node| world.nodes[*node].is_complete(id)));
-        self.run_for(Duration::from_secs(5));
-        nodes.iter().for_each(|node| self.check_complete(*node, id));
-    }
 }
 
 /// A torrent of 32 pieces of 4 blocks in one file, 2 MiB.

@@ -6,13 +6,13 @@ use std::time::Duration;
 use wgo_core::session::{Check, State};
 use wgo_core::{Time, TorrentId};
 use wgo_proto::Bitfield;
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::disk::Condition;
+use wgo_tests::sim::link::NodeId;
+use wgo_tests::sim::node::Habits;
+use wgo_tests::sim::world::World;
 
 use super::seeds;
-use crate::content::Shape;
-use crate::disk::Condition;
-use crate::link::NodeId;
-use crate::node::Habits;
-use crate::world::World;
 
 const HOURS: Duration = Duration::from_secs(20 * 3600);
 /// How long after its disk is well a torrent may still say that it isn't: the longest wait for a probe, and

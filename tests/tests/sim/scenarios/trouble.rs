@@ -4,12 +4,12 @@ use std::time::Duration;
 use wgo_core::peer::{CloseReason, Direction, Encryption, PeerInfo};
 use wgo_proto::PeerId;
 use wgo_proto::wire::Reserved;
+use wgo_tests::sim::content::Shape;
+use wgo_tests::sim::link::{EndId, Link};
+use wgo_tests::sim::node::Habits;
+use wgo_tests::sim::world::{Event, World};
 
 use super::{seeds, small};
-use crate::content::Shape;
-use crate::link::{EndId, Link};
-use crate::node::Habits;
-use crate::world::{Event, World};
 
 const MINUTES: Duration = Duration::from_secs(900);
 

@@ -6,79 +6,79 @@ use wgo_core::limiter::FlowId;
 use wgo_core::{PeerKey, Time, TorrentId};
 use wgo_proto::Block;
 
-use crate::watch::Watch;
+use crate::sim::watch::Watch;
 
 /// A node, by its place in the world.
-pub(crate) type NodeId = usize;
+pub type NodeId = usize;
 
 /// One end of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct EndId {
-    pub(crate) link: usize,
+pub struct EndId {
+    pub link: usize,
     /// 0 dialled, 1 accepted.
-    pub(crate) side: usize,
+    pub side: usize,
 }
 
 impl EndId {
-    pub(crate) fn other(self) -> EndId {
+    pub fn other(self) -> EndId {
         EndId { side: 1 - self.side, ..self }
     }
 }
 
 /// One connection. Never reused.
-pub(crate) struct Link {
-    pub(crate) torrent: TorrentId,
-    pub(crate) latency: Duration,
-    pub(crate) ends: [End; 2],
+pub struct Link {
+    pub torrent: TorrentId,
+    pub latency: Duration,
+    pub ends: [End; 2],
     /// Broken: whatever is in flight is lost.
-    pub(crate) cut: bool,
+    pub cut: bool,
 }
 
 /// Bytes on their way out: a message, or a block with its header.
-pub(crate) struct Outgoing {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) at: usize,
+pub struct Outgoing {
+    pub bytes: Vec<u8>,
+    pub at: usize,
     /// Payload at the end of `bytes`.
-    pub(crate) payload: usize,
+    pub payload: usize,
 }
 
 /// What the stream holds next.
-pub(crate) enum Incoming {
+pub enum Incoming {
     Frame,
     Block { block: Block, buf: Vec<u8> },
     Skip(usize),
 }
 
 /// One end.
-pub(crate) struct End {
-    pub(crate) node: NodeId,
+pub struct End {
+    pub node: NodeId,
     /// Its key in the node's Swarm while that knows it.
-    pub(crate) key: Option<PeerKey>,
-    pub(crate) watch: Watch,
+    pub key: Option<PeerKey>,
+    pub watch: Watch,
     // Sending.
-    pub(crate) out: VecDeque<Outgoing>,
-    pub(crate) pulled: VecDeque<Block>,
+    pub out: VecDeque<Outgoing>,
+    pub pulled: VecDeque<Block>,
     /// A job that reads blocks for this end is under way.
-    pub(crate) reading: bool,
+    pub reading: bool,
     /// Bytes sent that have not arrived.
-    pub(crate) in_flight: usize,
+    pub in_flight: usize,
     /// When the last byte sent arrives.
-    pub(crate) last_arrival: Time,
-    pub(crate) flow: Option<FlowId>,
-    pub(crate) credit: u32,
-    pub(crate) queued: bool,
+    pub last_arrival: Time,
+    pub flow: Option<FlowId>,
+    pub credit: u32,
+    pub queued: bool,
     // Receiving.
-    pub(crate) incoming: Incoming,
-    pub(crate) pending: Vec<u8>,
+    pub incoming: Incoming,
+    pub pending: Vec<u8>,
     /// Payload sent, and payload of whole blocks received.
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
+    pub sent: u64,
+    pub received: u64,
     /// When the first block came.
-    pub(crate) first_block_at: Option<Time>,
+    pub first_block_at: Option<Time>,
 }
 
 impl End {
-    pub(crate) fn new(node: NodeId, watch: Watch) -> End {
+    pub fn new(node: NodeId, watch: Watch) -> End {
         End {
             node,
             key: None,

@@ -16,42 +16,42 @@ use wgo_proto::{Bitfield, PeerId, PieceIndex};
 use wgod::files::Handle;
 use wgod::files::disk::Completion;
 
-use crate::disk::SimDisk;
-use crate::jobs::Job;
-use crate::lanes::LaneOp;
-use crate::link::EndId;
+use crate::sim::disk::SimDisk;
+use crate::sim::jobs::Job;
+use crate::sim::lanes::LaneOp;
+use crate::sim::link::EndId;
 
 /// A block's payload.
-pub(crate) type Payload = Vec<u8>;
+pub type Payload = Vec<u8>;
 
 /// How a node differs from an ordinary one.
 #[derive(Clone)]
-pub(crate) struct Habits {
+pub struct Habits {
     /// Speaks BEP 6.
-    pub(crate) fast: bool,
+    pub fast: bool,
     /// Bytes per second that its line takes.
-    pub(crate) line: u64,
+    pub line: u64,
     /// Upload limit.
-    pub(crate) up_limit: Option<ByteRate>,
+    pub up_limit: Option<ByteRate>,
     /// One in so many blocks that it sends is bad; 0: none.
-    pub(crate) poison: u32,
+    pub poison: u32,
     /// Takes requests and answers none.
-    pub(crate) stalls: bool,
+    pub stalls: bool,
     /// Payload memory of all torrents, in blocks.
-    pub(crate) memory: usize,
-    pub(crate) slots: SlotCount,
-    pub(crate) max_peers: u32,
-    pub(crate) queue: QueueLimits,
+    pub memory: usize,
+    pub slots: SlotCount,
+    pub max_peers: u32,
+    pub queue: QueueLimits,
     /// Time to whoever dials it or is dialled by it; else it differs from link to link.
-    pub(crate) distance: Option<Duration>,
+    pub distance: Option<Duration>,
     /// Bytes that its sockets take before the other end has them.
-    pub(crate) socket: usize,
+    pub socket: usize,
     /// Payload that it pulls and reads at once.
-    pub(crate) batch: u64,
+    pub batch: u64,
     /// Disks over which its torrents are spread, by number.
-    pub(crate) disks: u64,
+    pub disks: u64,
     /// The longest that its disk takes for a read or a write, in milliseconds.
-    pub(crate) disk_millis: u64,
+    pub disk_millis: u64,
 }
 
 impl Default for Habits {
@@ -76,72 +76,72 @@ impl Default for Habits {
 }
 
 /// One torrent of one node, live or not.
-pub(crate) struct Entry {
-    pub(crate) files: Vec<Handle>,
-    pub(crate) paths: Vec<PathBuf>,
-    pub(crate) live: Option<Swarm<Payload>>,
+pub struct Entry {
+    pub files: Vec<Handle>,
+    pub paths: Vec<PathBuf>,
+    pub live: Option<Swarm<Payload>>,
     /// Connections of the live Swarm.
-    pub(crate) ends: BTreeMap<PeerKey, EndId>,
-    pub(crate) timer: Option<Time>,
+    pub ends: BTreeMap<PeerKey, EndId>,
+    pub timer: Option<Time>,
     /// What waits for its disk, which hangs, in order.
-    pub(crate) lane: VecDeque<LaneOp>,
+    pub lane: VecDeque<LaneOp>,
     /// Times that its disk had been pulled out when its files were opened.
-    pub(crate) pulls: u32,
+    pub pulls: u32,
     /// Counts Swarms, checks and other things that a late answer might confuse.
-    pub(crate) epoch: u32,
+    pub epoch: u32,
     // Kept while it is not live.
-    pub(crate) have: Bitfield,
-    pub(crate) partials: Vec<(PieceIndex, Bitfield)>,
-    pub(crate) counters: Counters,
+    pub have: Bitfield,
+    pub partials: Vec<(PieceIndex, Bitfield)>,
+    pub counters: Counters,
     /// Pieces that a sync has covered.
-    pub(crate) durable: Bitfield,
+    pub durable: Bitfield,
     // What the simulation counts itself.
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
+    pub sent: u64,
+    pub received: u64,
     /// Pieces found right on disk when they were announced.
-    pub(crate) seen_good: Bitfield,
-    pub(crate) completed: u32,
-    pub(crate) first_block_at: Option<Time>,
-    pub(crate) finished_at: Option<Time>,
-    pub(crate) spills: u32,
+    pub seen_good: Bitfield,
+    pub completed: u32,
+    pub first_block_at: Option<Time>,
+    pub finished_at: Option<Time>,
+    pub spills: u32,
 }
 
 /// What one choke round leaves for the next.
 #[derive(Default)]
-pub(crate) struct Choke {
-    pub(crate) slots: Option<u32>,
-    pub(crate) optimistic: usize,
-    pub(crate) rate: ByteRate,
-    pub(crate) rounds: u64,
+pub struct Choke {
+    pub slots: Option<u32>,
+    pub optimistic: usize,
+    pub rate: ByteRate,
+    pub rounds: u64,
 }
 
 /// One daemon.
-pub(crate) struct Node {
-    pub(crate) addr: SocketAddr,
-    pub(crate) habits: Habits,
+pub struct Node {
+    pub addr: SocketAddr,
+    pub habits: Habits,
     /// Whether it takes part; a node that has left answers nothing.
-    pub(crate) up: bool,
-    pub(crate) session: Session,
-    pub(crate) session_timer: Option<Time>,
-    pub(crate) torrents: BTreeMap<TorrentId, Entry>,
-    pub(crate) disk: Arc<SimDisk>,
-    pub(crate) jobs: BTreeMap<u64, Job>,
-    pub(crate) next_job: u64,
+    pub up: bool,
+    pub session: Session,
+    pub session_timer: Option<Time>,
+    pub torrents: BTreeMap<TorrentId, Entry>,
+    pub disk: Arc<SimDisk>,
+    pub jobs: BTreeMap<u64, Job>,
+    pub next_job: u64,
     /// Operations that happened and nobody has looked at.
-    pub(crate) done: Arc<Mutex<VecDeque<(u64, usize, Completion)>>>,
-    pub(crate) limiter: Limiter,
-    pub(crate) limiter_timer: Option<Time>,
-    pub(crate) flows: BTreeMap<FlowId, EndId>,
+    pub done: Arc<Mutex<VecDeque<(u64, usize, Completion)>>>,
+    pub limiter: Limiter,
+    pub limiter_timer: Option<Time>,
+    pub flows: BTreeMap<FlowId, EndId>,
     /// Until when its line is busy.
-    pub(crate) line_free: Time,
-    pub(crate) choke: Choke,
+    pub line_free: Time,
+    pub choke: Choke,
     /// Payload sent under a limit.
-    pub(crate) limited: Vec<(Time, u64)>,
-    pub(crate) faults: u32,
+    pub limited: Vec<(Time, u64)>,
+    pub faults: u32,
 }
 
 impl Node {
-    pub(crate) fn new(number: usize, habits: Habits) -> Node {
+    pub fn new(number: usize, habits: Habits) -> Node {
         let mut limiter = Limiter::new();
         limiter.set_global(Time::ZERO, Direction::Up, habits.up_limit);
         let ip = Ipv4Addr::new(11, (number / 200) as u8, (number % 200) as u8 + 1, 7);
@@ -166,7 +166,7 @@ impl Node {
         }
     }
 
-    pub(crate) fn peer_id(&self) -> PeerId {
+    pub fn peer_id(&self) -> PeerId {
         let mut id = *b"-WG0100-............";
         if let IpAddr::V4(ip) = self.addr.ip() {
             id[8..12].copy_from_slice(&ip.octets());
@@ -174,22 +174,22 @@ impl Node {
         PeerId(id)
     }
 
-    pub(crate) fn reserved(&self) -> Reserved {
+    pub fn reserved(&self) -> Reserved {
         if self.habits.fast { Reserved::EXTENSIONS | Reserved::FAST } else { Reserved::EXTENSIONS }
     }
 
     /// Time in which its line takes `bytes`.
-    pub(crate) fn line_time(&self, bytes: usize) -> Duration {
+    pub fn line_time(&self, bytes: usize) -> Duration {
         Duration::from_nanos(bytes as u64 * 1_000_000_000 / self.habits.line)
     }
 
     /// The disk of a torrent.
-    pub(crate) fn device(&self, id: TorrentId) -> u64 {
+    pub fn device(&self, id: TorrentId) -> u64 {
         id.0 % self.habits.disks
     }
 
     /// Whether everything of a torrent is stored.
-    pub(crate) fn is_complete(&self, id: TorrentId) -> bool {
+    pub fn is_complete(&self, id: TorrentId) -> bool {
         self.torrents.get(&id).is_some_and(|entry| match &entry.live {
             Some(swarm) => swarm.have().is_full(),
             None => entry.have.is_full(),

@@ -8,8 +8,8 @@ use wgo_core::swarm::SwarmView;
 use wgo_core::{ByteRate, TorrentId};
 use wgo_proto::PieceIndex;
 
-use crate::link::{EndId, NodeId};
-use crate::world::World;
+use crate::sim::link::{EndId, NodeId};
+use crate::sim::world::World;
 
 impl World {
     fn choke_settings(&self, node: NodeId, rate: ByteRate, previous_rate: ByteRate) -> Settings {
@@ -34,7 +34,7 @@ impl World {
         candidates
     }
 
-    pub(crate) fn choke_round(&mut self, node: NodeId) {
+    pub fn choke_round(&mut self, node: NodeId) {
         let candidates = self.candidates(node);
         let live = || self.nodes[node].torrents.values().filter_map(|entry| entry.live.as_ref());
         let rate = ByteRate(live().map(|swarm| swarm.view(self.now).up.0).sum());
@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    pub(crate) fn choke_fill(&mut self, node: NodeId) {
+    pub fn choke_fill(&mut self, node: NodeId) {
         let Some(slots) = self.nodes[node].choke.slots else { return self.choke_round(node) };
         let free = (slots as usize).saturating_sub(self.unchoked(node).0);
         if free == 0 {
@@ -78,7 +78,7 @@ impl World {
     }
 
     /// What holds of a node after every step.
-    pub(crate) fn check_node(&self, node: NodeId) {
+    pub fn check_node(&self, node: NodeId) {
         let one = &self.nodes[node];
         let (regular, optimistic) = self.unchoked(node);
         let slots = one.choke.slots.unwrap_or(0) as usize;
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    pub(crate) fn is_on_disk(&self, node: NodeId, id: TorrentId, piece: PieceIndex) -> bool {
+    pub fn is_on_disk(&self, node: NodeId, id: TorrentId, piece: PieceIndex) -> bool {
         let content = self.content(id);
         let layout = &content.layout;
         let entry = &self.nodes[node].torrents[&id];
@@ -112,7 +112,7 @@ impl World {
     }
 
     /// What a node says it has is on its disk, and right.
-    pub(crate) fn check_on_disk(&mut self, node: NodeId, id: TorrentId, piece: PieceIndex) {
+    pub fn check_on_disk(&mut self, node: NodeId, id: TorrentId, piece: PieceIndex) {
         let seen = |world: &World| world.nodes[node].torrents[&id].seen_good.get(piece.0);
         if !seen(self) {
             assert!(self.is_on_disk(node, id, piece), "node {node} announced {piece:?}, which it lacks");
@@ -123,7 +123,7 @@ impl World {
     }
 
     /// A node accuses the other end of a connection: only who poisons may be.
-    pub(crate) fn note_fault(&mut self, end: EndId, fault: &PeerFault) {
+    pub fn note_fault(&mut self, end: EndId, fault: &PeerFault) {
         let other = self.links[end.link].ends[1 - end.side].node;
         let poisons = self.nodes[other].habits.poison > 0;
         assert!(
@@ -134,13 +134,13 @@ impl World {
     }
 
     /// A live torrent at a glance.
-    pub(crate) fn view(&self, node: NodeId, id: TorrentId) -> SwarmView {
+    pub fn view(&self, node: NodeId, id: TorrentId) -> SwarmView {
         let entry = &self.nodes[node].torrents[&id];
         entry.live.as_ref().expect("the torrent is live").view(self.now)
     }
 
     /// Everything is on the node's disk.
-    pub(crate) fn check_complete(&self, node: NodeId, id: TorrentId) {
+    pub fn check_complete(&self, node: NodeId, id: TorrentId) {
         assert!(self.nodes[node].is_complete(id), "node {node} has not finished\n{}", self.report());
         for piece in self.content(id).pieces() {
             assert!(self.is_on_disk(node, id, piece), "{piece:?} on the disk of node {node}");
@@ -148,7 +148,7 @@ impl World {
     }
 
     /// Nowhere more arrived than was sent, and what was sent and didn't arrive was lost or is under way.
-    pub(crate) fn check_books(&self) {
+    pub fn check_books(&self) {
         for (number, link) in self.links.iter().enumerate() {
             for side in 0..2 {
                 let (sent, received) = (link.ends[side].sent, link.ends[1 - side].received);
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// No request of a living connection is left without an answer, once all is quiet.
-    pub(crate) fn check_answered(&self) {
+    pub fn check_answered(&self) {
         for link in self.links.iter().filter(|link| link.ends.iter().all(|end| end.key.is_some())) {
             for end in &link.ends {
                 assert_eq!(end.watch.unanswered(), 0, "requests without an answer at node {}", end.node);
@@ -175,7 +175,7 @@ impl World {
 
 /// Within any window, no more than the rate and a burst.
 fn check_limit(node: NodeId, limit: ByteRate, sent: &[(wgo_core::Time, u64)]) {
-    let burst = i128::from(crate::stream::burst_of(limit.0));
+    let burst = i128::from(crate::sim::stream::burst_of(limit.0));
     let (mut total, mut lowest) = (0i128, i128::MAX);
     for (at, bytes) in sent {
         let allowed = i128::from(limit.over(at.since_start()));

@@ -15,13 +15,13 @@ use wgo_proto::{BLOCK_LEN, Bitfield, Block, PieceIndex};
 use wgod::files::disk::{Completion, Output};
 use wgod::files::{Bufs, Disk, Op};
 
-use crate::disk::NO_SPACE;
-use crate::link::{EndId, NodeId};
-use crate::node::Payload;
-use crate::world::{Event, World};
+use crate::sim::disk::NO_SPACE;
+use crate::sim::link::{EndId, NodeId};
+use crate::sim::node::Payload;
+use crate::sim::world::{Event, World};
 
 /// What is to be done.
-pub(crate) enum Task {
+pub enum Task {
     /// Reads back what was spilled, hashes, writes.
     Store { piece: PieceIndex, blocks: Vec<Option<Payload>> },
     /// Writes blocks early.
@@ -33,7 +33,7 @@ pub(crate) enum Task {
 }
 
 /// A task under way.
-pub(crate) struct Job {
+pub struct Job {
     torrent: TorrentId,
     epoch: u32,
     task: Task,
@@ -48,7 +48,7 @@ pub(crate) struct Job {
 
 impl World {
     /// Begins a task.
-    pub(crate) fn start(&mut self, node: NodeId, torrent: TorrentId, task: Task) {
+    pub fn start(&mut self, node: NodeId, torrent: TorrentId, task: Task) {
         let epoch = self.epoch(node, torrent);
         let (read, writing) = (BTreeMap::new(), false);
         let job = Job { torrent, epoch, task, waiting: 0, writing, failed: None, read };
@@ -57,7 +57,7 @@ impl World {
         one.next_job += 1;
         one.jobs.insert(number, job);
         self.begin(node, number);
-        self.todo.push_back(crate::world::Todo::Jobs(node));
+        self.todo.push_back(crate::sim::world::Todo::Jobs(node));
     }
 
     /// Submits the first operations of a job.
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// Looks at operations that happened and at jobs that had none to wait for.
-    pub(crate) fn reap_jobs(&mut self, node: NodeId) {
+    pub fn reap_jobs(&mut self, node: NodeId) {
         let done: VecDeque<_> = {
             let mut done = self.nodes[node].done.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *done)
@@ -254,12 +254,12 @@ impl World {
     }
 
     /// Whether a piece is being hashed or written.
-    pub(crate) fn is_storing(&self, node: NodeId) -> bool {
+    pub fn is_storing(&self, node: NodeId) -> bool {
         self.nodes[node].jobs.values().any(|job| matches!(job.task, Task::Store { .. }))
     }
 
     /// Lets every job of a torrent end at once, as a clean stop waits for them.
-    pub(crate) fn finish_jobs(&mut self, node: NodeId, torrent: TorrentId) {
+    pub fn finish_jobs(&mut self, node: NodeId, torrent: TorrentId) {
         while self.nodes[node].jobs.values().any(|job| job.torrent == torrent) {
             let operations = self.nodes[node].disk.waiting();
             for operation in operations {

@@ -14,15 +14,15 @@ use wgo_proto::Bitfield;
 use wgod::files::disk::{At, OpenHow, OpenMode, Output};
 use wgod::files::{Disk, Handle, Op};
 
-use crate::disk::Condition;
-use crate::jobs::Task;
-use crate::link::{EndId, NodeId};
-use crate::node::{Entry, Payload};
-use crate::world::{Event, World};
+use crate::sim::disk::Condition;
+use crate::sim::jobs::Task;
+use crate::sim::link::{EndId, NodeId};
+use crate::sim::node::{Entry, Payload};
+use crate::sim::world::{Event, World};
 
 impl World {
     /// Gives a torrent to a node, which has the pieces of `have` on disk and believes it or checks.
-    pub(crate) fn add(&mut self, node: NodeId, id: TorrentId, have: Bitfield, check: Check) {
+    pub fn add(&mut self, node: NodeId, id: TorrentId, have: Bitfield, check: Check) {
         let content = self.content(id);
         let (layout, hashes) = (content.layout.clone(), content.info_hashes());
         let pieces = layout.piece_count();
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    pub(crate) fn open(&mut self, node: NodeId, path: PathBuf) -> Handle {
+    pub fn open(&mut self, node: NodeId, path: PathBuf) -> Handle {
         let (sender, receiver) = std::sync::mpsc::channel();
         let how = OpenHow { mode: OpenMode::Create { executable: false }, follow: false };
         let disk = self.nodes[node].disk.clone();
@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Carries out what a node's Session wants; whether there was anything.
-    pub(crate) fn carry_out(&mut self, node: NodeId) -> bool {
+    pub fn carry_out(&mut self, node: NodeId) -> bool {
         let mut any = false;
         while let Some(effect) = self.nodes[node].session.poll_effect() {
             any = true;
@@ -122,7 +122,7 @@ impl World {
     }
 
     /// Carries out one of them.
-    pub(crate) fn do_effect(&mut self, node: NodeId, effect: Effect) {
+    pub fn do_effect(&mut self, node: NodeId, effect: Effect) {
         match effect {
             Effect::Check(id, _) => {
                 let (wait, epoch) = (self.millis(20, 200), self.epoch(node, id));
@@ -161,14 +161,14 @@ impl World {
         }
     }
 
-    pub(crate) fn next_epoch(&mut self, node: NodeId, id: TorrentId) {
+    pub fn next_epoch(&mut self, node: NodeId, id: TorrentId) {
         if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
             entry.epoch += 1;
         }
     }
 
     /// A check ended: what is on the disk is what is had.
-    pub(crate) fn checked(&mut self, node: NodeId, id: TorrentId, epoch: u32) {
+    pub fn checked(&mut self, node: NodeId, id: TorrentId, epoch: u32) {
         if self.epoch(node, id) != epoch || !self.reaches_for_check(node, id) {
             return;
         }
@@ -248,7 +248,7 @@ impl World {
         entry.epoch += 1;
     }
 
-    pub(crate) fn halt(&mut self, node: NodeId, id: TorrentId) {
+    pub fn halt(&mut self, node: NodeId, id: TorrentId) {
         let Some(entry) = self.nodes[node].torrents.get(&id) else { return };
         let ends: Vec<EndId> = entry.ends.values().copied().collect();
         self.call(node, id, |swarm, now| {
@@ -270,7 +270,7 @@ impl World {
     }
 
     /// A node stops all it does, in order, and is not there any more.
-    pub(crate) fn leave(&mut self, node: NodeId) {
+    pub fn leave(&mut self, node: NodeId) {
         let ids: Vec<TorrentId> = self.nodes[node].torrents.keys().copied().collect();
         for id in ids {
             let now = self.now;
@@ -282,7 +282,7 @@ impl World {
     }
 
     /// The node ends without warning: what was not made durable is not known any more.
-    pub(crate) fn crash(&mut self, node: NodeId) {
+    pub fn crash(&mut self, node: NodeId) {
         let ids: Vec<TorrentId> = self.nodes[node].torrents.keys().copied().collect();
         for id in &ids {
             let Some(entry) = self.nodes[node].torrents.get_mut(id) else { continue };
@@ -316,7 +316,7 @@ impl World {
     }
 
     /// A node that crashed begins again, with what its last checkpoints say.
-    pub(crate) fn restart(&mut self, node: NodeId, check: Check) {
+    pub fn restart(&mut self, node: NodeId, check: Check) {
         self.nodes[node].up = true;
         let rows: Vec<_> =
             self.nodes[node].torrents.iter().map(|(id, entry)| (*id, entry.have.is_full())).collect();
@@ -338,7 +338,7 @@ impl World {
         }
     }
 
-    pub(crate) fn synced(&mut self, node: NodeId, id: TorrentId, epoch: u32, have: Bitfield, ok: bool) {
+    pub fn synced(&mut self, node: NodeId, id: TorrentId, epoch: u32, have: Bitfield, ok: bool) {
         if self.epoch(node, id) != epoch {
             return;
         }
@@ -380,7 +380,7 @@ impl World {
     }
 
     /// Carries out what a Swarm wants.
-    pub(crate) fn act(&mut self, node: NodeId, id: TorrentId, action: Action<Payload>) {
+    pub fn act(&mut self, node: NodeId, id: TorrentId, action: Action<Payload>) {
         let now = self.now;
         match action {
             Action::Dial(addr, _) => self.dial(node, id, addr),
@@ -412,7 +412,7 @@ impl World {
     }
 
     /// The tracker hears an announce and answers with some of the others.
-    pub(crate) fn announced(&mut self, node: NodeId, id: TorrentId, announce: Announce, epoch: u32) {
+    pub fn announced(&mut self, node: NodeId, id: TorrentId, announce: Announce, epoch: u32) {
         if self.tracker.down {
             if self.epoch(node, id) == epoch {
                 self.call(node, id, |s, now| s.on_announce_failed(now, announce.id, "down", Retry::BackOff));
@@ -441,7 +441,7 @@ impl World {
     }
 
     /// Tells a node of another, as `--peer` does.
-    pub(crate) fn introduce(&mut self, node: NodeId, id: TorrentId, other: NodeId) {
+    pub fn introduce(&mut self, node: NodeId, id: TorrentId, other: NodeId) {
         let addr = self.nodes[other].addr;
         self.call(node, id, |swarm, now| swarm.add_candidates(now, [addr], Source::User));
     }

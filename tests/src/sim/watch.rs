@@ -6,7 +6,7 @@ use wgo_proto::wire::Message;
 use wgo_proto::{Bitfield, Block, PieceIndex};
 
 /// One end's view of its connection.
-pub(crate) struct Watch {
+pub struct Watch {
     /// Both ends speak BEP 6.
     fast: bool,
     /// The other end chokes us, as far as we have heard.
@@ -21,12 +21,12 @@ pub(crate) struct Watch {
     /// Requests heard and not answered.
     asked: BTreeMap<Block, u32>,
     /// Requests made and not answered, each once.
-    pub(crate) asking: BTreeSet<Block>,
+    pub asking: BTreeSet<Block>,
     ever_asked: BTreeSet<Block>,
 }
 
 impl Watch {
-    pub(crate) fn new(pieces: u32, fast: bool) -> Watch {
+    pub fn new(pieces: u32, fast: bool) -> Watch {
         Watch {
             fast,
             peer_choking: true,
@@ -43,7 +43,7 @@ impl Watch {
     }
 
     /// This end sends a message; returns the pieces that it claims to have.
-    pub(crate) fn sends(&mut self, message: &Message<'_>) -> Vec<PieceIndex> {
+    pub fn sends(&mut self, message: &Message<'_>) -> Vec<PieceIndex> {
         let fast_only = matches!(
             message,
             Message::HaveAll | Message::HaveNone | Message::Reject(_) | Message::AllowedFast(_)
@@ -100,7 +100,7 @@ impl Watch {
     }
 
     /// This end sends a block.
-    pub(crate) fn sends_block(&mut self, block: Block) {
+    pub fn sends_block(&mut self, block: Block) {
         assert!(self.told.get(block.piece.0), "sent {block:?} without having announced the piece");
         self.answers(block);
     }
@@ -114,7 +114,7 @@ impl Watch {
     }
 
     /// This end hears a message.
-    pub(crate) fn hears(&mut self, message: &Message<'_>) {
+    pub fn hears(&mut self, message: &Message<'_>) {
         match *message {
             Message::Choke => {
                 self.peer_choking = true;
@@ -136,12 +136,12 @@ impl Watch {
     }
 
     /// This end hears a block; whether it had asked for it.
-    pub(crate) fn hears_block(&mut self, block: Block) -> bool {
+    pub fn hears_block(&mut self, block: Block) -> bool {
         self.asking.remove(&block)
     }
 
     /// Requests heard and not answered, of a fast peer: each must be answered some day (BEP 6).
-    pub(crate) fn unanswered(&self) -> usize {
+    pub fn unanswered(&self) -> usize {
         if self.fast { self.asked.len() } else { 0 }
     }
 }

@@ -5,31 +5,31 @@ use wgo_proto::layout::Layout;
 use wgo_proto::{InfoHashV1, InfoHashes, PieceIndex, WireHash};
 
 /// A torrent's original.
-pub(crate) struct Content {
-    pub(crate) id: TorrentId,
-    pub(crate) layout: Layout,
-    pub(crate) private: bool,
+pub struct Content {
+    pub id: TorrentId,
+    pub layout: Layout,
+    pub private: bool,
     bytes: Vec<u8>,
     hashes: Vec<[u8; 20]>,
 }
 
 /// How a torrent is made.
 #[derive(Clone)]
-pub(crate) struct Shape {
-    pub(crate) piece_len: u32,
-    pub(crate) files: Vec<u64>,
+pub struct Shape {
+    pub piece_len: u32,
+    pub files: Vec<u64>,
 }
 
 impl Shape {
     /// One file of `pieces` pieces of `blocks` blocks each, less `short` bytes at the end.
-    pub(crate) fn new(pieces: u64, blocks: u32, short: u64) -> Shape {
+    pub fn new(pieces: u64, blocks: u32, short: u64) -> Shape {
         let piece_len = blocks * wgo_proto::BLOCK_LEN;
         Shape { piece_len, files: vec![pieces * u64::from(piece_len) - short] }
     }
 }
 
 impl Content {
-    pub(crate) fn new(id: TorrentId, shape: &Shape, seed: u64) -> Content {
+    pub fn new(id: TorrentId, shape: &Shape, seed: u64) -> Content {
         let layout = Layout::v1(shape.piece_len, &shape.files).expect("a scenario's torrent is possible");
         let mut bytes = vec![0; layout.total_len() as usize];
         fastrand::Rng::with_seed(seed).fill(&mut bytes);
@@ -37,35 +37,35 @@ impl Content {
         Content { id, layout, private: false, bytes, hashes }
     }
 
-    pub(crate) fn piece(&self, piece: PieceIndex) -> &[u8] {
+    pub fn piece(&self, piece: PieceIndex) -> &[u8] {
         let start = piece.0 as usize * self.layout.nominal_piece_len() as usize;
         &self.bytes[start..start + self.layout.piece_len(piece) as usize]
     }
 
     /// What the daemon knows: whether the bytes hash to what the metainfo says.
-    pub(crate) fn is_good(&self, piece: PieceIndex, bytes: &[u8]) -> bool {
+    pub fn is_good(&self, piece: PieceIndex, bytes: &[u8]) -> bool {
         sha1_of(bytes) == self.hashes[piece.0 as usize]
     }
 
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = PieceIndex> + use<> {
+    pub fn pieces(&self) -> impl Iterator<Item = PieceIndex> + use<> {
         (0..self.layout.piece_count()).map(PieceIndex)
     }
 
     /// The bytes of one file.
-    pub(crate) fn file(&self, file: u32) -> &[u8] {
+    pub fn file(&self, file: u32) -> &[u8] {
         let start = self.layout.file_start(wgo_proto::FileIndex(file)) as usize;
         &self.bytes[start..start + self.layout.file_len(wgo_proto::FileIndex(file)) as usize]
     }
 
-    pub(crate) fn hash(&self) -> WireHash {
+    pub fn hash(&self) -> WireHash {
         WireHash([self.id.0 as u8 + 1; 20])
     }
 
-    pub(crate) fn info_hashes(&self) -> InfoHashes {
+    pub fn info_hashes(&self) -> InfoHashes {
         InfoHashes { v1: Some(InfoHashV1(self.hash().0)), v2: None }
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://tracker.sim/{}", self.id.0)
     }
 }

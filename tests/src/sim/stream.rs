@@ -8,13 +8,13 @@ use wgo_core::{PeerKey, Time, TorrentId};
 use wgo_proto::wire::{BLOCK_HEADER_LEN, Frame, Limits, block_header, next_frame};
 use wgo_proto::{BLOCK_LEN, Block};
 
-use crate::jobs::Task;
-use crate::link::{EndId, Incoming, NodeId, Outgoing};
-use crate::world::{Event, World};
+use crate::sim::jobs::Task;
+use crate::sim::link::{EndId, Incoming, NodeId, Outgoing};
+use crate::sim::world::{Event, World};
 
 impl World {
     /// A Swarm has something for a connection.
-    pub(crate) fn wake(&mut self, node: NodeId, id: TorrentId, key: PeerKey) {
+    pub fn wake(&mut self, node: NodeId, id: TorrentId, key: PeerKey) {
         let end = self.nodes[node].torrents.get(&id).and_then(|entry| entry.ends.get(&key)).copied();
         if let Some(end) = end {
             self.pump(end);
@@ -22,7 +22,7 @@ impl World {
     }
 
     /// Sends as much as line, limit and disk allow.
-    pub(crate) fn pump(&mut self, end: EndId) {
+    pub fn pump(&mut self, end: EndId) {
         while let Some(key) = self.links[end.link].ends[end.side].key {
             let (torrent, node) = (self.links[end.link].torrent, self.links[end.link].ends[end.side].node);
             if let Some(reason) = self.call(node, torrent, |swarm, _| swarm.closing(key)).flatten() {
@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    pub(crate) fn limiter_timer(&mut self, node: NodeId, at: Time) {
+    pub fn limiter_timer(&mut self, node: NodeId, at: Time) {
         let one = &mut self.nodes[node];
         if one.limiter_timer != Some(at) {
             return;
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// Blocks that were read for an end go out; `None` for one that could not be read.
-    pub(crate) fn send_blocks(&mut self, end: EndId, blocks: Vec<(Block, Option<Vec<u8>>)>) {
+    pub fn send_blocks(&mut self, end: EndId, blocks: Vec<(Block, Option<Vec<u8>>)>) {
         let torrent = self.links[end.link].torrent;
         let node = self.links[end.link].ends[end.side].node;
         let Some(key) = self.links[end.link].ends[end.side].key else { return };
@@ -210,7 +210,7 @@ impl World {
     }
 
     /// Bytes arrive, cut at random places.
-    pub(crate) fn arrive(&mut self, end: EndId, bytes: Vec<u8>) {
+    pub fn arrive(&mut self, end: EndId, bytes: Vec<u8>) {
         self.links[end.link].ends[1 - end.side].in_flight -= bytes.len();
         if self.links[end.link].cut {
             return;
@@ -316,6 +316,6 @@ impl World {
 }
 
 /// Bytes that may leave beyond a limit within any window: a tenth of a second, and a turn each.
-pub(crate) fn burst_of(rate: u64) -> u64 {
+pub fn burst_of(rate: u64) -> u64 {
     wgo_core::ByteRate(rate).over(Duration::from_millis(200)) + 2 * 1024
 }

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use wgo_core::Time;
 
 /// Events that are to happen.
-pub(crate) struct Agenda<E> {
+pub struct Agenda<E> {
     queue: BinaryHeap<Reverse<Scheduled<E>>>,
     scheduled: u64,
 }
@@ -31,17 +31,17 @@ impl<E> Ord for Scheduled<E> {
 }
 
 impl<E> Agenda<E> {
-    pub(crate) fn new() -> Agenda<E> {
+    pub fn new() -> Agenda<E> {
         Agenda { queue: BinaryHeap::new(), scheduled: 0 }
     }
 
-    pub(crate) fn push(&mut self, at: Time, event: E) {
+    pub fn push(&mut self, at: Time, event: E) {
         self.scheduled += 1;
         self.queue.push(Reverse(Scheduled(at, self.scheduled, event)));
     }
 
     /// The next event, its time and number; `None` if there is none up to `end`.
-    pub(crate) fn pop_until(&mut self, end: Time) -> Option<(Time, u64, E)> {
+    pub fn pop_until(&mut self, end: Time) -> Option<(Time, u64, E)> {
         if self.queue.peek().is_none_or(|Reverse(next)| next.0 > end) {
             return None;
         }

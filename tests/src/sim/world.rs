@@ -9,13 +9,13 @@ use wgo_core::tracker::Announce;
 use wgo_core::{PeerKey, Time, TorrentId};
 use wgo_proto::Bitfield;
 
-use crate::agenda::Agenda;
-use crate::content::{Content, Shape};
-use crate::link::{EndId, Link, NodeId};
-use crate::node::{Habits, Node, Payload};
+use crate::sim::agenda::Agenda;
+use crate::sim::content::{Content, Shape};
+use crate::sim::link::{EndId, Link, NodeId};
+use crate::sim::node::{Habits, Node, Payload};
 
 /// Something that happens at its time.
-pub(crate) enum Event {
+pub enum Event {
     SwarmTimer(NodeId, TorrentId, Time),
     SessionTimer(NodeId, Time),
     LimiterTimer(NodeId, Time),
@@ -53,7 +53,7 @@ pub(crate) enum Event {
 }
 
 /// Something to do at this instant, after the call that asked for it.
-pub(crate) enum Todo {
+pub enum Todo {
     Wake(NodeId, TorrentId, PeerKey),
     Act(NodeId, TorrentId, Action<Payload>),
     Jobs(NodeId),
@@ -61,30 +61,30 @@ pub(crate) enum Todo {
 
 /// What a tracker knows of one torrent, and what it heard from whom.
 #[derive(Default)]
-pub(crate) struct Tracker {
-    pub(crate) peers: BTreeMap<TorrentId, BTreeSet<NodeId>>,
-    pub(crate) events: BTreeMap<(TorrentId, NodeId), Vec<wgo_core::tracker::Event>>,
-    pub(crate) down: bool,
+pub struct Tracker {
+    pub peers: BTreeMap<TorrentId, BTreeSet<NodeId>>,
+    pub events: BTreeMap<(TorrentId, NodeId), Vec<wgo_core::tracker::Event>>,
+    pub down: bool,
 }
 
 /// Everything.
-pub(crate) struct World {
-    pub(crate) now: Time,
+pub struct World {
+    pub now: Time,
     agenda: Agenda<Event>,
-    pub(crate) seed: u64,
-    pub(crate) rng: fastrand::Rng,
-    pub(crate) contents: Vec<Content>,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) links: Vec<Link>,
-    pub(crate) tracker: Tracker,
-    pub(crate) todo: VecDeque<Todo>,
+    pub seed: u64,
+    pub rng: fastrand::Rng,
+    pub contents: Vec<Content>,
+    pub nodes: Vec<Node>,
+    pub links: Vec<Link>,
+    pub tracker: Tracker,
+    pub todo: VecDeque<Todo>,
     /// Swarms and Sessions called in this step.
-    pub(crate) touched: BTreeSet<(NodeId, Option<TorrentId>)>,
+    pub touched: BTreeSet<(NodeId, Option<TorrentId>)>,
     /// One connection in so much time breaks.
-    pub(crate) flap_every: Option<Duration>,
+    pub flap_every: Option<Duration>,
     /// Every event so far, hashed.
-    pub(crate) trace: u64,
-    pub(crate) steps: u64,
+    pub trace: u64,
+    pub steps: u64,
     /// Steps at the present instant.
     burst: u32,
 }
@@ -93,7 +93,7 @@ pub(crate) struct World {
 const MAX_BURST: u32 = 50_000;
 
 impl World {
-    pub(crate) fn new(seed: u64) -> World {
+    pub fn new(seed: u64) -> World {
         World {
             now: Time::ZERO,
             agenda: Agenda::new(),
@@ -113,44 +113,44 @@ impl World {
     }
 
     /// A torrent that nobody has yet.
-    pub(crate) fn torrent(&mut self, shape: &Shape) -> TorrentId {
+    pub fn torrent(&mut self, shape: &Shape) -> TorrentId {
         let id = TorrentId(self.contents.len() as u64);
         self.contents.push(Content::new(id, shape, self.rng.u64(..)));
         id
     }
 
-    pub(crate) fn content(&self, id: TorrentId) -> &Content {
+    pub fn content(&self, id: TorrentId) -> &Content {
         &self.contents[id.0 as usize]
     }
 
     /// A node without torrents.
-    pub(crate) fn node(&mut self, habits: Habits) -> NodeId {
+    pub fn node(&mut self, habits: Habits) -> NodeId {
         self.nodes.push(Node::new(self.nodes.len(), habits));
         self.nodes.len() - 1
     }
 
-    pub(crate) fn after(&mut self, wait: Duration, event: Event) {
+    pub fn after(&mut self, wait: Duration, event: Event) {
         self.at(self.now + wait, event);
     }
 
-    pub(crate) fn at(&mut self, at: Time, event: Event) {
+    pub fn at(&mut self, at: Time, event: Event) {
         self.agenda.push(at.max(self.now), event);
     }
 
     /// A time between two numbers of milliseconds.
-    pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
+    pub fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_micros(self.rng.u64(from * 1000..=to * 1000))
     }
 
     /// Mixes a fact into the trace (FNV-1a over its words).
-    pub(crate) fn note(&mut self, words: &[u64]) {
+    pub fn note(&mut self, words: &[u64]) {
         for word in words {
             self.trace = (self.trace ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
         }
     }
 
     /// Calls a live Swarm and queues what the call produced.
-    pub(crate) fn call<R>(
+    pub fn call<R>(
         &mut self,
         node: NodeId,
         id: TorrentId,
@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Runs until `done`, which is asked after each event. Fails after `limit` of simulated time.
-    pub(crate) fn run(&mut self, what: &str, limit: Duration, mut done: impl FnMut(&World) -> bool) {
+    pub fn run(&mut self, what: &str, limit: Duration, mut done: impl FnMut(&World) -> bool) {
         let end = self.now + limit;
         self.settle();
         while !done(self) {
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Runs for so long.
-    pub(crate) fn run_for(&mut self, time: Duration) {
+    pub fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
         while self.step(end) {}
@@ -223,7 +223,7 @@ impl World {
     }
 
     /// Does all that is to be done at this instant, sets timers, and checks what was touched.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         loop {
             while let Some(todo) = self.todo.pop_front() {
                 match todo {
@@ -288,7 +288,7 @@ impl World {
     }
 
     /// Who has what, for a failure's text.
-    pub(crate) fn report(&self) -> String {
+    pub fn report(&self) -> String {
         let mut text = format!("at {:?}, {} steps\n", self.now, self.steps);
         for (number, node) in self.nodes.iter().enumerate() {
             for (id, entry) in &node.torrents {

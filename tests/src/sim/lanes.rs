@@ -4,13 +4,13 @@ use wgo_core::TorrentId;
 use wgo_core::session::{Effect, Fault, FaultKind};
 use wgo_proto::{Bitfield, PieceIndex};
 
-use crate::disk::Condition;
-use crate::link::NodeId;
-use crate::world::World;
+use crate::sim::disk::Condition;
+use crate::sim::link::NodeId;
+use crate::sim::world::World;
 
 /// What waits for a torrent's disk.
 #[derive(Debug)]
-pub(crate) enum LaneOp {
+pub enum LaneOp {
     /// What the session wants.
     Do(Effect),
     /// The torrent goes, with its files or without.
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// Puts an effect behind what waits for the torrent's disk; gives it back if it need not wait.
-    pub(crate) fn queue_up(&mut self, node: NodeId, effect: Effect) -> Option<Effect> {
+    pub fn queue_up(&mut self, node: NodeId, effect: Effect) -> Option<Effect> {
         let Some(id) = waits(&effect) else { return Some(effect) };
         let hangs = self.condition(node, id) == Condition::Hung;
         let entry = self.nodes[node].torrents.get_mut(&id)?;
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// A check is paused: one that has not begun never does.
-    pub(crate) fn cancel_check(&mut self, node: NodeId, id: TorrentId) {
+    pub fn cancel_check(&mut self, node: NodeId, id: TorrentId) {
         self.next_epoch(node, id);
         if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
             entry.lane.retain(|op| !matches!(op, LaneOp::Do(Effect::Check(..))));
@@ -62,11 +62,11 @@ impl World {
     }
 
     /// Makes a disk so; what waited for it goes on.
-    pub(crate) fn set_disk(&mut self, node: NodeId, device: u64, condition: Condition) {
+    pub fn set_disk(&mut self, node: NodeId, device: u64, condition: Condition) {
         self.nodes[node].disk.set(device, condition);
         for operation in self.nodes[node].disk.submitted() {
             let wait = self.millis(0, 100);
-            self.after(wait, crate::world::Event::Disk(node, operation));
+            self.after(wait, crate::sim::world::Event::Disk(node, operation));
         }
         if condition == Condition::Hung {
             return;
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// The operator removes a torrent.
-    pub(crate) fn remove(&mut self, node: NodeId, id: TorrentId, data: bool) {
+    pub fn remove(&mut self, node: NodeId, id: TorrentId, data: bool) {
         let now = self.now;
         self.nodes[node].session.remove(now, id);
         self.touched.insert((node, None));
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// What stands in a torrent's way on its disk now.
-    pub(crate) fn hindrance(&self, node: NodeId, id: TorrentId) -> Option<Fault> {
+    pub fn hindrance(&self, node: NodeId, id: TorrentId) -> Option<Fault> {
         let complete = self.nodes[node].torrents.get(&id).is_some_and(|entry| entry.have.is_full());
         let kind = match self.condition(node, id) {
             Condition::Gone => FaultKind::Unreachable,
@@ -127,14 +127,14 @@ impl World {
     }
 
     /// A fault shows.
-    pub(crate) fn stand(&mut self, node: NodeId, id: TorrentId, fault: Fault) {
+    pub fn stand(&mut self, node: NodeId, id: TorrentId, fault: Fault) {
         let now = self.now;
         self.nodes[node].session.on_fault(now, id, fault);
         self.touched.insert((node, None));
     }
 
     /// A probe reaches the disk.
-    pub(crate) fn probed(&mut self, node: NodeId, id: TorrentId) {
+    pub fn probed(&mut self, node: NodeId, id: TorrentId) {
         if self.queue_up(node, Effect::Probe(id)).is_none() {
             return;
         }
@@ -153,7 +153,7 @@ impl World {
     }
 
     /// A check comes to the disk: whether it may hash. What was opened before is opened anew.
-    pub(crate) fn reaches_for_check(&mut self, node: NodeId, id: TorrentId) -> bool {
+    pub fn reaches_for_check(&mut self, node: NodeId, id: TorrentId) -> bool {
         let check = wgo_core::session::Check::Full;
         if self.queue_up(node, Effect::Check(id, check)).is_none() {
             return false;
@@ -172,7 +172,7 @@ impl World {
     }
 
     /// A Swarm is gone: what it had is durable, if its disk takes that.
-    pub(crate) fn settle_down(&mut self, node: NodeId, id: TorrentId) {
+    pub fn settle_down(&mut self, node: NodeId, id: TorrentId) {
         let lost = self.condition(node, id) == Condition::Gone || self.is_stale(node, id);
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         if lost {
@@ -188,7 +188,7 @@ impl World {
     }
 
     /// A checkpoint failed: what came since the last is in doubt.
-    pub(crate) fn lose_doubtful(&mut self, node: NodeId, id: TorrentId, have: &Bitfield) {
+    pub fn lose_doubtful(&mut self, node: NodeId, id: TorrentId, have: &Bitfield) {
         let Some(entry) = self.nodes[node].torrents.get(&id) else { return };
         let doubtful: Vec<PieceIndex> = have.iter_and_not(&entry.durable).map(PieceIndex).collect();
         self.call(node, id, |swarm, now| swarm.lose(now, doubtful));

@@ -7,25 +7,25 @@ use wgo_core::peer::{CloseReason, Direction, Encryption, PeerInfo};
 use wgo_proto::PeerId;
 use wgo_proto::wire::{Handshake, Reserved};
 
-use crate::link::{End, EndId, Link, NodeId};
-use crate::watch::Watch;
-use crate::world::{Event, World};
+use crate::sim::link::{End, EndId, Link, NodeId};
+use crate::sim::watch::Watch;
+use crate::sim::world::{Event, World};
 
 /// How long a dialler waits for nobody.
 const DIAL_TIME: Duration = Duration::from_secs(3);
 
 impl World {
-    pub(crate) fn epoch(&self, node: NodeId, id: TorrentId) -> u32 {
+    pub fn epoch(&self, node: NodeId, id: TorrentId) -> u32 {
         self.nodes[node].torrents.get(&id).map_or(0, |entry| entry.epoch)
     }
 
     /// A Swarm wants a connection.
-    pub(crate) fn dial(&mut self, from: NodeId, torrent: TorrentId, to: SocketAddr) {
+    pub fn dial(&mut self, from: NodeId, torrent: TorrentId, to: SocketAddr) {
         let (wait, epoch) = (self.millis(5, 60), self.epoch(from, torrent));
         self.after(wait, Event::Dialled { from, torrent, to, epoch });
     }
 
-    pub(crate) fn dialled(&mut self, from: NodeId, torrent: TorrentId, to: SocketAddr, epoch: u32) {
+    pub fn dialled(&mut self, from: NodeId, torrent: TorrentId, to: SocketAddr, epoch: u32) {
         let target = self.nodes.iter().position(|node| node.addr == to && node.up);
         let latency = self.millis(5, 60);
         let Some(node) = target.filter(|node| *node != from) else {
@@ -76,7 +76,7 @@ impl World {
         assert!(entry.ends.insert(key, end).is_none(), "a key is given once");
     }
 
-    pub(crate) fn accepted(&mut self, link: usize, addr: SocketAddr, epoch: u32) {
+    pub fn accepted(&mut self, link: usize, addr: SocketAddr, epoch: u32) {
         let (torrent, from, node) = {
             let one = &self.links[link];
             (one.torrent, one.ends[0].node, one.ends[1].node)
@@ -95,7 +95,7 @@ impl World {
         }
     }
 
-    pub(crate) fn dial_failed(&mut self, from: NodeId, torrent: TorrentId, addr: SocketAddr, epoch: u32) {
+    pub fn dial_failed(&mut self, from: NodeId, torrent: TorrentId, addr: SocketAddr, epoch: u32) {
         if self.epoch(from, torrent) == epoch {
             self.call(from, torrent, |swarm, now| swarm.on_dial_failed(now, addr));
         }
@@ -108,12 +108,12 @@ impl World {
         self.at(at, Event::End(end));
     }
 
-    pub(crate) fn hear_end(&mut self, end: EndId) {
+    pub fn hear_end(&mut self, end: EndId) {
         self.end(end, CloseReason::Gone("the other end closed".into()));
     }
 
     /// Ends one end's part in a connection; the other hears of it.
-    pub(crate) fn end(&mut self, end: EndId, reason: CloseReason) {
+    pub fn end(&mut self, end: EndId, reason: CloseReason) {
         let torrent = self.links[end.link].torrent;
         let one = &mut self.links[end.link].ends[end.side];
         let Some(key) = one.key.take() else { return };
@@ -140,7 +140,7 @@ impl World {
     }
 
     /// Breaks a connection: what is in flight is lost, each end hears of it when it does.
-    pub(crate) fn cut(&mut self, link: usize) {
+    pub fn cut(&mut self, link: usize) {
         self.links[link].cut = true;
         for side in 0..2 {
             let wait = self.millis(0, 300);
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// Breaks some connection and comes again.
-    pub(crate) fn flap(&mut self) {
+    pub fn flap(&mut self) {
         let alive = |link: &Link| !link.cut && link.ends.iter().any(|end| end.key.is_some());
         let alive: Vec<usize> = (0..self.links.len()).filter(|at| alive(&self.links[*at])).collect();
         if !alive.is_empty() {

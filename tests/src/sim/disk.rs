@@ -9,13 +9,13 @@ use wgod::files::disk::{At, Completion, FileKind, FsStat, Mtime, OnDone, OpenHow
 use wgod::files::{Bufs, Disk, Handle, Op};
 
 /// `ENOSPC` on Linux.
-pub(crate) const NO_SPACE: i32 = 28;
+pub const NO_SPACE: i32 = 28;
 /// `EIO` on Linux.
 const IO: i32 = 5;
 
 /// What a device does with operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Condition {
+pub enum Condition {
     /// All of them.
     #[default]
     Well,
@@ -37,7 +37,7 @@ struct Device {
 
 /// All files of one node.
 #[derive(Default)]
-pub(crate) struct SimDisk(Mutex<State>);
+pub struct SimDisk(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -60,7 +60,7 @@ struct File {
 }
 
 /// The device of a path: `/N/…` is on device N.
-pub(crate) fn device_of(path: &Path) -> u64 {
+pub fn device_of(path: &Path) -> u64 {
     let name = path.components().nth(1).and_then(|name| name.as_os_str().to_str());
     name.and_then(|name| name.parse().ok()).unwrap_or(0)
 }
@@ -71,17 +71,17 @@ impl SimDisk {
     }
 
     /// Operations submitted since the last call.
-    pub(crate) fn submitted(&self) -> Vec<u64> {
+    pub fn submitted(&self) -> Vec<u64> {
         std::mem::take(&mut self.state().submitted)
     }
 
     /// Operations that have not happened.
-    pub(crate) fn waiting(&self) -> Vec<u64> {
+    pub fn waiting(&self) -> Vec<u64> {
         self.state().waiting.keys().copied().collect()
     }
 
     /// Lets an operation happen, if its device answers.
-    pub(crate) fn finish(&self, number: u64) {
+    pub fn finish(&self, number: u64) {
         let mut state = self.state();
         let hangs = |(op, _): &(Op, OnDone)| state.condition(state.device_of_op(op)) == Condition::Hung;
         if state.waiting.get(&number).is_some_and(hangs) {
@@ -95,7 +95,7 @@ impl SimDisk {
     }
 
     /// Loses every operation that has not happened: a crash.
-    pub(crate) fn lose_waiting(&self) {
+    pub fn lose_waiting(&self) {
         let lost = std::mem::take(&mut self.state().waiting);
         self.state().submitted.clear();
         self.state().owed.clear();
@@ -103,19 +103,19 @@ impl SimDisk {
     }
 
     /// Sets how a device is. What it owed counts as submitted again.
-    pub(crate) fn set(&self, device: u64, condition: Condition) {
+    pub fn set(&self, device: u64, condition: Condition) {
         let mut state = self.state();
         state.devices.entry(device).or_default().condition = condition;
         let owed = std::mem::take(&mut state.owed);
         state.submitted.extend(owed);
     }
 
-    pub(crate) fn condition(&self, device: u64) -> Condition {
+    pub fn condition(&self, device: u64) -> Condition {
         self.state().condition(device)
     }
 
     /// Pulls a device out: what was not synced is lost, and what is open leads nowhere.
-    pub(crate) fn pull(&self, device: u64) {
+    pub fn pull(&self, device: u64) {
         let mut state = self.state();
         let entry = state.devices.entry(device).or_default();
         (entry.condition, entry.pulls) = (Condition::Gone, entry.pulls + 1);
@@ -127,33 +127,33 @@ impl SimDisk {
     }
 
     /// Times that a device was pulled out.
-    pub(crate) fn pulls(&self, device: u64) -> u32 {
+    pub fn pulls(&self, device: u64) -> u32 {
         self.state().devices.get(&device).map_or(0, |device| device.pulls)
     }
 
     /// Makes a file durable as it is: what a scenario put there.
-    pub(crate) fn settle(&self, path: &Path) {
+    pub fn settle(&self, path: &Path) {
         let mut state = self.state();
         let file = state.file_of(path);
         state.synced[file] = state.files[file].clone();
     }
 
     /// Whether there is such a file.
-    pub(crate) fn has(&self, path: &Path) -> bool {
+    pub fn has(&self, path: &Path) -> bool {
         self.state().names.contains_key(path)
     }
 
     /// Forgets a file.
-    pub(crate) fn unlink(&self, path: &Path) {
+    pub fn unlink(&self, path: &Path) {
         self.state().names.remove(path);
     }
 
-    pub(crate) fn set_full(&self, full: bool) {
+    pub fn set_full(&self, full: bool) {
         self.set(0, if full { Condition::Full } else { Condition::Well });
     }
 
     /// The bytes of a file, for whoever checks or spoils them.
-    pub(crate) fn with_file<R>(&self, path: &Path, f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    pub fn with_file<R>(&self, path: &Path, f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let mut state = self.state();
         let file = state.file_of(path);
         f(&mut state.files[file])

@@ -1,0 +1,27 @@
+//! A world in which many daemons' engines run against each other, deterministically: real wire bytes, simulated
+//! links, disks, trackers and time, all from one seed.
+//!
+//! Each node is a real `Session` with real `Swarm`s, a `Limiter` and the choker; what the shell does
+//! between them is done here, single-threaded and by the simulated clock. After every event the parts
+//! that were called check their invariants, and the wire, the disks and the books are checked from outside.
+//!
+//! The scenarios of `tests/tests/sim` tell what happens in it.
+#![allow(
+    missing_docs,
+    reason = "fields and steps that are named as in the engine and the shell, whose words say what they are"
+)]
+
+pub mod agenda;
+pub mod cast;
+pub mod checks;
+pub mod content;
+pub mod daemon;
+pub mod dialling;
+pub mod disk;
+pub mod jobs;
+pub mod lanes;
+pub mod link;
+pub mod node;
+pub mod stream;
+pub mod watch;
+pub mod world;
