@@ -30,6 +30,12 @@ impl<E> Ord for Scheduled<E> {
     }
 }
 
+impl<E> Default for Agenda<E> {
+    fn default() -> Agenda<E> {
+        Agenda::new()
+    }
+}
+
 impl<E> Agenda<E> {
     pub fn new() -> Agenda<E> {
         Agenda { queue: BinaryHeap::new(), scheduled: 0 }
