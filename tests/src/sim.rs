@@ -12,16 +12,27 @@
 )]
 
 pub mod agenda;
+pub mod books;
 pub mod cast;
 pub mod checks;
+pub mod clock;
 pub mod content;
 pub mod daemon;
 pub mod dialling;
 pub mod disk;
+pub mod generate;
 pub mod jobs;
+pub mod justice;
 pub mod lanes;
 pub mod link;
 pub mod node;
+pub mod plan;
+pub mod play;
+pub mod reading;
+pub mod rogue;
+pub mod shrink;
 pub mod stream;
+pub mod tracker;
 pub mod watch;
+pub mod weather;
 pub mod world;

@@ -41,7 +41,8 @@ impl World {
 
     /// The operator, or the shell, tells a node's Session something.
     pub fn command(&mut self, node: NodeId, f: impl FnOnce(&mut Session, Time)) {
-        f(&mut self.nodes[node].session, self.now);
+        let now = self.clock(node);
+        f(&mut self.nodes[node].session, now);
         self.touched.insert((node, None));
         self.settle();
     }

@@ -1,6 +1,7 @@
 //! A torrent as it should be: its layout, its bytes and their hashes, made from a seed.
 use sha1::{Digest, Sha1};
 use wgo_core::TorrentId;
+use wgo_core::tracker::Tiers;
 use wgo_proto::layout::Layout;
 use wgo_proto::{InfoHashV1, InfoHashes, PieceIndex, WireHash};
 
@@ -9,6 +10,8 @@ pub struct Content {
     pub id: TorrentId,
     pub layout: Layout,
     pub private: bool,
+    /// It has two trackers, each in a tier of its own.
+    pub two_trackers: bool,
     bytes: Vec<u8>,
     hashes: Vec<[u8; 20]>,
 }
@@ -34,7 +37,7 @@ impl Content {
         let mut bytes = vec![0; layout.total_len() as usize];
         fastrand::Rng::with_seed(seed).fill(&mut bytes);
         let hashes = bytes.chunks(shape.piece_len as usize).map(sha1_of).collect();
-        Content { id, layout, private: false, bytes, hashes }
+        Content { id, layout, private: false, two_trackers: false, bytes, hashes }
     }
 
     pub fn piece(&self, piece: PieceIndex) -> &[u8] {
@@ -58,15 +61,19 @@ impl Content {
     }
 
     pub fn hash(&self) -> WireHash {
-        WireHash([self.id.0 as u8 + 1; 20])
+        let mut hash = [0; 20];
+        hash[..8].copy_from_slice(&(self.id.0 + 1).to_be_bytes());
+        WireHash(hash)
     }
 
     pub fn info_hashes(&self) -> InfoHashes {
         InfoHashes { v1: Some(InfoHashV1(self.hash().0)), v2: None }
     }
 
-    pub fn url(&self) -> String {
-        format!("http://tracker.sim/{}", self.id.0)
+    /// Its trackers, by tier.
+    pub fn tiers(&self) -> Tiers {
+        let url = |name: &str| vec![format!("http://{name}.sim/{}", self.id.0).into()];
+        if self.two_trackers { [url("tracker"), url("other")].into() } else { [url("tracker")].into() }
     }
 }
 

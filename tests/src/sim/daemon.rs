@@ -2,14 +2,12 @@
 //! Swarms want.
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use wgo_core::TorrentId;
 use wgo_core::peer::CloseReason;
 use wgo_core::peer_mgr::Source;
 use wgo_core::session::{Check, Effect, FaultKind, Newcomer, Place, share_memory};
 use wgo_core::swarm::{Action, Start, Swarm, SwarmConfig};
-use wgo_core::tracker::{Announce, Event as TrackerEvent, Outcome, Retry};
 use wgo_proto::Bitfield;
 use wgod::files::disk::{At, OpenHow, OpenMode, Output};
 use wgod::files::{Disk, Handle, Op};
@@ -72,9 +70,17 @@ impl World {
             first_block_at: None,
             finished_at: None,
             spills: 0,
+            trackers: None,
+            stored: 0,
+            lossy: !have.is_empty(),
+            bad: Default::default(),
+            suspects: Default::default(),
+            named: Default::default(),
+            named_by: None,
+            paced: false,
             have,
         };
-        let (finished, now) = (entry.have.is_full(), self.now);
+        let (finished, now) = (entry.have.is_full(), self.clock(node));
         let one = &mut self.nodes[node];
         one.torrents.insert(id, entry);
         one.session.add(now, newcomer(id, hashes, check, finished, device));
@@ -180,10 +186,11 @@ impl World {
         }
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         entry.durable = have.clone();
+        entry.lossy |= !entry.partials.is_empty() || have != entry.have;
         entry.partials.clear();
         let finished = have.is_full();
         entry.have = have;
-        let now = self.now;
+        let now = self.clock(node);
         self.nodes[node].session.on_checked(now, id, finished);
         self.touched.insert((node, None));
     }
@@ -193,36 +200,16 @@ impl World {
             Some(fault) if fault.kind == FaultKind::Unreachable => return self.stand(node, id, fault),
             hindrance => hindrance,
         };
-        let seed = self.rng.u64(..);
-        let content = self.content(id);
-        let (hash, layout) = (content.hash(), content.layout.clone());
-        let (tiers, private) = ([vec![content.url().into()]].into(), content.private);
-        let one = &mut self.nodes[node];
-        let (peer_id, max_peers) = (one.peer_id(), one.habits.max_peers);
-        let config = SwarmConfig {
-            peer_id,
-            listen_port: one.addr.port(),
-            max_peers,
-            private,
-            pex: true,
-            metadata_len: 0,
-        };
-        let Some(entry) = one.torrents.get_mut(&id) else { return };
-        let (have, counters) = (entry.have.clone(), entry.counters);
-        let start = Start { id, hash, layout, have, selection: None, counters, tiers, seed };
-        if entry.live.is_some() {
-            // After a fault the session can't know whether it kept the Swarm from being made.
+        if !self.make(node, id) {
             return;
         }
-        entry.live = Some(Swarm::new(self.now, config, start));
-        entry.epoch += 1;
-        entry.timer = None;
+        let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         let partials = std::mem::take(&mut entry.partials);
         self.call(node, id, |swarm, now| {
             swarm.restore_partials(&partials);
             swarm.set_requests_paused(now, hindrance.is_some());
         });
-        let now = self.now;
+        let now = self.clock(node);
         match hindrance {
             Some(fault) => self.nodes[node].session.on_fault(now, id, fault),
             None => self.nodes[node].session.on_live(now, id),
@@ -230,25 +217,70 @@ impl World {
         self.touched.insert((node, None));
     }
 
+    /// Makes a torrent's Swarm; after a fault the session can't know whether it kept it from being made.
+    pub fn make(&mut self, node: NodeId, id: TorrentId) -> bool {
+        let (seed, now) = (self.rng.u64(..), self.clock(node));
+        let content = self.content(id);
+        let (hash, layout) = (content.hash(), content.layout.clone());
+        let (tiers, private) = (content.tiers(), content.private);
+        let one = &mut self.nodes[node];
+        let (peer_id, max_peers) = (one.peer_id(), one.habits.max_peers);
+        let (listen_port, pex) = (one.addr.port(), one.habits.pex);
+        let config = SwarmConfig { peer_id, listen_port, max_peers, private, pex, metadata_len: 0 };
+        let Some(entry) = one.torrents.get_mut(&id).filter(|entry| entry.live.is_none()) else {
+            return false;
+        };
+        let (have, counters) = (entry.have.clone(), entry.counters);
+        let start = Start { id, hash, layout, have, selection: None, counters, tiers, seed };
+        let mut swarm = Swarm::new(now, config, start);
+        match entry.trackers.take() {
+            Some(memory) => swarm.resume_trackers(memory),
+            // Whoever was named before was named in another session.
+            None => (entry.named, entry.named_by) = Default::default(),
+        }
+        entry.bad.clear();
+        entry.suspects.clear();
+        entry.live = Some(swarm);
+        entry.paced = false;
+        entry.epoch += 1;
+        entry.timer = None;
+        true
+    }
+
     fn go_dormant(&mut self, node: NodeId, id: TorrentId) {
-        let wake = self.call(node, id, |swarm, _| swarm.next_announce()).flatten();
+        let asleep = self.call(node, id, |swarm, _| (swarm.may_sleep(), swarm.next_announce()));
+        let Some((quiet, wake)) = asleep else { return };
+        if !quiet {
+            // Somebody came meanwhile; it goes to sleep another time.
+            let now = self.clock(node);
+            return self.nodes[node].session.wake(now, id);
+        }
+        let memory = self.call(node, id, |swarm, _| swarm.suspend_trackers());
         self.save(node, id);
+        if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+            entry.trackers = memory;
+        }
         self.nodes[node].session.sleep_until(id, wake);
     }
 
     /// Keeps what a Swarm knows and drops it.
-    fn save(&mut self, node: NodeId, id: TorrentId) {
-        let now = self.now;
+    pub fn save(&mut self, node: NodeId, id: TorrentId) {
+        let now = self.clock(node);
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         let Some(swarm) = entry.live.take() else { return };
         assert!(entry.ends.is_empty(), "a Swarm ends after its connections");
         entry.have = swarm.have_copy();
         entry.partials = swarm.partials();
         entry.counters = swarm.view(now).counters;
+        let epoch = entry.epoch;
         entry.epoch += 1;
+        if !swarm.trackers_quiet() {
+            self.nodes[node].leaving.insert((id, epoch), swarm);
+        }
     }
 
     pub fn halt(&mut self, node: NodeId, id: TorrentId) {
+        self.part_from_trackers(node, id);
         let Some(entry) = self.nodes[node].torrents.get(&id) else { return };
         let ends: Vec<EndId> = entry.ends.values().copied().collect();
         self.call(node, id, |swarm, now| {
@@ -273,7 +305,7 @@ impl World {
     pub fn leave(&mut self, node: NodeId) {
         let ids: Vec<TorrentId> = self.nodes[node].torrents.keys().copied().collect();
         for id in ids {
-            let now = self.now;
+            let now = self.clock(node);
             self.nodes[node].session.stop(now, id);
         }
         self.touched.insert((node, None));
@@ -295,20 +327,26 @@ impl World {
             entry.sent = 0;
             entry.received = 0;
             entry.counters = Default::default();
+            entry.trackers = None;
+            entry.lossy = true;
+            entry.bad.clear();
+            entry.suspects.clear();
             for end in ends.into_values() {
                 let one = &mut self.links[end.link].ends[end.side];
                 one.key = None;
-                if let Some(flow) = one.flow.take() {
-                    self.nodes[node].limiter.close(flow);
-                    self.nodes[node].flows.remove(&flow);
-                }
+                let (up, down) = (std::mem::take(&mut one.up), std::mem::take(&mut one.down));
+                (one.inbox, one.pending, one.eof) = (Vec::new(), Vec::new(), false);
+                self.give_up_share(node, up);
+                self.give_up_share(node, down);
             }
             links.into_iter().for_each(|link| self.cut(link));
             self.tracker.events.remove(&(*id, node));
         }
         let one = &mut self.nodes[node];
+        one.crashed = true;
         one.disk.lose_waiting();
         one.jobs.clear();
+        one.leaving.clear();
         one.up = false;
         one.session = wgo_core::session::Session::new(one.habits.queue);
         one.session_timer = None;
@@ -322,7 +360,7 @@ impl World {
             self.nodes[node].torrents.iter().map(|(id, entry)| (*id, entry.have.is_full())).collect();
         for (id, finished) in rows {
             let (now, hashes, device) =
-                (self.now, self.content(id).info_hashes(), self.nodes[node].device(id));
+                (self.clock(node), self.content(id).info_hashes(), self.nodes[node].device(id));
             self.nodes[node].session.add(now, newcomer(id, hashes, check, finished, device));
         }
         self.touched.insert((node, None));
@@ -342,7 +380,7 @@ impl World {
         if self.epoch(node, id) != epoch {
             return;
         }
-        let now = self.now;
+        let now = self.clock(node);
         match self.nodes[node].torrents.get_mut(&id) {
             Some(entry) if ok => entry.durable = have,
             _ => self.lose_doubtful(node, id, &have),
@@ -352,42 +390,55 @@ impl World {
     }
 
     fn completed(&mut self, node: NodeId, id: TorrentId) {
-        let now = self.now;
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         assert!(entry.durable.is_full(), "completed before everything is durable");
+        self.check_useful(node, id);
+        let now = self.now;
+        let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         entry.completed += 1;
         entry.finished_at = Some(now);
         self.call(node, id, |swarm, now| swarm.announce_completed(now));
     }
 
     fn housekeep(&mut self, node: NodeId) {
-        let now = self.now;
+        let now = self.clock(node);
         let one = &mut self.nodes[node];
-        let (mut ids, mut held) = (Vec::new(), Vec::new());
+        let (mut ids, mut held, mut paced) = (Vec::new(), Vec::new(), Vec::new());
         for (id, entry) in &one.torrents {
             let Some(swarm) = &entry.live else { continue };
             let view = swarm.view(now);
             one.session.on_unsynced(*id, view.unsynced_bytes);
             one.session.on_traffic(now, *id, view.counters.downloaded, view.counters.uploaded);
+            let limited = !one.limiter.is_unlimited(*id, wgo_core::limiter::Direction::Down);
+            if limited != entry.paced {
+                paced.push((*id, limited));
+            }
             if !view.finished {
                 ids.push(*id);
                 held.push(swarm.held_blocks());
             }
         }
-        for (id, blocks) in ids.into_iter().zip(share_memory(one.habits.memory, &held)) {
+        let shares = share_memory(one.habits.memory, &held);
+        for (id, limited) in paced {
+            if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+                entry.paced = limited;
+            }
+            self.call(node, id, |swarm, _| swarm.set_download_limited(limited));
+        }
+        for (id, blocks) in ids.into_iter().zip(shares) {
             self.call(node, id, |swarm, now| swarm.set_memory(now, blocks));
         }
     }
 
     /// Carries out what a Swarm wants.
     pub fn act(&mut self, node: NodeId, id: TorrentId, action: Action<Payload>) {
-        let now = self.now;
+        let now = self.clock(node);
         match action {
-            Action::Dial(addr, _) => self.dial(node, id, addr),
-            Action::Announce(announce) => {
-                let (wait, epoch) = (self.millis(10, 120), self.epoch(node, id));
-                self.after(wait, Event::Announce(node, id, announce, epoch));
+            Action::Dial(addr, _) => {
+                self.check_dial(node, id, addr);
+                self.dial(node, id, addr);
             }
+            Action::Announce(_) => unreachable!("announces are sent where they are made"),
             Action::Store(complete) => {
                 self.start(node, id, Task::Store { piece: complete.piece, blocks: complete.blocks });
             }
@@ -409,35 +460,6 @@ impl World {
             Action::Metadata(_) | Action::ReadMetadata(..) => unreachable!("{id:?} is no magnet link"),
         }
         self.touched.insert((node, None));
-    }
-
-    /// The tracker hears an announce and answers with some of the others.
-    pub fn announced(&mut self, node: NodeId, id: TorrentId, announce: Announce, epoch: u32) {
-        if self.tracker.down {
-            if self.epoch(node, id) == epoch {
-                self.call(node, id, |s, now| s.on_announce_failed(now, announce.id, "down", Retry::BackOff));
-            }
-            return;
-        }
-        let peers = self.tracker.peers.entry(id).or_default();
-        match announce.event {
-            Some(TrackerEvent::Stopped) => peers.remove(&node),
-            _ => peers.insert(node),
-        };
-        let mut others: Vec<NodeId> = peers.iter().copied().filter(|other| *other != node).collect();
-        self.tracker.events.entry((id, node)).or_default().extend(announce.event);
-        self.rng.shuffle(&mut others);
-        let want = announce.stats.num_want as usize;
-        let addrs: Vec<_> = others.into_iter().take(want).map(|other| self.nodes[other].addr).collect();
-        let outcome = Outcome {
-            interval: Some(Duration::from_secs(60)),
-            min_interval: Some(Duration::from_secs(10)),
-            peers: addrs.len(),
-            ..Outcome::default()
-        };
-        if self.epoch(node, id) == epoch {
-            self.call(node, id, |swarm, now| swarm.on_announced(now, announce.id, &outcome, &addrs));
-        }
     }
 
     /// Tells a node of another, as `--peer` does.

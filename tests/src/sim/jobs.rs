@@ -175,7 +175,8 @@ impl World {
         {
             let bytes = whole_piece(&self.content(job.torrent).layout, *piece, blocks, &job.read);
             let right = self.content(job.torrent).is_good(*piece, &bytes);
-            self.on_digests(node, &job, *piece, right, blocks);
+            self.on_digests(node, &job, *piece, right, blocks, &bytes);
+            self.note_verdict(node, job.torrent, *piece, right, blocks);
             if !right {
                 let outcome = PieceOutcome::BadHash(BadBlocks::All);
                 return self.on_piece(node, &job, *piece, outcome);
@@ -232,16 +233,24 @@ impl World {
         piece: PieceIndex,
         right: bool,
         blocks: &[Option<Payload>],
+        bytes: &[u8],
     ) {
         // With the same key in every run, so that a run can be repeated.
-        let digest = |block: &Payload| Digest(BuildHasherDefault::<DefaultHasher>::new().hash_one(block));
-        let digests: Vec<_> = blocks.iter().map(|block| block.as_ref().map(digest)).collect();
+        let digest = |block: &[u8]| Digest(BuildHasherDefault::<DefaultHasher>::new().hash_one(block));
+        // What was read back is known to be as it was sent only once it is right.
+        let read = bytes.chunks(BLOCK_LEN as usize);
+        let digests: Vec<_> = blocks
+            .iter()
+            .zip(read)
+            .map(|(block, read)| block.as_deref().or(right.then_some(read)).map(digest))
+            .collect();
         if self.epoch(node, job.torrent) == job.epoch {
             self.call(node, job.torrent, |swarm, now| swarm.on_digests(now, piece, right, &digests));
         }
     }
 
     fn on_piece(&mut self, node: NodeId, job: &Job, piece: PieceIndex, outcome: PieceOutcome<Payload>) {
+        self.note_outcome(node, job.torrent, piece, &outcome, self.epoch(node, job.torrent) == job.epoch);
         if self.epoch(node, job.torrent) == job.epoch {
             self.call(node, job.torrent, |swarm, now| swarm.on_piece(now, piece, outcome));
         }

@@ -92,7 +92,7 @@ impl World {
 
     /// The operator removes a torrent.
     pub fn remove(&mut self, node: NodeId, id: TorrentId, data: bool) {
-        let now = self.now;
+        let now = self.clock(node);
         self.nodes[node].session.remove(now, id);
         self.touched.insert((node, None));
         self.settle();
@@ -128,7 +128,7 @@ impl World {
 
     /// A fault shows.
     pub fn stand(&mut self, node: NodeId, id: TorrentId, fault: Fault) {
-        let now = self.now;
+        let now = self.clock(node);
         self.nodes[node].session.on_fault(now, id, fault);
         self.touched.insert((node, None));
     }
@@ -138,7 +138,7 @@ impl World {
         if self.queue_up(node, Effect::Probe(id)).is_none() {
             return;
         }
-        let now = self.now;
+        let now = self.clock(node);
         if let Some(fault) = self.hindrance(node, id) {
             return self.stand(node, id, fault);
         }
@@ -183,7 +183,7 @@ impl World {
             let paths = entry.paths.clone();
             paths.iter().for_each(|path| self.nodes[node].disk.settle(path));
         }
-        let (now, finished) = (self.now, self.nodes[node].torrents[&id].have.is_full());
+        let (now, finished) = (self.clock(node), self.nodes[node].torrents[&id].have.is_full());
         self.nodes[node].session.on_halted(now, id, finished);
     }
 
@@ -192,7 +192,7 @@ impl World {
         let Some(entry) = self.nodes[node].torrents.get(&id) else { return };
         let doubtful: Vec<PieceIndex> = have.iter_and_not(&entry.durable).map(PieceIndex).collect();
         self.call(node, id, |swarm, now| swarm.lose(now, doubtful));
-        let now = self.now;
+        let now = self.clock(node);
         if self.call(node, id, |swarm, now| swarm.view(now).finished) == Some(false) {
             self.nodes[node].session.on_lost(now, id);
         }

@@ -1,12 +1,14 @@
 //! One connection: two ends, each with what it has yet to send and the message it is in the middle of.
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use wgo_core::limiter::FlowId;
 use wgo_core::{PeerKey, Time, TorrentId};
 use wgo_proto::Block;
 
+use crate::sim::rogue::Rogue;
 use crate::sim::watch::Watch;
+use crate::sim::weather::Rough;
 
 /// A node, by its place in the world.
 pub type NodeId = usize;
@@ -32,6 +34,16 @@ pub struct Link {
     pub ends: [End; 2],
     /// Broken: whatever is in flight is lost.
     pub cut: bool,
+    /// Ends that never hear of the other's end.
+    pub deaf: [bool; 2],
+}
+
+/// What a connection has of a limit, in one direction.
+#[derive(Default)]
+pub struct Share {
+    pub flow: Option<FlowId>,
+    pub credit: u32,
+    pub queued: bool,
 }
 
 /// Bytes on their way out: a message, or a block with its header.
@@ -64,17 +76,34 @@ pub struct End {
     pub in_flight: usize,
     /// When the last byte sent arrives.
     pub last_arrival: Time,
-    pub flow: Option<FlowId>,
-    pub credit: u32,
-    pub queued: bool,
+    /// What is on its way to the other end, and when it arrives. Bounded by the socket of the node.
+    pub pipe: VecDeque<(Time, Vec<u8>)>,
+    /// The end of the stream is on its way behind that.
+    pub fin: bool,
+    /// What the network does to what is sent.
+    pub rough: Rough,
+    pub up: Share,
     // Receiving.
+    pub down: Share,
+    /// Arrived and not read: as much as the other end's socket takes.
+    pub inbox: Vec<u8>,
+    /// The other end closed behind that.
+    pub eof: bool,
     pub incoming: Incoming,
     pub pending: Vec<u8>,
     /// Payload sent, and payload of whole blocks received.
     pub sent: u64,
     pub received: u64,
+    /// Payload read, parts of blocks too.
+    pub payload: u64,
+    /// Blocks that were sent badly.
+    pub spoilt: BTreeSet<Block>,
     /// When the first block came.
     pub first_block_at: Option<Time>,
+    /// It will be pumped when its machine wakes.
+    pub pump_waits: bool,
+    /// Who speaks at this end, if that is no engine.
+    pub rogue: Option<Box<Rogue>>,
 }
 
 impl End {
@@ -88,14 +117,22 @@ impl End {
             reading: false,
             in_flight: 0,
             last_arrival: Time::ZERO,
-            flow: None,
-            credit: 0,
-            queued: false,
+            pipe: VecDeque::new(),
+            fin: false,
+            rough: Rough::default(),
+            up: Share::default(),
+            down: Share::default(),
+            inbox: Vec::new(),
+            eof: false,
             incoming: Incoming::Frame,
             pending: Vec::new(),
             sent: 0,
             received: 0,
+            payload: 0,
+            spoilt: BTreeSet::new(),
             first_block_at: None,
+            pump_waits: false,
+            rogue: None,
         }
     }
 }

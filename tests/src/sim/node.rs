@@ -1,5 +1,5 @@
 //! One daemon in the simulation: a Session, a Swarm for each live torrent, one disk, one limiter.
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -9,17 +9,20 @@ use wgo_core::choke_mgr::SlotCount;
 use wgo_core::limiter::{Direction, FlowId, Limiter};
 use wgo_core::session::{QueueLimits, Session};
 use wgo_core::status::Counters;
-use wgo_core::swarm::Swarm;
+use wgo_core::swarm::{Swarm, TrackerMemory};
 use wgo_core::{ByteRate, PeerKey, Time, TorrentId};
 use wgo_proto::wire::Reserved;
-use wgo_proto::{Bitfield, PeerId, PieceIndex};
+use wgo_proto::{Bitfield, Block, PeerId, PieceIndex};
 use wgod::files::Handle;
 use wgod::files::disk::Completion;
 
+use crate::sim::books::Window;
+use crate::sim::clock::Clock;
 use crate::sim::disk::SimDisk;
 use crate::sim::jobs::Job;
 use crate::sim::lanes::LaneOp;
-use crate::sim::link::EndId;
+use crate::sim::link::{EndId, NodeId};
+use crate::sim::rogue::Class;
 
 /// A block's payload.
 pub type Payload = Vec<u8>;
@@ -33,6 +36,16 @@ pub struct Habits {
     pub line: u64,
     /// Upload limit.
     pub up_limit: Option<ByteRate>,
+    /// Download limit.
+    pub down_limit: Option<ByteRate>,
+    /// Nobody can dial it.
+    pub nat: bool,
+    /// How far its clock is ahead when the world begins, and how much it gains in a million.
+    pub clock: (Duration, i32),
+    /// Exchanges addresses (BEP 11).
+    pub pex: bool,
+    /// Takes part in a way of its own: no engine runs here.
+    pub rogue: Option<Class>,
     /// One in so many blocks that it sends is bad; 0: none.
     pub poison: u32,
     /// Takes requests and answers none.
@@ -60,6 +73,11 @@ impl Default for Habits {
             fast: true,
             line: 2_000_000,
             up_limit: None,
+            down_limit: None,
+            nat: false,
+            clock: (Duration::ZERO, 0),
+            pex: true,
+            rogue: None,
             poison: 0,
             stalls: false,
             memory: 512,
@@ -93,6 +111,8 @@ pub struct Entry {
     pub have: Bitfield,
     pub partials: Vec<(PieceIndex, Bitfield)>,
     pub counters: Counters,
+    /// What the trackers know of it, while it sleeps.
+    pub trackers: Option<TrackerMemory>,
     /// Pieces that a sync has covered.
     pub durable: Bitfield,
     // What the simulation counts itself.
@@ -104,6 +124,20 @@ pub struct Entry {
     pub first_block_at: Option<Time>,
     pub finished_at: Option<Time>,
     pub spills: u32,
+    /// Bytes of pieces that were stored.
+    pub stored: u64,
+    /// Something was lost that had been received: a crash, a check, a fault of the disk. What was received
+    /// and what is stored don't add up then.
+    pub lossy: bool,
+    /// Who sent which blocks badly.
+    pub bad: BTreeMap<Block, BTreeSet<NodeId>>,
+    /// Blocks that were bad in a piece that failed.
+    pub suspects: BTreeSet<Block>,
+    /// Addresses that the tracker in use has named, and which tracker that is.
+    pub named: BTreeSet<SocketAddr>,
+    pub named_by: Option<Arc<str>>,
+    /// Its Swarm knows that a download limit holds.
+    pub paced: bool,
 }
 
 /// What one choke round leaves for the next.
@@ -131,23 +165,45 @@ pub struct Node {
     pub done: Arc<Mutex<VecDeque<(u64, usize, Completion)>>>,
     pub limiter: Limiter,
     pub limiter_timer: Option<Time>,
-    pub flows: BTreeMap<FlowId, EndId>,
+    pub flows: BTreeMap<FlowId, (EndId, Direction)>,
+    pub clock: Clock,
+    /// Its machine is suspended until then.
+    pub frozen_until: Option<Time>,
+    /// Since when its clock has stood still.
+    pub stood_since: Option<Time>,
+    /// On which side of a partition it is.
+    pub part: bool,
+    /// Swarms that are over but for what they owe their trackers, by the epoch of their torrent.
+    pub leaving: BTreeMap<(TorrentId, u32), Swarm<Payload>>,
     /// Until when its line is busy.
     pub line_free: Time,
     pub choke: Choke,
-    /// Payload sent under a limit.
-    pub limited: Vec<(Time, u64)>,
+    /// Payload sent and received under a limit.
+    pub sent: Window,
+    pub received: Window,
     pub faults: u32,
+    /// It has ended without warning some day.
+    pub crashed: bool,
 }
 
 impl Node {
     pub fn new(number: usize, habits: Habits) -> Node {
         let mut limiter = Limiter::new();
-        limiter.set_global(Time::ZERO, Direction::Up, habits.up_limit);
+        let clock = Clock::new(habits.clock.0, habits.clock.1);
+        let now = clock.at(Time::ZERO);
+        limiter.set_global(now, Direction::Up, habits.up_limit);
+        limiter.set_global(now, Direction::Down, habits.down_limit);
         let ip = Ipv4Addr::new(11, (number / 200) as u8, (number % 200) as u8 + 1, 7);
         Node {
             addr: SocketAddr::new(IpAddr::V4(ip), 6868),
             session: Session::new(habits.queue),
+            sent: Window::new(habits.up_limit),
+            received: Window::new(habits.down_limit),
+            clock,
+            frozen_until: None,
+            stood_since: None,
+            part: false,
+            leaving: BTreeMap::new(),
             habits,
             up: true,
             session_timer: None,
@@ -161,8 +217,8 @@ impl Node {
             flows: BTreeMap::new(),
             line_free: Time::ZERO,
             choke: Choke::default(),
-            limited: Vec::new(),
             faults: 0,
+            crashed: false,
         }
     }
 

@@ -1,15 +1,12 @@
-//! What passes over a connection: pulled from a Swarm, limited, carried over the line, cut anywhere,
-//! parsed and given to the other Swarm. The simulation's counterpart of the shell's `peer/`.
-use std::time::Duration;
-
+//! What a connection sends: pulled from a Swarm, limited, carried over the line. With `reading` the
+//! simulation's counterpart of the shell's `peer/`.
 use wgo_core::limiter::{Direction, Grant};
-use wgo_core::peer::{CloseReason, PeerFault};
 use wgo_core::{PeerKey, Time, TorrentId};
 use wgo_proto::wire::{BLOCK_HEADER_LEN, Frame, Limits, block_header, next_frame};
 use wgo_proto::{BLOCK_LEN, Block};
 
 use crate::sim::jobs::Task;
-use crate::sim::link::{EndId, Incoming, NodeId, Outgoing};
+use crate::sim::link::{End, EndId, NodeId, Outgoing, Share};
 use crate::sim::world::{Event, World};
 
 impl World {
@@ -23,6 +20,17 @@ impl World {
 
     /// Sends as much as line, limit and disk allow.
     pub fn pump(&mut self, end: EndId) {
+        let node = self.links[end.link].ends[end.side].node;
+        if let Some(until) = self.nodes[node].frozen_until.filter(|until| self.now < *until) {
+            if !std::mem::replace(&mut self.links[end.link].ends[end.side].pump_waits, true) {
+                self.at(until, Event::Pump(end));
+            }
+            return;
+        }
+        self.links[end.link].ends[end.side].pump_waits = false;
+        if self.links[end.link].ends[end.side].rogue.is_some() {
+            return self.rogue_sends(end);
+        }
         while let Some(key) = self.links[end.link].ends[end.side].key {
             let (torrent, node) = (self.links[end.link].torrent, self.links[end.link].ends[end.side].node);
             if let Some(reason) = self.call(node, torrent, |swarm, _| swarm.closing(key)).flatten() {
@@ -43,7 +51,7 @@ impl World {
             let room = self.nodes[one.node].habits.socket.saturating_sub(one.in_flight);
             let free = (front.bytes.len() - front.payload).saturating_sub(front.at);
             let paid = (left - free).min(room.saturating_sub(free));
-            let allowed = if paid > 0 { self.allowance(end, paid as u32) as usize } else { 0 };
+            let allowed = if paid > 0 { self.allowance(end, Direction::Up, paid as u32) as usize } else { 0 };
             let n = (free + allowed).min(room);
             if n == 0 {
                 return false;
@@ -72,32 +80,69 @@ impl World {
             entry.sent += bytes as u64;
         }
         if self.nodes[node].limiter.limit(torrent, Direction::Up).is_some() {
-            one.credit -= bytes as u32;
-            let now = self.now;
-            self.nodes[node].limited.push((now, bytes as u64));
+            one.up.credit = one.up.credit.saturating_sub(bytes as u32);
+            let now = self.clock(node);
+            self.nodes[node].sent.pass(node, now, bytes as u64, 0);
         }
         self.call(node, torrent, |swarm, now| swarm.on_uploaded(now, key, bytes as u64));
     }
 
-    /// Bytes of payload that may go now, as the shell's `Flow` counts them.
-    fn allowance(&mut self, end: EndId, want: u32) -> u32 {
-        let (torrent, now) = (self.links[end.link].torrent, self.now);
+    /// Bytes of payload that may pass now, as the shell's `Flow` counts them.
+    pub fn allowance(&mut self, end: EndId, direction: Direction, want: u32) -> u32 {
+        let torrent = self.links[end.link].torrent;
         let one = &mut self.links[end.link].ends[end.side];
+        let (number, now) = (one.node, self.nodes[one.node].clock.at(self.now));
         let node = &mut self.nodes[one.node];
-        if node.limiter.is_unlimited(torrent, Direction::Up) {
+        if node.limiter.is_unlimited(torrent, direction) {
             return want;
         }
-        if one.credit == 0 && !one.queued {
-            let flow = *one.flow.get_or_insert_with(|| node.limiter.open(torrent, Direction::Up));
-            node.flows.insert(flow, end);
+        let share = share_of(one, direction);
+        if share.credit == 0 && !share.queued {
+            let flow = *share.flow.get_or_insert_with(|| node.limiter.open(torrent, direction));
+            node.flows.insert(flow, (end, direction));
             match node.limiter.request(now, flow, want) {
-                Grant::Granted(bytes) => one.credit += bytes,
-                Grant::Queued => one.queued = true,
+                Grant::Granted(bytes) => share.credit += bytes,
+                Grant::Queued => share.queued = true,
             }
-            let number = one.node;
             self.arm_limiter(number);
         }
-        self.links[end.link].ends[end.side].credit.min(want)
+        share_of(&mut self.links[end.link].ends[end.side], direction).credit.min(want)
+    }
+
+    /// A connection's part in the limits ends.
+    pub fn give_up_share(&mut self, node: NodeId, share: Share) {
+        if let Some(flow) = share.flow {
+            let node = &mut self.nodes[node];
+            node.limiter.give_back(flow, share.credit);
+            node.limiter.close(flow);
+            node.flows.remove(&flow);
+        }
+    }
+
+    /// Other limits of a node's from now on.
+    pub fn limit(&mut self, node: NodeId, direction: Direction, rate: Option<wgo_core::ByteRate>) {
+        let now = self.clock(node);
+        let one = &mut self.nodes[node];
+        one.limiter.set_global(now, direction, rate);
+        match direction {
+            Direction::Up => {
+                one.habits.up_limit = rate;
+                one.sent.set(now, rate)
+            }
+            Direction::Down => {
+                one.habits.down_limit = rate;
+                one.received.set(now, rate)
+            }
+        }
+        self.arm_limiter(node);
+        // Whoever waits for nothing any more goes on.
+        let ends: Vec<EndId> =
+            self.nodes[node].torrents.values().flat_map(|entry| entry.ends.values().copied()).collect();
+        for end in ends {
+            self.pump(end);
+            self.read(end);
+            self.pump(end.other());
+        }
     }
 
     fn arm_limiter(&mut self, node: NodeId) {
@@ -105,7 +150,8 @@ impl World {
         one.limiter.check_invariants();
         if let Some(at) = one.limiter.next_timeout().filter(|at| one.limiter_timer.is_none_or(|t| *at < t)) {
             one.limiter_timer = Some(at);
-            self.at(at, Event::LimiterTimer(node, at));
+            let when = one.clock.when(at);
+            self.at(when, Event::LimiterTimer(node, at));
         }
     }
 
@@ -116,13 +162,19 @@ impl World {
         }
         one.limiter_timer = None;
         let mut grants = Vec::new();
-        one.limiter.poll(self.now, &mut grants);
+        one.limiter.poll(one.clock.at(self.now), &mut grants);
         for (flow, bytes) in grants {
-            let Some(end) = self.nodes[node].flows.get(&flow).copied() else { continue };
-            let one = &mut self.links[end.link].ends[end.side];
-            one.credit += bytes;
-            one.queued = false;
-            self.pump(end);
+            let Some((end, direction)) = self.nodes[node].flows.get(&flow).copied() else { continue };
+            let share = share_of(&mut self.links[end.link].ends[end.side], direction);
+            share.credit += bytes;
+            share.queued = false;
+            match direction {
+                Direction::Up => self.pump(end),
+                Direction::Down => {
+                    self.read(end);
+                    self.pump(end.other());
+                }
+            }
         }
         self.arm_limiter(node);
     }
@@ -160,6 +212,8 @@ impl World {
         while at < control.len() {
             let frame = next_frame(&control[at..], &limits).expect("what we send is well-formed");
             let Frame::Message { message, consumed } = frame else { panic!("control bytes hold {frame:?}") };
+            self.tell(Some(node), || format!("connection {} sends {}", end.link, words(&message)));
+            self.check_private(node, torrent, &message);
             let claimed = self.links[end.link].ends[end.side].watch.sends(&message);
             for piece in claimed {
                 self.check_on_disk(node, torrent, piece);
@@ -184,6 +238,7 @@ impl World {
             if poison > 0 && self.rng.u32(..poison) == 0 {
                 let at = self.rng.usize(..payload.len());
                 payload[at] ^= 0x55;
+                self.links[end.link].ends[end.side].spoilt.insert(block);
             }
             let one = &mut self.links[end.link].ends[end.side];
             one.watch.sends_block(block);
@@ -196,7 +251,8 @@ impl World {
     }
 
     /// Puts bytes on the line of the sender's node.
-    fn transmit(&mut self, end: EndId, bytes: Vec<u8>) {
+    pub fn transmit(&mut self, end: EndId, bytes: Vec<u8>) {
+        let delay = self.weather_delay(end, bytes.len());
         let link = &mut self.links[end.link];
         let one = &mut link.ends[end.side];
         let node = &mut self.nodes[one.node];
@@ -204,118 +260,30 @@ impl World {
         node.line_free = free;
         one.in_flight += bytes.len();
         // Bytes of one connection never overtake each other.
-        one.last_arrival = (free + link.latency).max(one.last_arrival);
+        one.last_arrival = (free + link.latency + delay).max(one.last_arrival);
         let at = one.last_arrival;
-        self.at(at, Event::Arrive(end.other(), bytes));
-    }
-
-    /// Bytes arrive, cut at random places.
-    pub fn arrive(&mut self, end: EndId, bytes: Vec<u8>) {
-        self.links[end.link].ends[1 - end.side].in_flight -= bytes.len();
-        if self.links[end.link].cut {
-            return;
-        }
-        self.note(&[bytes.len() as u64, bytes.first().copied().map_or(0, u64::from), end.link as u64]);
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let n = if self.rng.bool() { rest.len() } else { self.rng.usize(1..=rest.len()) };
-            let (now, later) = rest.split_at(n);
-            rest = later;
-            let Some(key) = self.links[end.link].ends[end.side].key else { break };
-            let (torrent, node) = (self.links[end.link].torrent, self.links[end.link].ends[end.side].node);
-            if let Some(reason) = self.call(node, torrent, |swarm, _| swarm.closing(key)).flatten() {
-                self.end(end, reason);
-                break;
-            }
-            if let Err(fault) = self.feed(end, key, now) {
-                self.end(end, CloseReason::Fault(fault));
-                break;
-            }
-        }
-        self.pump(end.other());
-    }
-
-    /// Parses what has come so far.
-    fn feed(&mut self, end: EndId, key: PeerKey, more: &[u8]) -> Result<(), PeerFault> {
-        let torrent = self.links[end.link].torrent;
-        let limits = Limits::new(Some(self.content(torrent).layout.piece_count()));
-        let one = &mut self.links[end.link].ends[end.side];
-        let node = one.node;
-        let mut bytes = std::mem::take(&mut one.pending);
-        bytes.extend_from_slice(more);
-        let mut at = 0;
-        while at < bytes.len() {
-            let rest = &bytes[at..];
-            let one = &mut self.links[end.link].ends[end.side];
-            match &mut one.incoming {
-                Incoming::Block { block, buf } => {
-                    let n = rest.len().min(block.len as usize - buf.len());
-                    buf.extend_from_slice(&rest[..n]);
-                    at += n;
-                    if buf.len() == block.len as usize {
-                        self.block_came(end, key)?;
-                    }
-                }
-                Incoming::Skip(left) => {
-                    let n = rest.len().min(*left);
-                    *left -= n;
-                    at += n;
-                    if *left == 0 {
-                        one.incoming = Incoming::Frame;
-                    }
-                }
-                Incoming::Frame => {
-                    match next_frame(rest, &limits).map_err(|e| PeerFault::Malformed(e.to_string()))? {
-                        Frame::Message { message, consumed } => {
-                            one.watch.hears(&message);
-                            self.note(&[message.id().map_or(99, u64::from), node as u64]);
-                            self.call(node, torrent, |s, now| s.on_message(now, key, &message))
-                                .unwrap_or(Ok(()))?;
-                            at += consumed;
-                        }
-                        Frame::Block { block, header_len } => {
-                            one.incoming = Incoming::Block { block, buf: Vec::new() };
-                            at += header_len;
-                        }
-                        Frame::Skip { header_len, body_len, .. } => {
-                            one.incoming = Incoming::Skip(body_len as usize);
-                            at += header_len;
-                        }
-                        Frame::Incomplete { need } => {
-                            assert!(need > rest.len(), "more bytes are needed than there are");
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        self.links[end.link].ends[end.side].pending = bytes[at.min(bytes.len())..].to_vec();
-        Ok(())
-    }
-
-    fn block_came(&mut self, end: EndId, key: PeerKey) -> Result<(), PeerFault> {
-        let (torrent, now) = (self.links[end.link].torrent, self.now);
-        let one = &mut self.links[end.link].ends[end.side];
-        let incoming = std::mem::replace(&mut one.incoming, Incoming::Frame);
-        let Incoming::Block { block, buf } = incoming else { return Ok(()) };
-        let node = one.node;
-        one.watch.hears_block(block);
-        one.received += u64::from(block.len);
-        one.first_block_at.get_or_insert(now);
-        if let Some(entry) = self.nodes[node].torrents.get_mut(&torrent) {
-            entry.received += u64::from(block.len);
-            entry.first_block_at.get_or_insert(now);
-        }
-        self.note(&[u64::from(block.piece.0), u64::from(block.offset), node as u64]);
-        let complete = self.call(node, torrent, |swarm, now| swarm.on_block(now, key, block, buf));
-        if let Some(Some(complete)) = complete.transpose()? {
-            self.start(node, torrent, Task::Store { piece: complete.piece, blocks: complete.blocks });
-        }
-        Ok(())
+        one.pipe.push_back((at, bytes));
+        self.at(at, Event::Arrive(end.other()));
     }
 }
 
-/// Bytes that may leave beyond a limit within any window: a tenth of a second, and a turn each.
-pub fn burst_of(rate: u64) -> u64 {
-    wgo_core::ByteRate(rate).over(Duration::from_millis(200)) + 2 * 1024
+pub fn share_of(end: &mut End, direction: Direction) -> &mut Share {
+    match direction {
+        Direction::Up => &mut end.up,
+        Direction::Down => &mut end.down,
+    }
+}
+
+/// A message in a trace.
+pub fn words(message: &wgo_proto::wire::Message<'_>) -> String {
+    use wgo_proto::wire::Message;
+    match message {
+        Message::Bitfield(bytes) => format!("bitfield of {} bytes", bytes.len()),
+        Message::Extended { id, body } => format!("extended {id}, {} bytes", body.len()),
+        Message::Request(b) | Message::Cancel(b) | Message::Reject(b) => {
+            format!("{} {}+{}", message.name(), b.piece.0, b.offset)
+        }
+        Message::Have(piece) => format!("have {}", piece.0),
+        other => other.name().to_owned(),
+    }
 }

@@ -2,7 +2,7 @@
 //! and BEP 6 as seen on the wire, without looking into the Swarm.
 use std::collections::{BTreeMap, BTreeSet};
 
-use wgo_proto::wire::Message;
+use wgo_proto::wire::{ExtMessage, Limits, Message};
 use wgo_proto::{Bitfield, Block, PieceIndex};
 
 /// One end's view of its connection.
@@ -85,6 +85,11 @@ impl Watch {
                 assert!(self.ever_asked.contains(&block), "cancelled what was never asked for: {block:?}");
             }
             Message::Reject(block) => self.answers(block),
+            Message::Extended { id, body } => {
+                if let Some(piece) = lost(id, body) {
+                    self.told.clear(piece.0);
+                }
+            }
             _ => {}
         }
         claimed
@@ -123,10 +128,18 @@ impl Watch {
                 }
             }
             Message::Unchoke => self.peer_choking = false,
-            Message::Have(piece) => drop(self.peer_has.set(piece.0)),
+            Message::Have(piece) if piece.0 < self.told.len() => drop(self.peer_has.set(piece.0)),
             Message::HaveAll => self.peer_has.set_all(),
             Message::Bitfield(bytes) => {
-                self.peer_has = Bitfield::from_wire(bytes, self.told.len()).expect("well-formed");
+                // One that isn't well-formed ends the connection; a second one adds to the first.
+                if let Ok(field) = Bitfield::from_wire(bytes, self.told.len()) {
+                    self.peer_has.union_with(&field);
+                }
+            }
+            Message::Extended { id, body } => {
+                if let Some(piece) = lost(id, body) {
+                    self.peer_has.clear(piece.0);
+                }
             }
             Message::AllowedFast(piece) => drop(self.allowed_fast.insert(piece)),
             Message::Request(block) => *self.asked.entry(block).or_default() += 1,
@@ -143,5 +156,13 @@ impl Watch {
     /// Requests heard and not answered, of a fast peer: each must be answered some day (BEP 6).
     pub fn unanswered(&self) -> usize {
         if self.fast { self.asked.len() } else { 0 }
+    }
+}
+
+/// The piece that an extension message says is lost (BEP 54), to somebody with our ids.
+fn lost(id: u8, body: &[u8]) -> Option<PieceIndex> {
+    match ExtMessage::decode(id, body, &Limits::new(None)) {
+        Ok(ExtMessage::DontHave(piece)) => Some(piece),
+        _ => None,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use wgo_core::choke_mgr::ChokeKey;
 use wgo_core::swarm::{Action, Swarm};
 use wgo_core::tracker::Announce;
 use wgo_core::{PeerKey, Time, TorrentId};
@@ -11,8 +12,11 @@ use wgo_proto::Bitfield;
 
 use crate::sim::agenda::Agenda;
 use crate::sim::content::{Content, Shape};
+use crate::sim::justice::Wait;
 use crate::sim::link::{EndId, Link, NodeId};
 use crate::sim::node::{Habits, Node, Payload};
+use crate::sim::tracker::Tracker;
+use crate::sim::weather::Weather;
 
 /// Something that happens at its time.
 pub enum Event {
@@ -39,13 +43,20 @@ pub enum Event {
         epoch: u32,
     },
     /// Bytes reach an end.
-    Arrive(EndId, Vec<u8>),
+    Arrive(EndId),
+    /// An end sends, whose machine was suspended.
+    Pump(EndId),
     /// An end hears that the connection is over.
     End(EndId),
     /// A disk operation happens.
     Disk(NodeId, u64),
     /// An announce reaches the tracker.
     Announce(NodeId, TorrentId, Announce, u32),
+    /// A suspended machine wakes.
+    Thaw(NodeId),
+    /// Somebody who is no engine does something, at one end or at large.
+    RogueTick(EndId),
+    RogueDials(NodeId),
     Checked(NodeId, TorrentId, u32),
     Probe(NodeId, TorrentId),
     /// The next random break of a connection.
@@ -59,14 +70,6 @@ pub enum Todo {
     Jobs(NodeId),
 }
 
-/// What a tracker knows of one torrent, and what it heard from whom.
-#[derive(Default)]
-pub struct Tracker {
-    pub peers: BTreeMap<TorrentId, BTreeSet<NodeId>>,
-    pub events: BTreeMap<(TorrentId, NodeId), Vec<wgo_core::tracker::Event>>,
-    pub down: bool,
-}
-
 /// Everything.
 pub struct World {
     pub now: Time,
@@ -76,7 +79,21 @@ pub struct World {
     pub contents: Vec<Content>,
     pub nodes: Vec<Node>,
     pub links: Vec<Link>,
+    pub by_addr: BTreeMap<SocketAddr, NodeId>,
+    /// Connections of which an end is not over.
+    pub live_links: BTreeSet<usize>,
+    pub weather: Weather,
     pub tracker: Tracker,
+    /// The second tracker of torrents that have one.
+    pub other_tracker: Tracker,
+    /// Since when, by how many others around, somebody has waited for a slot.
+    pub waits: BTreeMap<(NodeId, ChokeKey), Wait>,
+    /// What happens, as text, if somebody wants to read it; the oldest falls out.
+    pub log: Option<VecDeque<String>>,
+    /// Steps after which a run counts as one that never ends.
+    pub most_steps: u64,
+    /// Swarms check themselves at one in so many of their calls.
+    pub check_one_in: u32,
     pub todo: VecDeque<Todo>,
     /// Swarms and Sessions called in this step.
     pub touched: BTreeSet<(NodeId, Option<TorrentId>)>,
@@ -88,6 +105,9 @@ pub struct World {
     /// Steps at the present instant.
     burst: u32,
 }
+
+/// Lines of a trace that are kept.
+const MAX_LOG: usize = 400_000;
 
 /// Events at one instant after which time is held to stand still.
 const MAX_BURST: u32 = 50_000;
@@ -102,7 +122,15 @@ impl World {
             contents: Vec::new(),
             nodes: Vec::new(),
             links: Vec::new(),
+            by_addr: BTreeMap::new(),
+            live_links: BTreeSet::new(),
+            weather: Weather::default(),
             tracker: Tracker::default(),
+            other_tracker: Tracker::default(),
+            waits: BTreeMap::new(),
+            log: None,
+            most_steps: u64::MAX,
+            check_one_in: 1,
             todo: VecDeque::new(),
             touched: BTreeSet::new(),
             flap_every: None,
@@ -125,8 +153,11 @@ impl World {
 
     /// A node without torrents.
     pub fn node(&mut self, habits: Habits) -> NodeId {
-        self.nodes.push(Node::new(self.nodes.len(), habits));
-        self.nodes.len() - 1
+        let number = self.nodes.len();
+        let node = Node::new(number, habits);
+        self.by_addr.insert(node.addr, number);
+        self.nodes.push(node);
+        number
     }
 
     pub fn after(&mut self, wait: Duration, event: Event) {
@@ -135,6 +166,22 @@ impl World {
 
     pub fn at(&mut self, at: Time, event: Event) {
         self.agenda.push(at.max(self.now), event);
+    }
+
+    /// What a node's clock shows.
+    pub fn clock(&self, node: NodeId) -> Time {
+        self.nodes[node].clock.at(self.now)
+    }
+
+    /// A line for whoever reads the trace.
+    pub fn tell(&mut self, node: Option<NodeId>, what: impl FnOnce() -> String) {
+        let Some(log) = &mut self.log else { return };
+        if log.len() == MAX_LOG {
+            log.pop_front();
+        }
+        let at = self.now.since_start().as_secs_f64();
+        let who = node.map_or("world".to_owned(), |node| format!("node {node}"));
+        log.push_back(format!("{at:12.6} {who:>8}: {}", what()));
     }
 
     /// A time between two numbers of milliseconds.
@@ -156,17 +203,27 @@ impl World {
         id: TorrentId,
         f: impl FnOnce(&mut Swarm<Payload>, Time) -> R,
     ) -> Option<R> {
-        let now = self.now;
+        let now = self.clock(node);
         let entry = self.nodes[node].torrents.get_mut(&id)?;
+        let epoch = entry.epoch;
         let swarm = entry.live.as_mut()?;
         let result = f(swarm, now);
+        let mut announces = Vec::new();
         while let Some(action) = swarm.poll_action() {
-            self.todo.push_back(Todo::Act(node, id, action));
+            match action {
+                // It is this Swarm's, even if another one is made before it is sent.
+                Action::Announce(announce) => announces.push(announce),
+                action => self.todo.push_back(Todo::Act(node, id, action)),
+            }
         }
         let mut wakes = Vec::new();
         swarm.take_wakes(&mut wakes);
         self.todo.extend(wakes.into_iter().map(|key| Todo::Wake(node, id, key)));
         self.touched.insert((node, Some(id)));
+        for announce in announces {
+            let wait = self.millis(10, 120);
+            self.after(wait, Event::Announce(node, id, announce, epoch));
+        }
         Some(result)
     }
 
@@ -195,10 +252,35 @@ impl World {
         assert!(self.burst < MAX_BURST, "time stands still at {:?}", self.now);
         self.now = at;
         self.steps += 1;
+        assert!(self.steps < self.most_steps, "{} steps, and no end", self.steps);
         self.note(&[at.since_start().as_nanos() as u64, number]);
-        self.happen(event);
+        match self.machine(&event).and_then(|node| self.nodes[node].frozen_until) {
+            Some(until) if at < until => self.at(until, event),
+            _ => self.happen(event),
+        }
         self.settle();
         true
+    }
+
+    /// The machine on which an event happens, if it is one that needs it awake.
+    fn machine(&self, event: &Event) -> Option<NodeId> {
+        Some(match event {
+            Event::SwarmTimer(node, ..)
+            | Event::SessionTimer(node, _)
+            | Event::LimiterTimer(node, _)
+            | Event::DialFailed { from: node, .. }
+            | Event::Disk(node, _)
+            | Event::Announce(node, ..)
+            | Event::Checked(node, ..)
+            | Event::Probe(node, _)
+            | Event::RogueDials(node) => *node,
+            Event::Dialled { to, .. } => *self.by_addr.get(to)?,
+            Event::Accepted { link, .. } => self.links[*link].ends[0].node,
+            Event::Arrive(end) | Event::Pump(end) | Event::End(end) | Event::RogueTick(end) => {
+                self.links[end.link].ends[end.side].node
+            }
+            Event::Thaw(_) | Event::Flap => return None,
+        })
     }
 
     fn happen(&mut self, event: Event) {
@@ -209,7 +291,8 @@ impl World {
             Event::Dialled { from, torrent, to, epoch } => self.dialled(from, torrent, to, epoch),
             Event::Accepted { link, addr, epoch } => self.accepted(link, addr, epoch),
             Event::DialFailed { from, torrent, addr, epoch } => self.dial_failed(from, torrent, addr, epoch),
-            Event::Arrive(end, bytes) => self.arrive(end, bytes),
+            Event::Arrive(end) => self.deliver(end, false),
+            Event::Pump(end) => self.pump(end),
             Event::End(end) => self.hear_end(end),
             Event::Disk(node, number) => {
                 self.nodes[node].disk.finish(number);
@@ -218,6 +301,9 @@ impl World {
             Event::Announce(node, id, announce, epoch) => self.announced(node, id, announce, epoch),
             Event::Checked(node, id, epoch) => self.checked(node, id, epoch),
             Event::Probe(node, id) => self.probed(node, id),
+            Event::Thaw(node) => self.thaw(node),
+            Event::RogueTick(end) => self.rogue_ticks(end),
+            Event::RogueDials(node) => self.rogue_dials(node),
             Event::Flap => self.flap(),
         }
     }
@@ -251,11 +337,14 @@ impl World {
     fn after_swarm(&mut self, node: NodeId, id: TorrentId) {
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         let Some(swarm) = &entry.live else { return };
-        swarm.check_invariants();
+        if self.steps.is_multiple_of(u64::from(self.check_one_in)) {
+            swarm.check_invariants();
+        }
         let due = swarm.poll_timeout();
         if let Some(at) = due.filter(|at| entry.timer.is_none_or(|known| *at < known)) {
             entry.timer = Some(at);
-            self.at(at, Event::SwarmTimer(node, id, at));
+            let when = self.nodes[node].clock.when(at);
+            self.at(when, Event::SwarmTimer(node, id, at));
         }
     }
 
@@ -265,7 +354,8 @@ impl World {
         let due = one.session.poll_timeout();
         if let Some(at) = due.filter(|at| one.session_timer.is_none_or(|known| *at < known)) {
             one.session_timer = Some(at);
-            self.at(at, Event::SessionTimer(node, at));
+            let when = one.clock.when(at);
+            self.at(when, Event::SessionTimer(node, at));
         }
     }
 
@@ -278,7 +368,7 @@ impl World {
     }
 
     fn session_timer(&mut self, node: NodeId, at: Time) {
-        let now = self.now;
+        let now = self.clock(node);
         let one = &mut self.nodes[node];
         if one.session_timer == Some(at) {
             one.session_timer = None;
@@ -295,7 +385,9 @@ impl World {
                 let state = node.session.row(*id).map(|row| row.state());
                 let saved: &Bitfield = &entry.have;
                 let (have, peers, view) = match &entry.live {
-                    Some(swarm) => (swarm.have(), entry.ends.len(), Some(swarm.peer_views(self.now))),
+                    Some(swarm) => {
+                        (swarm.have(), entry.ends.len(), Some(swarm.peer_views(self.clock(number))))
+                    }
                     None => (saved, 0, None),
                 };
                 text += &format!(

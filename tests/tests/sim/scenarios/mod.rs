@@ -3,10 +3,13 @@ mod basics;
 mod chaos;
 mod disks;
 mod distance;
+mod explored;
 mod limits;
 mod lives;
 mod nas;
+mod rogues;
 mod trouble;
+mod weather;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wgo_tests::sim::content::Shape;

@@ -66,6 +66,13 @@ impl<B> PieceMgr<B> {
         complete.flatten()
     }
 
+    /// Bytes of blocks that had been received and are missing again, since the last call: they came in vain.
+    pub fn take_dropped(&mut self) -> u64 {
+        let layout = &self.layout;
+        let len = |(piece, number)| u64::from(layout.block(piece, number).len);
+        self.open.take_dropped().into_iter().map(len).sum()
+    }
+
     /// The blocks on disk of every piece that isn't complete there, for the store. O(open blocks).
     pub fn partial_masks(&self) -> impl Iterator<Item = (PieceIndex, Bitfield)> + '_ {
         let masks = self.open.iter().map(|partial| (partial.piece, partial.on_disk()));

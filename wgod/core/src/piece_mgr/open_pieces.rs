@@ -32,6 +32,8 @@ pub(super) struct OpenPieces<B> {
     held: usize,
     away: usize,
     requested: usize,
+    /// Received blocks that were given up, until [`PieceMgr::take_dropped`](super::PieceMgr::take_dropped).
+    dropped: Vec<(PieceIndex, u32)>,
 }
 
 struct Open<B> {
@@ -66,7 +68,13 @@ impl<B> OpenPieces<B> {
             held: 0,
             away: 0,
             requested: 0,
+            dropped: Vec::new(),
         }
+    }
+
+    /// Received blocks that were given up since the last call.
+    pub(super) fn take_dropped(&mut self) -> Vec<(PieceIndex, u32)> {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Buffers in memory.
@@ -190,6 +198,10 @@ impl<B> OpenPieces<B> {
         let before = open.partial.tally;
         let result = change(&mut open.partial);
         let after = open.partial.tally;
+        if !open.partial.dropped.is_empty() {
+            let piece = open.partial.piece;
+            self.dropped.extend(open.partial.dropped.drain(..).map(|number| (piece, number)));
+        }
         self.count(before, after);
         self.list(slot);
         result

@@ -29,6 +29,8 @@ pub(super) struct Partial<B> {
     first_missing: u32,
     /// Requests called off, whose blocks may still be under way.
     late: SmallVec<[(u32, PeerKey); 1]>,
+    /// Blocks that had been received and are missing again, until somebody counts them.
+    pub(super) dropped: SmallVec<[u32; 4]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,7 @@ impl<B> Partial<B> {
             tally: Tally { missing: blocks, ..Tally::default() },
             first_missing: 0,
             late: SmallVec::new(),
+            dropped: SmallVec::new(),
         }
     }
 
@@ -330,6 +333,7 @@ impl<B> Partial<B> {
                 self.tally.held -= u32::from(matches!(state, BlockState::Held { .. }));
                 self.tally.away -= u32::from(matches!(state, BlockState::Away { .. }));
                 *state = BlockState::Missing;
+                self.dropped.push(number);
                 self.tally.missing += 1;
                 self.first_missing = self.first_missing.min(number);
             }

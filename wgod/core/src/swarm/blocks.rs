@@ -154,14 +154,20 @@ impl<B> Swarm<B> {
     }
 
     fn on_bad_piece(&mut self, now: Time, piece: PieceIndex, bad: BadBlocks<B>) {
-        self.traffic.wasted(u64::from(self.layout.piece_len(piece)));
         self.hash_failures += 1;
         // Of suspects the digests tell, once the piece is right.
         if let Blame::Proven(keys) = self.pieces.failed(piece, bad) {
             let fault = PeerFault::Poisoned(piece);
             keys.into_iter().for_each(|key| self.ban(now, key, fault.clone(), Reason::BadPiece));
         }
+        self.count_dropped();
         self.fill_all(now);
+    }
+
+    /// What was received and then given up came in vain.
+    pub(super) fn count_dropped(&mut self) {
+        let bytes = self.pieces.take_dropped();
+        self.traffic.wasted(bytes);
     }
 
     /// Where a peer is, or was when it left.
@@ -186,6 +192,7 @@ impl<B> Swarm<B> {
         self.wake(key);
         if reason == Reason::BadPiece {
             self.pieces.discard(key);
+            self.count_dropped();
         }
         let covered = self.peer_mgr.ban(now, ip, reason);
         let others: Vec<PeerKey> =
@@ -222,6 +229,7 @@ impl<B> Swarm<B> {
                 }
             }
         }
+        self.count_dropped();
         if was_finished && !self.pieces.is_finished() {
             self.unfinish();
         }

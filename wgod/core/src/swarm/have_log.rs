@@ -18,6 +18,11 @@ impl HaveLog {
         self.dropped + self.pieces.len() as u64
     }
 
+    /// Gains that somebody has not been told of, or nobody has been trimmed of.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
     pub(super) fn push(&mut self, piece: PieceIndex) {
         self.pieces.push_back(piece);
     }

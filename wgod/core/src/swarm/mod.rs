@@ -7,6 +7,7 @@
 //! `B` is the buffer that holds a block's payload; the engine never looks inside.
 mod announce;
 mod blocks;
+mod bounds;
 mod choking;
 mod connect;
 mod dht;
@@ -320,6 +321,7 @@ impl<B> Swarm<B> {
         if let Some(complete) = self.pieces.spilled(piece, ok) {
             self.act(Action::Store(self.doubted(complete)));
         }
+        self.count_dropped();
         self.fill_starved_after_spill(now);
     }
 
@@ -387,6 +389,7 @@ impl<B> Swarm<B> {
         self.pieces.check_invariants();
         self.check_metadata();
         self.check_contacts();
+        self.check_bounds();
         self.pieces.check_availability(self.peers.iter().map(|(_, peer)| &peer.has));
         self.peer_mgr.check_invariants();
         self.smart_ban.check_invariants();

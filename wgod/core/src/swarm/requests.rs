@@ -120,6 +120,9 @@ impl<B> Swarm<B> {
             peer.pipeline.push(now, block);
         }
         self.picked = picked;
+        // A piece that is fetched again of another peer may have to be so without what came before.
+        let dropped = self.pieces.take_dropped();
+        self.traffic.wasted(dropped);
         if peer.pipeline.unsent() > 0 {
             self.wake(key);
         }

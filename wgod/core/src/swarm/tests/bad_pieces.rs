@@ -42,6 +42,25 @@ fn who_alone_sent_a_bad_piece_is_banned_for_good() {
     assert_eq!(view.counters.wasted, u64::from(BLOCKS * wgo_proto::BLOCK_LEN));
 }
 
+/// Each byte that came is of use or came in vain: what a banned peer had sent of other pieces is fetched again.
+#[test]
+fn what_a_banned_peer_sent_of_other_pieces_came_in_vain() {
+    let mut rig = Rig::new(3, &[]);
+    let key = rig.seed(1);
+    let piece = serves_a_piece(&mut rig, key);
+    let mut more = Vec::new();
+    for _ in 0..5 {
+        more.extend(rig.requests(key).into_iter().filter(|(of, _)| *of != piece));
+        rig.wait(secs(1));
+    }
+    let (other, number) = more[0];
+    assert!(rig.sends(key, other, number).is_none(), "a part of another piece");
+    fails(&mut rig, piece);
+    let counters = rig.swarm.view(rig.now).counters;
+    assert_eq!(counters.downloaded, u64::from((BLOCKS + 1) * wgo_proto::BLOCK_LEN));
+    assert_eq!(counters.wasted, counters.downloaded);
+}
+
 #[test]
 fn of_several_contributors_none_is_banned_before_the_culprit_is_clear() {
     let mut rig = Rig::new(1, &[]);

@@ -1,0 +1,192 @@
+//! The simulated trackers: who is in which swarm, what each heard, and whether that is what BEP 3 says it should.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use wgo_core::TorrentId;
+use wgo_core::swarm::{Action, Swarm};
+use wgo_core::tracker::{Announce, Event, Outcome, Retry};
+
+use crate::sim::link::NodeId;
+use crate::sim::node::Payload;
+use crate::sim::world::{Event as Happening, World};
+
+/// What a tracker knows of each torrent, and what it heard from whom.
+#[derive(Default)]
+pub struct Tracker {
+    pub peers: BTreeMap<TorrentId, BTreeSet<NodeId>>,
+    pub events: BTreeMap<(TorrentId, NodeId), Vec<Event>>,
+    pub down: bool,
+    /// Of a hundred answers so many are lost on their way.
+    pub answers_lost: u32,
+    /// What it heard in each session of each torrent, by the session's key.
+    pub sessions: BTreeMap<(TorrentId, NodeId, u32), Heard>,
+}
+
+/// What a tracker heard in one session.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    pub last: Option<Event>,
+    pub last_at: wgo_core::Time,
+    /// Its last answer did not arrive: the same may come once more.
+    pub unsure: bool,
+    pub started: bool,
+    pub completed: bool,
+    pub stopped: bool,
+    /// Something was missing when it was first heard.
+    pub incomplete: bool,
+}
+
+impl Heard {
+    /// BEP 3: `started` comes first, `completed` once and never of who began complete, `stopped` last.
+    fn hear(&mut self, who: NodeId, announce: &Announce) {
+        let repeats = self.unsure && announce.event == self.last;
+        match announce.event {
+            Some(Event::Started) => {
+                // Who had left for another tracker may be back.
+                assert!(!self.started || self.stopped || repeats, "node {who} starts twice: {self:?}");
+                self.incomplete |= announce.stats.left > 0;
+                (self.started, self.stopped) = (true, false);
+            }
+            event => {
+                assert!(self.started, "node {who} says {event:?} before it starts");
+                assert!(!self.stopped || repeats, "node {who} says {event:?} after it stopped: {self:?}");
+                self.incomplete |= announce.stats.left > 0;
+            }
+        }
+        match announce.event {
+            Some(Event::Completed) => {
+                assert!(!self.completed || repeats, "node {who} completes twice: {self:?}");
+                assert!(self.incomplete, "node {who} completes what was complete when it began");
+                assert_eq!(announce.stats.left, 0, "node {who} completes with bytes left");
+                self.completed = true;
+            }
+            Some(Event::Stopped) => self.stopped = true,
+            _ => {}
+        }
+        self.last = announce.event;
+        self.unsure = false;
+    }
+}
+
+impl World {
+    fn tracker_at(&mut self, url: &str) -> &mut Tracker {
+        if url.starts_with("http://other.") { &mut self.other_tracker } else { &mut self.tracker }
+    }
+
+    /// The tracker hears an announce and answers with some of the others.
+    pub fn announced(&mut self, node: NodeId, id: TorrentId, announce: Announce, epoch: u32) {
+        let down = self.tracker_at(&announce.url).down;
+        self.tell(Some(node), || {
+            let (event, left) = (announce.event, announce.stats.left);
+            format!("announces torrent {}: {event:?}, left {left}, tracker down: {down}", id.0)
+        });
+        if down {
+            if announce.event == Some(Event::Stopped) {
+                // There is no second try. Whoever comes back starts anew.
+                let tracker = self.tracker_at(&announce.url);
+                tracker.sessions.entry((id, node, announce.key)).or_default().stopped = true;
+            }
+            return self.answered(node, id, epoch, |s, now| {
+                s.on_announce_failed(now, announce.id, "down", Retry::BackOff);
+            });
+        }
+        let lost = self.tracker_at(&announce.url).answers_lost;
+        let lost = lost > 0 && self.rng.u32(..100) < lost;
+        let now = self.now;
+        let tracker = self.tracker_at(&announce.url);
+        let heard = tracker.sessions.entry((id, node, announce.key)).or_default();
+        heard.hear(node, &announce);
+        (heard.unsure, heard.last_at) = (lost, now);
+        let peers = tracker.peers.entry(id).or_default();
+        match announce.event {
+            Some(Event::Stopped) => peers.remove(&node),
+            _ => peers.insert(node),
+        };
+        let mut others: Vec<NodeId> = peers.iter().copied().filter(|other| *other != node).collect();
+        tracker.events.entry((id, node)).or_default().extend(announce.event);
+        self.rng.shuffle(&mut others);
+        let want = announce.stats.num_want as usize;
+        let addrs: Vec<_> = others.into_iter().take(want).map(|other| self.nodes[other].addr).collect();
+        if lost {
+            return self.answered(node, id, epoch, |s, now| {
+                s.on_announce_failed(now, announce.id, "timed out", Retry::BackOff);
+            });
+        }
+        let outcome = Outcome {
+            interval: Some(Duration::from_secs(60)),
+            min_interval: Some(Duration::from_secs(10)),
+            peers: addrs.len(),
+            ..Outcome::default()
+        };
+        if self.epoch(node, id) == epoch
+            && let Some(entry) = self.nodes[node].torrents.get_mut(&id)
+        {
+            if entry.named_by.as_ref() != Some(&announce.url) {
+                entry.named.clear();
+                entry.named_by = Some(announce.url.clone());
+            }
+            entry.named.extend(&addrs);
+        }
+        self.answered(node, id, epoch, |s, now| s.on_announced(now, announce.id, &outcome, &addrs));
+    }
+
+    /// A Swarm hears an answer: the live one, or one that is over but for this.
+    fn answered(
+        &mut self,
+        node: NodeId,
+        id: TorrentId,
+        epoch: u32,
+        f: impl FnOnce(&mut Swarm<Payload>, wgo_core::Time),
+    ) {
+        if self.epoch(node, id) == epoch {
+            self.call(node, id, f);
+            return;
+        }
+        let now = self.clock(node);
+        let Some(mut swarm) = self.nodes[node].leaving.remove(&(id, epoch)) else { return };
+        f(&mut swarm, now);
+        while let Some(action) = swarm.poll_action() {
+            if let Action::Announce(announce) = action {
+                let wait = self.millis(10, 120);
+                self.after(wait, Happening::Announce(node, id, announce, epoch));
+            }
+        }
+        if !swarm.trackers_quiet() {
+            self.nodes[node].leaving.insert((id, epoch), swarm);
+        }
+    }
+
+    /// What sleeps wakes once more, to tell its trackers that it leaves.
+    pub fn part_from_trackers(&mut self, node: NodeId, id: TorrentId) {
+        let Some(entry) = self.nodes[node].torrents.get(&id) else { return };
+        if entry.live.is_some() || entry.trackers.is_none() {
+            return;
+        }
+        self.make(node, id);
+        self.call(node, id, |swarm, now| swarm.announce_stopped(now));
+        self.save(node, id);
+    }
+
+    /// Of a private torrent nobody is dialled but whom the tracker in use named (BEP 27).
+    pub fn check_dial(&self, node: NodeId, id: TorrentId, addr: SocketAddr) {
+        let entry = &self.nodes[node].torrents[&id];
+        let allowed = !self.content(id).private || entry.named.contains(&addr);
+        assert!(allowed, "node {node} dials {addr}, which {:?} didn't name", entry.named_by);
+    }
+
+    /// Everybody who has left the swarms of the first tracker, which was there all the while, has said so.
+    pub fn check_farewells(&self, left: &[NodeId], since: wgo_core::Time) {
+        let mut latest = BTreeMap::new();
+        for ((id, node, _), heard) in &self.tracker.sessions {
+            let known: &mut &Heard = latest.entry((id, node)).or_insert(heard);
+            if heard.last_at >= known.last_at {
+                *known = heard;
+            }
+        }
+        latest.retain(|(_, node), heard| left.contains(node) && heard.last_at >= since);
+        for ((id, node), heard) in latest {
+            assert!(heard.stopped, "node {node} left {id:?} without a word: {heard:?}");
+        }
+    }
+}
