@@ -1,5 +1,6 @@
 //! What must hold of the whole: choke slots, disks, counters.
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use wgo_core::choke_mgr::{Automatic, Candidate, ChokeKey, SeedingRule, Settings, SlotCount, fill, rank};
 use wgo_core::swarm::SwarmView;
@@ -98,23 +99,25 @@ impl World {
     }
 
     pub fn is_on_disk(&self, node: NodeId, id: TorrentId, piece: PieceIndex) -> bool {
+        self.lies_in(node, id, &self.nodes[node].torrents[&id].paths, piece)
+    }
+
+    /// Whether a piece is in these files of a node.
+    pub fn lies_in(&self, node: NodeId, id: TorrentId, paths: &[PathBuf], piece: PieceIndex) -> bool {
         let content = self.content(id);
         let layout = &content.layout;
-        let entry = &self.nodes[node].torrents[&id];
         let (want, mut at) = (content.piece(piece), 0);
         layout.spans(piece, 0, layout.piece_len(piece)).all(|span| {
             let want = &want[at..at + span.len as usize];
             at += want.len();
-            let start = span.offset as usize;
-            let path = &entry.paths[span.file.0 as usize];
-            self.nodes[node].disk.with_file(path, |file| file.get(start..start + want.len()) == Some(want))
+            self.nodes[node].disk.holds(&paths[span.file.0 as usize], span.offset, want)
         })
     }
 
     /// What a node says it has is on its disk, and right.
     pub fn check_on_disk(&mut self, node: NodeId, id: TorrentId, piece: PieceIndex) {
         let seen = |world: &World| world.nodes[node].torrents[&id].seen_good.get(piece.0);
-        if !seen(self) {
+        if !seen(self) && !self.nodes[node].keeping.rotten.contains(&(id, piece)) {
             assert!(self.is_on_disk(node, id, piece), "node {node} announced {piece:?}, which it lacks");
             if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
                 entry.seen_good.set(piece.0);

@@ -1,19 +1,18 @@
 //! The simulation's counterpart of the shell's session driver: carries out what a node's Session and
 //! Swarms want.
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use wgo_core::TorrentId;
 use wgo_core::peer::CloseReason;
 use wgo_core::peer_mgr::Source;
-use wgo_core::session::{Check, Effect, FaultKind, Newcomer, Place, share_memory};
+use wgo_core::session::{Check, Effect, FaultKind, share_memory};
 use wgo_core::swarm::{Action, Start, Swarm, SwarmConfig};
 use wgo_proto::Bitfield;
-use wgod::files::disk::{At, OpenHow, OpenMode, Output};
-use wgod::files::{Disk, Handle, Op};
+use wgod::store::{Change, FileStamp};
 
-use crate::sim::disk::Condition;
 use crate::sim::jobs::Task;
+use crate::sim::keeping::newcomer;
 use crate::sim::link::{EndId, NodeId};
 use crate::sim::node::{Entry, Payload};
 use crate::sim::world::{Event, World};
@@ -21,96 +20,56 @@ use crate::sim::world::{Event, World};
 impl World {
     /// Gives a torrent to a node, which has the pieces of `have` on disk and believes it or checks.
     pub fn add(&mut self, node: NodeId, id: TorrentId, have: Bitfield, check: Check) {
+        assert!(self.try_add(node, id, have, check), "the node's state can be kept");
+    }
+
+    /// The same; whether it was kept.
+    pub fn try_add(&mut self, node: NodeId, id: TorrentId, have: Bitfield, check: Check) -> bool {
+        let device = self.nodes[node].device(id);
         let content = self.content(id);
-        let (layout, hashes) = (content.layout.clone(), content.info_hashes());
-        let pieces = layout.piece_count();
-        assert_eq!(have.len(), pieces);
-        let paths: Vec<PathBuf> = (0..layout.file_count())
-            .map(|f| format!("/{}/{}/{f}", self.nodes[node].device(id), id.0).into())
-            .collect();
-        let (device, disk) = (self.nodes[node].device(id), self.nodes[node].disk.clone());
-        for (file, path) in (0..).zip(&paths).filter(|(_, path)| !have.is_empty() || !disk.has(path)) {
-            let mut bytes = vec![0; self.content(id).file(file).len()];
-            let whole = have.is_full();
-            if whole {
-                bytes.copy_from_slice(self.content(id).file(file));
-            }
-            disk.with_file(path, |on_disk| *on_disk = bytes);
-            disk.settle(path);
+        let (hashes, paths, raw) = (content.info_hashes(), content.paths(device), content.raw.clone());
+        assert_eq!(have.len(), content.layout.piece_count());
+        self.open_store(node);
+        let mut stamps = Vec::new();
+        if !have.is_empty() {
+            self.nodes[node].disk.set_now(self.now);
+            have.iter_ones().for_each(|piece| self.plant(node, id, &paths, wgo_proto::PieceIndex(piece)));
+            self.nodes[node].disk.settle(&paths[0]);
+            stamps = self.stamps_of(node, &paths);
         }
-        // Those on a disk that can't be reached are opened when they are checked.
-        let reached = matches!(disk.condition(device), Condition::Well | Condition::Full);
-        let (files, pulls) = match reached {
-            true => (paths.iter().map(|path| self.open(node, path.clone())).collect(), disk.pulls(device)),
-            false => (Vec::new(), u32::MAX),
-        };
-        if !have.is_full() {
-            for piece in have.iter_ones().map(wgo_proto::PieceIndex) {
-                self.plant(node, id, &paths, piece);
-            }
-            paths.iter().for_each(|path| disk.settle(path));
+        // What is late for a torrent that was removed is not for this one.
+        let entry = Entry { stamps, ..Entry::new(paths, have.clone(), self.steps as u32) };
+        let (finished, now) = (have.is_full(), self.clock(node));
+        self.nodes[node].torrents.insert(id, entry);
+        let record = self.record(node, id, &have);
+        if self.put(node, vec![Change::Torrent(Box::new(record)), Change::Metainfo(id, raw)]).is_err() {
+            self.nodes[node].torrents.remove(&id);
+            return false;
         }
-        let entry = Entry {
-            files,
-            paths,
-            live: None,
-            ends: Default::default(),
-            timer: None,
-            lane: VecDeque::new(),
-            pulls,
-            // What is late for a torrent that was removed is not for this one.
-            epoch: self.steps as u32,
-            durable: have.clone(),
-            partials: Vec::new(),
-            counters: Default::default(),
-            sent: 0,
-            received: 0,
-            seen_good: Bitfield::new(pieces),
-            completed: 0,
-            first_block_at: None,
-            finished_at: None,
-            spills: 0,
-            trackers: None,
-            stored: 0,
-            lossy: !have.is_empty(),
-            bad: Default::default(),
-            suspects: Default::default(),
-            named: Default::default(),
-            named_by: None,
-            paced: false,
-            have,
-        };
-        let (finished, now) = (entry.have.is_full(), self.clock(node));
-        let one = &mut self.nodes[node];
-        one.torrents.insert(id, entry);
-        one.session.add(now, newcomer(id, hashes, check, finished, device));
+        self.nodes[node].session.add(now, newcomer(id, hashes, check, finished, device));
         self.touched.insert((node, None));
+        true
+    }
+
+    /// What files are like that a scenario put there.
+    fn stamps_of(&self, node: NodeId, paths: &[PathBuf]) -> Vec<Option<FileStamp>> {
+        let stamp = |path: &PathBuf| {
+            let (len, mtime) = self.nodes[node].disk.stat(path)?;
+            Some(FileStamp { len, mtime_nanos: mtime.as_nanos() as i64, suffixed: false })
+        };
+        paths.iter().map(stamp).collect()
     }
 
     /// Puts a right piece on a node's disk.
     fn plant(&mut self, node: NodeId, id: TorrentId, paths: &[PathBuf], piece: wgo_proto::PieceIndex) {
         let content = self.content(id);
-        let (layout, bytes) = (content.layout.clone(), content.piece(piece).to_vec());
+        let (layout, bytes) = (&content.layout, content.piece(piece));
         let mut at = 0;
         for span in layout.spans(piece, 0, layout.piece_len(piece)) {
             let share = &bytes[at..at + span.len as usize];
             at += share.len();
-            let start = span.offset as usize;
-            self.nodes[node].disk.with_file(&paths[span.file.0 as usize], |file| {
-                file[start..start + share.len()].copy_from_slice(share);
-            });
-        }
-    }
-
-    pub fn open(&mut self, node: NodeId, path: PathBuf) -> Handle {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let how = OpenHow { mode: OpenMode::Create { executable: false }, follow: false };
-        let disk = self.nodes[node].disk.clone();
-        disk.submit(Op::Open { at: At::path(path), how }, Box::new(move |done| drop(sender.send(done))));
-        disk.submitted().into_iter().for_each(|number| disk.finish(number));
-        match receiver.try_recv().map(|done| done.result) {
-            Ok(Ok(Output::Opened(handle))) => handle,
-            other => panic!("a file could not be opened: {other:?}"),
+            let path = &paths[span.file.0 as usize];
+            self.nodes[node].disk.plant(path, layout.file_len(span.file), span.offset, share);
         }
     }
 
@@ -130,7 +89,10 @@ impl World {
     /// Carries out one of them.
     pub fn do_effect(&mut self, node: NodeId, effect: Effect) {
         match effect {
-            Effect::Check(id, _) => {
+            Effect::Check(id, check) => {
+                if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+                    entry.checking = check;
+                }
                 let (wait, epoch) = (self.millis(20, 200), self.epoch(node, id));
                 self.after(wait, Event::Checked(node, id, epoch));
             }
@@ -159,7 +121,7 @@ impl World {
                 self.after(wait, Event::Probe(node, id));
             }
             Effect::Checkpoint(id) => self.checkpoint(node, id),
-            Effect::Save(_) => {}
+            Effect::Save(id) => self.save_wishes(node, id),
             Effect::ChokeRound => self.choke_round(node),
             Effect::ChokeFill => self.choke_fill(node),
             Effect::Housekeep => self.housekeep(node),
@@ -173,32 +135,24 @@ impl World {
         }
     }
 
-    /// A check ended: what is on the disk is what is had.
+    /// A check has its turn.
     pub fn checked(&mut self, node: NodeId, id: TorrentId, epoch: u32) {
-        if self.epoch(node, id) != epoch || !self.reaches_for_check(node, id) {
-            return;
+        let Some(check) = self.nodes[node].torrents.get(&id).map(|entry| entry.checking) else { return };
+        if self.epoch(node, id) == epoch && self.reaches_for_check(node, id, check) {
+            self.check(node, id, check);
         }
-        let mut have = Bitfield::new(self.content(id).layout.piece_count());
-        for piece in self.content(id).pieces() {
-            if self.is_on_disk(node, id, piece) {
-                have.set(piece.0);
-            }
-        }
-        let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
-        entry.durable = have.clone();
-        entry.lossy |= !entry.partials.is_empty() || have != entry.have;
-        entry.partials.clear();
-        let finished = have.is_full();
-        entry.have = have;
-        let now = self.clock(node);
-        self.nodes[node].session.on_checked(now, id, finished);
-        self.touched.insert((node, None));
     }
 
     fn go_live(&mut self, node: NodeId, id: TorrentId) {
-        let hindrance = match self.hindrance(node, id) {
-            Some(fault) if fault.kind == FaultKind::Unreachable => return self.stand(node, id, fault),
-            hindrance => hindrance,
+        // After a fault the session can't know whether it kept the Swarm from being made.
+        if self.nodes[node].torrents.get(&id).is_none_or(|entry| entry.live.is_some()) {
+            return;
+        }
+        let hindrance = match self.hindrance(node, id).map_or_else(|| self.reach(node, id), Err) {
+            Err(fault) if fault.kind == FaultKind::Unreachable => return self.stand(node, id, fault),
+            Err(fault) => Some(fault),
+            Ok(false) => return,
+            Ok(true) => None,
         };
         if !self.make(node, id) {
             return;
@@ -239,7 +193,7 @@ impl World {
             None => (entry.named, entry.named_by) = Default::default(),
         }
         entry.bad.clear();
-        entry.suspects.clear();
+        entry.spoilt.clear();
         entry.live = Some(swarm);
         entry.paced = false;
         entry.epoch += 1;
@@ -310,6 +264,10 @@ impl World {
         }
         self.touched.insert((node, None));
         self.settle();
+        for id in self.nodes[node].torrents.keys().copied().collect::<Vec<_>>() {
+            self.close_files(node, id);
+        }
+        let _clean = self.close_store(node);
         self.nodes[node].up = false;
     }
 
@@ -321,8 +279,11 @@ impl World {
             let links: BTreeSet<usize> = entry.ends.values().map(|end| end.link).collect();
             let ends = std::mem::take(&mut entry.ends);
             entry.live = None;
+            entry.files = None;
+            entry.timer = None;
             entry.epoch += 1;
             entry.lane.clear();
+            entry.partials.clear();
             entry.have = entry.durable.clone();
             entry.sent = 0;
             entry.received = 0;
@@ -330,7 +291,7 @@ impl World {
             entry.trackers = None;
             entry.lossy = true;
             entry.bad.clear();
-            entry.suspects.clear();
+            entry.spoilt.clear();
             for end in ends.into_values() {
                 let one = &mut self.links[end.link].ends[end.side];
                 one.key = None;
@@ -344,17 +305,25 @@ impl World {
         }
         let one = &mut self.nodes[node];
         one.crashed = true;
-        one.disk.lose_waiting();
-        one.jobs.clear();
         one.leaving.clear();
+        // Nothing that lets go of it writes any more.
+        one.disk.set_dark(true);
+        one.jobs.clear();
+        one.owed.clear();
+        one.keeping.store = None;
+        one.storage = one.new_storage();
+        one.disk.set_dark(false);
         one.up = false;
         one.session = wgo_core::session::Session::new(one.habits.queue);
         one.session_timer = None;
         one.choke = Default::default();
     }
 
-    /// A node that crashed begins again, with what its last checkpoints say.
+    /// A node that crashed begins again, with what its last checkpoints say; one that has no store checks so.
     pub fn restart(&mut self, node: NodeId, check: Check) {
+        if self.nodes[node].habits.store {
+            return self.boot(node);
+        }
         self.nodes[node].up = true;
         let rows: Vec<_> =
             self.nodes[node].torrents.iter().map(|(id, entry)| (*id, entry.have.is_full())).collect();
@@ -367,26 +336,13 @@ impl World {
     }
 
     fn checkpoint(&mut self, node: NodeId, id: TorrentId) {
-        let have = self.call(node, id, |swarm, _| {
+        let begun = self.call(node, id, |swarm, _| {
             swarm.begin_checkpoint();
-            swarm.have_copy()
+            (swarm.have_copy(), swarm.partials())
         });
-        if let Some(have) = have {
-            self.start(node, id, Task::Sync { have });
+        if let Some((have, partials)) = begun {
+            self.start(node, id, Task::Sync { have, partials });
         }
-    }
-
-    pub fn synced(&mut self, node: NodeId, id: TorrentId, epoch: u32, have: Bitfield, ok: bool) {
-        if self.epoch(node, id) != epoch {
-            return;
-        }
-        let now = self.clock(node);
-        match self.nodes[node].torrents.get_mut(&id) {
-            Some(entry) if ok => entry.durable = have,
-            _ => self.lose_doubtful(node, id, &have),
-        }
-        self.nodes[node].session.on_checkpointed(now, id, ok);
-        self.touched.insert((node, None));
     }
 
     fn completed(&mut self, node: NodeId, id: TorrentId) {
@@ -397,6 +353,9 @@ impl World {
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         entry.completed += 1;
         entry.finished_at = Some(now);
+        if let Some(told) = self.nodes[node].keeping.told.get_mut(&id) {
+            told.completed = true;
+        }
         self.call(node, id, |swarm, now| swarm.announce_completed(now));
     }
 
@@ -418,6 +377,7 @@ impl World {
                 held.push(swarm.held_blocks());
             }
         }
+        one.storage.trim();
         let shares = share_memory(one.habits.memory, &held);
         for (id, limited) in paced {
             if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
@@ -467,15 +427,4 @@ impl World {
         let addr = self.nodes[other].addr;
         self.call(node, id, |swarm, now| swarm.add_candidates(now, [addr], Source::User));
     }
-}
-
-fn newcomer(
-    id: TorrentId,
-    hashes: wgo_proto::InfoHashes,
-    needs: Check,
-    finished: bool,
-    device: u64,
-) -> Newcomer {
-    let (started, check_asked, moving, place) = (true, false, None, Place::default());
-    Newcomer { id, hashes, started, known: true, needs, check_asked, finished, device, moving, place }
 }

@@ -1,17 +1,30 @@
-//! Disks in memory behind the daemon's `Disk` trait: an operation waits until the simulation lets it
-//! happen, and may fail. Each device is well or not by itself.
-use std::collections::{BTreeMap, BTreeSet};
+//! A node's disks in memory, behind the daemon's `Disk` trait, which are what disks may be at their worst: full,
+//! slow, hung, gone; failing single operations; and, when the power goes, without whatever no sync had covered.
+//!
+//! `pages` is one file's bytes, `tree` the names. Operations happen at once: the simulation decides when a job runs
+//! (`jobs`), so nothing is asked of a device that hangs. Every choice is made by the world's seed.
+use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
-use wgod::files::disk::{At, Completion, FileKind, FsStat, Mtime, OnDone, OpenHow, OpenMode, Output, Stat};
-use wgod::files::{Bufs, Disk, Handle, Op};
+use wgo_core::Time;
+use wgod::files::disk::OnDone;
+use wgod::files::{Disk, Handle, Op};
 
-/// `ENOSPC` on Linux.
-pub const NO_SPACE: i32 = 28;
-/// `EIO` on Linux.
-const IO: i32 = 5;
+mod operations;
+mod pages;
+mod tree;
+
+pub use pages::Ending;
+use pages::Pages;
+use tree::{Inode, Kind, ROOT, Tree};
+
+/// When a world begins, by the clocks of its disks: file times are after it.
+const EPOCH: Duration = Duration::from_secs(1_600_000_000);
+/// Bytes of a device that has no limit.
+const LARGE: u64 = 1 << 40;
 
 /// What a device does with operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +32,7 @@ pub enum Condition {
     /// All of them.
     #[default]
     Well,
-    /// None that writes.
+    /// None that writes, as where an administrator's quota is used up.
     Full,
     /// They wait until it answers again.
     Hung,
@@ -27,12 +40,22 @@ pub enum Condition {
     Gone,
 }
 
+/// What single operations fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    Reads,
+    Writes,
+    Syncs,
+}
+
 /// One device.
-#[derive(Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Device {
     condition: Condition,
     /// Times that it was pulled out. What was opened before leads nowhere.
     pulls: u32,
+    /// Bytes that it holds; no end of them where there is none.
+    capacity: Option<u64>,
 }
 
 /// All files of one node.
@@ -41,20 +64,21 @@ pub struct SimDisk(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    names: BTreeMap<PathBuf, usize>,
-    files: Vec<Vec<u8>>,
-    /// What is left of each file when its device is pulled out.
-    synced: Vec<Vec<u8>>,
+    tree: Tree,
     devices: BTreeMap<u64, Device>,
-    waiting: BTreeMap<u64, (Op, OnDone)>,
-    submitted: Vec<u64>,
-    next: u64,
-    /// Operations that a device which hangs owes.
-    owed: BTreeSet<u64>,
+    now: Duration,
+    /// Operations so far that change something or sync.
+    changes: u64,
+    /// So many of them are still done; then the power goes.
+    until_dark: Option<u64>,
+    /// The power is gone: nothing is done any more.
+    dark: bool,
+    /// What fails on a device, and how often.
+    failing: Vec<(u64, Failing, u32)>,
 }
 
-struct File {
-    number: usize,
+struct Open {
+    inode: Inode,
     device: u64,
     pulls: u32,
 }
@@ -70,48 +94,36 @@ impl SimDisk {
         self.0.lock().expect("a panic ends the simulation")
     }
 
-    /// Operations submitted since the last call.
-    pub fn submitted(&self) -> Vec<u64> {
-        std::mem::take(&mut self.state().submitted)
+    /// What its clock says.
+    pub fn set_now(&self, now: Time) {
+        self.state().now = EPOCH + now.since_start();
     }
 
-    /// Operations that have not happened.
-    pub fn waiting(&self) -> Vec<u64> {
-        self.state().waiting.keys().copied().collect()
-    }
-
-    /// Lets an operation happen, if its device answers.
-    pub fn finish(&self, number: u64) {
-        let mut state = self.state();
-        let hangs = |(op, _): &(Op, OnDone)| state.condition(state.device_of_op(op)) == Condition::Hung;
-        if state.waiting.get(&number).is_some_and(hangs) {
-            state.owed.insert(number);
-            return;
-        }
-        let Some((op, done)) = state.waiting.remove(&number) else { return };
-        let completion = state.perform(op);
-        drop(state);
-        done(completion);
-    }
-
-    /// Loses every operation that has not happened: a crash.
-    pub fn lose_waiting(&self) {
-        let lost = std::mem::take(&mut self.state().waiting);
-        self.state().submitted.clear();
-        self.state().owed.clear();
-        drop(lost);
-    }
-
-    /// Sets how a device is. What it owed counts as submitted again.
     pub fn set(&self, device: u64, condition: Condition) {
-        let mut state = self.state();
-        state.devices.entry(device).or_default().condition = condition;
-        let owed = std::mem::take(&mut state.owed);
-        state.submitted.extend(owed);
+        self.state().devices.entry(device).or_default().condition = condition;
     }
 
     pub fn condition(&self, device: u64) -> Condition {
-        self.state().condition(device)
+        self.state().device(device).condition
+    }
+
+    pub fn set_full(&self, full: bool) {
+        self.set(0, if full { Condition::Full } else { Condition::Well });
+    }
+
+    /// A device holds so many bytes from now on.
+    pub fn set_capacity(&self, device: u64, bytes: Option<u64>) {
+        self.state().devices.entry(device).or_default().capacity = bytes;
+    }
+
+    /// The next so many operations of a kind fail on a device with `EIO`, whatever file they are for.
+    pub fn fail(&self, device: u64, what: Failing, times: u32) {
+        self.state().failing.push((device, what, times));
+    }
+
+    /// Nothing that was to fail fails any more.
+    pub fn mend(&self) {
+        self.state().failing.clear();
     }
 
     /// Pulls a device out: what was not synced is lost, and what is open leads nowhere.
@@ -119,171 +131,170 @@ impl SimDisk {
         let mut state = self.state();
         let entry = state.devices.entry(device).or_default();
         (entry.condition, entry.pulls) = (Condition::Gone, entry.pulls + 1);
-        let on_it: Vec<usize> =
-            state.names.iter().filter(|(path, _)| device_of(path) == device).map(|(_, file)| *file).collect();
-        for file in on_it {
-            state.files[file] = state.synced[file].clone();
-        }
+        let nothing = Ending { kept: 0, torn: 0 };
+        state.tree.cut(&mut fastrand::Rng::with_seed(0), nothing, |on| on == device);
     }
 
     /// Times that a device was pulled out.
     pub fn pulls(&self, device: u64) -> u32 {
-        self.state().devices.get(&device).map_or(0, |device| device.pulls)
+        self.state().device(device).pulls
     }
 
-    /// Makes a file durable as it is: what a scenario put there.
-    pub fn settle(&self, path: &Path) {
+    /// The power goes after so many more operations that change something, in the middle of the next.
+    pub fn cut_after(&self, changes: u64) {
+        self.state().until_dark = Some(changes);
+    }
+
+    /// Nothing is done any more, or everything again: for whoever lets go of what a process had.
+    pub fn set_dark(&self, dark: bool) {
         let mut state = self.state();
-        let file = state.file_of(path);
-        state.synced[file] = state.files[file].clone();
+        (state.dark, state.until_dark) = (dark, None);
+    }
+
+    /// Length and time of a file.
+    pub fn stat(&self, path: &Path) -> Option<(u64, Duration)> {
+        let state = self.state();
+        let file = state.tree.file(state.tree.find(ROOT, path).ok()?).ok()?;
+        Some((file.len(), file.mtime()))
+    }
+
+    /// Whether the power is gone.
+    pub fn is_dark(&self) -> bool {
+        self.state().dark
+    }
+
+    /// Operations so far that change something or sync.
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// The power is back; of what no sync had covered there is what `ending` leaves. Devices are well.
+    pub fn cut(&self, rng: &mut fastrand::Rng, ending: Ending) {
+        let mut state = self.state();
+        state.tree.cut(rng, ending, |_| true);
+        (state.dark, state.until_dark) = (false, None);
+        state.failing.clear();
+    }
+
+    /// Makes everything durable as it is: what a scenario put there.
+    pub fn settle(&self, path: &Path) {
+        let device = device_of(path);
+        let mut state = self.state();
+        state.tree.sync_folder(ROOT);
+        state.tree.sync_device(device);
     }
 
     /// Whether there is such a file.
     pub fn has(&self, path: &Path) -> bool {
-        self.state().names.contains_key(path)
+        self.state().tree.find(ROOT, path).is_ok()
     }
 
     /// Forgets a file.
     pub fn unlink(&self, path: &Path) {
-        self.state().names.remove(path);
+        let mut state = self.state();
+        if let Ok((folder, name)) = state.tree.place(ROOT, path) {
+            drop(state.tree.remove(folder, name, false));
+        }
     }
 
-    pub fn set_full(&self, full: bool) {
-        self.set(0, if full { Condition::Full } else { Condition::Well });
+    /// Makes a folder, with those that it is in, durably.
+    pub fn make_folder(&self, path: &Path) {
+        let mut state = self.state();
+        state.make_folders(path);
+        state.tree.sync_folder(ROOT);
+        state.tree.sync_device(device_of(path));
     }
 
-    /// The bytes of a file, for whoever checks or spoils them.
+    /// Puts bytes into a file of at least `len` bytes, which is made if need be: by somebody else, and not durably.
+    pub fn plant(&self, path: &Path, len: u64, offset: u64, bytes: &[u8]) {
+        let mut state = self.state();
+        let now = state.now;
+        let file = state.file_of(path);
+        if file.len() < len {
+            file.set_len(now, len);
+        }
+        file.write(now, offset, bytes);
+    }
+
+    /// Whether a file has these bytes there.
+    pub fn holds(&self, path: &Path, offset: u64, want: &[u8]) -> bool {
+        let state = self.state();
+        let Ok(inode) = state.tree.find(ROOT, path) else { return want.is_empty() };
+        let mut found = vec![0; want.len()];
+        state.tree.file(inode).is_ok_and(|file| file.read(offset, &mut found) == want.len() && found == want)
+    }
+
+    /// A byte of a file changes where it lies; nobody is told, and its time stays.
+    pub fn rot(&self, path: &Path, offset: u64, mask: u8) {
+        let mut state = self.state();
+        state.file_of(path).rot(offset, mask);
+    }
+
+    /// The bytes of a file, for whoever checks or spoils them: that is durable at once, and leaves its time.
     pub fn with_file<R>(&self, path: &Path, f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let mut state = self.state();
         let file = state.file_of(path);
-        f(&mut state.files[file])
+        let mut bytes = vec![0; file.len() as usize];
+        file.read(0, &mut bytes);
+        let before = bytes.clone();
+        let out = f(&mut bytes);
+        for (at, (old, new)) in before.iter().zip(&bytes).enumerate().filter(|(_, (old, new))| old != new) {
+            file.rot(at as u64, old ^ new);
+        }
+        out
     }
 }
 
 impl State {
-    fn file_of(&mut self, path: &Path) -> usize {
-        if let Some(&file) = self.names.get(path) {
-            return file;
+    fn device(&self, number: u64) -> Device {
+        self.devices.get(&number).copied().unwrap_or_default()
+    }
+
+    /// A folder, made if need be.
+    fn make_folders(&mut self, path: &Path) -> Inode {
+        let mut at = ROOT;
+        let device = device_of(path);
+        for name in path.iter().skip(1) {
+            at = match self.tree.entry(at, name) {
+                Some(inode) => inode,
+                None => self
+                    .tree
+                    .make(at, name, Kind::Folder(tree::Folder::default()), device)
+                    .expect("it is in a folder, and isn't there"),
+            };
         }
-        self.files.push(Vec::new());
-        self.synced.push(Vec::new());
-        self.names.insert(path.to_owned(), self.files.len() - 1);
-        self.files.len() - 1
+        at
     }
 
-    fn condition(&self, device: u64) -> Condition {
-        self.devices.get(&device).map(|device| device.condition).unwrap_or_default()
-    }
-
-    fn device_of_op(&self, op: &Op) -> u64 {
-        let of = |file: &Handle| file.inner::<File>().map_or(0, |file| file.device);
-        match op {
-            Op::Open { at, .. } => device_of(&at.path),
-            Op::Read { file, .. } | Op::Write { file, .. } => of(file),
-            Op::SyncData(file) | Op::SyncAll(file) | Op::SyncFs(file) | Op::StatHandle(file) => of(file),
-            _ => 0,
-        }
-    }
-
-    /// The file of a handle, if its device can be reached through it.
-    fn reach(&self, file: &Handle) -> io::Result<usize> {
-        let File { number, device, pulls } = *file.inner::<File>()?;
-        let known = self.devices.get(&device);
-        let lost = known.is_some_and(|device| device.condition == Condition::Gone || device.pulls != pulls);
-        if lost { Err(io::Error::from_raw_os_error(IO)) } else { Ok(number) }
-    }
-
-    fn perform(&mut self, op: Op) -> Completion {
-        match op {
-            Op::Read { file, offset, mut bufs } => {
-                let result = self.reach(&file).map(|file| self.read(file, offset, &mut bufs));
-                Completion { result: result.map(Output::Moved), bufs: Some(bufs) }
-            }
-            Op::Write { file, offset, bufs } => {
-                let device = file.inner::<File>().map_or(0, |file| file.device);
-                let full = self.condition(device) == Condition::Full;
-                let refused = || io::Error::from_raw_os_error(NO_SPACE);
-                let file = self.reach(&file).and_then(|file| if full { Err(refused()) } else { Ok(file) });
-                let result = file.map(|file| self.write(file, offset, &bufs));
-                Completion { result: result.map(Output::Moved), bufs: Some(bufs) }
-            }
-            other => self.small(other).into(),
-        }
-    }
-
-    fn small(&mut self, op: Op) -> io::Result<Output> {
-        match op {
-            Op::Open { at: At { dir: None, path }, how: OpenHow { mode, .. } } => {
-                let device = device_of(&path);
-                let gone = self.condition(device) == Condition::Gone;
-                if gone || (!matches!(mode, OpenMode::Create { .. }) && !self.names.contains_key(&path)) {
-                    return Err(io::ErrorKind::NotFound.into());
-                }
-                let pulls = self.devices.get(&device).map_or(0, |device| device.pulls);
-                Ok(Output::Opened(Handle::new(File { number: self.file_of(&path), device, pulls })))
-            }
-            Op::SetLen { file, len } | Op::Allocate { file, len } => {
-                let file = self.reach(&file)?;
-                self.files[file].resize(len as usize, 0);
-                Ok(Output::Nothing)
-            }
-            Op::SyncData(file) | Op::SyncAll(file) | Op::SyncFs(file) => {
-                let file = self.reach(&file)?;
-                self.synced[file] = self.files[file].clone();
-                Ok(Output::Nothing)
-            }
-            Op::StatHandle(file) => {
-                let inode = self.reach(&file)?;
-                let (kind, len) = (FileKind::File, self.files[inode].len() as u64);
-                let inode = inode as u64;
-                Ok(Output::Stat(Stat { kind, len, mtime: Mtime::default(), device: 0, inode }))
-            }
-            Op::StatFs(file) => {
-                let full = self.condition(file.inner::<File>()?.device) == Condition::Full;
-                let free = if full { 0 } else { 1 << 40 };
-                Ok(Output::FsStat(FsStat { free, total: 1 << 40, in_memory: false }))
-            }
-            _ => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn read(&self, file: usize, offset: u64, bufs: &mut Bufs) -> usize {
-        let mut at = offset as usize;
-        for slice in &mut bufs.slices_mut() {
-            let rest = self.files[file].get(at..).unwrap_or_default();
-            let n = rest.len().min(slice.len());
-            slice[..n].copy_from_slice(&rest[..n]);
-            at += n;
-        }
-        at - offset as usize
-    }
-
-    fn write(&mut self, file: usize, offset: u64, bufs: &Bufs) -> usize {
-        let mut at = offset as usize;
-        for slice in bufs.slices() {
-            let end = at + slice.len();
-            let bytes = &mut self.files[file];
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
-            bytes[at..end].copy_from_slice(&slice);
-            at = end;
-        }
-        at - offset as usize
+    fn file_of(&mut self, path: &Path) -> &mut Pages {
+        let folder = self.make_folders(path.parent().unwrap_or(Path::new("/")));
+        let name = path.file_name().expect("a file has a name");
+        let inode = match self.tree.entry(folder, name) {
+            Some(inode) => inode,
+            None => self
+                .tree
+                .make(folder, name, Kind::File(Pages::default()), device_of(path))
+                .expect("it is in a folder, and isn't there"),
+        };
+        self.tree.file_mut(inode).expect("a scenario's file is no folder")
     }
 }
 
 impl Disk for SimDisk {
     fn submit(&self, op: Op, done: OnDone) {
-        let mut state = self.state();
-        let number = state.next;
-        state.next += 1;
-        state.waiting.insert(number, (op, done));
-        state.submitted.push(number);
+        let completion = self.state().perform(op);
+        done(completion);
     }
 
     fn read_nowait(&self, _: &Handle, _: u64, _: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn release(&self, file: &Handle, _: std::ops::Range<u64>) {
+        let mut state = self.state();
+        if let Ok(pages) = state.reach(file).and_then(|inode| state.tree.file_mut(inode)) {
+            pages.forget();
+        }
     }
 
     fn device_hint(&self, path: &Path) -> u64 {

@@ -108,7 +108,7 @@ impl World {
         let spoilt: Vec<Block> = spoilt.collect();
         assert!(!right || spoilt.is_empty(), "a piece with bad blocks hashes right");
         if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
-            entry.suspects.extend(spoilt);
+            entry.spoilt.extend(spoilt);
         }
     }
 
@@ -133,10 +133,10 @@ impl World {
             PieceOutcome::Stored => entry.stored += len,
             PieceOutcome::BadHash(_) | PieceOutcome::DiskFailed => return,
         }
-        let suspects: Vec<Block> = entry.suspects.iter().copied().filter(|b| b.piece == piece).collect();
+        let spoilt: Vec<Block> = entry.spoilt.iter().copied().filter(|b| b.piece == piece).collect();
         let mut guilty = Vec::new();
-        for block in suspects {
-            entry.suspects.remove(&block);
+        for block in spoilt {
+            entry.spoilt.remove(&block);
             let senders = entry.bad.remove(&block).unwrap_or_default();
             guilty.extend(senders.first().filter(|_| senders.len() == 1).map(|who| (block, *who)));
         }

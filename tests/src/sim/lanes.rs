@@ -1,11 +1,16 @@
 //! Torrents whose disk doesn't do what it should: what waits for one that hangs, in order, as in the
 //! shell's lanes; what is found of one that is full or gone.
+use std::collections::BTreeSet;
+
 use wgo_core::TorrentId;
-use wgo_core::session::{Effect, Fault, FaultKind};
-use wgo_proto::{Bitfield, PieceIndex};
+use wgo_core::session::{Check, Effect, Fault, FaultKind};
+use wgo_proto::PieceIndex;
+use wgod::files::{Job, RemoveOutcome, SyncOutcome};
+use wgod::store::Change;
 
 use crate::sim::disk::Condition;
-use crate::sim::link::NodeId;
+use crate::sim::link::{EndId, NodeId};
+use crate::sim::opening::in_doubt;
 use crate::sim::world::World;
 
 /// What waits for a torrent's disk.
@@ -31,14 +36,14 @@ fn waits(effect: &Effect) -> Option<TorrentId> {
 }
 
 impl World {
-    fn condition(&self, node: NodeId, id: TorrentId) -> Condition {
+    pub fn condition(&self, node: NodeId, id: TorrentId) -> Condition {
         self.nodes[node].disk.condition(self.nodes[node].device(id))
     }
 
     /// Whether what is open of the torrent leads nowhere any more.
     fn is_stale(&self, node: NodeId, id: TorrentId) -> bool {
         let pulls = self.nodes[node].disk.pulls(self.nodes[node].device(id));
-        self.nodes[node].torrents.get(&id).is_some_and(|entry| entry.pulls != pulls)
+        self.nodes[node].torrents.get(&id).is_some_and(|entry| entry.files.is_none() || entry.pulls != pulls)
     }
 
     /// Puts an effect behind what waits for the torrent's disk; gives it back if it need not wait.
@@ -64,9 +69,9 @@ impl World {
     /// Makes a disk so; what waited for it goes on.
     pub fn set_disk(&mut self, node: NodeId, device: u64, condition: Condition) {
         self.nodes[node].disk.set(device, condition);
-        for operation in self.nodes[node].disk.submitted() {
+        for job in std::mem::take(&mut self.nodes[node].owed) {
             let wait = self.millis(0, 100);
-            self.after(wait, crate::sim::world::Event::Disk(node, operation));
+            self.after(wait, crate::sim::world::Event::Disk(node, job));
         }
         if condition == Condition::Hung {
             return;
@@ -96,6 +101,10 @@ impl World {
         self.nodes[node].session.remove(now, id);
         self.touched.insert((node, None));
         self.settle();
+        if !self.nodes[node].up {
+            // The power went meanwhile.
+            return;
+        }
         let hangs = self.condition(node, id) == Condition::Hung;
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         if hangs || !entry.lane.is_empty() {
@@ -108,10 +117,47 @@ impl World {
 
     fn forget(&mut self, node: NodeId, id: TorrentId, data: bool) {
         self.finish_jobs(node, id);
-        let Some(entry) = self.nodes[node].torrents.remove(&id) else { return };
-        assert!(entry.live.is_none(), "it is halted before it is removed");
-        for path in entry.paths.iter().filter(|_| data) {
-            self.nodes[node].disk.unlink(path);
+        let halted = self.nodes[node].torrents.get(&id).is_none_or(|entry| entry.live.is_none());
+        assert!(halted, "it is halted before it is removed");
+        match data {
+            true => {
+                if let Some(told) = self.nodes[node].keeping.told.get_mut(&id) {
+                    told.leaving = true;
+                }
+                // What can't be reached stays where it is.
+                if let Ok(torrent) = self.open_files(node, id) {
+                    let job = |done| Job::Remove { torrent, kept: BTreeSet::new(), done };
+                    let _removed: RemoveOutcome = self.run_on_disk(node, job);
+                }
+            }
+            false => self.close_files(node, id),
+        }
+        // One that the store doesn't forget comes back with the next start.
+        let forgotten = self.put(node, vec![Change::Remove(id)]).is_ok();
+        let one = &mut self.nodes[node];
+        one.torrents.remove(&id);
+        one.keeping.rotten.retain(|(other, _)| !forgotten || *other != id);
+    }
+
+    /// Whether the torrent's files can be reached, and written to if that is wanted: a fault if not. `false`: they
+    /// are not what they were, or the storage was stopped.
+    pub fn reach(&mut self, node: NodeId, id: TorrentId) -> Result<bool, Fault> {
+        let Some(entry) = self.nodes[node].torrents.get(&id) else { return Ok(false) };
+        let whole = match &entry.live {
+            Some(swarm) => swarm.have().is_full(),
+            None => entry.have.is_full(),
+        };
+        let reached = if whole { self.seal(node, id) } else { self.prepare(node, id).map(|()| true) };
+        match reached {
+            Ok(false) => {
+                let now = self.clock(node);
+                self.nodes[node].session.on_changed(now, id);
+                self.touched.insert((node, None));
+                Ok(false)
+            }
+            Ok(true) => Ok(true),
+            Err(Some(fault)) => Err(fault),
+            Err(None) => Ok(false),
         }
     }
 
@@ -143,18 +189,20 @@ impl World {
             return self.stand(node, id, fault);
         }
         let (stale, device) = (self.is_stale(node, id), self.nodes[node].device(id));
-        let session = &mut self.nodes[node].session;
         if stale {
-            session.on_remounted(now, id, device)
+            self.nodes[node].session.on_remounted(now, id, device);
         } else {
-            session.on_healed(now, id)
+            match self.reach(node, id) {
+                Err(fault) => return self.stand(node, id, fault),
+                Ok(false) => return,
+                Ok(true) => self.nodes[node].session.on_healed(now, id),
+            }
         }
         self.touched.insert((node, None));
     }
 
-    /// A check comes to the disk: whether it may hash. What was opened before is opened anew.
-    pub fn reaches_for_check(&mut self, node: NodeId, id: TorrentId) -> bool {
-        let check = wgo_core::session::Check::Full;
+    /// A check comes to the disk: whether it may hash.
+    pub fn reaches_for_check(&mut self, node: NodeId, id: TorrentId, check: Check) -> bool {
         if self.queue_up(node, Effect::Check(id, check)).is_none() {
             return false;
         }
@@ -162,39 +210,57 @@ impl World {
             self.stand(node, id, fault);
             return false;
         }
-        let pulls = self.nodes[node].disk.pulls(self.nodes[node].device(id));
-        let paths = self.nodes[node].torrents[&id].paths.clone();
-        let files = paths.into_iter().map(|path| self.open(node, path)).collect();
-        if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
-            (entry.files, entry.pulls) = (files, pulls);
-        }
         true
     }
 
-    /// A Swarm is gone: what it had is durable, if its disk takes that.
+    /// A Swarm is gone: what it had is made durable, and kept.
     pub fn settle_down(&mut self, node: NodeId, id: TorrentId) {
-        let lost = self.condition(node, id) == Condition::Gone || self.is_stale(node, id);
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
-        if lost {
-            entry.have = entry.durable.clone();
-            entry.partials.clear();
+        let (have, partials) = (entry.have.clone(), entry.partials.clone());
+        let files = entry.files.clone();
+        let (stored, seal) = (Some(have.clone()), have.is_full());
+        let job = |torrent, done| Job::Sync { torrent, have: stored, seal, done };
+        let outcome: SyncOutcome = self.run_job(node, files, job);
+        if self.nodes[node].disk.is_dark() {
+            return;
+        }
+        let doubted = in_doubt(&outcome).is_some();
+        if doubted {
+            if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+                let lost: Vec<PieceIndex> = have.iter_and_not(&entry.durable).map(PieceIndex).collect();
+                entry.have = entry.durable.clone();
+                entry.partials.clear();
+                self.refute(node, id, &lost);
+            }
         } else {
-            entry.durable = entry.have.clone();
-            let paths = entry.paths.clone();
-            paths.iter().for_each(|path| self.nodes[node].disk.settle(path));
+            // What can't be kept is found again after a crash.
+            let _result = self.commit(node, id, &have, &partials, false, &outcome.stamps);
         }
         let (now, finished) = (self.clock(node), self.nodes[node].torrents[&id].have.is_full());
         self.nodes[node].session.on_halted(now, id, finished);
     }
 
-    /// A checkpoint failed: what came since the last is in doubt.
-    pub fn lose_doubtful(&mut self, node: NodeId, id: TorrentId, have: &Bitfield) {
-        let Some(entry) = self.nodes[node].torrents.get(&id) else { return };
-        let doubtful: Vec<PieceIndex> = have.iter_and_not(&entry.durable).map(PieceIndex).collect();
-        self.call(node, id, |swarm, now| swarm.lose(now, doubtful));
-        let now = self.clock(node);
-        if self.call(node, id, |swarm, now| swarm.view(now).finished) == Some(false) {
-            self.nodes[node].session.on_lost(now, id);
+    /// A checkpoint failed: what came since the last is in doubt, and is fetched again.
+    pub fn lose_doubtful(&mut self, node: NodeId, id: TorrentId) {
+        let Some(durable) = self.nodes[node].torrents.get(&id).map(|entry| entry.durable.clone()) else {
+            return;
+        };
+        let lost = self.call(node, id, |swarm, now| swarm.lose_unsynced(now, &durable)).unwrap_or_default();
+        let ends: Vec<EndId> = self.nodes[node].torrents[&id].ends.values().copied().collect();
+        for end in ends {
+            self.links[end.link].ends[end.side].watch.loses(&lost);
+        }
+        self.refute(node, id, &lost);
+    }
+
+    /// Nobody is to look for these pieces after a crash.
+    fn refute(&mut self, node: NodeId, id: TorrentId, pieces: &[PieceIndex]) {
+        let one = &mut self.nodes[node];
+        if let Some(store) = &mut one.keeping.store {
+            pieces.iter().for_each(|piece| store.log_refuted(id, *piece));
+        }
+        if let Some(entry) = one.torrents.get_mut(&id) {
+            pieces.iter().for_each(|piece| drop(entry.stored_at.remove(piece)));
         }
     }
 }

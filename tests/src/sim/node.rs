@@ -1,25 +1,27 @@
 //! One daemon in the simulation: a Session, a Swarm for each live torrent, one disk, one limiter.
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::RandomState;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wgo_core::choke_mgr::SlotCount;
 use wgo_core::limiter::{Direction, FlowId, Limiter};
-use wgo_core::session::{QueueLimits, Session};
+use wgo_core::session::{Check, QueueLimits, Session};
 use wgo_core::status::Counters;
 use wgo_core::swarm::{Swarm, TrackerMemory};
 use wgo_core::{ByteRate, PeerKey, Time, TorrentId};
 use wgo_proto::wire::Reserved;
 use wgo_proto::{Bitfield, Block, PeerId, PieceIndex};
-use wgod::files::Handle;
-use wgod::files::disk::Completion;
+use wgod::files::{Preallocate, Storage, StorageLimits, TorrentFiles};
+use wgod::store::FileStamp;
 
 use crate::sim::books::Window;
 use crate::sim::clock::Clock;
 use crate::sim::disk::SimDisk;
 use crate::sim::jobs::Job;
+use crate::sim::keeping::{Keeping, state_dir};
 use crate::sim::lanes::LaneOp;
 use crate::sim::link::{EndId, NodeId};
 use crate::sim::rogue::Class;
@@ -65,6 +67,10 @@ pub struct Habits {
     pub disks: u64,
     /// The longest that its disk takes for a read or a write, in milliseconds.
     pub disk_millis: u64,
+    /// How it reserves space for files.
+    pub preallocate: Preallocate,
+    /// Has the daemon's own store, and begins with what that says after a crash.
+    pub store: bool,
 }
 
 impl Default for Habits {
@@ -89,13 +95,15 @@ impl Default for Habits {
             batch: 64 * 1024,
             disks: 1,
             disk_millis: 12,
+            preallocate: Preallocate::Sparse,
+            store: false,
         }
     }
 }
 
 /// One torrent of one node, live or not.
 pub struct Entry {
-    pub files: Vec<Handle>,
+    pub files: Option<Arc<TorrentFiles>>,
     pub paths: Vec<PathBuf>,
     pub live: Option<Swarm<Payload>>,
     /// Connections of the live Swarm.
@@ -113,8 +121,21 @@ pub struct Entry {
     pub counters: Counters,
     /// What the trackers know of it, while it sleeps.
     pub trackers: Option<TrackerMemory>,
-    /// Pieces that a sync has covered.
+    /// Pieces that a checkpoint has covered.
     pub durable: Bitfield,
+    /// Length and time of its files at that checkpoint.
+    pub stamps: Vec<Option<FileStamp>>,
+    /// It was being written to when the last run ended, or is now.
+    pub writing: bool,
+    /// Pieces to be hashed because the last run ended uncleanly.
+    pub suspects: Vec<PieceIndex>,
+    /// The check that it is to have, or had last.
+    pub checking: Check,
+    pub completed_at: Option<u64>,
+    /// When pieces were stored that no checkpoint has covered.
+    pub stored_at: BTreeMap<PieceIndex, Time>,
+    /// Pieces that checks have hashed since the node began.
+    pub hashed: u32,
     // What the simulation counts itself.
     pub sent: u64,
     pub received: u64,
@@ -132,7 +153,7 @@ pub struct Entry {
     /// Who sent which blocks badly.
     pub bad: BTreeMap<Block, BTreeSet<NodeId>>,
     /// Blocks that were bad in a piece that failed.
-    pub suspects: BTreeSet<Block>,
+    pub spoilt: BTreeSet<Block>,
     /// Addresses that the tracker in use has named, and which tracker that is.
     pub named: BTreeSet<SocketAddr>,
     pub named_by: Option<Arc<str>>,
@@ -159,10 +180,15 @@ pub struct Node {
     pub session_timer: Option<Time>,
     pub torrents: BTreeMap<TorrentId, Entry>,
     pub disk: Arc<SimDisk>,
+    /// The daemon's storage on that disk.
+    pub storage: Storage,
+    pub keeping: Keeping,
+    /// Of the digests of blocks; another in each run, which matters to nobody: only which are the same counts.
+    pub digest_key: RandomState,
     pub jobs: BTreeMap<u64, Job>,
+    /// Jobs that a device which hangs owes.
+    pub owed: BTreeSet<u64>,
     pub next_job: u64,
-    /// Operations that happened and nobody has looked at.
-    pub done: Arc<Mutex<VecDeque<(u64, usize, Completion)>>>,
     pub limiter: Limiter,
     pub limiter_timer: Option<Time>,
     pub flows: BTreeMap<FlowId, (EndId, Direction)>,
@@ -193,6 +219,9 @@ impl Node {
         let now = clock.at(Time::ZERO);
         limiter.set_global(now, Direction::Up, habits.up_limit);
         limiter.set_global(now, Direction::Down, habits.down_limit);
+        let disk: Arc<SimDisk> = Arc::default();
+        (0..habits.disks).for_each(|device| disk.make_folder(format!("/{device}").as_ref()));
+        disk.make_folder(&state_dir());
         let ip = Ipv4Addr::new(11, (number / 200) as u8, (number % 200) as u8 + 1, 7);
         Node {
             addr: SocketAddr::new(IpAddr::V4(ip), 6868),
@@ -208,10 +237,13 @@ impl Node {
             up: true,
             session_timer: None,
             torrents: BTreeMap::new(),
-            disk: Arc::default(),
+            storage: new_storage(&disk),
+            disk,
+            keeping: Keeping::default(),
+            digest_key: RandomState::new(),
             jobs: BTreeMap::new(),
+            owed: BTreeSet::new(),
             next_job: 0,
-            done: Arc::default(),
             limiter,
             limiter_timer: None,
             flows: BTreeMap::new(),
@@ -220,6 +252,11 @@ impl Node {
             faults: 0,
             crashed: false,
         }
+    }
+
+    /// The daemon's storage, as a process begins with it.
+    pub fn new_storage(&self) -> Storage {
+        new_storage(&self.disk)
     }
 
     pub fn peer_id(&self) -> PeerId {
@@ -251,4 +288,15 @@ impl Node {
             None => entry.have.is_full(),
         })
     }
+}
+
+/// Blocks of a node's piece cache: little, so that the disk is read.
+const CACHED_BLOCKS: usize = 32;
+/// Files that a node has open at most: few, so that files are closed with unsynced writes.
+const OPEN_FILES: usize = 4;
+
+fn new_storage(disk: &Arc<SimDisk>) -> Storage {
+    // No thread is ever started.
+    let limits = StorageLimits { threads: 1, open_files: OPEN_FILES, cached_blocks: CACHED_BLOCKS };
+    Storage::new(disk.clone(), limits)
 }

@@ -119,12 +119,15 @@ impl World {
             peers: addrs.len(),
             ..Outcome::default()
         };
+        // One that is told good-bye is not used any more.
         if self.epoch(node, id) == epoch
+            && announce.event != Some(Event::Stopped)
             && let Some(entry) = self.nodes[node].torrents.get_mut(&id)
         {
-            if entry.named_by.as_ref() != Some(&announce.url) {
+            let before = entry.named_by.replace(announce.url.clone());
+            // Whoever came before any had answered came by one of them.
+            if before.is_some_and(|before| before != announce.url) {
                 entry.named.clear();
-                entry.named_by = Some(announce.url.clone());
             }
             entry.named.extend(&addrs);
         }

@@ -95,6 +95,11 @@ impl Watch {
         claimed
     }
 
+    /// This end lost pieces: when it has them again it says so again.
+    pub fn loses(&mut self, pieces: &[PieceIndex]) {
+        pieces.iter().for_each(|piece| drop(self.told.clear(piece.0)));
+    }
+
     fn requests(&mut self, block: Block) {
         let allowed = !self.peer_choking || self.allowed_fast.contains(&block.piece);
         assert!(allowed, "asked for {block:?} while choked");

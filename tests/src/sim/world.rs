@@ -48,7 +48,7 @@ pub enum Event {
     Pump(EndId),
     /// An end hears that the connection is over.
     End(EndId),
-    /// A disk operation happens.
+    /// A disk job has its turn.
     Disk(NodeId, u64),
     /// An announce reaches the tracker.
     Announce(NodeId, TorrentId, Announce, u32),
@@ -67,7 +67,6 @@ pub enum Event {
 pub enum Todo {
     Wake(NodeId, TorrentId, PeerKey),
     Act(NodeId, TorrentId, Action<Payload>),
-    Jobs(NodeId),
 }
 
 /// Everything.
@@ -294,10 +293,7 @@ impl World {
             Event::Arrive(end) => self.deliver(end, false),
             Event::Pump(end) => self.pump(end),
             Event::End(end) => self.hear_end(end),
-            Event::Disk(node, number) => {
-                self.nodes[node].disk.finish(number);
-                self.todo.push_back(Todo::Jobs(node));
-            }
+            Event::Disk(node, number) => self.take_turn(node, number),
             Event::Announce(node, id, announce, epoch) => self.announced(node, id, announce, epoch),
             Event::Checked(node, id, epoch) => self.checked(node, id, epoch),
             Event::Probe(node, id) => self.probed(node, id),
@@ -315,7 +311,6 @@ impl World {
                 match todo {
                     Todo::Wake(node, id, key) => self.wake(node, id, key),
                     Todo::Act(node, id, action) => self.act(node, id, action),
-                    Todo::Jobs(node) => self.reap_jobs(node),
                 }
             }
             let nodes: BTreeSet<NodeId> = self.touched.iter().map(|(node, _)| *node).collect();
@@ -331,6 +326,9 @@ impl World {
                 None => self.after_session(node),
             }
             self.check_node(node);
+            if self.nodes[node].disk.is_dark() {
+                self.power_cut(node);
+            }
         }
     }
 
@@ -382,7 +380,7 @@ impl World {
         let mut text = format!("at {:?}, {} steps\n", self.now, self.steps);
         for (number, node) in self.nodes.iter().enumerate() {
             for (id, entry) in &node.torrents {
-                let state = node.session.row(*id).map(|row| row.state());
+                let state = node.session.row(*id).map(|row| (row.state(), row.trouble()));
                 let saved: &Bitfield = &entry.have;
                 let (have, peers, view) = match &entry.live {
                     Some(swarm) => {

@@ -20,7 +20,7 @@ use super::prepare::prepare;
 use super::relocate::{RelocateWork, Relocation};
 use super::remove::{RemoveOutcome, remove};
 use super::rename::{Renaming, RenamingWork};
-use super::sync::{Stamp, SyncOutcome, sync};
+use super::sync::{Stamp, SyncOutcome, settle, sync};
 use super::torrent::{Context, OpenError, TorrentFiles, TorrentSpec};
 use super::upload::{read_run, wire_len};
 use super::witness::Witness;
@@ -170,6 +170,8 @@ pub enum Job {
     /// Files of which all pieces were found to be right get their own names: they are made durable, whoever wrote
     /// them, as [`Job::Sync`] does it.
     Name { torrent: Arc<TorrentFiles>, have: Bitfield, done: Done<SyncOutcome> },
+    /// Makes files durable in which a check found pieces, whoever wrote them.
+    Settle { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<SyncOutcome> },
     /// Length and time of files; those that are missing are left out.
     Stat { torrent: Arc<TorrentFiles>, files: Vec<FileIndex>, done: Done<Result<Vec<Stamp>, DiskError>> },
     /// Sees whether somebody else changed the files that are open.
@@ -217,6 +219,7 @@ impl Job {
             | Job::Read { torrent, .. }
             | Job::Sync { torrent, .. }
             | Job::Name { torrent, .. }
+            | Job::Settle { torrent, .. }
             | Job::Stat { torrent, .. }
             | Job::Look { torrent, .. }
             | Job::TakeOut { torrent, .. }
@@ -275,6 +278,10 @@ pub(super) fn run(cx: &Arc<Context>, job: Job) {
         }
         Job::Name { torrent, have, done } => {
             let outcome = gated(&torrent, || Ok(sync_and_name(&torrent, &have)));
+            done.call(outcome.unwrap_or_else(|_| SyncOutcome::unfinished()));
+        }
+        Job::Settle { torrent, files, done } => {
+            let outcome = gated(&torrent, || Ok(settle(&torrent, &files)));
             done.call(outcome.unwrap_or_else(|_| SyncOutcome::unfinished()));
         }
         Job::Stat { torrent, files, done } => done.call(gated(&torrent, || {

@@ -2,13 +2,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use wgo_proto::FileIndex;
 use wgo_proto::metainfo::FileEntry;
 use wgo_proto::path::SafePath;
 
 use super::beneath::{Expected, Parents};
 use super::blocking_disk::BlockingDisk;
-use super::disk::{At, Op};
+use super::disk::{At, Op, OpenHow, OpenMode};
 use super::error::{DiskError, DiskOp};
 use super::place::{Space, free_space, nearest};
 use super::torrent::TorrentFiles;
@@ -44,6 +45,7 @@ pub(super) fn prepare(torrent: &TorrentFiles) -> Result<Space, DiskError> {
 /// Makes a folder and those above it, each durable in the one that it lies in.
 pub(super) fn make_folder(disk: &BlockingDisk, folder: &std::path::Path) -> Result<(), DiskError> {
     let (existing, mut parent) = nearest(disk, folder)?;
+    sync_entry(disk, existing)?;
     let mut path = existing.to_owned();
     for name in folder.strip_prefix(existing).unwrap_or(folder) {
         path.push(name);
@@ -62,6 +64,19 @@ pub(super) fn make_folder(disk: &BlockingDisk, folder: &std::path::Path) -> Resu
 /// Makes a symlink to another of the torrent's paths. The target can't lead outside: it is a safe
 /// path, written relative to where the link is. What is in its place already stays. A file system
 /// without symlinks, or one that refuses them, is no reason not to download the rest.
+/// Makes a folder durable in the one that it lies in: an earlier run may have made it, and ended before it had done
+/// that. Where that one can't be opened, or not be synced, somebody else made this.
+pub(super) fn sync_entry(disk: &BlockingDisk, folder: &std::path::Path) -> Result<(), DiskError> {
+    let how = OpenHow { mode: OpenMode::Dir, follow: true };
+    let Some(Ok(above)) = folder.parent().map(|above| disk.open(At::path(above), how)) else { return Ok(()) };
+    match disk.sync_all(&above) {
+        Err(e) if e.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+            Err(DiskError::new(DiskOp::Sync, folder, &e))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn make_symlink(torrent: &TorrentFiles, entry: &FileEntry, target: &SafePath) -> Result<(), DiskError> {
     let disk = &torrent.cx.disk;
     let (parent, mut gained) = torrent.base.open_parent(disk, &entry.path, Parents::Create)?;

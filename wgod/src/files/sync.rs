@@ -5,13 +5,16 @@
 //! checkpoint are in doubt, and syncing again would wrongly succeed.
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 
+use rustix::io::Errno;
 use wgo_proto::{Bitfield, FileIndex};
 
 use super::beneath::Parents;
-use super::disk::{Handle, Mtime, OpenMode};
+use super::disk::{Handle, Mtime, Op, OpenMode};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::naming::{NamingError, give_names};
+use super::prepare::sync_entry;
 use super::torrent::{TorrentFiles, Written};
 
 /// With more files than this, and when one of them was closed meanwhile, the whole file system is synced
@@ -74,7 +77,7 @@ pub(super) fn sync(torrent: &TorrentFiles, have: Option<&Bitfield>) -> SyncOutco
         match sync_file(torrent, file, volume) {
             Ok(stamp) => outcome.stamps.push(stamp),
             Err(e) => {
-                torrent.cx.open.remove(torrent.key(file));
+                forget(torrent, file);
                 outcome.failed.push((file, e));
             }
         }
@@ -86,6 +89,57 @@ pub(super) fn sync(torrent: &TorrentFiles, have: Option<&Bitfield>) -> SyncOutco
     outcome.folder = sync_folders(torrent).err();
     torrent.base.forget_parents();
     outcome
+}
+
+/// Makes files durable that were found on disk, whoever wrote them, with the entries that lead to them: of an earlier
+/// run that was killed, and of others, only the system knows what reached the disk.
+pub(super) fn settle(torrent: &TorrentFiles, files: &[FileIndex]) -> SyncOutcome {
+    let mut outcome = SyncOutcome::default();
+    let mut folders = BTreeSet::new();
+    let many = files.len() > MANY_FILES;
+    for (done, &file) in files.iter().enumerate() {
+        match settle_file(torrent, file, many && done == 0) {
+            Ok(those) => folders.extend(those),
+            Err(error) => {
+                forget(torrent, file);
+                outcome.failed.push((file, error));
+            }
+        }
+    }
+    let synced = folders.iter().try_for_each(|folder| sync_folder(torrent, folder));
+    torrent.base.forget_parents();
+    outcome.folder = synced.and_then(|()| sync_entry(&torrent.cx.disk, torrent.folder())).err();
+    outcome
+}
+
+/// Returns the folders that lead to it. `all`: everything on its file system goes first.
+fn settle_file(torrent: &TorrentFiles, file: FileIndex, all: bool) -> Result<Vec<PathBuf>, DiskError> {
+    let disk = &torrent.cx.disk;
+    let entry = torrent.entry(file).ok_or_else(|| torrent.no_such(file))?;
+    let handle = torrent.handle_to_read(file)?;
+    let whole = if all { can_sync(disk.run(Op::SyncFs(handle.clone()))) } else { Ok(()) };
+    let synced = can_sync(disk.sync_data(&handle)).and(whole);
+    synced.map_err(|e| DiskError::new(DiskOp::Sync, torrent.path(file), &e))?;
+    Ok(torrent.folders_of(file, entry))
+}
+
+/// What can't be synced at all was not written by us.
+fn can_sync(result: io::Result<()>) -> io::Result<()> {
+    let never = [Errno::INVAL, Errno::ROFS, Errno::OPNOTSUPP].map(Errno::raw_os_error);
+    match result {
+        Err(e) if e.raw_os_error().is_some_and(|errno| never.contains(&errno)) => Ok(()),
+        result => result,
+    }
+}
+
+/// A file that could not be made durable is opened afresh, and memory forgets what it shows of it: that may never have
+/// reached the disk, and a check would believe it.
+fn forget(torrent: &TorrentFiles, file: FileIndex) {
+    // One that can't be opened shows nothing.
+    if let Ok(handle) = torrent.handle_to_read(file) {
+        torrent.cx.disk.disk().release(&handle, 0..torrent.layout().file_len(file));
+    }
+    torrent.cx.open.remove(torrent.key(file));
 }
 
 /// One sync for all, and for files that were closed since they were written to. What it reports may be
@@ -154,6 +208,6 @@ fn sync_folder(torrent: &TorrentFiles, relative: &std::path::Path) -> Result<(),
     // They come from safe paths, which are text.
     let names = relative.iter().filter_map(|name| name.to_str());
     let folder = torrent.base.open_dir(&torrent.cx.disk, names, Parents::MustExist)?;
-    let synced = torrent.cx.disk.sync_all(&folder.handle);
+    let synced = can_sync(torrent.cx.disk.sync_all(&folder.handle));
     synced.map_err(|e| DiskError::new(DiskOp::Sync, torrent.base.folder.join(relative), &e))
 }

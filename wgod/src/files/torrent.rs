@@ -252,6 +252,12 @@ impl TorrentFiles {
         self.entry(file).map(now).unwrap_or_default()
     }
 
+    /// The folders that lead to a file, up to the torrent's, relative to that.
+    pub(super) fn folders_of(&self, file: FileIndex, entry: &FileEntry) -> Vec<PathBuf> {
+        let path = self.path_now(file, entry);
+        path.as_path().ancestors().skip(1).map(Path::to_owned).collect()
+    }
+
     fn path_now(&self, file: FileIndex, entry: &FileEntry) -> SafePath {
         path_of(&self.info, file, entry, self.is_suffixed(file)).path
     }
@@ -361,6 +367,10 @@ impl TorrentFiles {
         {
             let mut state = self.state();
             state.gained.extend(opened.gained);
+            if expected == Expected::Missing {
+                // It may be there because an earlier run made it, and ended before its folders were synced.
+                state.gained.extend(self.folders_of(file, entry));
+            }
             if state.dirty.contains(&file) {
                 state.reopened.insert(file);
             }

@@ -150,6 +150,11 @@ impl CheckProgress {
         found
     }
 
+    /// The pieces that were hashed and are right.
+    pub(super) fn good(&self) -> Bitfield {
+        self.lock().good.clone()
+    }
+
     /// Pauses it; what it found is kept.
     pub(super) fn pause(&self) {
         self.cancel.store(true, Ordering::Relaxed);

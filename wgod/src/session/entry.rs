@@ -336,7 +336,7 @@ pub(super) fn on_disk(info: Info, settings: &Settings) -> Info {
 }
 
 /// What a file was at a checkpoint, as the store keeps it.
-pub(super) fn to_file_stamp(stamp: &Stamp) -> FileStamp {
+pub fn to_file_stamp(stamp: &Stamp) -> FileStamp {
     let nanos = stamp.mtime.secs.saturating_mul(NANOS).saturating_add(i64::from(stamp.mtime.nanos));
     FileStamp { len: stamp.len, mtime_nanos: nanos, suffixed: stamp.suffixed }
 }
@@ -352,7 +352,7 @@ pub(super) fn from_file_stamp(file: u32, stamp: FileStamp) -> Stamp {
 const NANOS: i64 = 1_000_000_000;
 
 /// A set of pieces as the store keeps it.
-pub(super) fn to_stored(pieces: &Bitfield) -> Have {
+pub fn to_stored(pieces: &Bitfield) -> Have {
     if pieces.is_full() {
         Have::All
     } else if pieces.is_empty() {
@@ -364,7 +364,7 @@ pub(super) fn to_stored(pieces: &Bitfield) -> Have {
 
 /// A stored set of pieces, for a torrent of `count` pieces. One that does not fit counts as empty: the
 /// worst that follows is a check.
-pub(super) fn from_stored(have: &Have, count: u32) -> Bitfield {
+pub fn from_stored(have: &Have, count: u32) -> Bitfield {
     match have {
         Have::Nothing => Bitfield::new(count),
         Have::All => Bitfield::full(count),

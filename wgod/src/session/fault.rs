@@ -8,7 +8,7 @@ use crate::files::{DiskError, DiskErrorKind, NamingError, OpenError, Space};
 use crate::store::TorrentFault;
 
 /// The fault of a disk error; `None` when it says nothing about the disk.
-pub(super) fn of_disk(error: &DiskError) -> Option<Fault> {
+pub fn of_disk(error: &DiskError) -> Option<Fault> {
     let kind = match error.kind {
         DiskErrorKind::Full => FaultKind::DiskFull,
         DiskErrorKind::Permission
@@ -65,7 +65,7 @@ pub(super) fn of_naming(error: &NamingError) -> Fault {
 }
 
 /// The fault of files that can't be opened.
-pub(super) fn of_open(error: &OpenError) -> Option<Fault> {
+pub fn of_open(error: &OpenError) -> Option<Fault> {
     match error {
         OpenError::Disk(error) => of_disk(error),
         OpenError::SecondWriter(other) => {

@@ -35,6 +35,7 @@ mod codec;
 mod database;
 mod error;
 mod fields;
+mod here;
 mod lock;
 mod log_thread;
 mod record;
@@ -52,6 +53,7 @@ pub use backups::{RestoreError, restore_offline};
 pub use change::Change;
 pub use codec::RowError;
 pub use error::{Quarantined, StoreError};
+pub use here::StoreHere;
 pub use record::{
     Awaited, CheckKind, Counters, FileStamp, FinalFolder, GoalReached, Have, Move, MoveStage, NewerFields,
     OwedCheck, Partial, Progress, Rename, Settings, TorrentFault, TorrentRecord, Totals, Wanted,

@@ -64,6 +64,8 @@ pub(super) struct StoredLog {
     /// Encoded entries that the file doesn't have yet because the disk refused them. Bounded by
     /// `uncovered`, which has each of them; dropped when that becomes empty.
     unwritten: Vec<u8>,
+    /// The file names pieces that turned out not to be there.
+    refuted: bool,
 }
 
 /// Reads what earlier runs left, of epochs from `epoch` on.
@@ -99,7 +101,15 @@ impl StoredLog {
     pub(super) fn begin(dir: &StateDir, epoch: u32, suspects: Pieces) -> Result<StoredLog, StoreError> {
         let durable = !suspects.is_empty();
         let (file, len) = write_successor(dir, epoch, &suspects, durable)?;
-        Ok(StoredLog { dir: dir.clone(), file, epoch, len, uncovered: suspects, unwritten: Vec::new() })
+        Ok(StoredLog {
+            dir: dir.clone(),
+            file,
+            epoch,
+            len,
+            uncovered: suspects,
+            unwritten: Vec::new(),
+            refuted: false,
+        })
     }
 
     /// Appends entries. After an error they are kept and written with the next ones.
@@ -143,7 +153,7 @@ impl StoredLog {
     /// A piece turned out not to be there: no need to hash it after a crash.
     pub(super) fn refute(&mut self, id: TorrentId, piece: PieceIndex) {
         if let Some(pieces) = self.uncovered.get_mut(&id) {
-            pieces.remove(&piece);
+            self.refuted |= pieces.remove(&piece);
             if pieces.is_empty() {
                 self.uncovered.remove(&id);
             }
@@ -153,7 +163,7 @@ impl StoredLog {
     /// Gives back the space of entries that no longer count, where that is worth it.
     pub(super) fn shrink(&mut self) -> Result<(), StoreError> {
         if self.uncovered.is_empty() {
-            self.unwritten = Vec::new();
+            (self.unwritten, self.refuted) = (Vec::new(), false);
             if self.len > 0 {
                 let result = self.dir.disk().set_len(&self.file, 0);
                 result.map_err(|e| self.dir.error("cannot truncate", FILE, e))?;
@@ -162,9 +172,11 @@ impl StoredLog {
             return Ok(());
         }
         let entries: usize = self.uncovered.values().map(BTreeSet::len).sum();
-        if self.len > REPLACE_ABOVE && self.len / 2 > (entries * ENTRY_LEN) as u64 {
+        let worth = self.len > REPLACE_ABOVE && self.len / 2 > (entries * ENTRY_LEN) as u64;
+        // What was refuted must not be looked for after a crash: memory may show what never reached the disk.
+        if worth || self.refuted {
             let (file, len) = write_successor(&self.dir, self.epoch, &self.uncovered, false)?;
-            (self.file, self.len, self.unwritten) = (file, len, Vec::new());
+            (self.file, self.len, self.unwritten, self.refuted) = (file, len, Vec::new(), false);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod explored;
 mod limits;
 mod lives;
 mod nas;
+mod power;
 mod rogues;
 mod trouble;
 mod weather;

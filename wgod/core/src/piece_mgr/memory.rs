@@ -59,7 +59,8 @@ impl<B> PieceMgr<B> {
             if !partial.spilling {
                 return None;
             }
-            partial.spilled(ok);
+            let doubtful = std::mem::take(&mut partial.doubtful);
+            partial.spilled(ok && !doubtful);
             partial.take_if_filled()
         });
         self.close_if_blank(piece);

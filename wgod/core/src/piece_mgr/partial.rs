@@ -24,6 +24,8 @@ pub(super) struct Partial<B> {
     pub(super) progress: Time,
     /// A spill of this piece is being written.
     pub(super) spilling: bool,
+    /// What is being written of it now doesn't count: a sync failed meanwhile.
+    pub(super) doubtful: bool,
     pub(super) tally: Tally,
     /// No block below this is missing.
     first_missing: u32,
@@ -89,6 +91,7 @@ impl<B> Partial<B> {
             retry: None,
             progress: Time::ZERO,
             spilling: false,
+            doubtful: false,
             tally: Tally { missing: blocks, ..Tally::default() },
             first_missing: 0,
             late: SmallVec::new(),

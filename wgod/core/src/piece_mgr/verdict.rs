@@ -100,6 +100,28 @@ impl<B> PieceMgr<B> {
         }
     }
 
+    /// A sync failed: of no write since the last one anybody knows whether it reaches the platter, and no later sync
+    /// tells. Blocks on disk of partial pieces are missing again; what is being written of others doesn't count.
+    /// O(open blocks).
+    pub fn doubt_writes(&mut self) {
+        let pieces: Vec<PieceIndex> = self.open.iter().map(|partial| partial.piece).collect();
+        for piece in pieces {
+            self.open.change(piece, |partial| {
+                partial.doubtful = partial.phase == Phase::Verifying || partial.spilling;
+                if partial.phase == Phase::Filling {
+                    partial.lose_on_disk();
+                }
+            });
+            self.close_if_blank(piece);
+        }
+    }
+
+    /// Whether what was just written of a piece doesn't count, after [`doubt_writes`](Self::doubt_writes): asked once
+    /// for each write.
+    pub fn take_doubt(&mut self, piece: PieceIndex) -> bool {
+        self.open.change(piece, |partial| std::mem::take(&mut partial.doubtful)).unwrap_or(false)
+    }
+
     /// What the disk held of a piece is gone or can't be trusted: one that we had is missing again, of a
     /// partial one the blocks on disk are. One that is being verified is left to its verdict.
     pub fn lose(&mut self, piece: PieceIndex) {

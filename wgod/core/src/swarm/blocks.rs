@@ -3,7 +3,7 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 use wgo_proto::wire::{ExtMessage, Message};
-use wgo_proto::{Block, PieceIndex};
+use wgo_proto::{Bitfield, Block, PieceIndex};
 
 use super::{Action, Swarm};
 use crate::peer::{CloseReason, PeerFault};
@@ -89,6 +89,8 @@ impl<B> Swarm<B> {
 
     /// A piece that [`on_block`](Self::on_block) handed out has been dealt with.
     pub fn on_piece(&mut self, now: Time, piece: PieceIndex, outcome: PieceOutcome<B>) {
+        // Of a piece that was read back in part the disk may have lost what a peer had sent right.
+        let outcome = if self.pieces.take_doubt(piece) { PieceOutcome::DiskFailed } else { outcome };
         match outcome {
             PieceOutcome::Stored => self.on_piece_stored(now, piece),
             PieceOutcome::BadHash(bad) => self.on_bad_piece(now, piece, bad),
@@ -203,6 +205,16 @@ impl<B> Swarm<B> {
             }
             self.wake(other);
         }
+    }
+
+    /// A sync failed: of all that was written since the checkpoint of `durable`, or is being written now, nobody
+    /// knows whether it reaches the disk, and no later sync tells. It is fetched again. Returns the pieces that are
+    /// not had any more.
+    pub fn lose_unsynced(&mut self, now: Time, durable: &Bitfield) -> Vec<PieceIndex> {
+        let lost: Vec<PieceIndex> = self.pieces.have().iter_and_not(durable).map(PieceIndex).collect();
+        self.pieces.doubt_writes();
+        self.lose(now, lost.iter().copied());
+        lost
     }
 
     /// Pieces that we had are gone from the disk, or no longer hash right.

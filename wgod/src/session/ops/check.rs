@@ -10,6 +10,7 @@ use wgo_core::session::Fault;
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
 use super::super::checking::{CheckProgress, Plan};
+use super::super::doubt::{doubted, is_unchanged};
 use super::super::entry::{to_file_stamp, to_stored};
 use super::super::fault;
 use super::checkpoint::in_doubt;
@@ -17,8 +18,8 @@ use super::hindrance::Hindrance;
 use super::{Cx, Outcome, close, missing, open_files, run_job};
 use crate::clock::unix_now;
 use crate::files::{
-    Check as CheckJob, CheckOutcome, CheckPieces, Checked, Done, Job, Stamp, SyncOutcome, TorrentFiles,
-    Whereabouts,
+    Check as CheckJob, CheckOutcome, CheckPieces, Checked, DiskError, Done, Job, Stamp, SyncOutcome,
+    TorrentFiles, Whereabouts,
 };
 use crate::session::Event;
 use crate::session::save::report;
@@ -148,8 +149,14 @@ impl Checking<'_> {
         self.end(found).await
     }
 
-    /// Commits what was found: no check is owed any more.
-    async fn end(self, found: Found) -> Outcome {
+    /// Commits what was found, once it is durable: no check is owed any more.
+    async fn end(self, mut found: Found) -> Outcome {
+        if let Some(error) = self.settle(&mut found).await {
+            return match fault::of_disk(&error) {
+                Some(fault) => Outcome::Faulted(fault),
+                None => self.pause().await,
+            };
+        }
         let Checking { cx, files, mut place, stamps, progress } = self;
         if !place.exists() {
             // Where it would be made says nothing yet.
@@ -184,6 +191,31 @@ impl Checking<'_> {
             stamps,
             completed_at,
         }
+    }
+
+    /// Makes durable what was hashed: whoever wrote it may not have done that, as an earlier run that was killed. What
+    /// can't be made durable is not there: to hash it once more would only tell what is in memory.
+    async fn settle(&self, found: &mut Found) -> Option<DiskError> {
+        let mut hashed = self.progress.good();
+        hashed.intersect_with(&found.have);
+        let pieces = |file: FileIndex| self.cx.info.pieces_in(file).filter(|piece| hashed.get(piece.0));
+        let is_news = |file: &FileIndex| on_disk(self.cx, *file) && pieces(*file).next().is_some();
+        let all = (0..self.cx.info.files.len() as u32).map(FileIndex);
+        let files: Vec<FileIndex> = all.filter(is_news).collect();
+        if files.is_empty() {
+            return None;
+        }
+        let torrent = self.files.clone();
+        let settled: SyncOutcome =
+            run_job(&self.cx.engine, |done| Job::Settle { torrent, files, done }).await;
+        for (file, error) in settled.failed {
+            tracing::warn!(%error, "its pieces are fetched again");
+            for piece in pieces(file) {
+                found.have.clear(piece.0);
+                self.cx.engine.store.log_refuted(self.cx.id, piece);
+            }
+        }
+        settled.folder
     }
 
     /// Keeps how far it is.
@@ -237,30 +269,20 @@ impl Checking<'_> {
     /// names.
     fn suspects(&self) -> Result<Plan, Fault> {
         let cx = self.cx;
-        let layout = &cx.info.layout;
         if let Some(fault) = missing::files(cx, &cx.have, &self.stamps) {
             return Err(fault);
         }
-        let mut base = cx.have.clone();
-        let mut wanted = Bitfield::new(layout.piece_count());
-        for piece in cx.suspects.iter().filter(|piece| piece.0 < layout.piece_count()) {
-            wanted.set(piece.0);
-        }
-        for (index, found) in self.stamps.iter().enumerate() {
-            let file = FileIndex(index as u32);
+        let is_changed = |file: FileIndex| {
+            let index = file.0 as usize;
+            let found = self.stamps.get(index).copied().flatten();
             let known = cx.stamps.get(index).copied().flatten();
             let unchanged = match &cx.claims {
-                Some(claims) => claims.vouch(&cx.info, &cx.have, file, *found),
-                None => is_unchanged(known, *found, cx.writing),
+                Some(claims) => claims.vouch(&cx.info, &cx.have, file, found),
+                None => is_unchanged(known, found, cx.writing),
             };
-            if !on_disk(cx, file) || unchanged {
-                continue;
-            }
-            for piece in cx.info.pieces_in(file).filter(|piece| cx.have.get(piece.0)) {
-                wanted.set(piece.0);
-                base.clear(piece.0);
-            }
-        }
+            on_disk(cx, file) && !unchanged
+        };
+        let (base, wanted) = doubted(&cx.info, &cx.have, &cx.suspects, is_changed);
         Ok(self.plan(CheckKind::Suspects, base, wanted))
     }
 
@@ -342,16 +364,4 @@ fn sampled(n: u32, count: u32, seed: u64) -> u32 {
 /// Whether somebody else touched a file of which it is known what it was.
 pub(super) fn differ(known: &[Option<FileStamp>], found: &[Option<FileStamp>]) -> bool {
     known.iter().zip(found).any(|(known, found)| known.is_some() && !is_unchanged(*known, *found, false))
-}
-
-/// Whether nobody else touched a file. One that we were writing to has a new time anyhow, and may only
-/// have grown.
-fn is_unchanged(known: Option<FileStamp>, found: Option<FileStamp>, writing: bool) -> bool {
-    match (known, found) {
-        (Some(known), Some(found)) if writing => found.len >= known.len,
-        (Some(known), Some(found)) => known.is_like(&found),
-        (Some(_), None) => false,
-        // Never synced with data in it, so no piece of it counts as stored.
-        (None, _) => true,
-    }
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(cx: Cx) -> Outcome {
     let job = |done| Job::Sync { torrent: files, have: stored, seal: finished, done };
     let outcome: SyncOutcome = run_job(&cx.engine, job).await;
     if let Some(error) = in_doubt(&outcome) {
-        return failed(&cx, &live, &have, error);
+        return failed(&cx, &live, error);
     }
     // Who hears of its completion looks for its files under their own names.
     let unnamed = outcome.unnamed.as_ref().filter(|_| finished).map(fault::of_naming);
@@ -92,11 +92,17 @@ pub(super) fn merge_stamps(cx: &Cx, outcome: &SyncOutcome) -> Vec<Option<FileSta
 
 /// A failed sync leaves unknown bytes behind: what was stored since the last checkpoint is not had any
 /// more, and is fetched again.
-fn failed(cx: &Cx, live: &std::sync::Arc<Torrent>, have: &Bitfield, error: DiskError) -> Outcome {
-    let doubtful: Vec<PieceIndex> = have.iter_and_not(&cx.durable).map(PieceIndex).collect();
-    cx.engine.call(live, |swarm, now| swarm.lose(now, doubtful));
+fn failed(cx: &Cx, live: &std::sync::Arc<Torrent>, error: DiskError) -> Outcome {
+    if let Some(lost) = cx.engine.call(live, |swarm, now| swarm.lose_unsynced(now, &cx.durable)) {
+        refute(cx, &lost);
+    }
     let unknown = || Fault { kind: FaultKind::Unreachable, message: error.to_string() };
     Outcome::NotCheckpointed { fault: fault::of_disk(&error).unwrap_or_else(unknown) }
+}
+
+/// Nobody is to look for these pieces after a crash: memory would still show what never reached the disk.
+pub(super) fn refute(cx: &Cx, pieces: &[PieceIndex]) {
+    pieces.iter().for_each(|piece| cx.engine.store.log_refuted(cx.id, *piece));
 }
 
 /// The fault of a torrent whose state the store doesn't take. That has nothing to do with the disk that its

@@ -8,7 +8,7 @@ use wgo_core::session::{Fault, FaultKind};
 use wgo_core::swarm::{Start, Swarm, SwarmConfig};
 use wgo_proto::{Bitfield, FileIndex, PieceIndex};
 
-use super::checkpoint::{add_counters, in_doubt, low_space, merge_stamps, progress, store_fault};
+use super::checkpoint::{add_counters, in_doubt, low_space, merge_stamps, progress, refute, store_fault};
 use super::hindrance::Hindrance;
 use super::metadata::metadata_len;
 use super::{Cx, Outcome, Rest, check, missing, open_files, run_job};
@@ -192,7 +192,6 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         have,
         unverified,
         partials: Vec::new(),
-        suspects: Vec::new(),
         counters,
         stamps: cx.stamps.clone(),
         durable: false,
@@ -222,7 +221,6 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             have: cx.durable.clone(),
             unverified: cx.unverified.clone(),
             partials: Vec::new(),
-            suspects: Vec::new(),
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
             durable: false,
@@ -246,7 +244,6 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         have,
         unverified,
         partials,
-        suspects: Vec::new(),
         counters,
         stamps,
         durable: false,
@@ -258,8 +255,9 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(%error, "not everything could be made durable");
-            // Of what was stored since the last checkpoint, the next check says what is there.
-            rest.suspects = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
+            // What was stored since the last checkpoint is fetched again: to hash it would only tell what is in memory.
+            let lost: Vec<PieceIndex> = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
+            refute(&cx, &lost);
             rest.have = cx.durable.clone();
             rest.partials.clear();
             rest.undurable = Some(format!("what it stored last may not be on disk: {error}"));

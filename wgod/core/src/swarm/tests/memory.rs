@@ -154,3 +154,38 @@ fn a_failed_spill_loses_its_blocks_only() {
     rig.serve_all(key);
     assert!(rig.swarm.view(rig.now).complete);
 }
+
+#[test]
+fn after_a_failed_sync_nothing_counts_that_was_written_since_the_checkpoint() {
+    let mut rig = Rig::new(4, &[]);
+    let key = rig.seed(1);
+    let mut complete = Vec::new();
+    let mut spilled = None;
+    for (piece, number) in rig.requests(key) {
+        match (complete.len(), spilled) {
+            (0 | 1, _) => complete.extend(rig.sends(key, piece, number)),
+            (_, None) => {
+                spilled = Some(piece);
+                drop(rig.sends(key, piece, number));
+            }
+            _ => break,
+        }
+    }
+    let spills = rig.swarm.spill_all();
+    spills.iter().for_each(|spill| rig.swarm.on_spilled(rig.now, spill.piece, true));
+    let (stored, verifying) = (complete[0].piece, complete[1].piece);
+    rig.stored(stored.0);
+    assert!(!rig.swarm.partials().is_empty(), "blocks are on disk");
+    let none = wgo_proto::Bitfield::new(4);
+    assert_eq!(rig.swarm.lose_unsynced(rig.now, &none), [stored]);
+    assert!(rig.swarm.partials().is_empty(), "blocks on disk are fetched again");
+    rig.stored(verifying.0);
+    assert!(rig.swarm.have().is_empty(), "what was being written meanwhile doesn't count");
+    rig.check();
+    rig.serve_all(key);
+    for _ in 0..20 {
+        rig.wait(secs(1));
+        rig.serve_all(key);
+    }
+    assert!(rig.swarm.view(rig.now).complete);
+}
