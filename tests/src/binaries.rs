@@ -27,7 +27,10 @@ fn folder() -> &'static Path {
 
 fn build() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let folder = test.ancestors().nth(2).expect("cargo puts tests into TARGET/PROFILE/deps");
+    // cargo puts tests into TARGET/PROFILE/deps, and programs into the folder above.
+    let beside = test.parent().expect("a program lies in a folder");
+    let folder =
+        if beside.ends_with("deps") { beside.parent().expect("deps lies in a folder") } else { beside };
     let target = folder.parent().unwrap();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);

@@ -26,6 +26,7 @@ pub mod dns;
 pub mod exchange;
 pub mod fuzz;
 pub mod gateway;
+pub mod hostile;
 pub mod http;
 pub mod lan;
 pub mod leecher;

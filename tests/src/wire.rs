@@ -90,6 +90,11 @@ impl Wire {
         Wire::meet(from, to, hash, true)
     }
 
+    /// The connection itself.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// The connection itself, for reading from it at one's own pace.
     pub fn into_stream(self) -> TcpStream {
         self.stream

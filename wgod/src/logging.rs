@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::Span;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -90,13 +90,17 @@ impl Logging {
 }
 
 fn report(due: Vec<repeats::Report>) {
-    for repeats::Report { message, torrent, error, times, period } in due {
+    for repeats::Report { message, torrent, level, times, period } in due {
         let secs = period.as_secs();
         let torrent = torrent.as_deref();
-        if error {
-            tracing::error!(target: REPORTS, torrent, "repeated {times} times in {secs} s: {message}");
-        } else {
-            tracing::warn!(target: REPORTS, torrent, "repeated {times} times in {secs} s: {message}");
+        match level {
+            Level::ERROR => {
+                tracing::error!(target: REPORTS, torrent, "repeated {times} times in {secs} s: {message}");
+            }
+            Level::WARN => {
+                tracing::warn!(target: REPORTS, torrent, "repeated {times} times in {secs} s: {message}");
+            }
+            _ => tracing::info!(target: REPORTS, torrent, "repeated {times} times in {secs} s: {message}"),
         }
     }
 }

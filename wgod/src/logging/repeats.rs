@@ -2,7 +2,8 @@
 //!
 //! Two warnings or errors are the same when they come from the same place in the code, with the same
 //! message, for the same torrent; other fields may differ. What is below a warning is a change of
-//! state or was asked for, and always logged.
+//! state or was asked for, and always logged; but for the faults of peers, which are news of a torrent
+//! and nobody's to write the log full with.
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -35,7 +36,7 @@ struct Fault {
 struct Count {
     since: Instant,
     times: u64,
-    error: bool,
+    level: Level,
 }
 
 /// A fault that came again.
@@ -43,8 +44,8 @@ struct Count {
 pub(super) struct Report {
     pub(super) message: String,
     pub(super) torrent: Option<String>,
-    /// Whether it is an error rather than a warning.
-    pub(super) error: bool,
+    /// An error, a warning, or news.
+    pub(super) level: Level,
     /// How often after the first time.
     pub(super) times: u64,
     pub(super) period: Duration,
@@ -56,7 +57,7 @@ pub(super) struct Repeats(Mutex<HashMap<Fault, Count>>);
 
 impl Repeats {
     /// Whether the fault is new and to be logged; else it is counted.
-    fn is_new(&self, now: Instant, fault: Fault, error: bool) -> bool {
+    fn is_new(&self, now: Instant, fault: Fault, level: Level) -> bool {
         // The counts are right after every statement, so a panic elsewhere does not spoil them.
         let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = faults.get_mut(&fault) {
@@ -64,7 +65,7 @@ impl Repeats {
             return false;
         }
         if faults.len() < MAX_FAULTS {
-            faults.insert(fault, Count { since: now, times: 0, error });
+            faults.insert(fault, Count { since: now, times: 0, level });
         }
         true
     }
@@ -86,7 +87,7 @@ impl Repeats {
         let report = |(fault, count): (Fault, Count)| Report {
             message: fault.message,
             torrent: fault.torrent.map(|torrent| torrent.to_string()),
-            error: count.error,
+            level: count.level,
             times: count.times,
             period: now.saturating_duration_since(count.since),
         };
@@ -113,7 +114,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collapse {
 
     fn event_enabled(&self, event: &Event<'_>, context: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        if *metadata.level() > Level::WARN || metadata.target() == REPORTS {
+        if !may_repeat(metadata) {
             return true;
         }
         let mut message = Text { field: "message", text: String::new() };
@@ -122,8 +123,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collapse {
             scope.find_map(|span| span.extensions().get::<Torrent>().map(|torrent| torrent.0.clone()))
         });
         let fault = Fault { place: metadata.callsite(), message: message.text, torrent };
-        self.0.is_new(Instant::now(), fault, *metadata.level() == Level::ERROR)
+        self.0.is_new(Instant::now(), fault, *metadata.level())
     }
+}
+
+/// Whether it is a fault, of ours or (by the name of its field) a peer's.
+fn may_repeat(metadata: &Metadata<'_>) -> bool {
+    let of_peer = || *metadata.level() == Level::INFO && metadata.fields().field("fault").is_some();
+    metadata.target() != REPORTS && (*metadata.level() <= Level::WARN || of_peer())
 }
 
 /// Picks the text of one field.
@@ -199,13 +206,29 @@ mod tests {
         let mut reports = repeats.all(Instant::now());
         reports.sort_by(|x, y| x.message.cmp(&y.message));
         assert_eq!(reports.len(), 2);
-        assert_eq!((reports[0].torrent.as_deref(), reports[0].times, reports[0].error), (Some("a"), 1, true));
+        assert_eq!(
+            (reports[0].torrent.as_deref(), reports[0].times, reports[0].level),
+            (Some("a"), 1, Level::ERROR)
+        );
     }
 
     #[test]
     fn changes_of_state_are_never_held_back() {
         let (seen, _) = logged(|| (0..3).for_each(|_| tracing::info!("started")));
         assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn peers_that_misbehave_do_not_write_the_log_full() {
+        let (seen, repeats) = logged(|| {
+            for n in 0..5000 {
+                let _span = torrent_span(&WireHash([1; 20]), "a").entered();
+                tracing::info!(fault = %format!("of kind {n}"), "closed");
+            }
+        });
+        assert_eq!(seen, ["closed"]);
+        let reports = repeats.all(Instant::now());
+        assert_eq!((reports[0].times, reports[0].level), (4999, Level::INFO));
     }
 
     #[test]

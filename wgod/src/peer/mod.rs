@@ -150,7 +150,10 @@ impl Drop for Live {
         let _closed = torrent.call(|swarm, now| {
             let said = swarm.closing(*key).unwrap_or_else(|| reason.clone());
             match &said {
-                CloseReason::Fault(fault) => tracing::info!(%fault, "closed"),
+                // Who asks for everything gets each of them; else the first of a minute is told, and how many came.
+                CloseReason::Fault(fault) if !tracing::enabled!(tracing::Level::DEBUG) => {
+                    tracing::info!(%fault, "closed");
+                }
                 _ => tracing::debug!(reason = %said, "closed"),
             }
             swarm.disconnect(now, *key, reason);

@@ -26,6 +26,14 @@ use crate::transport::Transport;
 const SCRATCH_LEN: usize = 128 * 1024;
 /// Bytes after which a connection that still has more lets others go first.
 const TURN: usize = 512 * 1024;
+/// And messages: of four bytes each there are 131,072 in a turn of bytes, and others wait for each of them.
+const TURN_MESSAGES: u32 = 1000;
+/// A read that brought so many messages, of fewer bytes than these on average, is followed by a short one, so that a
+/// turn ends about where it should.
+const MANY_MESSAGES: u32 = 100;
+const SHORT_MESSAGE: usize = 32;
+/// Bytes of a short read.
+const SHORT_READ: usize = 4 * 1024;
 /// A message of which so much has come is gathered before it is looked at again.
 const LONG_MESSAGE: usize = 16 * 1024;
 /// Memory is asked for again after so long.
@@ -68,6 +76,10 @@ pub(super) struct Receiver {
     starved: bool,
     /// Pieces that became complete in this turn.
     complete: Vec<Complete<BlockBuf>>,
+    /// Messages of this turn.
+    messages: u32,
+    /// The last read brought many short messages.
+    chatty: bool,
 }
 
 impl Receiver {
@@ -85,6 +97,8 @@ impl Receiver {
             heard_told_at: Time::ZERO,
             starved: false,
             complete: Vec::new(),
+            messages: 0,
+            chatty: false,
         }
     }
 
@@ -95,8 +109,10 @@ impl Receiver {
             self.limits.pieces = connection.torrent.piece_count();
         }
         let mut turn = 0;
+        self.messages = 0;
         let progress = loop {
-            let allowed = self.flow.allowance(SCRATCH_LEN as u32) as usize;
+            let most = if self.chatty { SHORT_READ } else { SCRATCH_LEN };
+            let allowed = self.flow.allowance(most as u32) as usize;
             if self.starved {
                 self.resume(connection)?;
                 self.submit(connection).await?;
@@ -106,6 +122,7 @@ impl Receiver {
                 connection.torrent.call(|swarm, now| swarm.excuse(now, connection.key))?;
                 break Progress::Waiting;
             }
+            let before = self.messages;
             let read = SCRATCH.with_borrow_mut(|scratch| self.read(connection, scratch, allowed));
             let result = match read {
                 Ok(n) => n,
@@ -120,9 +137,12 @@ impl Receiver {
                     self.empty(connection, turn)?;
                     break Progress::Blocked;
                 }
-                Some(n) => turn += n,
+                Some(n) => {
+                    turn += n;
+                    self.chatty = is_chatty(self.messages - before, n);
+                }
             }
-            if turn >= TURN {
+            if turn >= TURN || self.messages >= TURN_MESSAGES {
                 break Progress::More;
             }
         };
@@ -310,12 +330,14 @@ impl Receiver {
                 }
                 Incoming::Frame => match next_frame(rest, &self.limits).map_err(malformed)? {
                     Frame::Message { message, consumed } => {
+                        self.messages += 1;
                         connection
                             .torrent
                             .call(|swarm, now| swarm.on_message(now, connection.key, &message))??;
                         at += consumed;
                     }
                     Frame::Block { block, header_len } => {
+                        self.messages += 1;
                         if block.len > BLOCK_LEN {
                             return Err(PeerFault::OutOfRange { message: "piece", block }.into());
                         }
@@ -330,6 +352,7 @@ impl Receiver {
                         at += header_len;
                     }
                     Frame::Skip { header_len, body_len, .. } => {
+                        self.messages += 1;
                         self.incoming = Incoming::Skip(body_len);
                         at += header_len;
                     }
@@ -359,6 +382,11 @@ impl Receiver {
             }
         }
     }
+}
+
+/// Whether so many messages in so many bytes are a flood of short ones.
+fn is_chatty(messages: u32, bytes: usize) -> bool {
+    messages >= MANY_MESSAGES && bytes < messages as usize * SHORT_MESSAGE
 }
 
 /// The bytes that came, decrypted, at least one unless a signal came between; `None` when nothing has come, or (but
@@ -397,4 +425,20 @@ fn decrypt(incoming: &mut mse::Incoming, mut left: usize, bufs: &mut [IoSliceMut
 
 pub(super) fn malformed(error: WireError) -> PeerFault {
     PeerFault::Malformed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_ends_soon_after_its_last_message_however_short_they_are() {
+        let keep_alives = |bytes: usize| (bytes / 4) as u32;
+        assert!(is_chatty(keep_alives(SCRATCH_LEN), SCRATCH_LEN));
+        // What follows a long read is short ones, and what one of them brings fits a turn about twice.
+        assert!(is_chatty(keep_alives(SHORT_READ), SHORT_READ));
+        assert!(keep_alives(SHORT_READ) < 2 * TURN_MESSAGES);
+        // Blocks, and a few messages, are read as far as there is room.
+        assert!(!is_chatty(8, SCRATCH_LEN) && !is_chatty(20, 20 * 17));
+    }
 }

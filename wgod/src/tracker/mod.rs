@@ -295,7 +295,8 @@ impl Inner {
         query: &AnnounceQuery<'_>,
     ) -> Result<AnnounceReply, TrackerError> {
         let turn = self.gate(target).turn(target.to_string()).await?;
-        let result = self.announce_by_all(target, url, query).await;
+        // Boxed from here on, as a request is long: thousands wait for their turns.
+        let result = Box::pin(self.announce_by_all(target, url, query)).await;
         turn.went(&result);
         self.blame(target, &result);
         result
@@ -390,7 +391,7 @@ impl Inner {
         hashes: &[WireHash],
     ) -> Result<Vec<Option<SwarmCounts>>, TrackerError> {
         let turn = self.gate(target).turn(target.to_string()).await?;
-        let result = self.scrape_by_any(target, url, hashes).await;
+        let result = Box::pin(self.scrape_by_any(target, url, hashes)).await;
         turn.went(&result);
         self.blame(target, &result);
         result

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::super::{Settings, TrackerError};
 use super::fake_http::{Act, FakeHttp, body, ok};
-use super::{ask, loopback, reply, trackers};
+use super::{announce, ask, loopback, query, reply, trackers};
 
 /// As many torrents as begin to announce at once.
 const TORRENTS: usize = 2000;
@@ -27,6 +27,16 @@ async fn thousands_of_announces_take_a_few_connections_and_all_get_their_turn() 
     let connections = tracker.seen.connections.load(Ordering::SeqCst);
     assert!(connections <= per_tracker, "{connections} connections");
     assert!(tracker.seen.most_running.load(Ordering::SeqCst) <= per_tracker);
+}
+
+#[tokio::test]
+async fn an_announce_that_waits_for_its_turn_costs_little_memory() {
+    let trackers = trackers(Settings::default());
+    let announce = announce();
+    let query = query(&announce);
+    let waiting = trackers.announce("http://127.0.0.1:1/announce", &query);
+    // A torrent may name a hundred trackers, and be one of thousands.
+    assert!(size_of_val(&waiting) <= 4096, "{}", size_of_val(&waiting));
 }
 
 #[tokio::test]

@@ -34,6 +34,22 @@ fn rejects_of_nothing_are_a_nuisance() {
 }
 
 #[test]
+fn who_has_all_or_none_again_and_again_is_a_nuisance() {
+    for said in [Message::HaveNone, Message::HaveAll] {
+        let mut rig = Rig::new(100, &[]);
+        let key = rig.fast(1);
+        rig.says(key, &Message::Bitfield(&[0x80; 13]));
+        let fault = (0..20).find_map(|_| rig.try_say(key, &said).err());
+        assert!(matches!(fault, Some(PeerFault::Nuisance(_))), "{said:?}");
+        let mut rig = Rig::new(100, &[]);
+        let key = rig.fast(1);
+        rig.says(key, &Message::Bitfield(&[0x80; 13]));
+        // aria2 says so when it is complete.
+        rig.says(key, &Message::HaveAll);
+    }
+}
+
+#[test]
 fn suggestions_and_allowed_pieces_are_bounded() {
     let mut rig = Rig::new(500, &[]);
     let key = rig.fast(1);
