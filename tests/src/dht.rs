@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wgo_proto::compact::Family;
-use wgo_proto::krpc::{Body, Contact, MAX_RECEIVED, Method, Nodes, Packet, Response, Values};
+use wgo_proto::krpc::{Body, Contact, MAX_RECEIVED, Method, Nodes, Packet, Query, Response, Values};
 use wgo_proto::{NodeId, WireHash};
 
 use crate::net::skip;
@@ -76,6 +76,11 @@ impl PrivateDht {
         bootstrap(&self.nodes[..1])
     }
 
+    /// The ids of its nodes, as they give them.
+    pub fn ids(&self) -> Vec<NodeId> {
+        self.nodes.iter().map(|node| id_of(*node)).collect()
+    }
+
     fn known(&mut self) -> Vec<u64> {
         let known = self.ask("known");
         known.as_array().unwrap().iter().map(|nodes| nodes.as_u64().unwrap()).collect()
@@ -89,6 +94,25 @@ impl PrivateDht {
         assert!(answer.get("error").is_none(), "libtorrent: {answer}");
         answer["ok"].take()
     }
+}
+
+/// The id that a node at `addr` gives when it is pinged.
+fn id_of(addr: SocketAddr) -> NodeId {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let query = Query { id: node_id(addr), read_only: true, method: Method::Ping };
+    let ping = Packet { transaction: b"id", version: None, ip: None, body: Body::Query(query) };
+    let mut bytes = Vec::new();
+    ping.encode(&mut bytes);
+    until("a node answers", SOON, || {
+        socket.send_to(&bytes, addr).unwrap();
+        let mut answer = [0; MAX_RECEIVED];
+        let len = socket.recv(&mut answer).ok()?;
+        match Packet::decode(&answer[..len]).ok()?.body {
+            Body::Response(response) => Some(response.id),
+            _ => None,
+        }
+    })
 }
 
 /// The line of `[dht]` that names these.

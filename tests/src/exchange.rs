@@ -250,13 +250,16 @@ pub fn fetch_from(scenario: Scenario, found: Found) {
 }
 
 /// A peer gets everything from wgod, with nothing but magnet links.
-pub fn tell_to(scenario: Scenario) {
+pub fn tell_to(scenario: Scenario, found: Found) {
     let Some(mut stage) = Stage::set(scenario, PLAIN) else { return };
     stage.shapes.iter().for_each(|payload| payload.write(stage.ours.path()));
     stage.add_here();
     stage.wait_here();
     for torrent in stage.our_torrents() {
-        let link = torrent.magnet(&[&stage.their_tracker.url(Over::Http)], &[]);
+        let link = match found {
+            Found::Tracker => torrent.magnet(&[&stage.their_tracker.url(Over::Http)], &[]),
+            Found::Link => torrent.magnet(&[], &[stage.daemon.listens(stage.peer.addr().ip())]),
+        };
         assert!(stage.peer.add_magnet(&link, &torrent, stage.theirs.path()), "it takes {link}");
     }
     stage.wait_there();

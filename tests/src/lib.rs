@@ -40,6 +40,7 @@ pub mod process;
 pub mod procfs;
 pub mod prometheus;
 pub mod proxies;
+pub mod relay;
 pub mod seeder;
 pub mod sim;
 pub mod space;

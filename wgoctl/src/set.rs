@@ -1,4 +1,4 @@
-//! `wgoctl set`: what torrents have of their own: priority, order of pieces, seeding goals, limits.
+//! `wgoctl set`: what torrents have of their own: priority, order of pieces, seeding goals, limits; and lifting bans.
 use std::str::FromStr;
 
 use wgo_api::ApiClient;
@@ -23,7 +23,8 @@ Examples:
   wgoctl set --all --ratio 2 --seed-time '7 d'
   wgoctl set 3fa9 --ratio none               # seed for ever, as far as the ratio goes
   wgoctl set 3fa9 --ratio default --goal-action remove
-  wgoctl set 3fa9 77c2 --up '500 KB/s' --down 0")]
+  wgoctl set 3fa9 77c2 --up '500 KB/s' --down 0
+  wgoctl set 3fa9 --unban 192.0.2.7")]
 pub struct Args {
     /// Info-hashes, unique prefixes of them, or exact names
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
@@ -55,6 +56,9 @@ pub struct Args {
     /// Download limit
     #[arg(long, value_name = "RATE")]
     down: Option<Rate>,
+    /// Lift the ban of an address that `show --peers` lists, or all bans
+    #[arg(long, value_name = "ADDRESS|all")]
+    unban: Option<String>,
 }
 
 /// `--priority`.
@@ -173,12 +177,12 @@ pub(crate) async fn run(args: Args, context: &mut Context<'_, '_>) -> Result<u8,
         goal_action: args.goal_action.map(ActionArg::choice),
         up: args.up.map(|rate| rate.0),
         down: args.down.map(|rate| rate.0),
+        unban: args.unban,
     };
     if let Err(error) = params.check() {
-        let set =
-            "--priority, --sequential, --ratio, --seed-time, --seed-idle, --goal-action, --up or --down";
+        let set = "--priority, --sequential, --ratio, --seed-time, --seed-idle, --goal-action, --up, --down or --unban";
         // Its words are for programs.
-        let nothing = !params.sets_goals();
+        let nothing = !params.sets_goals() && params.unban.is_none();
         let why = if nothing { format!("nothing to set: give {set}") } else { error.message };
         return Err(Failure::Usage(why));
     }

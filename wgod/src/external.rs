@@ -25,6 +25,13 @@ impl Outside {
         let _told = self.change(|external| external.set(ip));
     }
 
+    /// We are somewhere else in the network: what others saw of us counts no more.
+    pub fn forget(&self) {
+        if self.change(External::forget).is_some() {
+            tracing::debug!("what others saw of our addresses is forgotten");
+        }
+    }
+
     /// What the operator says.
     pub fn chosen(&self) -> Option<IpAddr> {
         self.votes().chosen()

@@ -99,6 +99,11 @@ impl Lists {
         }
         Ok(Lists { filter, files: paths.len(), bad_lines, loaded_at: unix_now().unsigned_abs() })
     }
+
+    /// Lines that were left out.
+    pub fn bad_lines(&self) -> u64 {
+        self.bad_lines
+    }
 }
 
 /// Adds a list; returns how many of its lines are bad.
@@ -187,6 +192,12 @@ impl IpFilters {
     /// Other lists from now on.
     pub fn replace(&self, lists: Lists) {
         *self.lists.write().unwrap_or_else(PoisonError::into_inner) = lists;
+    }
+
+    /// Ranges, and how many addresses were blocked.
+    pub fn counted(&self) -> (u64, u64) {
+        let ranges = self.lists.read().unwrap_or_else(PoisonError::into_inner).filter.ranges();
+        (ranges as u64, self.blocked.load(Ordering::Relaxed))
     }
 
     /// As `status` shows it; none without lists.

@@ -13,6 +13,7 @@ use wgod::config::{self, Loaded, Surroundings};
 use wgod::daemon::Ended;
 use wgod::ending::NotClosed;
 use wgod::files::RealDisk;
+use wgod::ip_filter::Lists;
 use wgod::store::{self, RestoreError, StoreError};
 use wgod::systemd::activation;
 use wgod::{confine, daemon, given, hooks, logging, manual};
@@ -51,7 +52,17 @@ fn main() -> ExitCode {
     }
     let loaded = match load(&cli) {
         Ok(loaded) if cli.check_config => {
-            let faults = hooks::faults(&loaded.resolved.config, &Surroundings::observe());
+            let lists = match Lists::read(&loaded.places.ip_filter) {
+                Ok(lists) => lists,
+                Err(error) => return fail(&error.into(), USAGE),
+            };
+            let mut faults = hooks::faults(&loaded.resolved.config, &Surroundings::observe());
+            if lists.bad_lines() > 0 {
+                faults.push(format!(
+                    "{} lines of the IP filter name no addresses in a notation that is known; they are left out",
+                    lists.bad_lines()
+                ));
+            }
             loaded.warnings.iter().chain(&faults).for_each(|warning| say(&format!("warning: {warning}")));
             return ExitCode::SUCCESS;
         }

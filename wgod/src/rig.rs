@@ -242,6 +242,7 @@ pub(crate) fn request(rig: &Rig, metainfo: Metainfo, raw: &[u8]) -> AddRequest {
         labels: Vec::new(),
         check: Check::Full,
         peers: Vec::new(),
+        hosts: Vec::new(),
         fail_if_exists: false,
         sequential: false,
         choose: Default::default(),

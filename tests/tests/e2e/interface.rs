@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wgo_api::torrent::State;
 use wgo_proto::tracker::Event;
+use wgo_tests::dht::{Asked, Node, bootstrap};
 use wgo_tests::dns::NameServer;
 use wgo_tests::process::User;
 use wgo_tests::seeder::{Habits, Seeder};
@@ -248,4 +249,35 @@ fn a_name_server_on_this_machine_is_no_way_out() {
         "{said}"
     );
     assert_eq!(second.seen(), [""; 0]);
+}
+
+#[test]
+fn the_dht_hears_of_the_new_address_when_the_interface_is_back() {
+    let Some(net) = Net::required("the_dht_hears_of_the_new_address_when_the_interface_is_back") else {
+        return;
+    };
+    let ways = Ways::new(&net);
+    ways.open(2);
+    let node = ways.there(|| Node::start(WORLD.into()));
+    let second = Capture::of("eth1");
+    let (network, dht) = ("interface = \"wg0\"".to_owned(), Some(bootstrap(&[node.addr()])));
+    let daemon = Daemon::with(Settings { network, dht, ..Settings::default() });
+    let payload = Payload::single("announced.bin", 100_000, 16_384);
+    let torrent = Maker::new(&payload).make();
+    payload.write(&daemon.downloads());
+    daemon.add(&torrent, &daemon.downloads(), &[]);
+    let announced_from = |host| {
+        until("it is announced", TRANSFER, || {
+            let is_it = |asked: &Asked| matches!(asked, Asked::Announce(hash, _) if *hash == torrent.hash);
+            let from = |(from, asked): &(SocketAddr, Asked)| from.ip() == Ways::ours(host) && is_it(asked);
+            node.heard().iter().any(from).then_some(())
+        });
+    };
+    announced_from(2);
+    ways.ip("link del wg0");
+    missing(&daemon, Some("interface wg0 is missing"));
+    throughout("nothing leaves while it is gone", WATCHED, || second.seen().is_empty());
+    ways.open(3);
+    announced_from(3);
+    assert_eq!(second.seen(), [""; 0], "in all that time");
 }

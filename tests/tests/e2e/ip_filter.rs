@@ -100,6 +100,26 @@ fn nobody_on_a_list_is_dialled_whoever_names_them() {
     assert_eq!((bad.connections(), good.connections() > 0), (0, true));
 }
 
+/// What `--check-config` says of a daemon's configuration.
+fn checked(daemon: &Daemon) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(wgo_tests::binaries::wgod());
+    let output = command.arg("--check-config").arg("--config").arg(daemon.config()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn what_is_wrong_in_a_list_is_said_when_the_configuration_is_checked() {
+    let net = Net::new();
+    let lists = tempfile::tempdir().unwrap();
+    let list = lists.path().join("blocklist");
+    std::fs::write(&list, "10.0.0.0/8\nnonsense\n").unwrap();
+    let (code, said) = checked(&Daemon::prepare(with_list(&net, &list, String::new())));
+    assert!(
+        code == Some(0) && said.contains("1 lines of the IP filter name no addresses"),
+        "{code:?} {said}"
+    );
+}
+
 #[test]
 fn without_its_lists_the_daemon_does_not_start() {
     let net = Net::new();
@@ -114,6 +134,8 @@ fn without_its_lists_the_daemon_does_not_start() {
             std::fs::write(&list, content).unwrap();
         }
         let mut daemon = Daemon::prepare(with_list(&net, &list, String::new()));
+        let (code, said) = checked(&daemon);
+        assert!(code == Some(2) && said.contains(why), "{code:?} {said}");
         daemon.launch();
         let status = until("it ends", SOON, || daemon.process().ended());
         assert!(!status.success());

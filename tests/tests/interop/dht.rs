@@ -1,6 +1,7 @@
 //! wgod and the peers that people run find each other by the DHT alone (BEP 5), in a private one of libtorrent's
 //! nodes: no tracker, no address in a link.
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -11,6 +12,7 @@ use wgo_tests::maker::{Maker, Torrent};
 use wgo_tests::net::Net;
 use wgo_tests::payload::Payload;
 use wgo_tests::peers::{Client, Encryption, Kind, Manner, wait_complete};
+use wgo_tests::relay::Relay;
 use wgo_tests::wait::until;
 
 /// Nodes of the DHT, without wgod and the peer.
@@ -38,7 +40,10 @@ impl Stage {
         until("the peer is in the DHT", MEETING, || peer.is_in_dht().then_some(()));
         let daemon =
             Daemon::with(Settings { ips: vec![net.home()], dht: Some(dht.config()), ..Settings::default() });
-        let payload = Payload::shapes().swap_remove(0);
+        let payload = match kind {
+            Kind::Rqbit => near_a_node(&dht),
+            _ => Payload::shapes().swap_remove(0),
+        };
         let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         Some(Stage { dht, daemon, peer, payload, ours, theirs })
     }
@@ -47,6 +52,22 @@ impl Stage {
     fn torrent(&self) -> Torrent {
         Maker::new(&self.payload).nodes(&self.dht.nodes()[1..6]).make()
     }
+}
+
+/// A payload whose info-hash begins with the 16 bits that a node's id begins with: rqbit announces to no node that is
+/// farther away.
+fn near_a_node(dht: &PrivateDht) -> Payload {
+    let ids = dht.ids();
+    let mut payload = Payload::single("near", 40_000, 16 << 10);
+    for n in 0.. {
+        payload.name = format!("near {n}.bin");
+        payload.files[0].0 = payload.name.clone().into();
+        let hash = Maker::new(&payload).make().hash;
+        if ids.iter().any(|id| id.0[..2] == hash.0[..2]) {
+            break;
+        }
+    }
+    payload
 }
 
 /// The peer seeds; wgod has nothing but the link.
@@ -76,6 +97,7 @@ fn tell_to(test: &str, kind: Kind) {
     let Some(mut stage) = Stage::set(test, kind) else { return };
     stage.payload.write(stage.ours.path());
     let torrent = stage.torrent();
+    let _relay = (kind == Kind::Rtorrent).then(|| misread(stage.daemon.listens(stage.peer.addr().ip())));
     stage.daemon.add(&Maker::new(&stage.payload).make(), stage.ours.path(), &[]);
     stage.daemon.wait_seeding(&torrent.id());
     let nodes = stage.dht.nodes()[1..6].iter();
@@ -85,6 +107,17 @@ fn tell_to(test: &str, kind: Kind) {
     until("its files are right", MEETING, || {
         stage.payload.difference(stage.theirs.path()).is_none().then_some(())
     });
+}
+
+/// A relay where a rTorrent of before 0.16 looks for the peer at `addr`: it reads an address that nodes named from the
+/// beginning of their list, where the length of the first one is, `6:`. One that reads right needs no relay.
+fn misread(addr: SocketAddr) -> Relay {
+    let IpAddr::V4(ip) = addr.ip() else { panic!("{addr} is no IPv4 address") };
+    let [a, b, c, d] = ip.octets();
+    let at = Ipv4Addr::new(b'6', b':', a, b);
+    let added = Command::new("ip").args(["addr", "add", &format!("{at}/32"), "dev", "lo"]).status().unwrap();
+    assert!(added.success(), "{at} is an address here");
+    Relay::start(SocketAddr::from((at, u16::from_be_bytes([c, d]))), addr)
 }
 
 macro_rules! peers {
@@ -108,16 +141,7 @@ macro_rules! peers {
 peers! {
     libtorrent: Libtorrent;
     transmission: Transmission;
+    rtorrent: Rtorrent;
     qbittorrent: Qbittorrent;
-}
-
-/// The other way is not proven: rtorrent 0.9.8, with nothing but a link, says of its lookup that it found one peer, and
-/// doesn't connect to it.
-mod rtorrent {
-    use super::*;
-
-    #[test]
-    fn it_seeds_and_is_found() {
-        fetch_from("rtorrent::it_seeds_and_is_found", Kind::Rtorrent);
-    }
+    rqbit: Rqbit;
 }

@@ -39,4 +39,8 @@ fn who_spoils_pieces_that_libtorrent_has_a_part_in_is_banned_and_libtorrent_is_n
     payload.assert_equals(&daemon.downloads());
     let all = daemon.show(&id).bans.unwrap_or_default();
     assert!(all.iter().all(|ban| ban.address == liar.addr().ip().to_string()), "{all:?}");
+    ctl::run(&daemon, &["set", &id, "--unban", "192.0.2.1"]).expect(0);
+    assert_eq!(daemon.show(&id).bans.unwrap_or_default().len(), all.len(), "that was another one's");
+    ctl::run(&daemon, &["set", &id, "--unban", &bans[0].address]).expect(0);
+    assert!(daemon.show(&id).bans.unwrap_or_default().is_empty());
 }

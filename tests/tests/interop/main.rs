@@ -3,6 +3,7 @@
 //! One program for all of them, as in `tests/e2e`.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 mod aria2;
+mod btmh;
 mod create;
 mod dht;
 mod encrypted;

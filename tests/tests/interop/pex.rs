@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 const EXCHANGES: Manner<'static> = Manner { pex: true, ..Manner::with(Encryption::Off) };
 
-/// How wgod comes by its torrent.
+/// What wgod is given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Given {
     File,
@@ -33,21 +33,28 @@ fn payload() -> Payload {
     Payload::single("exchanged.bin", LEN, 64 << 10)
 }
 
-/// A seed that tells nobody of anybody.
-fn seed(test: &str, net: &mut Net, payload: &Payload, folder: &std::path::Path) -> Option<Box<dyn Client>> {
+/// A seed of a kind that tells nobody of anybody.
+fn seed(
+    test: &str,
+    kind: Kind,
+    net: &mut Net,
+    payload: &Payload,
+    folder: &std::path::Path,
+) -> Option<Box<dyn Client>> {
     payload.write(folder);
-    let mut seed = Kind::Libtorrent.start(test, net.ip())?;
-    let torrent = Maker::new(payload).make();
+    let mut seed = kind.start(test, net.ip())?;
+    // rTorrent starts none that has neither tracker nor DHT. Nobody is there.
+    let torrent = Maker::new(payload).tier([format!("http://{}:9/announce", net.ip())]).make();
     seed.add(&torrent, folder);
     wgo_tests::peers::wait_complete(seed.as_mut(), &torrent);
     Some(seed)
 }
 
-/// wgod hears of the seed from a peer of this kind.
-fn hears_from(test: &'static str, kind: Kind, given: Given) {
+/// wgod hears of the only seed from a peer, each of a kind.
+fn hears_from(test: &'static str, kind: Kind, of: Kind, given: Given) {
     let Some(mut net) = Net::required(test) else { return };
     let (payload, [a, b, c]) = (payload(), [0; 3].map(|_| tempfile::tempdir().unwrap()));
-    let Some(seed) = seed(test, &mut net, &payload, a.path()) else { return };
+    let Some(seed) = seed(test, of, &mut net, &payload, a.path()) else { return };
     let Some(mut middle) = kind.start_as(test, net.ip(), Manner { down_kib: SLOW_KIB, ..EXCHANGES }) else {
         return;
     };
@@ -77,7 +84,7 @@ fn hears_from(test: &'static str, kind: Kind, given: Given) {
 fn tells(test: &'static str, kind: Kind) {
     let Some(mut net) = Net::required(test) else { return };
     let (payload, [a, b, c]) = (payload(), [0; 3].map(|_| tempfile::tempdir().unwrap()));
-    let Some(seed) = seed(test, &mut net, &payload, a.path()) else { return };
+    let Some(seed) = seed(test, Kind::Libtorrent, &mut net, &payload, a.path()) else { return };
     let Some(mut peer) = kind.start_as(test, net.ip(), EXCHANGES) else { return };
     let slow = u64::from(SLOW_KIB) << 10;
     let daemon = Daemon::with(Settings { ips: vec![net.home()], down: slow, ..Settings::default() });
@@ -89,6 +96,28 @@ fn tells(test: &'static str, kind: Kind) {
     assert!(daemon.torrent(&torrent.id()).done_bytes < LEN as u64, "it may have come from wgod");
 }
 
+/// wgod is the only seed. A peer of this kind has a link that leads to a slow third one, and hears of wgod there.
+fn hears_of_us(test: &'static str, kind: Kind) {
+    let Some(mut net) = Net::required(test) else { return };
+    let (payload, [a, b, c]) = (payload(), [0; 3].map(|_| tempfile::tempdir().unwrap()));
+    payload.write(a.path());
+    let torrent = Maker::new(&payload).make();
+    let daemon = Daemon::start(&net);
+    daemon.add(&torrent, a.path(), &[]);
+    daemon.wait_seeding(&torrent.id());
+    let slow = Manner { down_kib: SLOW_KIB, ..EXCHANGES };
+    let Some(mut middle) = Kind::Libtorrent.start_as(test, net.ip(), slow) else { return };
+    let at_wgod = Tracker::start(net.ip(), &[daemon.listens(net.home())]);
+    middle.add(&Maker::new(&payload).tier([at_wgod.url(Over::Http)]).make(), b.path());
+    let Some(mut peer) = kind.start_as(test, net.ip(), EXCHANGES) else { return };
+    let at_middle = Tracker::start(net.ip(), &[middle.addr()]);
+    let link = torrent.magnet(&[&at_middle.url(Over::Http)], &[]);
+    assert!(peer.add_magnet(&link, &torrent, c.path()), "it takes {link}");
+    until("the peer has all", PATIENCE, || peer.is_complete(&torrent).then_some(()));
+    assert!(!middle.is_complete(&torrent), "it may have come from the middle");
+    until("its files are right", PATIENCE, || payload.difference(c.path()).is_none().then_some(()));
+}
+
 macro_rules! peers {
     ($($name:ident: $kind:ident;)*) => {
         $(mod $name {
@@ -96,12 +125,32 @@ macro_rules! peers {
 
             #[test]
             fn it_tells_us_of_a_seed() {
-                hears_from(concat!(stringify!($name), "::it_tells_us_of_a_seed"), Kind::$kind, Given::File);
+                let test = concat!("pex::", stringify!($name), "::it_tells_us_of_a_seed");
+                hears_from(test, Kind::$kind, Kind::Libtorrent, Given::File);
             }
 
             #[test]
             fn it_hears_of_a_seed_from_us() {
-                tells(concat!(stringify!($name), "::it_hears_of_a_seed_from_us"), Kind::$kind);
+                tells(concat!("pex::", stringify!($name), "::it_hears_of_a_seed_from_us"), Kind::$kind);
+            }
+        })*
+    };
+}
+
+macro_rules! linked {
+    ($($name:ident: $kind:ident;)*) => {
+        $(mod $name {
+            use super::*;
+
+            #[test]
+            fn it_seeds_and_we_hear_of_it() {
+                let test = concat!("pex::links::", stringify!($name), "::it_seeds_and_we_hear_of_it");
+                hears_from(test, Kind::Libtorrent, Kind::$kind, Given::Magnet);
+            }
+
+            #[test]
+            fn it_hears_of_us() {
+                hears_of_us(concat!("pex::links::", stringify!($name), "::it_hears_of_us"), Kind::$kind);
             }
         })*
     };
@@ -114,7 +163,15 @@ peers! {
     qbittorrent: Qbittorrent;
 }
 
-#[test]
-fn a_magnet_link_finds_its_seed_by_a_peer_that_it_names() {
-    hears_from("a_magnet_link_finds_its_seed_by_a_peer_that_it_names", Kind::Libtorrent, Given::Magnet);
+/// Who fetches has nothing but a magnet link; the third peer is libtorrent.
+mod links {
+    use super::*;
+
+    linked! {
+        libtorrent: Libtorrent;
+        transmission: Transmission;
+        rtorrent: Rtorrent;
+        qbittorrent: Qbittorrent;
+        rqbit: Rqbit;
+    }
 }

@@ -50,9 +50,15 @@ pub struct External {
     set: Option<IpAddr>,
 }
 
-/// The votes on one family's address, oldest first, one of each voter.
+/// The votes on one family's address.
 #[derive(Clone, Debug, Default)]
-struct Votes(VecDeque<(Voter, IpAddr)>);
+struct Votes {
+    /// Oldest first, one of each voter, at most [`MAX_VOTES`].
+    cast: VecDeque<(Voter, IpAddr)>,
+    /// Who has won. Another one needs more votes than this has, not as many: else two voters who disagree would have
+    /// us announce anew, and rank all peers, with each word that they say.
+    elected: Option<IpAddr>,
+}
 
 impl External {
     /// `voter` says that we are at `ip`. What can't be the address of somebody in the Internet doesn't count.
@@ -68,6 +74,11 @@ impl External {
         self.set = ip.map(|ip| ip.to_canonical());
     }
 
+    /// We are somewhere else in the network: what others saw of us there counts no more.
+    pub fn forget(&mut self) {
+        (self.v4, self.v6) = Default::default();
+    }
+
     /// What the operator says.
     pub fn chosen(&self) -> Option<IpAddr> {
         self.set
@@ -77,7 +88,7 @@ impl External {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         [(true, &self.v4), (false, &self.v6)]
             .into_iter()
-            .filter_map(|(v4, votes)| self.set.filter(|ip| ip.is_ipv4() == v4).or_else(|| votes.winner()))
+            .filter_map(|(v4, votes)| self.set.filter(|ip| ip.is_ipv4() == v4).or(votes.elected))
     }
 
     fn votes_mut(&mut self, v4: bool) -> &mut Votes {
@@ -87,20 +98,22 @@ impl External {
 
 impl Votes {
     fn add(&mut self, voter: Voter, ip: IpAddr) {
-        self.0.retain(|(other, _)| *other != voter);
-        if self.0.len() >= MAX_VOTES {
-            self.0.pop_front();
+        self.cast.retain(|(other, _)| *other != voter);
+        if self.cast.len() >= MAX_VOTES {
+            self.cast.pop_front();
         }
-        self.0.push_back((voter, ip));
+        self.cast.push_back((voter, ip));
+        self.elected = self.winner();
     }
 
-    /// The address with most votes; of equals the one that was named last.
+    /// The address with most votes; of equals the one that has won before, else the one that was named last.
     fn winner(&self) -> Option<IpAddr> {
-        let by = |ip: IpAddr| self.0.iter().filter(move |(_, other)| *other == ip).map(|(voter, _)| voter);
+        let by = |ip: IpAddr| self.cast.iter().filter(move |(_, other)| *other == ip).map(|(voter, _)| voter);
         let counts = |ip: &IpAddr| {
             by(*ip).count() >= FEWEST_PEERS || by(*ip).any(|voter| !matches!(voter, Voter::Peer(_)))
         };
-        self.0.iter().map(|&(_, ip)| ip).filter(counts).max_by_key(|&ip| by(ip).count())
+        let named = self.cast.iter().map(|&(_, ip)| ip).filter(counts);
+        named.max_by_key(|&ip| (by(ip).count(), Some(ip) == self.elected))
     }
 }
 
@@ -133,7 +146,37 @@ mod tests {
         assert_eq!(seen(&external), [ip("203.0.113.1"), ip("2001:db8::1")]);
         // Whoever changes his mind has one vote still.
         external.vote(tracker(1), ip("203.0.113.66"));
-        assert_eq!(seen(&external)[0], ip("203.0.113.66"), "two against two: the last one named");
+        assert_eq!(seen(&external)[0], ip("203.0.113.1"), "two against two: nothing changes");
+        external.vote(tracker(2), ip("203.0.113.66"));
+        assert_eq!(seen(&external)[0], ip("203.0.113.66"), "three against one");
+    }
+
+    #[test]
+    fn two_who_disagree_change_nothing_whatever_they_repeat() {
+        let mut external = External::default();
+        external.vote(tracker(1), ip("203.0.113.1"));
+        for _ in 0..3 {
+            external.vote(tracker(2), ip("203.0.113.2"));
+            assert_eq!(seen(&external), [ip("203.0.113.1")]);
+            external.vote(tracker(1), ip("203.0.113.1"));
+            assert_eq!(seen(&external), [ip("203.0.113.1")]);
+        }
+        // Nobody says so any more.
+        external.vote(tracker(1), ip("203.0.113.3"));
+        assert_eq!(seen(&external), [ip("203.0.113.3")]);
+    }
+
+    #[test]
+    fn elsewhere_in_the_network_only_the_operators_word_is_left() {
+        let mut external = External::default();
+        (1..=9).for_each(|n| external.vote(tracker(n), ip("203.0.113.1")));
+        external.vote(tracker(1), ip("2001:db8::1"));
+        external.set(Some(ip("10.1.2.3")));
+        external.forget();
+        assert_eq!(seen(&external), [ip("10.1.2.3")]);
+        external.set(None);
+        external.vote(tracker(1), ip("203.0.113.2"));
+        assert_eq!(seen(&external), [ip("203.0.113.2")]);
     }
 
     #[test]
@@ -142,7 +185,7 @@ mod tests {
         for n in 0..200 {
             external.vote(tracker(n), ip("203.0.113.1"));
         }
-        assert_eq!(external.v4.0.len(), MAX_VOTES);
+        assert_eq!(external.v4.cast.len(), MAX_VOTES);
         for n in 0..=(MAX_VOTES / 2) as u8 {
             external.vote(tracker(200 + n), ip("203.0.113.2"));
         }

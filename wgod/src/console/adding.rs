@@ -13,6 +13,9 @@ use crate::session::{AddRequest, goals_of_add, rank};
 /// Peers of a link that are tried; links in use name a few.
 const MAX_LINK_PEERS: usize = 100;
 
+/// Those of them that are looked up, whose hosts are names.
+const MAX_LINK_HOSTS: usize = 10;
+
 /// What the session is to do for one source; `folder` is where it goes, or why it may not; `defaults` are for what
 /// the parameters leave open.
 pub(super) fn request(
@@ -23,12 +26,14 @@ pub(super) fn request(
 ) -> Result<Box<AddRequest>, Box<Added>> {
     let plain = |error| Box::new(Added::failed(None, None, error));
     let mut peers = params.peers.clone();
+    let mut hosts = Vec::new();
     let (metainfo, raw, select) = match source {
         Source::Uri(uri) => {
             let magnet = read_magnet(uri, params)?;
-            // One that is only a name would have to be looked up first.
-            let named = magnet.peers.iter().filter_map(|peer| peer.socket_addr());
-            peers.extend(named.filter(|peer| !params.peers.contains(peer)).take(MAX_LINK_PEERS));
+            let addrs = magnet.peers.iter().filter_map(|peer| peer.socket_addr());
+            peers.extend(addrs.filter(|peer| !params.peers.contains(peer)).take(MAX_LINK_PEERS));
+            let names = magnet.peers.iter().filter(|peer| peer.socket_addr().is_none());
+            hosts.extend(names.take(MAX_LINK_HOSTS).cloned());
             (of_magnet(&magnet), Vec::new(), magnet.select)
         }
         Source::Torrent(_) => {
@@ -47,6 +52,7 @@ pub(super) fn request(
         labels: wgo_api::labels::distinct(&params.labels).map_err(plain)?,
         check: params.check,
         peers,
+        hosts,
         fail_if_exists: params.fail_if_exists,
         sequential: params.sequential,
         choose: params.choose.clone(),

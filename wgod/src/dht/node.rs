@@ -140,7 +140,12 @@ impl Node {
                 }
                 () = engine.dht.0.changed.notified() => {}
                 // What they were bound to may lead nowhere now.
-                Ok(()) = way_out.changed() => self.sockets.renew(clock.now()),
+                Ok(()) = way_out.changed() => {
+                    let now = clock.now();
+                    self.machine.forget_votes();
+                    engine.dht.rounds().rounds.moved(now);
+                    self.sockets.renew(now);
+                }
                 Some(heard) = to_hear.recv() => self.on_heard(heard),
                 family = self.sockets.readable() => self.receive(family),
                 found = self.names.found() => self.on_found(found),

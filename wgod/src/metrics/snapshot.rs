@@ -43,6 +43,10 @@ pub struct Snapshot {
     pub handshakes: [u64; Handshakes::ENCRYPTIONS.len()],
     /// Handshakes that failed, in the order of [`Handshakes::KINDS`].
     pub handshakes_failed: [u64; Handshakes::KINDS.len()],
+    /// Ranges of the operator's IP filter, and addresses that it has blocked.
+    pub ip_filter: (u64, u64),
+    /// Addresses that live torrents have banned, each for itself.
+    pub bans: u64,
     /// Announcements of local service discovery that were sent, and those heard of torrents of ours.
     pub lsd: (u64, u64),
     /// Datagrams that it dropped: no announcements, and those of who is no neighbour.
@@ -92,6 +96,8 @@ impl Snapshot {
             announces_failed,
             handshakes: counters.handshakes.totals(),
             handshakes_failed: counters.handshakes.failures(),
+            ip_filter: engine.ip_filter.counted(),
+            bans: bans(engine),
             lsd: (counters.lsd.sent.total(), counters.lsd.heard.total()),
             lsd_dropped: (counters.lsd.malformed.total(), counters.lsd.foreign.total()),
             dht: engine.dht.status(),
@@ -104,6 +110,12 @@ impl Snapshot {
             commits: engine.store.stats().commits,
         }
     }
+}
+
+fn bans(engine: &Engine) -> u64 {
+    let live = engine.registry.all_live();
+    let each = live.iter().filter_map(|torrent| engine.call(torrent, |swarm, now| swarm.ban_count(now)));
+    each.sum::<usize>() as u64
 }
 
 /// Also of those that map nothing: a series that comes and goes can't be alarmed on.

@@ -81,6 +81,16 @@ fn transfer(page: &mut Page, snapshot: &Snapshot) {
     for (kind, count) in Handshakes::KINDS.into_iter().zip(snapshot.handshakes_failed) {
         page.sample(name, &[("kind", kind)], count);
     }
+    let (ranges, blocked) = snapshot.ip_filter;
+    page.one("wgod_ip_filter_ranges", Kind::Gauge, "Ranges of addresses in the lists of ip_filter.", ranges);
+    let name = "wgod_ip_filter_blocked_total";
+    page.one(
+        name,
+        Kind::Counter,
+        "Addresses passed over, refused or closed since ip_filter has them.",
+        blocked,
+    );
+    page.one("wgod_peer_bans", Kind::Gauge, "Addresses banned, counted in each torrent.", snapshot.bans);
     let name = "wgod_mapped_ports";
     page.family(name, Kind::Gauge, "Ports that the gateway maps to us, by the protocol that did it.");
     for (protocol, ports) in &snapshot.mapped_ports {

@@ -148,6 +148,10 @@ impl Driver {
             return;
         }
         tracing::debug!(?way, "the way out");
+        if way != self.way && self.way.link().is_some() {
+            // Where nothing is bound, nobody else notices that this is another network.
+            self.engine.outside.forget();
+        }
         self.way = way;
         (self.gateway, self.hosts, self.found, self.upnp) = (None, None, None, None);
         if let Some(link) = self.way.link() {

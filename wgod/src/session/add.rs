@@ -30,6 +30,9 @@ use wgo_core::piece_mgr::Priority;
 
 /// A folder is on the device that it was on so long ago, as far as queues of checks go.
 const DEVICE_BELIEVED: Duration = Duration::from_secs(1);
+/// Why a torrent file or metadata is of no use here.
+pub(super) const V2_ONLY: &str =
+    "it is a v2-only torrent; this version of wgod transfers v1 and hybrid torrents";
 /// Peers that an operator named, of one torrent; of more, the last count.
 const MAX_NAMED_PEERS: usize = 200;
 
@@ -46,14 +49,9 @@ impl Driver {
         if let Some(id) = known {
             return self.add_again(id, request, reply);
         }
-        if request.metainfo.hashes.v1.is_none() {
-            let message = match request.metainfo.info.layout.is_known() {
-                true => "it is a v2-only torrent; this version of wgod transfers v1 and hybrid torrents",
-                false => {
-                    "the link has only a v2 info-hash (btmh), and this version of wgod needs the v1 one (btih) to find peers"
-                }
-            };
-            drop(reply.send(refuse(Kind::Unsupported, message.into())));
+        // A link with nothing but a v2 hash (btmh) may be that of a hybrid: the metadata tells.
+        if request.metainfo.hashes.v1.is_none() && request.metainfo.info.layout.is_known() {
+            drop(reply.send(refuse(Kind::Unsupported, V2_ONLY.into())));
             return;
         }
         let info = &mut request.metainfo.info;
@@ -80,11 +78,13 @@ impl Driver {
             };
         let id = TorrentId(self.next_id);
         self.next_id += 1;
+        let hosts = std::mem::take(&mut request.hosts);
         let mut settings = new_settings(&request, files, self.place_of_new(id, &request));
         settings.renames = renames;
         let (entry, op) = self.new_entry(id, request, settings, known, reply);
         self.insert(entry);
         self.push_op(id, op);
+        self.look_up(id, hosts);
     }
 
     /// It is here already: peers that came along are tried, nothing else changes.
@@ -115,11 +115,12 @@ impl Driver {
             return Added::failed(Some(hash), Some(name), error);
         }
         self.name_peers(id, &request.peers);
+        self.look_up(id, request.hosts.clone());
         Added { info_hash: Some(hash), name: Some(name), status: AddStatus::Present, error: None, kind: None }
     }
 
     /// The operator names peers of a torrent: they are tried, at once or when it runs.
-    fn name_peers(&mut self, id: TorrentId, peers: &[SocketAddr]) {
+    pub(super) fn name_peers(&mut self, id: TorrentId, peers: &[SocketAddr]) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let known = &mut entry.settings.user_peers;
         let new: Vec<SocketAddr> = peers.iter().copied().filter(|peer| !known.contains(peer)).collect();

@@ -1,11 +1,26 @@
-//! What `show` says of the addresses that are banned.
+//! What `show` says of the addresses that are banned, and lifting bans.
+use wgo_api::params::Unban;
 use wgo_api::result::Ban;
+use wgo_core::TorrentId;
 
 use super::Driver;
 use super::entry::Entry;
 use crate::clock::unix_now;
 
 impl Driver {
+    /// Lifts bans. Who left is tried again when somebody names it, or when it comes by itself.
+    pub(super) fn unban(&self, id: TorrentId, which: Unban) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let ip = match which {
+            Unban::All => None,
+            Unban::Address(ip) => Some(ip),
+        };
+        if let Some(live) = &entry.live {
+            let lifted = self.engine.call(live, |swarm, now| swarm.unban(now, ip));
+            entry.span().in_scope(|| tracing::info!(lifted, "bans lifted"));
+        }
+    }
+
     /// The bans of a torrent, those that end first first.
     pub(super) fn bans(&self, entry: &Entry) -> Vec<Ban> {
         let now = self.engine.clock.now();

@@ -279,11 +279,16 @@ impl Driver {
         }
         let hash = entry.hash_text();
         self.touch();
+        self.remember_removed(hash);
+        self.push_op(id, Op::Remove { data, reply });
+    }
+
+    /// No torrent has this hash from this version of the list on.
+    pub(super) fn remember_removed(&mut self, hash: String) {
         self.removed.push_back((self.version, hash));
         if self.removed.len() > super::driver::REMEMBERED_REMOVALS {
             self.removed.pop_front();
         }
-        self.push_op(id, Op::Remove { data, reply });
     }
 
     /// A torrent is gone from the disk and the store.

@@ -294,6 +294,7 @@ impl Driver {
             }
             Event::Doubt(..) => {}
             Event::Scraped(told) => self.on_scraped(told),
+            Event::PeerFound(id, addrs) => self.name_peers(id, &addrs),
             Event::Wake(id, reply) => match self.entries.get(&id).map(|entry| entry.live.clone()) {
                 None => drop(reply),
                 Some(Some(live)) => drop(reply.send(Some(live))),

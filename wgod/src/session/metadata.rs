@@ -307,6 +307,7 @@ impl Driver {
     fn take_on(&mut self, id: TorrentId, learning: Learning, in_place: bool, there: bool) {
         let Learning { arranged, info, selection, about, tiers, .. } = learning;
         let hashes = arranged.hashes;
+        let was = self.entries.get(&id).map(Entry::hash_text);
         let new_tiers = self.entries.get(&id).is_some_and(|entry| entry.tiers != tiers);
         self.entries.rearrange(&id, |entry| {
             arranged.apply(&mut entry.settings, in_place, there);
@@ -325,6 +326,12 @@ impl Driver {
         });
         for hash in hashes.wire() {
             self.by_hash.insert(hash, id);
+        }
+        if let Some(was) = was.filter(|was| *was != hashes.canonical().to_string()) {
+            // A hybrid that was known by its v2 hash: whoever follows the list sees it go under one name, and come
+            // under the other.
+            self.touch();
+            self.remember_removed(was);
         }
         let Some(entry) = self.entries.get(&id) else { return };
         if entry.live.is_some() {

@@ -24,6 +24,7 @@ mod happened;
 mod labels;
 mod metadata;
 mod moving;
+mod named;
 mod network;
 mod ops;
 mod patterns;
@@ -62,6 +63,7 @@ use wgo_core::TorrentId;
 use wgo_core::limiter::Direction;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::{ChosenGoals, QueueLimits};
+use wgo_proto::host_port::HostPort;
 use wgo_proto::metainfo::{Metainfo, PartSuffix};
 
 use crate::files::{DiskError, Preallocate, Space};
@@ -95,6 +97,8 @@ pub enum Event {
     Wake(TorrentId, oneshot::Sender<Option<Arc<Torrent>>>),
     /// Trackers said how large swarms are.
     Scraped(Vec<(TorrentId, scrape::Told)>),
+    /// The host of a peer that a link names has these addresses.
+    PeerFound(TorrentId, Vec<SocketAddr>),
 }
 
 /// What callers ask of the driver. Every answer may be dropped: the work is done all the same.
@@ -183,6 +187,8 @@ pub struct AddRequest {
     pub check: Check,
     /// Peers to try.
     pub peers: Vec<SocketAddr>,
+    /// Peers to try whose host is a name.
+    pub hosts: Vec<HostPort>,
     /// It is an error if it is here already.
     pub fail_if_exists: bool,
     /// In order.

@@ -37,6 +37,7 @@ impl Driver {
             // There is another way besides, as of the second address family: trackers are to see us there as well.
             (true, true) if after.keeps(before) => self.announce_all(),
             _ => {
+                self.engine.outside.forget();
                 if was_open {
                     self.set_online(false);
                 }

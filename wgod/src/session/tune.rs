@@ -80,6 +80,9 @@ impl Driver {
 
     fn set_one(&mut self, id: TorrentId, params: &SetParams) {
         let now = self.engine.clock.now();
+        if let Ok(Some(unban)) = params.unbanned() {
+            self.unban(id, unban);
+        }
         if let Some(priority) = params.priority {
             self.session.set_priority(now, id, rank(priority));
         }

@@ -1,4 +1,6 @@
 //! Parameters of `start`, `set` and `queue`: what runs when, and how.
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ApiError, Kind};
@@ -43,6 +45,17 @@ pub struct SetParams {
     pub up: Option<u64>,
     /// Download limit, bytes/s; 0 is unlimited.
     pub down: Option<u64>,
+    /// An address whose ban is lifted, as `show` gives it, or `"all"`.
+    pub unban: Option<String>,
+}
+
+/// Whose ban is lifted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unban {
+    /// Everybody's.
+    All,
+    /// That of this address; of IPv6 its /64's.
+    Address(IpAddr),
 }
 
 impl SetParams {
@@ -54,6 +67,21 @@ impl SetParams {
             || self.goal_action.is_some()
     }
 
+    /// Whose ban is to be lifted.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`]: it is no address.
+    pub fn unbanned(&self) -> Result<Option<Unban>, ApiError> {
+        let Some(text) = &self.unban else { return Ok(None) };
+        if text == "all" {
+            return Ok(Some(Unban::All));
+        }
+        let address = text.strip_suffix("/64").unwrap_or(text).parse();
+        address.map(|ip| Some(Unban::Address(ip))).map_err(|_| {
+            ApiError::new(Kind::BadRequest, format!("`unban`: {text:?} is neither an address nor \"all\""))
+        })
+    }
+
     /// Checks that there is something to set, and that it can be.
     ///
     /// # Errors
@@ -63,12 +91,14 @@ impl SetParams {
             || self.priority.is_some()
             || self.sequential.is_some()
             || self.up.is_some()
-            || self.down.is_some();
+            || self.down.is_some()
+            || self.unban.is_some();
         if !sets {
             let message = "nothing to set: give `priority`, `sequential`, `ratio`, `seed_time_secs`, \
-                           `seed_idle_secs`, `goal_action`, `up` or `down`";
+                           `seed_idle_secs`, `goal_action`, `up`, `down` or `unban`";
             return Err(ApiError::new(Kind::BadRequest, message));
         }
+        self.unbanned()?;
         self.ratio.and_then(Choice::own).map_or(Ok(()), |ratio| check_ratio(ratio).map(drop))
     }
 }
@@ -115,6 +145,9 @@ mod tests {
     fn nothing_to_set_and_ratios_that_are_none_are_refused() {
         let check = |json: &str| serde_json::from_str::<SetParams>(json).unwrap().check();
         assert!(check(r#"{"all":true}"#).unwrap_err().to_string().contains("nothing to set"));
+        assert!(
+            check(r#"{"all":true,"unban":"him"}"#).unwrap_err().to_string().contains("neither an address")
+        );
         assert!(check(r#"{"all":true,"ratio":-1}"#).unwrap_err().to_string().contains("can't be -1"));
         for good in [
             r#"{"ratio":2}"#,
@@ -122,6 +155,9 @@ mod tests {
             r#"{"up":0}"#,
             r#"{"priority":"high"}"#,
             r#"{"sequential":false}"#,
+            r#"{"unban":"all"}"#,
+            r#"{"unban":"192.0.2.7"}"#,
+            r#"{"unban":"2001:db8::/64"}"#,
         ] {
             check(good).unwrap();
         }

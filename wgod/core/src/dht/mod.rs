@@ -314,6 +314,12 @@ impl Dht {
         }
     }
 
+    /// We are somewhere else in the network: what nodes saw of our addresses counts no more. Our ids stay until others
+    /// agree on what they see now.
+    pub fn forget_votes(&mut self) {
+        self.overlays.iter_mut().for_each(|overlay| overlay.votes = Votes::default());
+    }
+
     /// Our id in one of the DHTs.
     pub fn id(&self, family: Family) -> Option<NodeId> {
         self.overlay(family).map(|overlay| overlay.table.own())

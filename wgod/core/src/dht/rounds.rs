@@ -179,6 +179,23 @@ impl Rounds {
         }
     }
 
+    /// We are somewhere else in the network: where nodes say we are, nobody is. The next round of each torrent is due,
+    /// in its order and at its pace.
+    pub fn moved(&mut self, now: Time) {
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for id in ids {
+            let Some(entry) = self.torrents.get_mut(&id) else { continue };
+            entry.retry = FIRST_RETRY;
+            if entry.due.is_none() {
+                // What the round under way tells goes nowhere.
+                entry.again = true;
+                continue;
+            }
+            self.unplan(id);
+            self.plan(id, now);
+        }
+    }
+
     /// All lookups have ended without a word, as when the node ends.
     pub fn forget_lookups(&mut self, now: Time) {
         let mut ids: Vec<TorrentId> = std::mem::take(&mut self.lookups).into_values().collect();

@@ -217,6 +217,13 @@ impl<B> Swarm<B> {
         lost
     }
 
+    /// The operator lifts the ban of an address, or all bans; returns how many there were.
+    pub fn unban(&mut self, now: Time, ip: Option<IpAddr>) -> usize {
+        let all = || self.peer_mgr.bans(now).map(|(ip, _)| ip).collect();
+        let ips: Vec<IpAddr> = ip.map_or_else(all, |ip| vec![ip]);
+        ips.into_iter().filter(|ip| self.peer_mgr.unban(*ip)).count()
+    }
+
     /// Pieces that we had are gone from the disk, or no longer hash right.
     pub fn lose(&mut self, now: Time, pieces: impl IntoIterator<Item = PieceIndex>) {
         let was_finished = self.pieces.is_finished();

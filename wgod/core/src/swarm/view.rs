@@ -142,6 +142,11 @@ impl<B> Swarm<B> {
         self.peer_mgr.bans(now).collect()
     }
 
+    /// How many those are.
+    pub fn ban_count(&self, now: Time) -> usize {
+        self.peer_mgr.bans(now).count()
+    }
+
     /// Copies per piece, seeds included; 0…number of peers.
     pub fn availability(&self) -> Vec<u32> {
         let pieces = 0..self.layout.piece_count();

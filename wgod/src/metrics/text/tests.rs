@@ -25,6 +25,8 @@ fn snapshot() -> Snapshot {
         pieces_stored: 900,
         hash_failures: 3,
         disk_errors: 1,
+        ip_filter: (250_000, 17),
+        bans: 3,
         lsd: (50, 40),
         lsd_dropped: (9, 8),
         choke_rounds: 360,

@@ -14,6 +14,7 @@ use wgo_proto::{Bitfield, InfoHashes};
 use super::checkpoint::store_fault;
 use super::{Cx, Outcome, add, live, open_files};
 use crate::files::{BlockBuf, Presence, TorrentFiles, Whereabouts};
+use crate::session::add::V2_ONLY;
 use crate::session::entry::About;
 use crate::session::metadata::Arranged;
 use crate::session::tune::order;
@@ -102,9 +103,7 @@ fn judge(info: &[u8], hashes: &InfoHashes, tiers: &[Vec<String>]) -> Verdict {
     }
     let raw = Metainfo::file_of(info, tiers);
     match Metainfo::parse(&raw) {
-        Ok(metainfo) if metainfo.hashes.v1.is_none() => Verdict::Unusable(
-            "it is a v2-only torrent; this version of wgod transfers v1 and hybrid torrents".into(),
-        ),
+        Ok(metainfo) if metainfo.hashes.v1.is_none() => Verdict::Unusable(V2_ONLY.into()),
         Ok(metainfo) => Verdict::Right(Box::new(metainfo), raw),
         Err(error) => Verdict::Unusable(format!("no torrent can be made of it: {error}")),
     }
@@ -134,6 +133,8 @@ pub(super) async fn learn(mut cx: Cx, mut learning: Box<Learning>) -> Outcome {
     let result = match stored {
         Err(error) => Err(store_fault(&error)),
         Ok(()) if there || cx.live.is_none() || learning.arranged.trouble.is_some() => Ok(None),
+        // A Swarm of a v2 hash dials and announces by that one. Of a hybrid most peers know the other.
+        Ok(()) if learning.arranged.hashes.canonical() != cx.hashes.canonical() => Ok(None),
         Ok(()) => Ok(ready(cx, &learning).await),
     };
     Outcome::Taught(Box::new(Taught { learning, in_place, there, result }))

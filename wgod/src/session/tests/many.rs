@@ -21,6 +21,7 @@ fn request(rig: &Rig, name: &str, paused: bool) -> Box<AddRequest> {
         labels: Vec::new(),
         check: Check::Full,
         peers: Vec::new(),
+        hosts: Vec::new(),
         fail_if_exists: false,
         sequential: false,
         choose: Default::default(),

@@ -213,3 +213,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn after_a_move_everybody_is_due_in_order_and_at_the_pace() {
+    let mut driver = Driver::new();
+    for n in 0..50 {
+        driver.rounds.join(secs(0), TorrentId(n), v1(n), Need::Nothing);
+    }
+    driver.rounds.join(secs(0), TorrentId(99), v1(99), Need::Pieces);
+    // All have had a round, but for one that is under way.
+    let mut under_way = Vec::new();
+    for second in 0..60 {
+        let begun = driver.begin(secs(second), true);
+        driver.end(secs(second), &begun, 3);
+        under_way = begun;
+    }
+    assert!(under_way.is_empty() && driver.begin(secs(60), true).is_empty(), "nobody is due");
+    driver.rounds.look_now(secs(400), TorrentId(7));
+    let mine = driver.begin(secs(400), true);
+    driver.rounds.moved(secs(400));
+    driver.rounds.check_invariants();
+    driver.end(secs(400), &mine, 3);
+    let mut again = std::collections::BTreeSet::new();
+    for second in 400..460 {
+        let begun = driver.begin(secs(second), true);
+        driver.end(secs(second), &begun, 3);
+        again.extend(begun.iter().map(|(id, _)| id.0));
+    }
+    assert_eq!(again.len(), 51, "{again:?}");
+    assert!(again.contains(&7), "what was under way told the old address");
+}
