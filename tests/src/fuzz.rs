@@ -8,15 +8,30 @@
 //! A decoder that is new takes a function here and a line in the table.
 use std::path::PathBuf;
 
+mod against;
 mod api;
 mod bencode;
+mod choker;
+mod connection;
 mod dht;
+mod dials;
+mod gateway;
+mod import;
+mod layers;
+mod limits;
+mod lists;
+mod local;
+mod memory_disk;
 mod mse;
 pub mod mutate;
+mod picker;
 mod places;
+mod proxies;
 mod reader;
+mod session;
 mod store;
 mod swarm;
+mod tiers;
 mod trackers;
 mod wire;
 
@@ -32,12 +47,15 @@ pub struct Target {
     pub name: &'static str,
     /// What is tried.
     pub body: Body,
+    /// One input takes as long as so many of a decoder's: that many times fewer are tried.
+    pub cost: u64,
 }
 
 macro_rules! targets {
-    ($($(#[$doc:meta])* $name:ident = $body:path,)*) => {
+    ($($name:ident = $body:path $(=> $cost:literal)?,)*) => {
         /// All of them.
-        pub const TARGETS: &[Target] = &[$(Target { name: stringify!($name), body: $body },)*];
+        pub const TARGETS: &[Target] =
+            &[$(Target { name: stringify!($name), body: $body, cost: 1 $(* $cost)? },)*];
 
         /// Calls a macro with the names of all targets.
         #[macro_export]
@@ -50,6 +68,7 @@ macro_rules! targets {
 targets! {
     bencode = bencode::bencode,
     metainfo = bencode::metainfo,
+    layers = layers::layers => 5,
     magnet = places::magnet,
     host_port = places::host_port,
     path = places::path,
@@ -57,20 +76,49 @@ targets! {
     handshake = wire::handshake,
     frames = wire::frames,
     extended = wire::extended,
+    metadata = wire::metadata,
+    pex = wire::pex,
     bitfield = wire::bitfield,
     mse_initiator = mse::initiator,
     mse_responder = mse::responder,
-    mse_both = mse::both,
+    mse_both = mse::both => 4,
     krpc = dht::krpc,
     dht_snapshot = dht::snapshot,
     dht_node = dht::node,
     udp_tracker = trackers::udp,
     http_tracker = trackers::http,
+    scrape = trackers::scrape,
     compact = trackers::compact_peers,
     tracker_urls = trackers::urls,
+    lsd = local::lsd,
+    nat_pmp = local::nat_pmp,
+    pcp = local::pcp,
+    ssdp = local::ssdp,
+    upnp = local::upnp,
+    location = local::location,
+    socks5 = proxies::socks5,
+    socks5_datagram = proxies::socks5_datagram,
+    http_connect = proxies::http_connect,
+    ip_list = lists::ip_list => 10,
     rpc_params = api::params,
     store_rows = store::rows,
-    swarm = swarm::swarm,
+    backup = store::backup,
+    import = import::import,
+    hash = against::hash => 100,
+    tree = layers::tree,
+    rc4 = against::rc4,
+    bits = against::bits => 3,
+    recovery = store::recovery => 100,
+    picker = picker::picker => 8,
+    choker = choker::choker,
+    limiter = limits::limiter,
+    tracker_tiers = tiers::tracker_tiers,
+    peer_mgr = dials::peer_mgr,
+    portmap = gateway::portmap,
+    lsd_machine = gateway::lsd_machine,
+    session = session::session => 8,
+    connection = connection::connection => 4,
+    swarm = swarm::swarm => 4,
 }
 
 /// The target of this name.

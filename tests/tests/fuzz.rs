@@ -28,7 +28,7 @@ fn try_out(name: &str) {
     let runs = std::env::var("WGOD_FUZZ_RUNS").map_or(RUNS, |runs| runs.parse().expect("a number"));
     // The same each time: what fails here fails on the next machine.
     let mut rng = fastrand::Rng::with_seed(0x5eed);
-    for _ in 0..runs {
+    for _ in 0..runs.div_ceil(target.cost) {
         run(target, &mutated(&mut rng, &corpus));
     }
 }

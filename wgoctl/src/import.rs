@@ -15,6 +15,7 @@ mod report;
 mod rtorrent;
 mod running;
 mod sqlite;
+pub mod taken;
 #[cfg(test)]
 mod tests;
 mod transmission;

@@ -64,6 +64,8 @@ mod verify;
 mod wait;
 mod wrap;
 
+pub use import::taken;
+
 use cli::{Cli, Verb};
 use console::Console;
 use context::Context;

@@ -84,8 +84,9 @@ impl Lists {
         let mut builder = Builder::default();
         let mut bad_lines = 0;
         for path in paths {
-            let read = read(path, &mut builder).map_err(|why| Unusable { path: path.clone(), why })?;
-            bad_lines += read;
+            let opened = File::open(path).map_err(Why::from);
+            let read = opened.and_then(|file| read(path, file, &mut builder));
+            bad_lines += read.map_err(|why| Unusable { path: path.clone(), why })?;
         }
         let filter = Arc::new(builder.build());
         if !paths.is_empty() {
@@ -104,13 +105,34 @@ impl Lists {
     pub fn bad_lines(&self) -> u64 {
         self.bad_lines
     }
+
+    /// Reads one list from wherever it is, packed or not; `name` is for messages.
+    ///
+    /// # Errors
+    /// It can't be read, or is none.
+    pub fn read_from(name: &Path, list: impl Read) -> Result<Lists, Unusable> {
+        let mut builder = Builder::default();
+        let bad_lines =
+            read(name, list, &mut builder).map_err(|why| Unusable { path: name.to_owned(), why })?;
+        Ok(Lists {
+            filter: Arc::new(builder.build()),
+            files: 1,
+            bad_lines,
+            loaded_at: unix_now().unsigned_abs(),
+        })
+    }
+
+    /// What they block.
+    pub fn filter(&self) -> &IpFilter {
+        &self.filter
+    }
 }
 
 /// Adds a list; returns how many of its lines are bad.
-fn read(path: &Path, builder: &mut Builder) -> Result<u64, Why> {
-    let mut file = BufReader::with_capacity(64 * 1024, File::open(path)?);
+fn read(path: &Path, list: impl Read, builder: &mut Builder) -> Result<u64, Why> {
+    let mut file = BufReader::with_capacity(64 * 1024, list);
     let packed = file.fill_buf()?.starts_with(&GZIP);
-    let text: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let text: Box<dyn Read + '_> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     // One byte more than there may be, to tell.
     let mut text = BufReader::with_capacity(64 * 1024, text.take(MAX_TEXT + 1));
     let before = builder.len();

@@ -145,13 +145,13 @@ pub(super) fn both(data: &[u8]) {
         }
         let (sent, done, goes_on) = feed(&mut b, &mut to_b, cut);
         to_a.extend(sent);
-        ends[1] = ends[1].take().or(done.map(|session| session.method));
+        ends[1] = ends[1].take().or(done);
         if !goes_on {
             break;
         }
         let (sent, done, goes_on) = feed(&mut a, &mut to_a, cut);
         to_b.extend(sent);
-        ends[0] = ends[0].take().or(done.map(|session| session.method));
+        ends[0] = ends[0].take().or(done);
         if !goes_on {
             break;
         }
@@ -159,6 +159,26 @@ pub(super) fn both(data: &[u8]) {
     if !flipped {
         let common = |method: &Method| provide.has(*method) && accept.has(*method);
         let chosen = [first, Method::Rc4, Method::Plaintext].into_iter().find(common);
-        assert_eq!(ends, [chosen; 2]);
+        assert_eq!([&ends[0], &ends[1]].map(|end| end.as_ref().map(|session| session.method)), [chosen; 2]);
+        if let [Some(a), Some(b)] = ends {
+            assert_eq!(to_b.len(), payload, "the handshake ends where the payload begins");
+            talk(a, b, to_b);
+        }
+    }
+}
+
+/// What one end sends the other reads; `begun` came along with the handshake.
+fn talk(mut a: Session, mut b: Session, mut begun: Vec<u8>) {
+    let over = |from: &mut Session, to: &mut Session, text: &[u8]| {
+        let mut bytes = text.to_vec();
+        from.outgoing.iter_mut().for_each(|cipher| cipher.apply(&mut bytes));
+        to.incoming.iter_mut().for_each(|cipher| cipher.apply(&mut bytes));
+        assert_eq!(bytes, text);
+    };
+    b.incoming.iter_mut().for_each(|cipher| cipher.apply(&mut begun));
+    assert!(begun.iter().all(|byte| *byte == b'x'), "what came along doesn't decrypt");
+    for text in [&b"the first"[..], b"", b"the second, which is longer than that"] {
+        over(&mut a, &mut b, text);
+        over(&mut b, &mut a, text);
     }
 }

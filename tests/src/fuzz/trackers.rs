@@ -51,6 +51,34 @@ pub(super) fn http(data: &[u8]) {
     assert_eq!(again, reply);
 }
 
+/// Answers to scrapes: each torrent that was asked for has the numbers that it would have if it were asked for
+/// alone, and none that the answer doesn't name.
+pub(super) fn scrape(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    let count = 1 + usize::from(reader.byte() % 5);
+    let asked: Vec<_> = (0..count).map(|_| WireHash(reader.array())).collect();
+    let body = reader.rest();
+    if let Ok(found) = decode_scrape(body, &asked) {
+        assert_eq!(found.len(), asked.len());
+        for (hash, counts) in asked.iter().zip(&found) {
+            assert_eq!(decode_scrape(body, &[*hash]), Ok(vec![*counts]));
+            let named = body.windows(hash.0.len()).any(|bytes| bytes == hash.0);
+            assert!(named || counts.is_none(), "{hash} isn't in the answer");
+        }
+    }
+    // The same by UDP: as many as there is room for, in the order in which they came.
+    let Ok(response) = Response::decode(body, Family::V4) else { return };
+    let Some(transaction) = transaction_of(body) else { return };
+    let Ok(swarms) = response.into_scrape(transaction) else { return };
+    assert_eq!(swarms.len(), (body.len() - 8) / 12);
+    for (swarm, bytes) in swarms.iter().zip(body[8..].chunks_exact(12)) {
+        let number = |at: usize| bytes[at..at + 4].iter().fold(0, |n: u32, byte| n << 8 | u32::from(*byte));
+        let numbers = [swarm.seeders, swarm.completed, swarm.leechers];
+        // Signed numbers to many trackers, and none has fewer than no peers.
+        assert_eq!(numbers, [0, 4, 8].map(|at| Some(number(at)).filter(|n| *n <= i32::MAX as u32)));
+    }
+}
+
 /// Lists of addresses.
 pub(super) fn compact_peers(data: &[u8]) {
     for family in [Family::V4, Family::V6] {

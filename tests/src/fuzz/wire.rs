@@ -1,7 +1,14 @@
 //! What peers send: handshake, frames, messages and those of extensions (BEP 3, 6, 9, 10, 11, 21, 52, 54).
+use std::net::SocketAddr;
+
 use wgo_proto::Bitfield;
+use wgo_proto::compact::Family;
+use wgo_proto::wire::extended::handshake::MAX_METADATA_LEN;
+use wgo_proto::wire::extended::ut_metadata::{METADATA_PIECE_LEN, metadata_piece_len, metadata_pieces};
+use wgo_proto::wire::extended::ut_pex::{MAX_CONTACTS, Pex};
 use wgo_proto::wire::{
-    ExtMessage, Extension, ExtensionIds, Frame, HANDSHAKE_LEN, Handshake, Limits, block_header, next_frame,
+    ExtMessage, Extension, ExtensionIds, Frame, HANDSHAKE_LEN, Handshake, Limits, MetadataMessage,
+    block_header, next_frame,
 };
 
 use super::Reader;
@@ -80,4 +87,43 @@ pub(super) fn bitfield(data: &[u8]) {
     assert_eq!(bits.to_wire(), bytes);
     assert_eq!(bits.iter_ones().count() as u32, bits.count());
     assert_eq!(bits.count() + bits.count_zeros(), len);
+}
+
+/// A message about metadata has a piece that there can be, and just the bytes of it (BEP 9).
+pub(super) fn metadata(data: &[u8]) {
+    let Ok(message) = MetadataMessage::decode(data) else { return };
+    let last = metadata_pieces(MAX_METADATA_LEN) - 1;
+    match message {
+        MetadataMessage::Request { piece } | MetadataMessage::Reject { piece } => assert!(piece <= last),
+        MetadataMessage::Data { piece, total_size, data: bytes } => {
+            assert!(data.ends_with(bytes) && piece <= last);
+            assert!((1..=METADATA_PIECE_LEN as usize).contains(&bytes.len()));
+            if let Some(total) = total_size {
+                assert!(total <= MAX_METADATA_LEN);
+                assert_eq!(metadata_piece_len(total, piece), Some(bytes.len() as u32));
+                let start = u64::from(piece) * u64::from(METADATA_PIECE_LEN);
+                assert!(start + bytes.len() as u64 <= u64::from(total));
+            }
+        }
+        MetadataMessage::Unknown { msg_type } => assert!(!(0..=2).contains(&msg_type)),
+    }
+    let mut written = Vec::new();
+    message.encode(&mut written);
+    assert_eq!(MetadataMessage::decode(&written), Ok(message));
+}
+
+/// Contacts are such as can be dialled, few, and paid for by the bytes that came (BEP 11).
+pub(super) fn pex(data: &[u8]) {
+    let Ok(pex) = Pex::decode(data) else { return };
+    let added: Vec<SocketAddr> = pex.added.iter().map(|peer| peer.addr).collect();
+    for list in [&added, &pex.dropped] {
+        assert!(list.len() <= MAX_CONTACTS && list.is_sorted_by_key(SocketAddr::is_ipv6));
+        assert!(list.iter().all(|addr| addr.port() != 0 && !addr.ip().is_unspecified()));
+    }
+    let len = |list: &[SocketAddr]| list.iter().map(|addr| Family::of(addr).entry_len()).sum::<usize>();
+    assert!(len(&added) + len(&pex.dropped) <= data.len(), "contacts are not made of nothing");
+    assert_eq!(pex.is_empty(), added.len() + pex.dropped.len() == 0);
+    let mut written = Vec::new();
+    pex.encode(&mut written);
+    assert_eq!(Pex::decode(&written).as_ref(), Ok(&pex));
 }

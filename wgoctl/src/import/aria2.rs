@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wgo_proto::Bitfield;
 
-use super::found::{self, Found, Item, Items, files_ending};
+use super::found::{self, Found, Item, Items, Left, files_ending};
 use crate::failure::Failure;
 
 /// The programs that may be using a session.
@@ -36,7 +36,18 @@ fn one(folder: &Path, torrent: &Path) -> Item {
         return Ok(found);
     }
     let bytes = found::read(&path, MAX_CONTROL).map_err(|why| found.left(why))?;
-    let Some(control) = Control::parse(&bytes) else {
+    fill(&mut found, &bytes, &path)?;
+    let written = std::fs::metadata(&path).map(|metadata| std::os::unix::fs::MetadataExt::mtime(&metadata));
+    found.known.as_of = written.ok();
+    Ok(found)
+}
+
+/// Takes what a control file says; `path` is for messages.
+///
+/// # Errors
+/// Says what keeps the torrent from being taken over.
+pub(super) fn fill(found: &mut Found, bytes: &[u8], path: &Path) -> Result<(), Left> {
+    let Some(control) = Control::parse(bytes) else {
         return Err(found.left(format!("{} is no control file of aria2, or damaged", path.display())));
     };
     let ours = found.metainfo.hashes.v1.map(|hash| hash.0);
@@ -49,9 +60,7 @@ fn one(folder: &Path, torrent: &Path) -> Item {
     }
     found.have = Bitfield::from_wire(control.bits, found.pieces()).ok();
     found.known.uploaded_bytes = control.uploaded;
-    let written = std::fs::metadata(&path).map(|metadata| std::os::unix::fs::MetadataExt::mtime(&metadata));
-    found.known.as_of = written.ok();
-    Ok(found)
+    Ok(())
 }
 
 /// What a control file says. Numbers are big-endian since version 1; version 0 is of before 2008.

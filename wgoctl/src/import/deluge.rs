@@ -75,7 +75,7 @@ fn places(options: Option<&Pickle>) -> HashMap<String, usize> {
 }
 
 /// What Deluge itself knows of a torrent, beyond libtorrent's resume data.
-fn take_options(found: &mut Found, options: Node<'_>) {
+pub(super) fn take_options(found: &mut Found, options: Node<'_>) {
     let is_set = |key: &str| options.get(key).is_some_and(Node::is_true);
     let number = |key: &str| options.get(key).and_then(Node::number);
     let text = |key: &str| options.get(key).and_then(Node::text).filter(|text| !text.is_empty());
@@ -113,7 +113,7 @@ fn labels(path: &Path) -> HashMap<String, String> {
 }
 
 /// 1 is low, 4 normal, 7 high; up to 1.3 it was 1 normal, 2 high, 5 higher, 7 the highest.
-fn rank(priority: i64) -> FilePriority {
+pub(super) fn rank(priority: i64) -> FilePriority {
     match priority {
         ..=0 => FilePriority::Skip,
         1 => FilePriority::Low,

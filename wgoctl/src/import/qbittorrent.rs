@@ -107,7 +107,7 @@ fn of_record(record: Result<Record, String>, rank_in_queue: usize, path: &Path, 
 }
 
 /// What qBittorrent adds to the resume data.
-fn own(found: &mut Found, dict: Dict<'_>) {
+pub(super) fn own(found: &mut Found, dict: Dict<'_>) {
     let text = |key: &str| dict.get(key).and_then(|value| value.as_str()).filter(|text| !text.is_empty());
     found.labels.extend(text("qBt-category").map(str::to_owned));
     add_labels(found, texts(dict, "qBt-tags"));
@@ -179,7 +179,7 @@ fn goals(limits: &Limits) -> Goals {
 }
 
 /// 1 is normal, 6 high, 7 the highest; 4 is libtorrent's own "normal".
-fn rank(priority: i64) -> FilePriority {
+pub(super) fn rank(priority: i64) -> FilePriority {
     match priority {
         ..=0 => FilePriority::Skip,
         1..=5 => FilePriority::Normal,

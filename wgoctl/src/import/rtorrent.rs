@@ -49,7 +49,11 @@ fn booted() -> Option<i64> {
     stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
 }
 
-fn fill(found: &mut Found, settings: Dict<'_>) -> Result<(), Left> {
+/// Takes the settings that rTorrent wrote.
+///
+/// # Errors
+/// Says what keeps the torrent from being taken over.
+pub(super) fn fill(found: &mut Found, settings: Dict<'_>) -> Result<(), Left> {
     let Some(folder) = settings.bytes("directory").and_then(absolute) else {
         return Err(found.left("its state names no absolute folder (`directory`)"));
     };
@@ -119,8 +123,8 @@ fn decoded(text: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
 }
 
-/// `booted` is when the machine was started, in Unix seconds.
-fn take_progress(found: &mut Found, resume: Dict<'_>, written: i64, booted: Option<i64>) {
+/// Takes what it had; `booted` is when the machine was started, in Unix seconds.
+pub(super) fn take_progress(found: &mut Found, resume: Dict<'_>, written: i64, booted: Option<i64>) {
     found.have = pieces(found, resume);
     // Written, and perhaps not on disk yet when it ended: the system sees to that unless it went down since.
     let uncertain = resume.bytes("uncertain_pieces").is_some_and(|pieces| !pieces.is_empty());
@@ -149,7 +153,7 @@ fn take_progress(found: &mut Found, resume: Dict<'_>, written: i64, booted: Opti
 }
 
 /// The trackers, if a person changed them: those that were switched off go, those that were added come.
-fn trackers(found: &Found, resume: Dict<'_>) -> Option<Vec<Vec<String>>> {
+pub(super) fn trackers(found: &Found, resume: Dict<'_>) -> Option<Vec<Vec<String>>> {
     let known = resume.get("trackers")?.as_dict()?;
     let is_off = |url: &String| known.get(url).and_then(|state| state.as_dict()?.int("enabled")) == Some(0);
     let mut tiers = found.metainfo.tiers.clone();

@@ -43,7 +43,7 @@ fn one(folder: &Path, torrent: &Path) -> Item {
     resume.as_mut_os_string().push(".resume");
     let state = State::read(&resume).map_err(|why| found.left(why))?;
     let dict = state.dict().map_err(|why| found.left(why))?;
-    fill(&mut found, Keys(dict), state.written)?;
+    fill(&mut found, dict, state.written)?;
     Ok(found)
 }
 
@@ -80,7 +80,12 @@ impl<'a> Keys<'a> {
     }
 }
 
-fn fill(found: &mut Found, keys: Keys<'_>, written: i64) -> Result<(), Left> {
+/// Takes what the client wrote; `written` is when, in Unix seconds.
+///
+/// # Errors
+/// Says what keeps the torrent from being taken over.
+pub(super) fn fill(found: &mut Found, resume: Dict<'_>, written: i64) -> Result<(), Left> {
+    let keys = Keys(resume);
     let place = |key| keys.get(key).and_then(|value| value.as_bytes()).and_then(absolute);
     let Some(folder) = place("destination") else {
         return Err(found.left("its state names no absolute folder (`destination`)"));

@@ -291,6 +291,7 @@ impl TrackerList {
                 false => tracker.give_up(now),
             }
         }
+        self.forget_gone();
         self.rearm();
     }
 
@@ -307,6 +308,7 @@ impl TrackerList {
         self.finished = false;
         self.used = None;
         self.trackers.iter_mut().for_each(|tracker| tracker.restart(now));
+        self.forget_gone();
         self.rearm();
     }
 
@@ -353,7 +355,7 @@ impl TrackerList {
         self.tiers.clear();
         self.trackers.iter_mut().for_each(|tracker| tracker.leaving = true);
         self.set_tiers(tiers);
-        self.trackers.retain(|tracker| !tracker.is_gone());
+        self.forget_gone();
         self.rearm();
     }
 
@@ -451,6 +453,10 @@ impl TrackerList {
         for (tracker, attempt) in lost {
             self.on_failure(now, AnnounceId { tracker, attempt }, "no answer in time", Retry::BackOff);
         }
+    }
+
+    fn forget_gone(&mut self) {
+        self.trackers.retain(|tracker| !tracker.is_gone());
     }
 
     fn forget_if_gone(&mut self, id: TrackerId) {

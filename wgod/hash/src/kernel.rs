@@ -43,6 +43,13 @@ impl Cpu {
         return Cpu { sha: false, avx2: false, avx512: false };
     }
 
+    /// Every choice among what this machine has, for whoever proves that all hash alike.
+    pub fn choices() -> impl Iterator<Item = Cpu> {
+        let here = Cpu::here();
+        let all = (0..8).map(|n| Cpu { sha: n & 1 != 0, avx2: n & 2 != 0, avx512: n & 4 != 0 });
+        all.filter(move |one| one.sha <= here.sha && one.avx2 <= here.avx2 && one.avx512 <= here.avx512)
+    }
+
     /// Messages that are worth waiting for, to be hashed together.
     pub(super) fn lanes(self) -> usize {
         self.together(MAX_LANES, &SHA1)

@@ -15,7 +15,7 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
-use kernel::Cpu;
+pub use kernel::Cpu;
 use smallvec::SmallVec;
 
 /// Messages that any machine hashes together at most.
@@ -159,7 +159,8 @@ pub fn update<A: Algorithm>(streams: &mut [&mut Stream<A>], inputs: &[&[u8]]) {
     update_with(Cpu::here(), streams, inputs);
 }
 
-fn update_with<A: Algorithm>(cpu: Cpu, streams: &mut [&mut Stream<A>], inputs: &[&[u8]]) {
+/// The same by instructions of these kinds, of those that there are.
+pub fn update_with<A: Algorithm>(cpu: Cpu, streams: &mut [&mut Stream<A>], inputs: &[&[u8]]) {
     let mut lanes: SmallVec<[Lane<'_, A>; MAX_LANES]> = SmallVec::new();
     for (stream, &input) in streams.iter_mut().zip(inputs) {
         let rest = stream.fill(cpu, input);

@@ -41,8 +41,7 @@ fn cpus() -> Vec<Cpu> {
     if here != (Cpu { sha: true, avx2: true, avx512: true }) {
         eprintln!("SKIPPED: kernels that this CPU has no instructions for: it has {here:?}");
     }
-    let all = (0..8).map(|n| Cpu { sha: n & 1 != 0, avx2: n & 2 != 0, avx512: n & 4 != 0 });
-    all.filter(|one| one.sha <= here.sha && one.avx2 <= here.avx2 && one.avx512 <= here.avx512).collect()
+    Cpu::choices().collect()
 }
 
 fn compare(messages: &[Vec<u8>], cuts: &[usize]) {

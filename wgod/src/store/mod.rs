@@ -59,7 +59,7 @@ pub use record::{
     OwedCheck, Partial, Progress, Rename, Settings, TorrentFault, TorrentRecord, Totals, Wanted,
 };
 pub use recovery::{Loaded, Recovery};
-pub use rewritten::rewritten;
+pub use rewritten::{leave, recover, rewritten, rewritten_backup};
 
 use backups::Backups;
 use lock::DirLock;

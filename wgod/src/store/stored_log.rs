@@ -28,7 +28,8 @@ use super::record::Progress;
 use super::state_dir::StateDir;
 use crate::files::{Bufs, Handle};
 
-const FILE: &str = "stored.log";
+/// Its name.
+pub(super) const FILE: &str = "stored.log";
 const SUCCESSOR: &str = "stored.log.new";
 
 /// Bytes of an entry.

@@ -2,6 +2,7 @@
 //!
 //! The tracker that answered last is used until it fails; then the others are tried, one after the other, in
 //! their order. One that is used no longer hears that we leave.
+use super::entry::Tracker;
 use super::{Answered, Policy, TrackerId, TrackerList};
 use crate::Time;
 
@@ -13,7 +14,9 @@ impl TrackerList {
         if usable().any(|tracker| tracker.in_flight.as_ref().is_some_and(|sent| !sent.farewell)) {
             return None;
         }
-        let used = usable().find(|tracker| Some(tracker.id) == self.used && tracker.fails == 0);
+        // One that was removed and is back may still be hearing that we leave.
+        let is_used = |tracker: &&Tracker| Some(tracker.id) == self.used && tracker.in_flight.is_none();
+        let used = usable().find(|tracker| is_used(tracker) && tracker.fails == 0);
         // Those that never failed since we came are due from the beginning of time on; of equals the first.
         let next = used.or_else(|| {
             usable()

@@ -9,7 +9,8 @@ const DROPPED: usize = 1024;
 pub struct Cipher(Rc4);
 
 impl Cipher {
-    pub(super) fn new(key: &[u8; HASH_LEN]) -> Cipher {
+    /// Keyed, and past what is thrown away.
+    pub fn new(key: &[u8; HASH_LEN]) -> Cipher {
         let mut rc4 = Rc4::new(key);
         rc4.apply(&mut [0; DROPPED]);
         Cipher(rc4)

@@ -8,6 +8,8 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 mod export;
 mod file;
 pub(super) mod format;
@@ -18,6 +20,7 @@ mod slots;
 mod transfer;
 
 pub(super) use export::Export;
+use format::Frame;
 pub use load::Contents;
 use load::{LoadError, walk};
 pub use schedule::{Age, is_due};
@@ -93,6 +96,23 @@ impl From<LoadError> for TransferError {
 /// Checks every byte of a backup.
 pub(super) fn verify(from: impl Read, len: u64) -> Result<Contents, BackupError> {
     walk(from, len, &mut |_, _, _| Ok(()))
+}
+
+/// A backup whose checksum is put behind it, read and written again; `None` if it can't be restored from.
+pub(super) fn rewritten(body: &[u8]) -> Option<Vec<u8>> {
+    let whole = [body, &Sha256::digest(body)].concat();
+    let len = whole.len() as u64;
+    verify(&whole[..], len).ok()?;
+    let mut reader = format::Reader::new(&whole[..], len).ok()?;
+    let mut out = Vec::new();
+    format::put_magic(&mut out);
+    loop {
+        let frame = reader.next_frame().ok()?;
+        frame.put(&mut out);
+        if let Frame::End(_) = frame {
+            return Some(out);
+        }
+    }
 }
 
 /// The same of one that was transferred.
