@@ -18,6 +18,7 @@
 pub mod api_doc;
 pub mod behind;
 pub mod binaries;
+pub mod crash;
 pub mod ctl;
 pub mod daemon;
 pub mod dht;

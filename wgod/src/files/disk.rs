@@ -215,7 +215,8 @@ pub enum Op {
     SyncData(Handle),
     /// Makes a file or directory durable with everything about it (`fsync`).
     SyncAll(Handle),
-    /// Makes everything on the file system that holds this file durable (`syncfs`).
+    /// Makes everything on the file system that holds this file durable (`syncfs`); `EOPNOTSUPP` where that is left
+    /// to a sync of each file and folder.
     SyncFs(Handle),
     /// Describes an open file → [`Output::Stat`].
     StatHandle(Handle),

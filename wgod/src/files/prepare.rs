@@ -61,9 +61,6 @@ pub(super) fn make_folder(disk: &BlockingDisk, folder: &std::path::Path) -> Resu
     Ok(())
 }
 
-/// Makes a symlink to another of the torrent's paths. The target can't lead outside: it is a safe
-/// path, written relative to where the link is. What is in its place already stays. A file system
-/// without symlinks, or one that refuses them, is no reason not to download the rest.
 /// Makes a folder durable in the one that it lies in: an earlier run may have made it, and ended before it had done
 /// that. Where that one can't be opened, or not be synced, somebody else made this.
 pub(super) fn sync_entry(disk: &BlockingDisk, folder: &std::path::Path) -> Result<(), DiskError> {
@@ -77,6 +74,9 @@ pub(super) fn sync_entry(disk: &BlockingDisk, folder: &std::path::Path) -> Resul
     }
 }
 
+/// Makes a symlink to another of the torrent's paths. The target can't lead outside: it is a safe
+/// path, written relative to where the link is. What is in its place already stays. A file system
+/// without symlinks, or one that refuses them, is no reason not to download the rest.
 fn make_symlink(torrent: &TorrentFiles, entry: &FileEntry, target: &SafePath) -> Result<(), DiskError> {
     let disk = &torrent.cx.disk;
     let (parent, mut gained) = torrent.base.open_parent(disk, &entry.path, Parents::Create)?;

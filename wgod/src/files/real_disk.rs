@@ -36,6 +36,8 @@ const MAX_SLICES: usize = 1024;
 /// Magic numbers of file systems whose files live in memory (`statfs(2)`).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
+/// The one of FUSE.
+const FUSE_MAGIC: u64 = 0x6573_5546;
 
 /// The machine's file systems.
 #[derive(Debug, Default)]
@@ -219,7 +221,7 @@ fn simple(op: Op) -> io::Result<Output> {
         Op::ReadAhead { file, offset, len } => read_ahead(file.inner()?, offset, len)?,
         Op::SyncData(file) => fs::fdatasync(fd(&file)?)?,
         Op::SyncAll(file) => fs::fsync(fd(&file)?)?,
-        Op::SyncFs(file) => fs::syncfs(fd(&file)?)?,
+        Op::SyncFs(file) => sync_fs(fd(&file)?)?,
         Op::StatHandle(file) => return Ok(Output::Stat(stat_of(&fs::fstat(fd(&file)?)?))),
         Op::Stat(at) => {
             let stat = fs::statat(base(&at)?, &at.path, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -313,16 +315,28 @@ fn stat_of(stat: &fs::Stat) -> Stat {
     Stat { kind, len, mtime, device: stat.st_dev, inode: stat.st_ino }
 }
 
+/// The field is 32 bits wide or sign-extended, by architecture.
+fn magic(stat: &fs::StatFs) -> u64 {
+    u64::from(stat.f_type as u32)
+}
+
 fn fs_stat(fd: BorrowedFd<'_>) -> io::Result<FsStat> {
     let stat = fs::fstatfs(fd)?;
     let unit = u64::try_from(stat.f_bsize).unwrap_or(0);
-    // The field is 32 bits wide or sign-extended, by architecture.
-    let magic = u64::from(stat.f_type as u32);
+    let magic = magic(&stat);
     Ok(FsStat {
         free: stat.f_bavail.saturating_mul(unit),
         total: stat.f_blocks.saturating_mul(unit),
         in_memory: magic == TMPFS_MAGIC || magic == RAMFS_MAGIC,
     })
+}
+
+/// Linux does not ask a FUSE server to sync all, and says that it is done.
+fn sync_fs(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if magic(&fs::fstatfs(fd)?) == FUSE_MAGIC {
+        return Err(os_error(Errno::OPNOTSUPP));
+    }
+    Ok(fs::syncfs(fd)?)
 }
 
 fn next_data(fd: BorrowedFd<'_>, offset: u64) -> io::Result<Option<u64>> {

@@ -14,6 +14,7 @@ use super::blocking_disk::BlockingDisk;
 use super::disk::{At, FileKind, Handle, Op};
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::names::OnDisk;
+use super::sync::sync_folder;
 use super::torrent::TorrentFiles;
 
 /// Errors kept of one removal; the rest are counted.
@@ -77,6 +78,16 @@ pub(super) fn remove(torrent: &TorrentFiles, kept: &BTreeSet<FileIndex>) -> Remo
     for folder in folders.iter().rev() {
         if let Err(e) = remove_folder(&torrent.cx.disk, &torrent.base, folder) {
             outcome.fail(e);
+        }
+    }
+    if outcome.removed > 0 {
+        folders.insert(PathBuf::new());
+        // Else a power cut might bring back what nobody knows any more.
+        for folder in &folders {
+            match sync_folder(torrent, folder) {
+                Err(e) if e.kind != DiskErrorKind::Missing => outcome.fail(e),
+                _ => {}
+            }
         }
     }
     outcome

@@ -37,6 +37,7 @@ use super::prepare::relative;
 use super::remove::remove_folder;
 use super::sync::Stamp;
 use super::torrent::{Context, Preallocate, TorrentFiles, TorrentSpec, has_root};
+use super::volumes::sync_whole;
 
 /// With more folders than this the whole file system is synced once instead of each.
 const MANY_FOLDERS: usize = 64;
@@ -348,7 +349,10 @@ impl Renaming {
         let disk = &self.cx.disk;
         if folders.len() > MANY_FOLDERS {
             let folder = base.open(disk)?;
-            return disk.run(Op::SyncFs(folder)).map_err(|e| DiskError::new(DiskOp::Sync, &base.folder, &e));
+            let failed = |e: io::Error| DiskError::new(DiskOp::Sync, &base.folder, &e);
+            if sync_whole(disk, &folder).map_err(failed)? {
+                return Ok(());
+            }
         }
         for folder in folders {
             // They come from safe paths, which are text.

@@ -5,7 +5,7 @@
 //! checkpoint are in doubt, and syncing again would wrongly succeed.
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use wgo_proto::{Bitfield, FileIndex};
@@ -71,9 +71,10 @@ pub(super) fn sync(torrent: &TorrentFiles, have: Option<&Bitfield>) -> SyncOutco
     let whole = |file: &&FileIndex| !reopened.contains(file) && torrent.cx.open.is_dirty(torrent.key(**file));
     let whole: BTreeSet<FileIndex> = dirty.iter().filter(whole).copied().collect();
     let many = dirty.len() > MANY_FILES || whole.len() < dirty.len();
-    let synced = if many { sync_volumes(torrent, &volumes) } else { Ok(()) };
+    let synced = if many { sync_volumes(torrent, &volumes) } else { Ok(false) };
     for &file in &dirty {
-        let volume = if whole.contains(&file) { None } else { Some(&synced) };
+        // Where there is no sync of all, its own must do, which may not hear of a write that failed before it was closed.
+        let volume = if whole.contains(&file) || matches!(synced, Ok(false)) { None } else { Some(&synced) };
         match sync_file(torrent, file, volume) {
             Ok(stamp) => outcome.stamps.push(stamp),
             Err(e) => {
@@ -143,17 +144,18 @@ fn forget(torrent: &TorrentFiles, file: FileIndex) {
 }
 
 /// One sync for all, and for files that were closed since they were written to. What it reports may be
-/// about somebody else's files.
-fn sync_volumes(torrent: &TorrentFiles, volumes: &[Written]) -> io::Result<()> {
+/// about somebody else's files. False if a volume can't do that: each file must be synced by itself.
+fn sync_volumes(torrent: &TorrentFiles, volumes: &[Written]) -> io::Result<bool> {
     let disk = &torrent.cx.disk;
-    volumes.iter().map(|written| written.volume.sync(disk, written.seen)).fold(Ok(()), io::Result::and)
+    let synced = volumes.iter().map(|written| written.volume.sync(disk, written.seen));
+    synced.fold(Ok(true), |all, one| all.and_then(|all| one.map(|one| all && one)))
 }
 
 /// `volume` is what came of the sync of all, for a file that can't tell of every write itself.
 fn sync_file(
     torrent: &TorrentFiles,
     file: FileIndex,
-    volume: Option<&io::Result<()>>,
+    volume: Option<&io::Result<bool>>,
 ) -> Result<Stamp, DiskError> {
     let disk = &torrent.cx.disk;
     let failed = |e: &io::Error| DiskError::new(DiskOp::Sync, torrent.path(file), e);
@@ -204,7 +206,7 @@ fn sync_folders(torrent: &TorrentFiles) -> Result<(), DiskError> {
     result
 }
 
-fn sync_folder(torrent: &TorrentFiles, relative: &std::path::Path) -> Result<(), DiskError> {
+pub(super) fn sync_folder(torrent: &TorrentFiles, relative: &Path) -> Result<(), DiskError> {
     // They come from safe paths, which are text.
     let names = relative.iter().filter_map(|name| name.to_str());
     let folder = torrent.base.open_dir(&torrent.cx.disk, names, Parents::MustExist)?;

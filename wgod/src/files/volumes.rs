@@ -50,14 +50,23 @@ impl Volume {
     }
 
     /// Makes everything durable that was written before. An error if any write failed since `failures`
-    /// was read as `seen`, whosever it was.
-    pub(super) fn sync(&self, disk: &BlockingDisk, seen: u64) -> io::Result<()> {
+    /// was read as `seen`, whosever it was. False if nothing was done: each file must be synced by itself.
+    pub(super) fn sync(&self, disk: &BlockingDisk, seen: u64) -> io::Result<bool> {
         let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        let synced = disk.run(Op::SyncFs(self.folder.clone()));
+        let synced = sync_whole(disk, &self.folder);
         if synced.is_err() {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
-        if self.failures() == seen { synced } else { synced.and(Err(lost())) }
+        if self.failures() == seen { synced } else { synced.and_then(|_| Err(lost())) }
+    }
+}
+
+/// Makes everything durable on the file system that holds `folder`; false where each file and folder must be synced
+/// by itself.
+pub(super) fn sync_whole(disk: &BlockingDisk, folder: &Handle) -> io::Result<bool> {
+    match disk.run(Op::SyncFs(folder.clone())) {
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) => Ok(false),
+        synced => synced.map(|()| true),
     }
 }
 

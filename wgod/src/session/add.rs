@@ -267,6 +267,8 @@ impl Driver {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let (hash, name) = (Some(entry.hash_text()), Some(entry.settings.name.clone()));
         if let Err(error) = result {
+            // It may be in the store all the same.
+            self.remembered.push(id);
             self.forget(id);
             let error = ApiError::new(Kind::Disk, format!("it could not be saved: {error}"));
             drop(reply.send(Added::failed(hash, name, error)));

@@ -183,14 +183,8 @@ impl Driver {
             patience: start.patience,
         };
         driver.limit_labels();
-        let mut records = Vec::new();
-        let store = driver.engine.store.clone();
-        store
-            .load(|record| match record {
-                Ok(record) => records.push(record),
-                Err(error) => tracing::error!(%error, "a torrent can't be read; it is kept aside"),
-            })
-            .await?;
+        let (records, doubles) = super::save::load(&driver.engine.store).await?;
+        driver.remembered = doubles;
         let mut suspects = start.suspects;
         // Most torrents share a few folders.
         let mut devices: HashMap<PathBuf, u64> = HashMap::new();

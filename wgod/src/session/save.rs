@@ -3,11 +3,14 @@
 //!
 //! A torrent has one save under way at a time, so the store sees its settings in order; a wish that
 //! comes meanwhile makes one more save, whatever their number.
+use std::collections::HashMap;
+
 use tokio::sync::oneshot;
 use wgo_core::TorrentId;
+use wgo_proto::units::WireHash;
 
 use super::{Driver, Event, fault};
-use crate::store::{Change, Settings, StoreError, Wanted};
+use crate::store::{Change, Settings, Store, StoreError, TorrentRecord, Wanted};
 
 /// Whether a torrent's settings are on their way to the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +105,39 @@ impl Driver {
         entry.settings.place = place;
         Some(entry.settings.clone())
     }
+}
+
+/// The torrents of the store, and those to be forgotten: a commit that failed may be there all the same, so one that
+/// was said not to be added, or to be removed, can lie beside the one that was added after it.
+pub(super) async fn load(store: &Store) -> Result<(Vec<TorrentRecord>, Vec<TorrentId>), StoreError> {
+    let mut records: Vec<TorrentRecord> = Vec::new();
+    let mut newest: HashMap<WireHash, TorrentId> = HashMap::new();
+    store
+        .load(|record| match record {
+            Ok(record) => {
+                // They come in order of id.
+                newest.extend(record.settings.hashes.wire().into_iter().map(|hash| (hash, record.id)));
+                records.push(record);
+            }
+            Err(error) => tracing::error!(%error, "a torrent can't be read; it is kept aside"),
+        })
+        .await?;
+    let is_double = |record: &mut TorrentRecord| {
+        record
+            .settings
+            .hashes
+            .wire()
+            .into_iter()
+            .any(|hash| newest.get(&hash).is_some_and(|id| *id > record.id))
+    };
+    let doubles: Vec<TorrentId> = records.extract_if(.., is_double).map(|record| record.id).collect();
+    if !doubles.is_empty() {
+        tracing::warn!(
+            torrents = doubles.len(),
+            "what is left of torrents that were added anew is forgotten"
+        );
+    }
+    Ok((records, doubles))
 }
 
 /// What makes the store forget torrents.

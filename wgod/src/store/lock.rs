@@ -57,6 +57,24 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     made.map_err(|e| StoreError::io("cannot create the directory", dir, e))
 }
 
+/// Makes the names durable that lead to `dir`, which no sync of anything in it does: of the folders above it on its
+/// file system, which an earlier run may have made and been killed before this. One that can't be opened was made by
+/// somebody else.
+pub(super) fn sync_way_to(dir: &Path) -> Result<(), StoreError> {
+    let failed = |path: &Path, e| StoreError::io("cannot sync the directory", path, e);
+    let dir = std::path::absolute(dir).map_err(|e| failed(dir, e))?;
+    let device = std::fs::metadata(&dir).map_err(|e| failed(&dir, e))?.dev();
+    for above in dir.ancestors().skip(1) {
+        match File::open(above) {
+            Ok(folder) if folder.metadata().is_ok_and(|meta| meta.dev() == device) => {
+                folder.sync_all().map_err(|e| failed(above, e))?;
+            }
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
 /// Makes a file for its owner alone, before anything is in it, if it is missing.
 pub(super) fn make_private_file(path: &Path) -> Result<(), StoreError> {
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);

@@ -97,6 +97,10 @@ impl Store {
     ) -> Result<(Store, Loaded), StoreError> {
         let lock = DirLock::take(dir, socket)?;
         lock::make_dir(&dir.join(backup::FOLDER))?;
+        if !dir.join(database::FILE).exists() {
+            // Before anything is acknowledged that lies in it.
+            lock::sync_way_to(dir)?;
+        }
         let recovery::Opened { dir: state, database, log, loaded } =
             recovery::open(disk.clone(), dir, schema::MIGRATIONS, keep)
                 .map_err(|error| backups::with_way_on(error, disk, dir))?;

@@ -58,6 +58,7 @@ impl Relocation {
             self.clear(from, &mut settled);
         }
         self.unmark()?;
+        self.sync_folders(&self.to, &BTreeSet::from([PathBuf::new()]))?;
         Ok(settled)
     }
 
@@ -114,6 +115,8 @@ impl Relocation {
                 return Ok(());
             }
             if there.is_some() {
+                // It may have got it in a run that was killed before it was durable.
+                folders.insert(parent_of(&path));
                 return Ok(());
             }
         }
@@ -185,7 +188,7 @@ impl Relocation {
             old => old?,
         };
         let ours = if entry.symlink.is_some() { FileKind::Symlink } else { FileKind::File };
-        let Some((parent, _)) = old.filter(|(_, old)| old.kind == ours) else { return Ok(()) };
+        let Some((parent, old)) = old.filter(|(_, old)| old.kind == ours) else { return Ok(()) };
         let Some((target, new)) = self.look(&self.to, &path)? else {
             // An empty file or a link that the new place does without, or somebody took it away.
             return Ok(());
@@ -194,7 +197,9 @@ impl Relocation {
             return Ok(());
         }
         let small = entry.len == 0 || entry.symlink.is_some();
-        if if small { new.kind != ours } else { !self.is_known(file, &new) } {
+        // Of a file with two names one is enough, whatever is known of it: a power cut may have put its time back.
+        let stays = is_same(&old, &new) || if small { new.kind == ours } else { self.is_known(file, &new) };
+        if !stays {
             let changed = DiskErrorKind::Changed;
             return Err(DiskError::of_kind(DiskOp::Remove, self.from.full(&path), changed));
         }

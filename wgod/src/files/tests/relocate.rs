@@ -111,8 +111,11 @@ fn an_old_file_stays_when_the_new_one_is_not_what_was_placed() {
     let mut bench = Bench::new(None);
     bench.mark().unwrap();
     (bench.marked, bench.switched) = (true, Some(bench.place().unwrap().stamps));
-    let stamps = bench.switched.as_mut().unwrap();
-    stamps.iter_mut().find(|stamp| stamp.file == FileIndex(0)).unwrap().mtime.secs -= 1;
+    // Somebody puts another file in its place.
+    let mut entries = fs::read_dir(bench.folder("new/t/a")).unwrap().map(|entry| entry.unwrap().path());
+    let placed = entries.find(|path| path.to_string_lossy().ends_with("-0")).unwrap();
+    fs::remove_file(&placed).unwrap();
+    fs::write(&placed, "another").unwrap();
     let settled = bench.go_on().unwrap();
     assert_eq!(settled.left.iter().map(|e| e.kind).collect::<Vec<_>>(), [DiskErrorKind::Changed]);
     assert!(bench.folder("old/t/a/x").exists() && !bench.folder("old/t/z").exists());

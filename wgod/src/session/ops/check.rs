@@ -193,29 +193,36 @@ impl Checking<'_> {
         }
     }
 
-    /// Makes durable what was hashed: whoever wrote it may not have done that, as an earlier run that was killed. What
-    /// can't be made durable is not there: to hash it once more would only tell what is in memory.
+    /// Makes durable what was hashed. What can't be made durable is not there: to hash it once more would only tell
+    /// what is in memory.
     async fn settle(&self, found: &mut Found) -> Option<DiskError> {
         let mut hashed = self.progress.good();
         hashed.intersect_with(&found.have);
-        let pieces = |file: FileIndex| self.cx.info.pieces_in(file).filter(|piece| hashed.get(piece.0));
-        let is_news = |file: &FileIndex| on_disk(self.cx, *file) && pieces(*file).next().is_some();
-        let all = (0..self.cx.info.files.len() as u32).map(FileIndex);
-        let files: Vec<FileIndex> = all.filter(is_news).collect();
-        if files.is_empty() {
-            return None;
-        }
-        let torrent = self.files.clone();
-        let settled: SyncOutcome =
-            run_job(&self.cx.engine, |done| Job::Settle { torrent, files, done }).await;
+        let settled = self.make_durable(&hashed).await;
         for (file, error) in settled.failed {
             tracing::warn!(%error, "its pieces are fetched again");
-            for piece in pieces(file) {
+            for piece in self.cx.info.pieces_in(file).filter(|piece| hashed.get(piece.0)) {
                 found.have.clear(piece.0);
                 self.cx.engine.store.log_refuted(self.cx.id, piece);
             }
         }
         settled.folder
+    }
+
+    /// Syncs the files of pieces that were found to be right and that no checkpoint has covered: whoever wrote them may
+    /// not have done that, as an earlier run that was killed.
+    async fn make_durable(&self, hashed: &Bitfield) -> SyncOutcome {
+        let is_news = |piece: &PieceIndex| hashed.get(piece.0) && !self.cx.durable.get(piece.0);
+        let has_news = |file: &FileIndex| {
+            on_disk(self.cx, *file) && self.cx.info.pieces_in(*file).any(|piece| is_news(&piece))
+        };
+        let all = (0..self.cx.info.files.len() as u32).map(FileIndex);
+        let files: Vec<FileIndex> = all.filter(has_news).collect();
+        if files.is_empty() {
+            return SyncOutcome::default();
+        }
+        let torrent = self.files.clone();
+        run_job(&self.cx.engine, |done| Job::Settle { torrent, files, done }).await
     }
 
     /// Keeps how far it is.
@@ -227,6 +234,11 @@ impl Checking<'_> {
     }
 
     async fn keep(&self) {
+        let synced = self.make_durable(&self.progress.good()).await;
+        if synced.folder.is_some() || !synced.failed.is_empty() {
+            // It is hashed again.
+            return;
+        }
         let change = Change::Check(self.cx.id, Box::new(self.progress.owed()));
         report(self.cx.engine.store.put(vec![change]).await);
     }

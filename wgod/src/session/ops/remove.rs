@@ -6,7 +6,8 @@ use wgo_proto::FileIndex;
 
 use super::{Cx, Outcome, live, missing, open_files, relocate, rename, run_job};
 use crate::files::{Job, RemoveOutcome, SyncOutcome};
-use crate::store::Change;
+use crate::session::save::report;
+use crate::store::{Change, CheckKind, OwedCheck, Progress};
 
 /// Files that other torrents have too: they stay.
 pub(super) struct Kept {
@@ -52,6 +53,10 @@ pub(super) async fn run(
         }
         Ok(None) => Ok(()),
         Ok(Some(torrent)) if data => {
+            // Cut off in the middle, it has nothing but what is found then.
+            let nothing = OwedCheck::anew(CheckKind::Full);
+            let nothing = Progress { check: Some(Box::new(nothing)), ..Progress::default() };
+            report(engine.store.put(vec![Change::Progress(id, nothing)]).await);
             let job = |done| Job::Remove { torrent, kept: kept.here, done };
             let outcome: RemoveOutcome = run_job(&engine, job).await;
             match (absent, outcome.errors.first()) {
