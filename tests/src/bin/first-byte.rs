@@ -56,7 +56,7 @@ struct Times {
 
 impl Times {
     /// From the UNCHOKE to the first byte, which may have come before it (BEP 6).
-    fn from_unchoke(&self) -> Duration {
+    fn since_unchoke(&self) -> Duration {
         self.unchoked.map_or(Duration::ZERO, |at| self.first_byte.saturating_sub(at))
     }
 }
@@ -145,7 +145,7 @@ fn look(daemon: &Daemon, id: &str, began: Instant, times: &mut Times) -> Option<
 
 fn print(name: &str, kind: Kind, found: &str, times: &[Times]) -> bool {
     let from_unchoke = kind == Kind::Transmission;
-    let judged = |times: &Times| if from_unchoke { times.from_unchoke() } else { times.first_byte };
+    let judged = |times: &Times| if from_unchoke { times.since_unchoke() } else { times.first_byte };
     let median = |of: &dyn Fn(&Times) -> Duration| {
         let mut all: Vec<Duration> = times.iter().map(of).collect();
         all.sort_unstable();
@@ -158,7 +158,7 @@ fn print(name: &str, kind: Kind, found: &str, times: &[Times]) -> bool {
         times.len(),
         median(&|times| times.metadata.unwrap_or(times.first_byte)),
         median(&|times| times.first_byte),
-        if from_unchoke { median(&Times::from_unchoke).to_string() } else { "–".to_owned() },
+        if from_unchoke { median(&Times::since_unchoke).to_string() } else { "–".to_owned() },
         worst.as_millis(),
         if in_time { "" } else { "OVER THE BOUND" },
     );

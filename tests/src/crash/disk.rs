@@ -1,6 +1,6 @@
 //! A disk that loses at a power cut what was not synced: all of it in memory, mounted by FUSE.
 //!
-//! [`Tree`](tree::Tree) keeps each file and folder twice: as the running system sees it, and as it is on the
+//! `Tree` keeps each file and folder twice: as the running system sees it, and as it is on the
 //! platter. `fsync` of a file brings over its content, of a folder its entries; [`Disk::cut`] lets a seeded part of
 //! everything else arrive, down to single sectors, and drops the rest. What POSIX promises nothing about isn't
 //! promised here: a synced file without a synced entry is gone, and the kernel hands no `syncfs` to a FUSE disk.

@@ -132,7 +132,10 @@ impl World {
             return self.tell_end(end.other());
         }
         if self.nodes[from].habits.rogue.is_some() {
-            return if self.links[link].cut { () } else { self.attach_rogue(end) };
+            if !self.links[link].cut {
+                self.attach_rogue(end);
+            }
+            return;
         }
         if self.epoch(from, torrent) != epoch {
             return self.tell_end(end.other());

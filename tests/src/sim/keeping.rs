@@ -262,6 +262,8 @@ impl World {
             },
             completed: before.as_ref().map_or(0, |entry| entry.completed),
             epoch: before.map_or(fresh.epoch, |entry| entry.epoch + 1),
+            // What was received since the counters were kept is forgotten.
+            lossy: true,
             ..fresh
         };
         let (hashes, finished, now) = (self.content(id).info_hashes(), have.is_full(), self.clock(node));

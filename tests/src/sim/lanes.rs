@@ -230,6 +230,7 @@ impl World {
                 let lost: Vec<PieceIndex> = have.iter_and_not(&entry.durable).map(PieceIndex).collect();
                 entry.have = entry.durable.clone();
                 entry.partials.clear();
+                entry.lossy = true;
                 self.refute(node, id, &lost);
             }
         } else {
@@ -250,6 +251,9 @@ impl World {
         for end in ends {
             self.links[end.link].ends[end.side].watch.loses(&lost);
         }
+        if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
+            entry.lossy = true;
+        }
         self.refute(node, id, &lost);
     }
 
@@ -260,7 +264,7 @@ impl World {
             pieces.iter().for_each(|piece| store.log_refuted(id, *piece));
         }
         if let Some(entry) = one.torrents.get_mut(&id) {
-            pieces.iter().for_each(|piece| drop(entry.stored_at.remove(piece)));
+            entry.stored_at.retain(|piece, _| !pieces.contains(piece));
         }
     }
 }

@@ -130,7 +130,9 @@ impl World {
             for (file, _) in settled.failed {
                 // To hash it once more would only tell what is in memory.
                 let pieces: Vec<PieceIndex> = self.content(id).info.pieces_in(file).collect();
-                pieces.iter().for_each(|piece| drop(good.clear(piece.0)));
+                for piece in pieces {
+                    good.clear(piece.0);
+                }
             }
         }
         if self.nodes[node].disk.is_dark() {
@@ -156,6 +158,7 @@ impl World {
     ) {
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         entry.hashed += hashed.count();
+        entry.lossy |= !entry.partials.is_empty() || have != entry.have;
         let news = have != entry.durable || entry.writing || stamps != entry.stamps || !hashed.is_empty();
         entry.completed_at = have.is_full().then(|| entry.completed_at.unwrap_or(1));
         entry.stamps = stamps;
@@ -254,7 +257,9 @@ impl World {
         let found = good.clone();
         let tell = move |verdicts: &[Checked]| {
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            verdicts.iter().filter(|one| one.good).for_each(|one| drop(found.set(one.piece.0)));
+            for one in verdicts.iter().filter(|one| one.good) {
+                found.set(one.piece.0);
+            }
         };
         let files = files.clone();
         let job = |done| {

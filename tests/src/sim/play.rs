@@ -101,11 +101,13 @@ impl World {
     fn befall(&mut self, plan: &Plan, what: &Happening) {
         let id = |torrent: &usize| TorrentId(*torrent as u64);
         match what {
-            Happening::Join(node, torrent) if self.obeys(*node) => {
-                if !self.nodes[*node].torrents.contains_key(&id(torrent)) && !plan.nodes[*node].absent {
-                    let none = Bitfield::new(self.content(id(torrent)).layout.piece_count());
-                    self.add(*node, id(torrent), none, Check::Full);
-                }
+            Happening::Join(node, torrent)
+                if self.obeys(*node)
+                    && !self.nodes[*node].torrents.contains_key(&id(torrent))
+                    && !plan.nodes[*node].absent =>
+            {
+                let none = Bitfield::new(self.content(id(torrent)).layout.piece_count());
+                self.add(*node, id(torrent), none, Check::Full);
             }
             Happening::Remove(node, torrent, data) if self.obeys(*node) => {
                 self.remove(*node, id(torrent), *data);

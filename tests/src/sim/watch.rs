@@ -97,7 +97,9 @@ impl Watch {
 
     /// This end lost pieces: when it has them again it says so again.
     pub fn loses(&mut self, pieces: &[PieceIndex]) {
-        pieces.iter().for_each(|piece| drop(self.told.clear(piece.0)));
+        for piece in pieces {
+            self.told.clear(piece.0);
+        }
     }
 
     fn requests(&mut self, block: Block) {

@@ -3,7 +3,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use wgo_api::State;
-use wgo_tests::crash::disk::{Disk, Faults};
+use wgo_tests::crash::disk::Disk;
 use wgo_tests::net::Net;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::wait::{SOON, TRANSFER, until};
@@ -110,24 +110,4 @@ fn a_complete_torrent_of_many_files_is_on_a_disk_that_syncs_no_whole_file_system
     daemon.kill9();
     disk.lose();
     payload.assert_equals(&folder);
-}
-
-#[test]
-fn a_torrent_whose_folder_could_not_be_made_goes_on_when_there_is_room() {
-    let at = tempfile::tempdir().unwrap();
-    let test = "a_torrent_whose_folder_could_not_be_made_goes_on_when_there_is_room";
-    let Some((disk, folder)) = disk(at.path(), test) else { return };
-    let mut net = Net::new();
-    let payload = Payload::single("late.bin", 100_000, 1 << 14);
-    let torrent = Maker::new(&payload).make();
-    let seeder = Seeder::start(net.ip(), &[(&payload, &torrent)]);
-    let mut daemon = Daemon::start(&net);
-    disk.fail(Faults { full: 1.0, ..Faults::default() });
-    let folder = folder.join("to be made");
-    let id = daemon.add(&torrent, &folder, &[seeder.addr()]);
-    until("it stands", SOON, || (daemon.torrent(&id).state == State::Error).then_some(()));
-    disk.fail(Faults::default());
-    until("it is complete", TRANSFER, || daemon.torrent(&id).completed_at);
-    payload.assert_equals(&folder);
-    daemon.kill9();
 }

@@ -147,8 +147,9 @@ fn forget(torrent: &TorrentFiles, file: FileIndex) {
 /// about somebody else's files. False if a volume can't do that: each file must be synced by itself.
 fn sync_volumes(torrent: &TorrentFiles, volumes: &[Written]) -> io::Result<bool> {
     let disk = &torrent.cx.disk;
-    let synced = volumes.iter().map(|written| written.volume.sync(disk, written.seen));
-    synced.fold(Ok(true), |all, one| all.and_then(|all| one.map(|one| all && one)))
+    // Each of them, whatever came of those before.
+    let synced: Vec<_> = volumes.iter().map(|written| written.volume.sync(disk, written.seen)).collect();
+    synced.into_iter().try_fold(true, |all, one| one.map(|one| all && one))
 }
 
 /// `volume` is what came of the sync of all, for a file that can't tell of every write itself.

@@ -116,7 +116,7 @@ pub(super) async fn load(store: &Store) -> Result<(Vec<TorrentRecord>, Vec<Torre
         .load(|record| match record {
             Ok(record) => {
                 // They come in order of id.
-                newest.extend(record.settings.hashes.wire().into_iter().map(|hash| (hash, record.id)));
+                newest.extend(record.settings.hashes.wire().map(|hash| (hash, record.id)));
                 records.push(record);
             }
             Err(error) => tracing::error!(%error, "a torrent can't be read; it is kept aside"),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Bytes that the cache holds, and a disk gives, at a time.
-pub const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 /// Bytes that the platter has whole or not at all.
 const SECTOR: usize = 512;
 /// Versions of a sector that a power cut chooses among: more make no new case.
@@ -26,6 +26,9 @@ enum Slot {
     Full(Box<[u8; PAGE]>),
 }
 
+/// Lengths of a file that are remembered until it is synced, the newest.
+const LENGTHS: usize = 16;
+
 /// How thorough a power cut is.
 #[derive(Clone, Copy, Debug)]
 pub struct Ending {
@@ -37,12 +40,14 @@ pub struct Ending {
 
 /// One file.
 #[derive(Clone, Debug, Default)]
-pub struct Pages {
+pub(super) struct Pages {
     slots: Vec<Slot>,
     /// Slots that aren't holes.
     used: u64,
     len: u64,
     synced_len: u64,
+    /// Lengths that it was given since, each in one step.
+    given: Vec<u64>,
     mtime: Duration,
     synced_mtime: Duration,
     /// What sectors were that are not synced, the platter's version first.
@@ -52,31 +57,27 @@ pub struct Pages {
 }
 
 impl Pages {
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    pub fn mtime(&self) -> Duration {
+    pub(super) fn mtime(&self) -> Duration {
         self.mtime
     }
 
     /// Pages that it takes on the disk.
-    pub fn used(&self) -> u64 {
+    pub(super) fn used(&self) -> u64 {
         self.used
     }
 
     /// Pages that a write of these bytes takes anew.
-    pub fn needs(&self, offset: u64, len: usize) -> u64 {
+    pub(super) fn needs(&self, offset: u64, len: usize) -> u64 {
         let pages = offset / PAGE as u64..(offset + len as u64).div_ceil(PAGE as u64);
         pages.filter(|page| matches!(self.slots.get(*page as usize), None | Some(Slot::Hole))).count() as u64
     }
 
     /// Reads as much of `out` as there is.
-    pub fn read(&self, offset: u64, out: &mut [u8]) -> usize {
+    pub(super) fn read(&self, offset: u64, out: &mut [u8]) -> usize {
         let n = (self.len.saturating_sub(offset)).min(out.len() as u64) as usize;
         let mut at = 0;
         while at < n {
@@ -94,15 +95,26 @@ impl Pages {
     }
 
     /// Writes bytes, which are not synced then.
-    pub fn write(&mut self, now: Duration, offset: u64, bytes: &[u8]) {
+    pub(super) fn write(&mut self, now: Duration, offset: u64, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
         let end = offset + bytes.len() as u64;
         (offset / SECTOR as u64..end.div_ceil(SECTOR as u64)).for_each(|sector| self.remember(sector));
         self.put(offset, bytes);
-        self.len = self.len.max(end);
+        if end > self.len {
+            self.grown(end);
+        }
         self.mtime = now;
+    }
+
+    /// The length of a file that grows by writes is made durable with its pages.
+    fn grown(&mut self, end: u64) {
+        let pages = self.len.next_multiple_of(PAGE as u64)..end;
+        self.given.extend(pages.step_by(PAGE));
+        self.len = end;
+        self.given.push(end);
+        self.given.drain(..self.given.len().saturating_sub(LENGTHS));
     }
 
     /// Changes what reads show, and nothing else.
@@ -157,7 +169,7 @@ impl Pages {
     }
 
     /// Makes it exactly so long.
-    pub fn set_len(&mut self, now: Duration, len: u64) {
+    pub(super) fn set_len(&mut self, now: Duration, len: u64) {
         if len < self.len {
             for sector in len / SECTOR as u64..self.len.div_ceil(SECTOR as u64) {
                 let at = (sector * SECTOR as u64).max(len);
@@ -171,6 +183,8 @@ impl Pages {
             self.truncate_slots(len);
         }
         self.len = len;
+        self.given.push(len);
+        self.given.drain(..self.given.len().saturating_sub(LENGTHS));
         self.mtime = now;
     }
 
@@ -183,7 +197,7 @@ impl Pages {
     }
 
     /// Gives the first so many bytes a place, and makes it as long.
-    pub fn allocate(&mut self, now: Duration, len: u64) {
+    pub(super) fn allocate(&mut self, now: Duration, len: u64) {
         let pages = len.div_ceil(PAGE as u64) as usize;
         if self.slots.len() < pages {
             self.slots.resize_with(pages, Slot::default);
@@ -197,21 +211,22 @@ impl Pages {
     }
 
     /// The first byte at or after `offset` that was written.
-    pub fn next_data(&self, offset: u64) -> Option<u64> {
+    pub(super) fn next_data(&self, offset: u64) -> Option<u64> {
         let first = (offset / PAGE as u64) as usize;
         let page = (first..self.slots.len()).find(|page| matches!(self.slots[*page], Slot::Full(_)))?;
         Some(((page * PAGE) as u64).max(offset)).filter(|at| *at < self.len)
     }
 
     /// Everything so far is on the platter, except for what was lost before.
-    pub fn sync(&mut self) {
+    pub(super) fn sync(&mut self) {
         self.before.clear();
+        self.given.clear();
         (self.synced_len, self.synced_mtime) = (self.len, self.mtime);
     }
 
     /// A sync that fails: some pages were written, the others count as written. `reverts`: what reads show is what
     /// the platter has, as file systems do that read a page again.
-    pub fn fail_sync(&mut self, rng: &mut fastrand::Rng, reverts: bool) {
+    pub(super) fn fail_sync(&mut self, rng: &mut fastrand::Rng, reverts: bool) {
         for (_, sectors) in by_page(std::mem::take(&mut self.before)) {
             if rng.bool() {
                 continue;
@@ -228,7 +243,7 @@ impl Pages {
     }
 
     /// Memory forgets what it need not write: reads show what the platter has.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         for (sector, platter) in std::mem::take(&mut self.lost) {
             self.put_within(sector, &platter);
         }
@@ -242,11 +257,11 @@ impl Pages {
     }
 
     /// The power goes: what reads show is what is on the platter.
-    pub fn cut(&mut self, rng: &mut fastrand::Rng, ending: Ending) {
+    pub(super) fn cut(&mut self, rng: &mut fastrand::Rng, ending: Ending) {
         let new = self.len;
         let kept = match rng.u32(..100) < ending.kept {
             true => new,
-            false if rng.u32(..4) == 0 => rng.u64(new.min(self.synced_len)..=new.max(self.synced_len)),
+            false if rng.u32(..4) == 0 && !self.given.is_empty() => self.given[rng.usize(..self.given.len())],
             false => self.synced_len,
         };
         self.len = new.max(self.synced_len);
@@ -265,12 +280,13 @@ impl Pages {
                 }
             }
         }
-        self.len = kept;
-        self.truncate_slots(kept);
+        self.len = kept.min(self.len);
+        self.truncate_slots(self.len);
         self.zero_tail();
         if self.mtime != self.synced_mtime && rng.u32(..100) >= ending.kept {
             self.mtime = self.synced_mtime;
         }
+        self.given.clear();
         (self.synced_len, self.synced_mtime) = (self.len, self.mtime);
     }
 
@@ -283,16 +299,11 @@ impl Pages {
     }
 
     /// Changes bytes where they lie, without anybody's knowledge.
-    pub fn rot(&mut self, offset: u64, mask: u8) {
+    pub(super) fn rot(&mut self, offset: u64, mask: u8) {
         let mut byte = [0];
         if self.read(offset, &mut byte) == 1 {
             self.put(offset, &[byte[0] ^ mask]);
         }
-    }
-
-    /// Whether nothing waits for a sync.
-    pub fn is_synced(&self) -> bool {
-        self.before.is_empty() && self.lost.is_empty() && self.len == self.synced_len
     }
 }
 

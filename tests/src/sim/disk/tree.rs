@@ -9,20 +9,20 @@ use rustix::io::Errno;
 use crate::sim::disk::pages::{Ending, Pages};
 
 /// A file or folder, by number.
-pub type Inode = usize;
+pub(super) type Inode = usize;
 
 /// The folder of all folders.
-pub const ROOT: Inode = 0;
+pub(super) const ROOT: Inode = 0;
 
 /// What is under a number.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub(super) enum Kind {
     Folder(Folder),
     File(Pages),
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Folder {
+pub(super) struct Folder {
     now: BTreeMap<OsString, Inode>,
     synced: BTreeMap<OsString, Inode>,
 }
@@ -39,7 +39,7 @@ impl Step {
 
 /// All of them.
 #[derive(Clone, Debug)]
-pub struct Tree {
+pub(super) struct Tree {
     inodes: Vec<(u64, Kind)>,
     /// Changes that are not durable, oldest first.
     steps: Vec<Step>,
@@ -52,23 +52,23 @@ impl Default for Tree {
 }
 
 impl Tree {
-    pub fn device(&self, inode: Inode) -> u64 {
+    pub(super) fn device(&self, inode: Inode) -> u64 {
         self.inodes[inode].0
     }
 
-    pub fn kind(&self, inode: Inode) -> &Kind {
+    pub(super) fn kind(&self, inode: Inode) -> &Kind {
         &self.inodes[inode].1
     }
 
     /// The bytes of a file; `EISDIR` for a folder.
-    pub fn file(&self, inode: Inode) -> io::Result<&Pages> {
+    pub(super) fn file(&self, inode: Inode) -> io::Result<&Pages> {
         match &self.inodes[inode].1 {
             Kind::File(pages) => Ok(pages),
             Kind::Folder(_) => Err(Errno::ISDIR.into()),
         }
     }
 
-    pub fn file_mut(&mut self, inode: Inode) -> io::Result<&mut Pages> {
+    pub(super) fn file_mut(&mut self, inode: Inode) -> io::Result<&mut Pages> {
         match &mut self.inodes[inode].1 {
             Kind::File(pages) => Ok(pages),
             Kind::Folder(_) => Err(Errno::ISDIR.into()),
@@ -83,7 +83,7 @@ impl Tree {
     }
 
     /// Pages that the files of a device take; those that no name leads to any more have given theirs back.
-    pub fn used(&self, device: u64) -> u64 {
+    pub(super) fn used(&self, device: u64) -> u64 {
         let mut named = BTreeSet::new();
         for (_, kind) in self.inodes.iter().filter(|(on, _)| *on == device || *on == u64::MAX) {
             if let Kind::Folder(folder) = kind {
@@ -95,7 +95,7 @@ impl Tree {
     }
 
     /// What a path leads to, from a folder on.
-    pub fn find(&self, from: Inode, path: &Path) -> io::Result<Inode> {
+    pub(super) fn find(&self, from: Inode, path: &Path) -> io::Result<Inode> {
         let mut at = from;
         for part in path.components() {
             match part {
@@ -112,7 +112,7 @@ impl Tree {
     }
 
     /// The folder that has, or is to have, an entry for a path, and the entry's name.
-    pub fn place<'a>(&self, from: Inode, path: &'a Path) -> io::Result<(Inode, &'a OsStr)> {
+    pub(super) fn place<'a>(&self, from: Inode, path: &'a Path) -> io::Result<(Inode, &'a OsStr)> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         let parent = path.parent().unwrap_or(Path::new(""));
         let folder = self.find(from, parent)?;
@@ -120,12 +120,12 @@ impl Tree {
         Ok((folder, name))
     }
 
-    pub fn entry(&self, folder: Inode, name: &OsStr) -> Option<Inode> {
+    pub(super) fn entry(&self, folder: Inode, name: &OsStr) -> Option<Inode> {
         self.folder(folder).ok()?.now.get(name).copied()
     }
 
     /// Makes something; the device is the folder's unless that is the root.
-    pub fn make(&mut self, folder: Inode, name: &OsStr, kind: Kind, device: u64) -> io::Result<Inode> {
+    pub(super) fn make(&mut self, folder: Inode, name: &OsStr, kind: Kind, device: u64) -> io::Result<Inode> {
         if self.folder(folder)?.now.contains_key(name) {
             return Err(Errno::EXIST.into());
         }
@@ -136,7 +136,7 @@ impl Tree {
     }
 
     /// Another name for a file.
-    pub fn link(&mut self, file: Inode, folder: Inode, name: &OsStr) -> io::Result<()> {
+    pub(super) fn link(&mut self, file: Inode, folder: Inode, name: &OsStr) -> io::Result<()> {
         if self.folder(folder)?.now.contains_key(name) {
             return Err(Errno::EXIST.into());
         }
@@ -144,7 +144,12 @@ impl Tree {
         Ok(())
     }
 
-    pub fn rename(&mut self, from: (Inode, &OsStr), to: (Inode, &OsStr), replaces: bool) -> io::Result<()> {
+    pub(super) fn rename(
+        &mut self,
+        from: (Inode, &OsStr),
+        to: (Inode, &OsStr),
+        replaces: bool,
+    ) -> io::Result<()> {
         let moved = self.entry(from.0, from.1).ok_or(Errno::NOENT)?;
         if self.device(moved) != self.device(to.0) {
             return Err(Errno::XDEV.into());
@@ -157,7 +162,7 @@ impl Tree {
     }
 
     /// Removes an entry: of a file, or of an empty folder.
-    pub fn remove(&mut self, folder: Inode, name: &OsStr, is_folder: bool) -> io::Result<()> {
+    pub(super) fn remove(&mut self, folder: Inode, name: &OsStr, is_folder: bool) -> io::Result<()> {
         let gone = self.entry(folder, name).ok_or(Errno::NOENT)?;
         match (self.kind(gone), is_folder) {
             (Kind::Folder(inner), true) if !inner.now.is_empty() => return Err(Errno::NOTEMPTY.into()),
@@ -186,7 +191,7 @@ impl Tree {
     }
 
     /// Makes durable what a folder's entries are, with every change that these follow from.
-    pub fn sync_folder(&mut self, folder: Inode) {
+    pub(super) fn sync_folder(&mut self, folder: Inode) {
         let mut folders = BTreeSet::from([folder]);
         let mut due = vec![false; self.steps.len()];
         for (step, due) in self.steps.iter().zip(&mut due).rev() {
@@ -206,7 +211,7 @@ impl Tree {
     }
 
     /// Makes everything on a device durable.
-    pub fn sync_device(&mut self, device: u64) {
+    pub(super) fn sync_device(&mut self, device: u64) {
         for folder in 0..self.inodes.len() {
             match &mut self.inodes[folder] {
                 (on, Kind::File(pages)) if *on == device => pages.sync(),
@@ -217,7 +222,7 @@ impl Tree {
     }
 
     /// Files of a device.
-    pub fn files_mut(&mut self, device: u64) -> impl Iterator<Item = &mut Pages> {
+    pub(super) fn files_mut(&mut self, device: u64) -> impl Iterator<Item = &mut Pages> {
         self.inodes.iter_mut().filter(move |(on, _)| *on == device).filter_map(|(_, kind)| match kind {
             Kind::File(pages) => Some(pages),
             Kind::Folder(_) => None,
@@ -226,7 +231,7 @@ impl Tree {
 
     /// The power of some devices goes. Of the changes of names that are not durable a part is done: those up to some
     /// time, as where they are kept in a journal, or any.
-    pub fn cut(&mut self, rng: &mut fastrand::Rng, ending: Ending, is_cut: impl Fn(u64) -> bool) {
+    pub(super) fn cut(&mut self, rng: &mut fastrand::Rng, ending: Ending, is_cut: impl Fn(u64) -> bool) {
         let journal = rng.bool();
         let upto = match rng.u32(..100) < ending.kept {
             true => self.steps.len(),

@@ -41,6 +41,16 @@ impl Session {
         self.fill_queue(now);
     }
 
+    /// A torrent that was halted has pieces of which nobody knows whether they are on disk: that is found
+    /// out before it runs again.
+    pub fn on_doubt(&mut self, id: TorrentId) {
+        let is_still = |phase| matches!(phase, Phase::Stopped | Phase::Moving);
+        let still = |row: &&mut Row| is_still(row.phase) && row.needs == Check::None;
+        if let Some(row) = self.rows.get_mut(&id).filter(still) {
+            row.needs = Check::Suspects;
+        }
+    }
+
     /// Something about the torrent's disk changed: whether anything stands in its way is seen now, without
     /// waiting for the next probe.
     pub fn try_again(&mut self, now: Time, id: TorrentId) {

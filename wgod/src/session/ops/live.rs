@@ -192,6 +192,7 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         have,
         unverified,
         partials: Vec::new(),
+        suspects: Vec::new(),
         counters,
         stamps: cx.stamps.clone(),
         durable: false,
@@ -221,6 +222,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             have: cx.durable.clone(),
             unverified: cx.unverified.clone(),
             partials: Vec::new(),
+            suspects: Vec::new(),
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
             durable: false,
@@ -244,6 +246,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         have,
         unverified,
         partials,
+        suspects: Vec::new(),
         counters,
         stamps,
         durable: false,
@@ -255,9 +258,14 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(%error, "not everything could be made durable");
-            // What was stored since the last checkpoint is fetched again: to hash it would only tell what is in memory.
-            let lost: Vec<PieceIndex> = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
-            refute(&cx, &lost);
+            let doubtful: Vec<PieceIndex> = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
+            if outcome.failed.iter().all(|(_, error)| error.kind == DiskErrorKind::Missing) {
+                // Nothing was lost that could be reached: the next check says what is there.
+                rest.suspects = doubtful;
+            } else {
+                // Fetched again: to hash it would only tell what is in memory.
+                refute(&cx, &doubtful);
+            }
             rest.have = cx.durable.clone();
             rest.partials.clear();
             rest.undurable = Some(format!("what it stored last may not be on disk: {error}"));

@@ -117,6 +117,8 @@ pub(in crate::session) struct Rest {
     pub have: Bitfield,
     pub unverified: Bitfield,
     pub partials: Vec<(PieceIndex, Bitfield)>,
+    /// Pieces of which nobody knows whether they are on disk.
+    pub suspects: Vec<PieceIndex>,
     pub counters: Counters,
     pub stamps: Vec<Option<FileStamp>>,
     pub durable: bool,
@@ -380,6 +382,8 @@ impl Driver {
         }
         entry.have = rest.have;
         entry.partials = rest.partials;
+        let in_doubt = !rest.suspects.is_empty();
+        entry.suspects.extend(rest.suspects);
         let untold =
             finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
         // Its time has been counted meanwhile, and goes on.
@@ -391,6 +395,9 @@ impl Driver {
             self.look_at_goal(id);
         } else {
             self.session.on_halted(now, id, finished);
+            if in_doubt {
+                self.session.on_doubt(id);
+            }
             self.arrive_at_last(id);
         }
         // It was stopped between its completion and the word of it.

@@ -123,13 +123,19 @@ async fn a_new_torrent_whose_first_check_was_cut_is_checked_not_downloaded() {
 /// A real disk that does not answer reads from `beyond` on, until it is freed.
 struct Gate {
     beyond: u64,
-    open: Mutex<bool>,
+    /// Reads that may still pass.
+    open: Mutex<usize>,
     freed: Condvar,
 }
 
 impl Gate {
-    fn set(&self, open: bool) {
-        *self.open.lock().expect("whole") = open;
+    fn open(&self) {
+        *self.open.lock().expect("whole") = usize::MAX;
+        self.freed.notify_all();
+    }
+
+    fn let_one_pass(&self) {
+        *self.open.lock().expect("whole") = 1;
         self.freed.notify_all();
     }
 }
@@ -138,7 +144,8 @@ impl Disk for Gate {
     fn submit(&self, op: Op, done: OnDone) {
         if matches!(op, Op::Read { offset, .. } | Op::ReadClean { offset, .. } if offset >= self.beyond) {
             let open = self.open.lock().expect("whole");
-            drop(self.freed.wait_while(open, |open| !*open).expect("whole"));
+            let mut open = self.freed.wait_while(open, |open| *open == 0).expect("whole");
+            *open -= 1;
         }
         RealDisk.submit(op, done);
     }
@@ -157,7 +164,7 @@ async fn standing() -> (Rig, Arc<Gate>) {
     const LEN: usize = 40 << 20;
     let mut payload = vec![0; LEN];
     fastrand::Rng::with_seed(1).fill(&mut payload);
-    let gate = Arc::new(Gate { beyond: LEN as u64 / 4 * 3, open: Mutex::new(false), freed: Condvar::new() });
+    let gate = Arc::new(Gate { beyond: LEN as u64 / 4 * 3, open: Mutex::new(0), freed: Condvar::new() });
     let rig = Rig::on(gate.clone()).await;
     std::fs::write(rig.folder.join("t"), &payload).expect("written");
     rig.add(&torrent_file("t", &payload, 1 << 20)).await;
@@ -178,7 +185,7 @@ async fn a_stop_pauses_a_check_and_a_clean_end_keeps_it() {
     let (rig, gate) = standing().await;
     let answers = async {
         rig.until("t", State::Stopped).await;
-        gate.set(true);
+        gate.open();
     };
     tokio::join!(rig.act(Verb::Stop), answers);
     let kept = record(&rig).await;
@@ -198,7 +205,7 @@ async fn the_end_of_the_daemon_pauses_a_check() {
     let mut opens = tokio::task::JoinSet::new();
     opens.spawn(async move {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        gate.set(true);
+        gate.open();
     });
     let rig = rig.restart().await;
     opens.join_all().await;
@@ -208,14 +215,16 @@ async fn the_end_of_the_daemon_pauses_a_check() {
     rig.quit().await;
 }
 
-/// The clock runs ahead whenever all tasks wait, so the time to keep comes while the disk stands still.
+/// The clock runs ahead whenever all tasks wait, so the time to keep comes while the disk stands still but for a read
+/// now and then, so that a thread comes to sync what was found.
 #[tokio::test(start_paused = true)]
 async fn a_crash_loses_only_what_was_hashed_since_it_was_last_kept() {
     let (rig, gate) = standing().await;
     while checked(&record(&rig).await) < 8 {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        gate.let_one_pass();
     }
-    gate.set(true);
+    gate.open();
     rig.until("t", State::Seeding).await;
     tokio::time::resume();
     rig.quit().await;

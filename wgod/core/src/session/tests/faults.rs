@@ -238,3 +238,15 @@ fn what_goes_to_sleep_with_a_fault_is_still_probed() {
     rig.call(|s, _| s.sleep_until(A, None));
     assert_eq!(rig.seconds_until(&Effect::Probe(A)), Some(5));
 }
+
+#[test]
+fn what_was_in_doubt_when_it_stopped_is_hashed_before_it_runs() {
+    let mut rig = Rig::live();
+    rig.call(|s, _| s.on_doubt(A));
+    assert_eq!(rig.row(A).needs, Check::None, "it runs");
+    rig.call(|s, now| s.stop(now, A));
+    rig.call(|s, _| s.on_doubt(A));
+    rig.effects();
+    rig.call(|s, now| s.start(now, A));
+    assert_eq!(rig.effects(), [Effect::Save(A), Effect::Check(A, Check::Suspects)]);
+}
