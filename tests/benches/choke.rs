@@ -40,7 +40,7 @@ fn main() {
     let mut c = Criterion::default().configure_from_args();
     let candidates = candidates();
     for seeding in [SeedingRule::RoundRobin, SeedingRule::FastestUpload] {
-        let automatic = Automatic { previous: Some(512), ..Automatic::default() };
+        let automatic = Automatic { rate: ByteRate(u64::MAX), ..Automatic::default() };
         let settings = Settings { slots: SlotCount::Automatic(automatic), optimistic: None, seeding };
         c.bench_function(&format!("choke/round, {seeding:?}"), |b| {
             b.iter(|| rank(black_box(&candidates), &settings, 7));

@@ -101,7 +101,7 @@ fn distinct(keys: &[ChokeKey]) -> BTreeSet<ChokeKey> {
 }
 
 fn assert_sound(peers: &[Candidate], settings: &Settings, decision: &Decision) {
-    let Decision { regular, optimistic, reserve, slots } = decision;
+    let Decision { regular, optimistic, reserve, slots, trials: _ } = decision;
     if let SlotCount::Fixed(count) = settings.slots {
         assert_eq!(*slots, count);
     }

@@ -11,15 +11,15 @@ use crate::sim::link::NodeId;
 use crate::sim::world::World;
 
 impl World {
-    fn choke_settings(&self, node: NodeId, rate: ByteRate, previous_rate: ByteRate) -> Settings {
+    fn choke_settings(&self, node: NodeId, rate: ByteRate) -> Settings {
         let one = &self.nodes[node];
         let slots = match one.habits.slots {
             SlotCount::Fixed(count) => SlotCount::Fixed(count),
             SlotCount::Automatic(_) => SlotCount::Automatic(Automatic {
                 up_limit: one.habits.up_limit,
-                previous: one.choke.slots,
                 rate,
-                previous_rate,
+                now: self.clock(node),
+                trials: one.choke.trials,
             }),
         };
         Settings { slots, optimistic: None, seeding: SeedingRule::RoundRobin }
@@ -37,12 +37,11 @@ impl World {
         let candidates = self.candidates(node);
         let live = || self.nodes[node].torrents.values().filter_map(|entry| entry.live.as_ref());
         let rate = ByteRate(live().map(|swarm| swarm.view(self.clock(node)).up.0).sum());
-        let settings = self.choke_settings(node, rate, self.nodes[node].choke.rate);
+        let settings = self.choke_settings(node, rate);
         let choke = &mut self.nodes[node].choke;
-        choke.rate = rate;
         choke.rounds += 1;
         let decision = rank(&candidates, &settings, choke.rounds ^ self.seed);
-        choke.slots = Some(decision.slots);
+        (choke.slots, choke.trials) = (Some(decision.slots), decision.trials);
         choke.optimistic = (decision.slots as usize / 5).max(usize::from(decision.slots > 0));
         self.check_waits(node, &candidates);
         let kept: BTreeSet<ChokeKey> = decision.regular.iter().chain(&decision.optimistic).copied().collect();
@@ -63,8 +62,7 @@ impl World {
         if free == 0 {
             return;
         }
-        let rate = self.nodes[node].choke.rate;
-        let settings = self.choke_settings(node, rate, rate);
+        let settings = self.choke_settings(node, ByteRate(0));
         let seed = self.nodes[node].choke.rounds ^ self.seed;
         for (id, key) in fill(free, &self.candidates(node), &settings, seed) {
             self.call(node, id, |swarm, now| swarm.unchoke(now, key, false));

@@ -47,6 +47,9 @@ type Heard = Arc<Mutex<Option<(bool, Vec<Option<Digest>>)>>>;
 impl World {
     /// Queues a task.
     pub fn start(&mut self, node: NodeId, torrent: TorrentId, task: Task) {
+        if self.scale.played_disks {
+            return self.play_disk(node, torrent, task);
+        }
         let disk = self.nodes[node].habits.disk_millis;
         let slowest = if matches!(task, Task::Sync { .. }) { SYNC_MILLIS } else { 2 * disk };
         let (wait, epoch) = (self.millis(0, slowest), self.epoch(node, torrent));

@@ -72,6 +72,8 @@ pub struct End {
     pub pulled: VecDeque<Block>,
     /// A job that reads blocks for this end is under way.
     pub reading: bool,
+    /// Bytes that wait for their turn on the line.
+    pub waiting: VecDeque<Vec<u8>>,
     /// Bytes sent that have not arrived.
     pub in_flight: usize,
     /// When the last byte sent arrives.
@@ -115,6 +117,7 @@ impl End {
             out: VecDeque::new(),
             pulled: VecDeque::new(),
             reading: false,
+            waiting: VecDeque::new(),
             in_flight: 0,
             last_arrival: Time::ZERO,
             pipe: VecDeque::new(),

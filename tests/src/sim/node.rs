@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wgo_core::choke_mgr::SlotCount;
+use wgo_core::choke_mgr::{SlotCount, Trials};
 use wgo_core::limiter::{Direction, FlowId, Limiter};
 use wgo_core::session::{Check, QueueLimits, Session};
 use wgo_core::status::Counters;
@@ -23,6 +23,7 @@ use crate::sim::disk::SimDisk;
 use crate::sim::jobs::Job;
 use crate::sim::keeping::{Keeping, state_dir};
 use crate::sim::lanes::LaneOp;
+use crate::sim::line::Line;
 use crate::sim::link::{EndId, NodeId};
 use crate::sim::rogue::Class;
 
@@ -36,6 +37,8 @@ pub struct Habits {
     pub fast: bool,
     /// Bytes per second that its line takes.
     pub line: u64,
+    /// Bytes per second that its line brings; `None`: more than anybody sends.
+    pub line_down: Option<u64>,
     /// Upload limit.
     pub up_limit: Option<ByteRate>,
     /// Download limit.
@@ -78,6 +81,7 @@ impl Default for Habits {
         Habits {
             fast: true,
             line: 2_000_000,
+            line_down: None,
             up_limit: None,
             down_limit: None,
             nat: false,
@@ -166,7 +170,7 @@ pub struct Entry {
 pub struct Choke {
     pub slots: Option<u32>,
     pub optimistic: usize,
-    pub rate: ByteRate,
+    pub trials: Trials,
     pub rounds: u64,
 }
 
@@ -203,6 +207,8 @@ pub struct Node {
     pub leaving: BTreeMap<(TorrentId, u32), Swarm<Payload>>,
     /// Until when its line is busy.
     pub line_free: Time,
+    /// Where lines are shared by turns.
+    pub line: Line,
     pub choke: Choke,
     /// Payload sent and received under a limit.
     pub sent: Window,
@@ -248,6 +254,7 @@ impl Node {
             limiter_timer: None,
             flows: BTreeMap::new(),
             line_free: Time::ZERO,
+            line: Line::default(),
             choke: Choke::default(),
             faults: 0,
             crashed: false,

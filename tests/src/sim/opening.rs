@@ -301,7 +301,8 @@ impl World {
         }
     }
 
-    fn checkpointed(&mut self, node: NodeId, id: TorrentId, ok: bool) {
+    /// The session hears of a checkpoint's end.
+    pub fn checkpointed(&mut self, node: NodeId, id: TorrentId, ok: bool) {
         let now = self.clock(node);
         if !ok && self.call(node, id, |swarm, now| swarm.view(now).finished) == Some(false) {
             self.nodes[node].session.on_lost(now, id);

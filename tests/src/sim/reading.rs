@@ -75,7 +75,7 @@ impl World {
                 break;
             }
             let most = allowed.min(waiting);
-            let n = if self.rng.bool() { most } else { self.rng.usize(1..=most) };
+            let n = if self.scale.fair_lines || self.rng.bool() { most } else { self.rng.usize(1..=most) };
             let bytes: Vec<u8> = self.links[end.link].ends[end.side].inbox.drain(..n).collect();
             self.links[end.link].ends[1 - end.side].in_flight -= n;
             if let Some(reason) = self.call(node, torrent, |swarm, _| swarm.closing(key)).flatten() {

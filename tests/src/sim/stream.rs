@@ -252,6 +252,9 @@ impl World {
 
     /// Puts bytes on the line of the sender's node.
     pub fn transmit(&mut self, end: EndId, bytes: Vec<u8>) {
+        if self.scale.fair_lines {
+            return self.queue_on_line(end, bytes);
+        }
         let delay = self.weather_delay(end, bytes.len());
         let link = &mut self.links[end.link];
         let one = &mut link.ends[end.side];

@@ -74,6 +74,14 @@ impl World {
         if url.starts_with("http://other.") { &mut self.other_tracker } else { &mut self.tracker }
     }
 
+    /// A node has stood still, or its clock has jumped: an answer under way to it may come too late by that.
+    pub fn doubt_answers(&mut self, node: NodeId) {
+        for tracker in [&mut self.tracker, &mut self.other_tracker] {
+            let of_it = |((_, of, _), _): &(&(TorrentId, NodeId, u32), &mut Heard)| *of == node;
+            tracker.sessions.iter_mut().filter(of_it).for_each(|(_, heard)| heard.unsure = true);
+        }
+    }
+
     /// The tracker hears an announce and answers with some of the others.
     pub fn announced(&mut self, node: NodeId, id: TorrentId, announce: Announce, epoch: u32) {
         let down = self.tracker_at(&announce.url).down;

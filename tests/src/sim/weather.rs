@@ -166,6 +166,7 @@ impl World {
             one.clock.stand_still(since, now);
         }
         self.rearm(node);
+        self.doubt_answers(node);
         self.tell(Some(node), || "awake".to_owned());
     }
 
@@ -174,6 +175,7 @@ impl World {
         if !self.is_frozen(node) {
             self.nodes[node].clock.jump(by);
             self.rearm(node);
+            self.doubt_answers(node);
             self.tell(Some(node), || format!("the clock jumps by {by:?}"));
         }
     }

@@ -15,6 +15,8 @@ use crate::sim::content::{Content, Shape};
 use crate::sim::justice::Wait;
 use crate::sim::link::{EndId, Link, NodeId};
 use crate::sim::node::{Habits, Node, Payload};
+use crate::sim::played::Played;
+use crate::sim::scale::Scale;
 use crate::sim::tracker::Tracker;
 use crate::sim::weather::Weather;
 
@@ -46,10 +48,16 @@ pub enum Event {
     Arrive(EndId),
     /// An end sends, whose machine was suspended.
     Pump(EndId),
+    /// Bytes come to the line of a node, at whose end they arrive.
+    Reach(EndId, Vec<u8>),
+    /// A node's line has sent what it was at.
+    LineFree(NodeId),
     /// An end hears that the connection is over.
     End(EndId),
     /// A disk job has its turn.
     Disk(NodeId, u64),
+    /// A task of a disk that is only played is done.
+    Played(Box<Played>),
     /// An announce reaches the tracker.
     Announce(NodeId, TorrentId, Announce, u32),
     /// A suspended machine wakes.
@@ -91,11 +99,11 @@ pub struct World {
     pub log: Option<VecDeque<String>>,
     /// Steps after which a run counts as one that never ends.
     pub most_steps: u64,
-    /// Swarms check themselves at one in so many of their calls.
-    pub check_one_in: u32,
     pub todo: VecDeque<Todo>,
     /// Swarms and Sessions called in this step.
     pub touched: BTreeSet<(NodeId, Option<TorrentId>)>,
+    /// How much of it is looked at, and what is left out, so that hundreds of nodes can be simulated.
+    pub scale: Scale,
     /// One connection in so much time breaks.
     pub flap_every: Option<Duration>,
     /// Every event so far, hashed.
@@ -129,9 +137,9 @@ impl World {
             waits: BTreeMap::new(),
             log: None,
             most_steps: u64::MAX,
-            check_one_in: 1,
             todo: VecDeque::new(),
             touched: BTreeSet::new(),
+            scale: Scale::default(),
             flap_every: None,
             trace: 0xcbf2_9ce4_8422_2325,
             steps: 0,
@@ -272,13 +280,17 @@ impl World {
             | Event::Announce(node, ..)
             | Event::Checked(node, ..)
             | Event::Probe(node, _)
+            | Event::LineFree(node)
             | Event::RogueDials(node) => *node,
             Event::Dialled { to, .. } => *self.by_addr.get(to)?,
             Event::Accepted { link, .. } => self.links[*link].ends[0].node,
-            Event::Arrive(end) | Event::Pump(end) | Event::End(end) | Event::RogueTick(end) => {
-                self.links[end.link].ends[end.side].node
-            }
-            Event::Thaw(_) | Event::Flap => return None,
+            Event::Arrive(end)
+            | Event::Reach(end, _)
+            | Event::Pump(end)
+            | Event::End(end)
+            | Event::RogueTick(end) => self.links[end.link].ends[end.side].node,
+            // Nodes whose disks are played are never suspended.
+            Event::Played(_) | Event::Thaw(_) | Event::Flap => return None,
         })
     }
 
@@ -292,8 +304,11 @@ impl World {
             Event::DialFailed { from, torrent, addr, epoch } => self.dial_failed(from, torrent, addr, epoch),
             Event::Arrive(end) => self.deliver(end, false),
             Event::Pump(end) => self.pump(end),
+            Event::Reach(end, bytes) => self.reach_line(end, bytes),
+            Event::LineFree(node) => self.line_free(node),
             Event::End(end) => self.hear_end(end),
             Event::Disk(node, number) => self.take_turn(node, number),
+            Event::Played(played) => self.played(*played),
             Event::Announce(node, id, announce, epoch) => self.announced(node, id, announce, epoch),
             Event::Checked(node, id, epoch) => self.checked(node, id, epoch),
             Event::Probe(node, id) => self.probed(node, id),
@@ -320,12 +335,15 @@ impl World {
                 break;
             }
         }
+        let checks = self.steps.is_multiple_of(self.scale.check_every);
         for (node, torrent) in std::mem::take(&mut self.touched) {
             match torrent {
                 Some(id) => self.after_swarm(node, id),
                 None => self.after_session(node),
             }
-            self.check_node(node);
+            if checks {
+                self.check_node(node);
+            }
             if self.nodes[node].disk.is_dark() {
                 self.power_cut(node);
             }
@@ -335,7 +353,7 @@ impl World {
     fn after_swarm(&mut self, node: NodeId, id: TorrentId) {
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
         let Some(swarm) = &entry.live else { return };
-        if self.steps.is_multiple_of(u64::from(self.check_one_in)) {
+        if self.steps.is_multiple_of(self.scale.check_every) {
             swarm.check_invariants();
         }
         let due = swarm.poll_timeout();

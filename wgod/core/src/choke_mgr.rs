@@ -8,7 +8,7 @@
 mod order;
 mod slots;
 
-pub use slots::{Automatic, SlotCount};
+pub use slots::{Automatic, SlotCount, Trials};
 
 use std::time::Duration;
 
@@ -95,8 +95,10 @@ pub struct Decision {
     pub optimistic: Vec<ChokeKey>,
     /// Who is next when a slot falls free before the next round, best first.
     pub reserve: Vec<ChokeKey>,
-    /// Regular slots there were. Automatic slots want it back as [`Automatic::previous`].
+    /// Regular slots there were.
     pub slots: u32,
+    /// Automatic slots want it back as [`Automatic::trials`].
+    pub trials: Trials,
 }
 
 /// Of ten regular slots, so many go to torrents that we download while both kinds have takers.
@@ -113,7 +115,7 @@ pub fn rank(candidates: &[Candidate], settings: &Settings, seed: u64) -> Decisio
     let order = Order { candidates, seeding: settings.seeding, seed };
     let mut downloading = order.sorted(|c| c.interested && !c.seeding && !c.snubbed);
     let seeding = order.sorted(|c| c.interested && c.seeding);
-    let slots = settings.slots.count(candidates);
+    let (slots, trials) = settings.slots.count(candidates);
     let owed = match settings.slots {
         SlotCount::Fixed(_) => 0,
         SlotCount::Automatic(_) => order.one_of_each_torrent_first(&mut downloading),
@@ -131,7 +133,13 @@ pub fn rank(candidates: &[Candidate], settings: &Settings, seed: u64) -> Decisio
     }
     let rest = interleave(&downloading[down..], &seeding[up..]).filter(|&index| !placed[index]);
     let keys = |indices: Vec<usize>| indices.into_iter().map(|index| candidates[index].key).collect();
-    Decision { reserve: keys(rest.collect()), regular: keys(regular), optimistic: keys(optimistic), slots }
+    Decision {
+        reserve: keys(rest.collect()),
+        regular: keys(regular),
+        optimistic: keys(optimistic),
+        slots,
+        trials,
+    }
 }
 
 /// Chooses up to `free` waiting peers for regular slots that fell free between two rounds, and

@@ -2,7 +2,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wgo_core::choke_mgr::{Automatic, Candidate, ChokeKey, SeedingRule, Settings, SlotCount, fill, rank};
+use wgo_core::choke_mgr::{
+    Automatic, Candidate, ChokeKey, SeedingRule, Settings, SlotCount, Trials, fill, rank,
+};
 use wgo_core::limiter::Direction;
 use wgo_core::swarm::turnover::{self, Spare};
 use wgo_core::{ByteRate, TorrentId};
@@ -25,7 +27,7 @@ pub struct ChokeTunables {
 #[derive(Debug, Default)]
 pub(super) struct ChokeState {
     slots: Option<u32>,
-    rate: ByteRate,
+    trials: Trials,
     rounds: u64,
 }
 
@@ -34,12 +36,11 @@ impl Driver {
     pub(super) fn choke_round(&mut self) {
         let (torrents, candidates) = self.choke_candidates();
         let rate = ByteRate(self.upload_rate(&torrents));
-        let previous_rate = std::mem::replace(&mut self.choke.rate, rate);
-        let settings = self.choke_settings(rate, previous_rate);
+        let settings = self.choke_settings(rate);
         self.choke.rounds += 1;
         self.engine.counters.choke_rounds.one_more();
         let decision = rank(&candidates, &settings, self.choke.rounds ^ self.seed);
-        self.choke.slots = Some(decision.slots);
+        (self.choke.slots, self.choke.trials) = (Some(decision.slots), decision.trials);
         if !candidates.is_empty() {
             tracing::debug!(
                 candidates = candidates.len(),
@@ -74,7 +75,7 @@ impl Driver {
         if free == 0 {
             return;
         }
-        let settings = self.choke_settings(self.choke.rate, self.choke.rate);
+        let settings = self.choke_settings(ByteRate(0));
         for key in fill(free, &candidates, &settings, self.choke.rounds ^ self.seed) {
             self.apply(&torrents, key, |torrent| {
                 let _broken = torrent.call(|swarm, now| swarm.unchoke(now, key.1, false));
@@ -113,13 +114,13 @@ impl Driver {
         torrents.iter().filter_map(|t| t.call(|swarm, now| swarm.view(now).up.0).ok()).sum()
     }
 
-    fn choke_settings(&self, rate: ByteRate, previous_rate: ByteRate) -> Settings {
+    fn choke_settings(&self, rate: ByteRate) -> Settings {
         let tunables = &self.tunables.choke;
         let automatic = Automatic {
             up_limit: self.engine.shaper.limit(None, Direction::Up),
-            previous: self.choke.slots,
             rate,
-            previous_rate,
+            now: self.engine.clock.now(),
+            trials: self.choke.trials,
         };
         Settings {
             slots: tunables.slots.map_or(SlotCount::Automatic(automatic), SlotCount::Fixed),

@@ -1,6 +1,7 @@
 //! The orders in which peers get regular and optimistic slots.
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::{Candidate, NEWCOMER_WEIGHT, OPTIMISTIC_TURN, SeedingRule, Standing, Turn};
@@ -11,6 +12,14 @@ const TURN_MAX: Duration = Duration::from_secs(60);
 const TURN_MIN: Duration = Duration::from_secs(20);
 /// Past [`TURN_MIN`] a turn ends with so many bytes taken.
 const TURN_BYTES: u64 = 32 << 20;
+
+/// Who has taken so much within a turn takes steadily, and is in the midst of his first pieces: if the slot went to the
+/// next then, nobody could go on with them, and the seed of a new torrent would send all of it several times.
+const SLOW_TAKES: Range<u64> = 128 << 10..4 << 20;
+/// So his turn ends by time after this only,
+const SLOW_TURN_MAX: Duration = Duration::from_secs(180);
+/// and in an optimistic slot after this.
+const SLOW_OPTIMISTIC_MAX: Duration = Duration::from_secs(90);
 
 /// The candidates and what their order depends on. Results are positions in `candidates`.
 pub(super) struct Order<'a> {
@@ -79,7 +88,7 @@ impl Order<'_> {
         left.sort_by_cached_key(|&index| {
             let candidate = &self.candidates[index];
             let (group, within) = match candidate.standing {
-                Standing::Optimistic(turn) if turn.age < OPTIMISTIC_TURN => (0, turn.age),
+                Standing::Optimistic(turn) if !turn.was_optimistic_enough(candidate.seeding) => (0, turn.age),
                 Standing::Waiting(wait) if candidate.newcomer => (1, wait.saturating_mul(NEWCOMER_WEIGHT)),
                 Standing::Waiting(wait) => (1, wait),
                 Standing::Optimistic(_) | Standing::Regular(_) => (2, Duration::ZERO),
@@ -126,7 +135,19 @@ impl TurnRank {
 
 impl Turn {
     fn is_over(&self) -> bool {
-        self.age >= TURN_MAX || (self.age >= TURN_MIN && self.taken >= TURN_BYTES)
+        let late = self.age >= TURN_MAX && !self.is_slow() || self.age >= SLOW_TURN_MAX;
+        late || self.age >= TURN_MIN && self.taken >= TURN_BYTES
+    }
+
+    /// Whether an optimistic slot goes to the next. On a torrent that we seed nobody has to prove himself.
+    fn was_optimistic_enough(&self, seeding: bool) -> bool {
+        let most = if seeding && self.is_slow() { SLOW_OPTIMISTIC_MAX } else { OPTIMISTIC_TURN };
+        self.age >= most
+    }
+
+    /// Whether someone takes steadily, but has not come far.
+    fn is_slow(&self) -> bool {
+        SLOW_TAKES.contains(&self.taken)
     }
 }
 

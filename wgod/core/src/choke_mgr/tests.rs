@@ -89,6 +89,11 @@ fn a_seeding_turn_ends_by_time_or_bytes_but_only_for_someone_who_waits() {
         (turn(20, 32 << 20), false),
         (turn(50, 1000), true),
         (turn(60, 0), false),
+        // A slow one in the midst of its first pieces.
+        (turn(60, 1 << 20), true),
+        (turn(60, 4 << 20), false),
+        (turn(179, 1 << 20), true),
+        (turn(180, 1 << 20), false),
     ];
     for (turn, stays) in cases {
         let holder = Candidate { standing: Standing::Regular(turn), ..seeded(1, 0) };
@@ -221,7 +226,7 @@ impl Rounds {
 
 /// What holds for every decision.
 fn check(peers: &[Candidate], settings: &Settings, decision: &Decision) {
-    let slots = settings.slots.count(peers);
+    let slots = settings.slots.count(peers).0;
     assert_eq!(decision.slots, slots);
     assert!(decision.regular.len() <= slots as usize);
     assert!(decision.optimistic.len() <= settings.optimistic_count(slots));

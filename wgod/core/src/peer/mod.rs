@@ -122,6 +122,8 @@ pub struct Peer {
     pub allowed_by_us: SmallVec<[PieceIndex; 10]>,
     /// Pieces that it would like us to ask for (BEP 6).
     pub suggested: SmallVec<[PieceIndex; 8]>,
+    /// Pieces that we would like it to ask for, and it hasn't yet; bounded by whoever suggests.
+    pub suggested_by_us: SmallVec<[PieceIndex; 2]>,
 
     /// Our requests to it.
     pub pipeline: Pipeline,
@@ -190,6 +192,7 @@ impl Peer {
             allowed_fast: SmallVec::new(),
             allowed_by_us: SmallVec::new(),
             suggested: SmallVec::new(),
+            suggested_by_us: SmallVec::new(),
             pipeline: Pipeline::new(now),
             uploads: Uploads::default(),
             fast_budget: 0,

@@ -202,6 +202,18 @@ impl Candidates {
         self.classes.iter().any(any)
     }
 
+    /// The highest priority of which there are any.
+    pub(super) fn top_priority(&self) -> Priority {
+        let any =
+            |priority: &Priority| class_of(*priority).is_some_and(|at| !self.classes[at].set.is_empty());
+        CLASSES.into_iter().find(any).unwrap_or(Priority::Skip)
+    }
+
+    /// The rarest of each class.
+    pub(super) fn rarest(&self) -> impl Iterator<Item = u32> + '_ {
+        self.classes.iter().filter_map(|class| class.front.iter_from(0).next())
+    }
+
     /// Any piece of a class that the peer has.
     pub(super) fn any(&self, priority: Priority, has: &PeerHave, rng: &mut fastrand::Rng) -> Option<u32> {
         let class = &self.classes[class_of(priority)?];

@@ -83,6 +83,8 @@ pub struct PieceMgr<B> {
     open: OpenPieces<B>,
     /// When pieces of peers that fell silent were last given to all.
     idle_shared_at: Time,
+    /// There are leechers, and pieces that one of them has at most, as far as was looked lately.
+    any_scarce: bool,
     rng: fastrand::Rng,
 }
 
@@ -108,6 +110,7 @@ impl<B> PieceMgr<B> {
             extents,
             open: OpenPieces::new(pieces),
             idle_shared_at: Time::ZERO,
+            any_scarce: false,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -265,6 +268,11 @@ impl<B> PieceMgr<B> {
             self.candidates.shift(piece.0, self.priority(piece), change);
         }
         had
+    }
+
+    /// A piece at random.
+    pub fn any_piece(&mut self) -> u32 {
+        self.rng.u32(..self.layout.piece_count().max(1))
     }
 
     /// How many counted peers have a piece.

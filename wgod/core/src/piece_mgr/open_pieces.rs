@@ -136,6 +136,11 @@ impl<B> OpenPieces<B> {
         self.turn_of(piece)
     }
 
+    /// The highest priority of those that are kept for nobody.
+    pub(super) fn top_priority(&self) -> Priority {
+        self.shared.turns.first().map_or(Priority::Skip, |(Reverse(priority), ..)| *priority)
+    }
+
     /// The turn of a piece that has something left to ask for.
     pub(super) fn turn_of(&self, piece: PieceIndex) -> Option<Turn> {
         let slot = *self.slot_of.get(&piece)?;

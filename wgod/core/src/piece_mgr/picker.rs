@@ -7,6 +7,9 @@
 //! a piece from one peer is done sooner and its verdict is clear. When nothing is left to ask for, blocks
 //! already asked for are asked of more peers (endgame).
 //!
+//! Before all that, a peer is asked for what nobody but it and seeds has, open or not: in a new swarm everybody waits for
+//! such pieces, and a seed's line is not for what leechers have too.
+//!
 //! Among equally rare pieces, those beside what was opened before are opened first (`extents`): they are
 //! written together.
 use std::time::Duration;
@@ -69,7 +72,7 @@ const IDLE_LOOK: Duration = Duration::from_secs(1);
 /// Requested blocks that one endgame pick looks at; with more under way, it isn't the end yet.
 const ENDGAME_SCAN: usize = 256;
 /// Blocks that one pick asks twice at most.
-const ENDGAME_COUNT: usize = 8;
+const ENDGAME_COUNT: usize = 2;
 
 /// Which open pieces a peer may join.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,11 +83,20 @@ enum Join {
     Kept,
 }
 
+/// Pieces that so many leechers have at most, of this priority or a higher one.
+#[derive(Clone, Copy)]
+struct Scarce {
+    copies: u16,
+    priority: Priority,
+}
+
 /// What remains of one pick.
 struct Want<'a> {
     now: Time,
     ask: &'a Ask<'a>,
     left: usize,
+    /// What remains of [`Ask::may_open`].
+    may_open: usize,
     out: &'a mut Vec<Block>,
 }
 
@@ -95,10 +107,19 @@ impl<B> PieceMgr<B> {
     /// Every block must come back through [`receive`](Self::receive) or [`release`](Self::release).
     pub fn pick(&mut self, now: Time, ask: &Ask<'_>, out: &mut Vec<Block>) {
         self.share_idle(now);
-        let mut want = Want { now, ask, left: ask.count, out };
-        self.pick_open(&mut want, Join::Shared);
-        self.pick_new(&mut want);
-        self.pick_open(&mut want, Join::Kept);
+        let mut want = Want { now, ask, left: ask.count, may_open: ask.may_open, out };
+        if self.any_scarce && ask.allowed_fast.is_none() {
+            let scarce = Some(self.scarce_for(ask.has));
+            self.pick_open(&mut want, Join::Shared, scarce);
+            self.pick_new(&mut want, scarce);
+            if want.may_open < ask.may_open.min(1) {
+                // The last one opened may have blocks left, for which there is no room.
+                return;
+            }
+        }
+        self.pick_open(&mut want, Join::Shared, None);
+        self.pick_new(&mut want, None);
+        self.pick_open(&mut want, Join::Kept, None);
         self.pick_requested(&mut want);
     }
 
@@ -107,6 +128,7 @@ impl<B> PieceMgr<B> {
         if now.since(self.idle_shared_at) >= IDLE_LOOK {
             self.idle_shared_at = now;
             self.open.share_kept(|partial| partial.is_idle(now));
+            self.look_for_scarce();
         }
     }
 
@@ -123,19 +145,34 @@ impl<B> PieceMgr<B> {
             })
     }
 
-    fn pick_open(&mut self, want: &mut Want<'_>, join: Join) {
+    /// Whether there are leechers, and pieces that one of them has at most.
+    fn look_for_scarce(&mut self) {
+        let Self { candidates, availability, open, .. } = self;
+        self.any_scarce = false;
+        if availability.peers == 0 || self.order != Order::RarestFirst {
+            return;
+        }
+        candidates.refresh(availability);
+        let scarce = |piece: u32| availability.beside_seeds(piece) <= 1;
+        let rarest = candidates.rarest().any(scarce);
+        self.any_scarce = rarest || open.unfilled().any(|partial| scarce(partial.piece.0));
+    }
+
+    fn pick_open(&mut self, want: &mut Want<'_>, join: Join, scarce: Option<Scarce>) {
         while want.left > 0 {
-            let Some(piece) = self.best_open(want, join) else { return };
+            let Some(piece) = self.best_open(want, join, scarce) else { return };
             if self.request_in(want, piece, usize::MAX) == 0 {
                 return;
             }
         }
     }
 
-    fn pick_new(&mut self, want: &mut Want<'_>) {
-        let mut budget = want.ask.may_open;
-        while want.left > 0 && budget > 0 {
+    fn pick_new(&mut self, want: &mut Want<'_>, scarce: Option<Scarce>) {
+        while want.left > 0 && want.may_open > 0 {
             let Some(piece) = self.best_new(want.ask) else { return };
+            if !self.is_scarce(piece, scarce) {
+                return;
+            }
             self.remove_candidate(piece);
             let mut partial = Partial::new(piece, self.layout.blocks_in(piece));
             partial.progress = want.now;
@@ -145,7 +182,7 @@ impl<B> PieceMgr<B> {
             if want.ask.pace != Pace::Slow {
                 self.extents.begin(piece.0, |word, mask| self.candidates.has_any(word, mask));
             }
-            budget -= self.request_in(want, piece, budget);
+            want.may_open -= self.request_in(want, piece, want.may_open);
         }
     }
 
@@ -164,11 +201,12 @@ impl<B> PieceMgr<B> {
     /// and what is nearest to completion, or comes first if in order.
     ///
     /// When the peer lacks all of the first pieces in order, any that it has. O(log of the open pieces).
-    fn best_open(&self, want: &Want<'_>, join: Join) -> Option<PieceIndex> {
+    fn best_open(&self, want: &Want<'_>, join: Join, scarce: Option<Scarce>) -> Option<PieceIndex> {
         let Want { ask, now, .. } = *want;
         let usable = |partial: &Partial<B>| {
             self.may_ask(ask, partial.piece)
                 && partial.accepts(ask.peer, now)
+                && self.is_scarce(partial.piece, scarce)
                 && (partial.owner.is_some_and(|owner| owner != ask.peer)) == (join == Join::Kept)
         };
         if let Some(allowed) = ask.allowed_fast {
@@ -197,16 +235,24 @@ impl<B> PieceMgr<B> {
         if self.order == Order::Sequential {
             return self.candidates.first(priority, ask.has).map(PieceIndex);
         }
-        if let Some(piece) = ask.suggested.iter().copied().find(is_open_to) {
-            return Some(piece);
+        let first = (self.have.count() as usize) + self.open.len() < RANDOM_FIRST_PIECES;
+        if first {
+            let suggested = ask.suggested.iter().copied().find(is_open_to);
+            let any = || self.candidates.any(priority, ask.has, &mut self.rng).map(PieceIndex);
+            return suggested.or_else(any);
         }
-        if (self.have.count() as usize) + self.open.len() < RANDOM_FIRST_PIECES {
-            return self.candidates.any(priority, ask.has, &mut self.rng).map(PieceIndex);
-        }
+        let suggested: SmallVec<[PieceIndex; 16]> =
+            ask.suggested.iter().copied().filter(is_open_to).collect();
         self.candidates.refresh(&self.availability);
         let rarest = ask.pace != Pace::Slow;
         let Self { candidates, extents, availability, rng, .. } = self;
         let piece = candidates.by_availability(priority, ask.has, rarest, availability, rng)?;
+        // Who suggests sees other peers than we do: what we know to be rarer comes first.
+        let copies = availability.beside_seeds(piece);
+        let is_as_rare = |suggested: &&PieceIndex| availability.beside_seeds(suggested.0) <= copies;
+        if let Some(suggested) = suggested.iter().find(is_as_rare) {
+            return Some(*suggested);
+        }
         // A slow peer would hold up what its piece is to be written with.
         let beside = if rarest {
             candidates.beside_begun(piece, priority, ask.has, extents, availability)
@@ -237,6 +283,21 @@ impl<B> PieceMgr<B> {
             want.out.push(self.layout.block(piece, number));
             want.left -= 1;
         }
+    }
+
+    /// What is scarce where a peer has these pieces. A seed's are if no leecher has them, a leecher's if no other does;
+    /// but nothing of a lower priority than anything else that can be asked for.
+    fn scarce_for(&self, has: &PeerHave) -> Scarce {
+        let copies = u16::from(!matches!(has, PeerHave::All));
+        let priority = self.open.top_priority().max(self.candidates.top_priority());
+        Scarce { copies, priority }
+    }
+
+    /// Whether a piece is as scarce as that.
+    fn is_scarce(&self, piece: PieceIndex, scarce: Option<Scarce>) -> bool {
+        scarce.is_none_or(|Scarce { copies, priority }| {
+            self.availability.beside_seeds(piece.0) <= copies && self.priority(piece) >= priority
+        })
     }
 
     fn may_ask(&self, ask: &Ask<'_>, piece: PieceIndex) -> bool {

@@ -262,6 +262,44 @@ fn while_choked_only_allowed_pieces_are_asked_for_and_suggestions_come_first_oth
 }
 
 #[test]
+fn a_suggestion_counts_unless_a_rarer_piece_is_known() {
+    let mut mgr = warm_torrent(9, 1);
+    let has = some(13, 0..9);
+    mgr.add_peer(&has);
+    mgr.add_peer(&some(13, [6]));
+    let suggested = [index(6)];
+    let picked = pieces(&pick(&mut mgr, Ask { suggested: &suggested, ..ask(1, &has, 1) }));
+    assert_ne!(picked, [6], "two have it");
+    let suggested = [index(6), index(if picked == [3] { 4 } else { 3 })];
+    let picked = pieces(&pick(&mut mgr, Ask { suggested: &suggested, ..ask(1, &has, 1) }));
+    assert_eq!(picked, [suggested[1].0]);
+}
+
+/// A seed's line is what everybody waits for: it isn't asked for what leechers have.
+#[test]
+fn what_only_a_seed_has_is_asked_of_it_before_open_pieces_that_others_have_too() {
+    let mut mgr = warm_torrent(8, 4);
+    let leecher = some(12, 0..4);
+    mgr.add_peer(&PeerHave::All);
+    mgr.add_peer(&leecher);
+    mgr.add_peer(&leecher);
+    let open = pick_at(&mut mgr, at(2), ask(0, &leecher, 2))[0].piece;
+    let of_seed = pick_at(&mut mgr, at(2), ask(1, &PeerHave::All, 2));
+    assert!(of_seed.iter().all(|block| (4..8).contains(&block.piece.0)), "{of_seed:?}");
+    // It goes on with that.
+    let more = pick_at(&mut mgr, at(2), ask(1, &PeerHave::All, 2));
+    assert_eq!(more[0].piece, of_seed[0].piece);
+    assert_eq!(
+        pick_at(&mut mgr, at(2), ask(2, &leecher, 1))[0].piece,
+        open,
+        "a leecher goes on with what is open"
+    );
+    // But for what is wanted more.
+    mgr.set_priority(open, Priority::High);
+    assert_eq!(pick_at(&mut mgr, at(2), ask(3, &PeerHave::All, 1))[0].piece, open);
+}
+
+#[test]
 fn blocks_make_a_piece_that_is_verified_and_written() {
     let mut mgr = torrent(1, 3);
     let has = PeerHave::All;

@@ -60,11 +60,16 @@ impl<B> Swarm<B> {
         // Allowed-fast pieces are served even while choked (BEP 6).
         let allowed = peer.allowed_by_us.clone();
         drop_uploads(peer, |block| !allowed.contains(&block.piece));
+        self.take_back_suggestions(key);
         self.wake(key);
     }
 
     /// Unchokes the peer, or moves it from one kind of slot to the other.
     pub fn unchoke(&mut self, now: Time, key: PeerKey, optimistic: bool) {
+        if self.peers.peer(key).is_some_and(|peer| peer.am_choking) {
+            // Before the unchoke, at which it asks.
+            self.suggest(key);
+        }
         let Some(peer) = self.peers.peer_mut(key).filter(|p| p.closing.is_none()) else { return };
         if peer.am_choking {
             peer.am_choking = false;

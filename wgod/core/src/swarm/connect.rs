@@ -75,6 +75,7 @@ impl<B> Swarm<B> {
     /// The connection is over. Must be called exactly once for each key that `connect` returned.
     pub fn disconnect(&mut self, now: Time, key: PeerKey, reason: CloseReason) {
         self.release_all(key);
+        self.take_back_suggestions(key);
         let Some(peer) = self.peers.remove(key) else { return };
         self.pieces.remove_peer(&peer.has);
         if let Some(unknown) = &mut self.unknown {
@@ -98,6 +99,7 @@ impl<B> Swarm<B> {
         }
         if self.peers.len() == 0 {
             self.lonely_since = now;
+            self.spread_anew();
         }
         self.fill_all(now);
         self.ask_for_metadata(now);

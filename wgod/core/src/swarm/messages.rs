@@ -15,7 +15,7 @@ pub const MAX_NUISANCES: u32 = 500;
 
 /// A HAVE ALL or HAVE NONE that is not the first word counts as so many of them: of a million pieces it costs half a
 /// millisecond, and no client says it more than twice.
-const WHOLE_SET: u32 = 50;
+pub(super) const WHOLE_SET: u32 = 50;
 
 impl<B> Swarm<B> {
     /// A message came from the peer. A fault ends the connection: the caller reports it with
@@ -112,6 +112,8 @@ impl<B> Swarm<B> {
         // hold blocks back from the others: whatever still comes is accepted all the same. What it
         // allows while it chokes us stays asked for; asked for again it would come twice.
         let allowed = peer.allowed_fast.clone();
+        // Others may have been suggested the same since.
+        peer.suggested.clear();
         if self.release_where(key, |block| !allowed.contains(&block.piece)) {
             self.refill_soon(now);
         }
@@ -180,13 +182,17 @@ impl<B> Swarm<B> {
         let have = self.pieces.have().get(block.piece.0);
         let Some(peer) = self.peers.peer_mut(key) else { return Ok(()) };
         let len = u64::from(block.len);
-        let allowed = peer.allowed_by_us.contains(&block.piece) && peer.fast_budget >= len;
+        let starts = peer.has.count(self.layout.piece_count()) < STARTS_WITH;
+        let spreads = self.spread.is_under_way();
+        let allowed =
+            peer.allowed_by_us.contains(&block.piece) && peer.fast_budget >= len && starts && !spreads;
         let served = have && !self.uploads_paused && (!peer.am_choking || allowed);
         let welcome = peer.peer_interested || peer.fast();
         if served && welcome && peer.uploads.push(block) {
             if peer.am_choking {
                 peer.fast_budget -= len;
             }
+            self.asked_for(key, block.piece);
             self.wake(key);
             return Ok(());
         }
@@ -250,6 +256,9 @@ impl<B> Swarm<B> {
         }
     }
 }
+
+/// Who has so many pieces can trade, and asks as others do (BEP 6 leaves it to us who is a starting peer).
+const STARTS_WITH: u32 = 4;
 
 /// A request within this time of a choke may have been sent before the peer heard of it.
 const CROSSING_TIME: std::time::Duration = std::time::Duration::from_secs(10);

@@ -18,6 +18,7 @@ mod metadata;
 mod peers;
 mod pex;
 mod requests;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -150,6 +151,7 @@ pub struct Swarm<B> {
     departed: VecDeque<(PeerKey, IpAddr)>,
     smart_ban: SmartBan,
     haves: HaveLog,
+    spread: spread::Spread,
     contacts: Contacts,
     traffic: Traffic,
     /// Totals when this session of the torrent began: trackers hear what came since (BEP 3).
@@ -221,6 +223,7 @@ impl<B> Swarm<B> {
             departed: VecDeque::new(),
             smart_ban: SmartBan::default(),
             haves: HaveLog::default(),
+            spread: spread::Spread::default(),
             contacts: Contacts::default(),
             traffic: Traffic::new(start.counters),
             began_with: start.counters,

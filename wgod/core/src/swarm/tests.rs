@@ -17,4 +17,5 @@ mod rig;
 mod seeding;
 mod selecting;
 mod simulated;
+mod spreading;
 mod turnover;

@@ -106,6 +106,7 @@ impl<B> Swarm<B> {
         }
         self.trim_contacts();
         self.turn_over(now);
+        self.look_at_spread();
         self.relieve_memory();
     }
 

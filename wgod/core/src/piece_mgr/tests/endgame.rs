@@ -32,11 +32,11 @@ fn blocks_are_asked_twice_only_when_all_that_can_be_had_is_asked_for() {
 }
 
 #[test]
-fn a_block_is_asked_of_four_peers_at_most_and_a_few_in_one_pick() {
+fn a_block_is_asked_of_two_peers_at_most_and_two_blocks_in_one_pick() {
     let mut mgr = torrent(1, 40);
     mgr.add_peer(&PeerHave::All);
     let asked: Vec<usize> = (0..6).map(|slot| pick(&mut mgr, ask(slot, &PeerHave::All, 40)).len()).collect();
-    assert_eq!(asked, [40, 8, 8, 8, 8, 8]);
+    assert_eq!(asked, [40, 2, 2, 2, 2, 2]);
     for slot in 0..6 {
         while !pick(&mut mgr, ask(slot, &PeerHave::All, 40)).is_empty() {}
     }

@@ -244,7 +244,7 @@ impl Model {
             assert!(!self.disk.contains_key(&(block.piece, block.number())) || self.is_dropped(block));
             let others = self.asked.iter().filter(|(_, asked)| *asked == block).count();
             assert!(others == 0 || self.mgr.is_endgame(), "{block:?} is asked twice before the end");
-            assert!(others < 4, "{block:?} is asked too often");
+            assert!(others < 2, "{block:?} is asked too often");
             assert!(self.asked.insert((key, block)), "{block:?} is asked twice of one peer");
         }
     }

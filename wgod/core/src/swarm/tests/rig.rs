@@ -36,6 +36,7 @@ pub(super) enum Said {
     Cancel(u32, u32),
     Reject(u32, u32),
     AllowedFast(u32),
+    Suggest(u32),
     Handshake(Box<ExtHandshake>),
     UploadOnly(bool),
     Pex(Pex),
@@ -331,6 +332,7 @@ fn said_of(message: &Message<'_>, limits: &Limits) -> Said {
         Message::Cancel(b) => Said::Cancel(b.piece.0, number(b)),
         Message::Reject(b) => Said::Reject(b.piece.0, number(b)),
         Message::AllowedFast(piece) => Said::AllowedFast(piece.0),
+        Message::Suggest(piece) => Said::Suggest(piece.0),
         Message::Extended { id, body } => match ExtMessage::decode(*id, body, limits) {
             Ok(ExtMessage::Handshake(handshake)) => Said::Handshake(handshake),
             Ok(ExtMessage::Pex(pex)) => Said::Pex(pex),
