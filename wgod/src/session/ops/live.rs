@@ -258,16 +258,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(%error, "not everything could be made durable");
-            let doubtful: Vec<PieceIndex> = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
-            if outcome.failed.iter().all(|(_, error)| error.kind == DiskErrorKind::Missing) {
-                // Nothing was lost that could be reached: the next check says what is there.
-                rest.suspects = doubtful;
-            } else {
-                // Fetched again: to hash it would only tell what is in memory.
-                refute(&cx, &doubtful);
-            }
-            rest.have = cx.durable.clone();
-            rest.partials.clear();
+            doubt(&cx, &mut rest, &outcome);
             rest.undurable = Some(format!("what it stored last may not be on disk: {error}"));
         }
         None => {
@@ -287,6 +278,20 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         }
     }
     Outcome::Down { rest: Box::new(rest), dormant: false }
+}
+
+/// What came since the last checkpoint counts no more, after a sync that failed.
+fn doubt(cx: &Cx, rest: &mut Rest, outcome: &SyncOutcome) {
+    let doubtful: Vec<PieceIndex> = rest.have.iter_and_not(&cx.durable).map(PieceIndex).collect();
+    if outcome.failed.iter().all(|(_, error)| error.kind == DiskErrorKind::Missing) {
+        // Nothing was lost that could be reached: the next check says what is there.
+        rest.suspects = doubtful;
+    } else {
+        // Fetched again: to hash it would only tell what is in memory.
+        refute(cx, &doubtful);
+    }
+    rest.have = cx.durable.clone();
+    rest.partials.clear();
 }
 
 /// One whose metadata has not come has nothing but its totals.
