@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `WGOD_REQUIRE_PEERS=1` | a peer or a right that is missing fails a test; else it says `SKIPPED`. `CI=1` does the same |
 //! | `WGOD_LT_PYTHON` | the interpreter that can import `libtorrent`; else `python3` |
-//! | `WGOD_LONG=1` | the long forms: 20 kills, 100 of a move, 30 torrents under a limit measured to 1 % |
+//! | `WGOD_LONG=1` | the long forms: 20 kills, 100 of a move, 30 torrents under a limit measured to 1 %, faults of a disk |
 //! | `WGOD_FUZZ_RUNS` | mutated inputs of each target of `fuzz`; else 300 |
 //! | `WGOD_TEST_BINARIES` | the folder of `wgod` and `wgoctl`; else they are built as the test was |
 #![forbid(unsafe_code)]

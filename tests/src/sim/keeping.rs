@@ -9,8 +9,8 @@ use wgo_core::{Time, TorrentId};
 use wgo_proto::{Bitfield, PieceIndex};
 use wgod::session::{from_stored, to_stored};
 use wgod::store::{
-    Change, Counters as StoredCounters, FileStamp, Have, NewerFields, Partial, Progress, Settings,
-    StoreError, StoreHere, TorrentRecord, Wanted,
+    Change, Counters as StoredCounters, FileStamp, Have, Partial, Progress, Settings, StoreError, StoreHere,
+    TorrentRecord, Wanted,
 };
 
 use crate::sim::link::NodeId;
@@ -128,30 +128,8 @@ impl World {
             hashes: content.info_hashes(),
             name: content.info.name.clone(),
             folder: content.folder(self.nodes[node].device(id)),
-            added_at: 0,
             wanted,
-            check_asked: false,
-            error: None,
-            labels: Vec::new(),
-            sequential: false,
-            up_limit: None,
-            down_limit: None,
-            place: Place::default(),
-            goals: Default::default(),
-            goal_reached: None,
-            file_priorities: Vec::new(),
-            ends_first: false,
-            parted: None,
-            awaited: None,
-            trackers: None,
-            user_peers: Vec::new(),
-            moving: None,
-            final_folder: None,
-            renames: Vec::new(),
-            renaming: None,
-            part_suffix: None,
-            completion_owed: false,
-            newer: NewerFields::default(),
+            ..Settings::blank()
         }
     }
 

@@ -201,6 +201,8 @@ pub struct Node {
     pub frozen_until: Option<Time>,
     /// Since when its clock has stood still.
     pub stood_since: Option<Time>,
+    /// When its clock jumped, or went on, last.
+    pub jumped: Option<Time>,
     /// On which side of a partition it is.
     pub part: bool,
     /// Swarms that are over but for what they owe their trackers, by the epoch of their torrent.
@@ -237,6 +239,7 @@ impl Node {
             clock,
             frozen_until: None,
             stood_since: None,
+            jumped: None,
             part: false,
             leaving: BTreeMap::new(),
             habits,

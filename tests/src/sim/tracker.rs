@@ -11,6 +11,9 @@ use crate::sim::link::NodeId;
 use crate::sim::node::Payload;
 use crate::sim::world::{Event as Happening, World};
 
+/// An announce takes less to come to its tracker.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+
 /// What a tracker knows of each torrent, and what it heard from whom.
 #[derive(Default)]
 pub struct Tracker {
@@ -76,6 +79,7 @@ impl World {
 
     /// A node has stood still, or its clock has jumped: an answer under way to it may come too late by that.
     pub fn doubt_answers(&mut self, node: NodeId) {
+        self.nodes[node].jumped = Some(self.now);
         for tracker in [&mut self.tracker, &mut self.other_tracker] {
             let of_it = |((_, of, _), _): &(&(TorrentId, NodeId, u32), &mut Heard)| *of == node;
             tracker.sessions.iter_mut().filter(of_it).for_each(|(_, heard)| heard.unsure = true);
@@ -102,10 +106,11 @@ impl World {
         let lost = self.tracker_at(&announce.url).answers_lost;
         let lost = lost > 0 && self.rng.u32(..100) < lost;
         let now = self.now;
+        let jumped = self.nodes[node].jumped.is_some_and(|at| now.since(at) < UNDER_WAY);
         let tracker = self.tracker_at(&announce.url);
         let heard = tracker.sessions.entry((id, node, announce.key)).or_default();
         heard.hear(node, &announce);
-        (heard.unsure, heard.last_at) = (lost, now);
+        (heard.unsure, heard.last_at) = (lost || jumped, now);
         let peers = tracker.peers.entry(id).or_default();
         match announce.event {
             Some(Event::Stopped) => peers.remove(&node),

@@ -177,7 +177,8 @@ impl World {
 
     /// What a node's clock shows.
     pub fn clock(&self, node: NodeId) -> Time {
-        self.nodes[node].clock.at(self.now)
+        let one = &self.nodes[node];
+        one.clock.at(one.stood_since.unwrap_or(self.now))
     }
 
     /// A line for whoever reads the trace.

@@ -8,6 +8,9 @@ use wgo_proto::host_port::HostPort;
 use super::{Driver, Event};
 use crate::proxy::Direct;
 
+/// Addresses of a host that count: a name must not displace all that the operator has named.
+const MAX_ADDRS: usize = 4;
+
 impl Driver {
     /// Looks the hosts up, once, as trackers' hosts are: by the way that is configured, or not at all where that
     /// would lead past a proxy. What is found is kept with the torrent like any peer that its operator named.
@@ -28,7 +31,8 @@ impl Driver {
             let work = async move {
                 match engine.trackers.resolve(&host.host).await {
                     Ok(ips) => {
-                        let addrs = ips.iter().map(|ip| SocketAddr::new(*ip, host.port)).collect();
+                        let addrs =
+                            ips.iter().take(MAX_ADDRS).map(|ip| SocketAddr::new(*ip, host.port)).collect();
                         engine.tell(Event::PeerFound(id, addrs));
                     }
                     Err(error) => tracing::warn!(peer = %host, %error, "a peer of the link has no address"),

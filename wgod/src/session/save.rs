@@ -123,12 +123,8 @@ pub(super) async fn load(store: &Store) -> Result<(Vec<TorrentRecord>, Vec<Torre
         })
         .await?;
     let is_double = |record: &mut TorrentRecord| {
-        record
-            .settings
-            .hashes
-            .wire()
-            .into_iter()
-            .any(|hash| newest.get(&hash).is_some_and(|id| *id > record.id))
+        let mut hashes = record.settings.hashes.wire();
+        hashes.any(|hash| newest.get(&hash).is_some_and(|id| *id > record.id))
     };
     let doubles: Vec<TorrentId> = records.extract_if(.., is_double).map(|record| record.id).collect();
     if !doubles.is_empty() {

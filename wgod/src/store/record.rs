@@ -90,6 +90,39 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Those of a torrent of which nothing is known.
+    pub fn blank() -> Settings {
+        Settings {
+            hashes: InfoHashes { v1: None, v2: None },
+            name: String::new(),
+            folder: PathBuf::new(),
+            added_at: 0,
+            wanted: Wanted::Started,
+            check_asked: false,
+            error: None,
+            labels: Vec::new(),
+            sequential: false,
+            up_limit: None,
+            down_limit: None,
+            place: Place::default(),
+            goals: ChosenGoals::default(),
+            goal_reached: None,
+            file_priorities: Vec::new(),
+            ends_first: false,
+            parted: None,
+            awaited: None,
+            trackers: None,
+            user_peers: Vec::new(),
+            moving: None,
+            final_folder: None,
+            renames: Vec::new(),
+            renaming: None,
+            part_suffix: None,
+            completion_owed: false,
+            newer: Default::default(),
+        }
+    }
+
     /// About how many bytes its row takes beside its fixed part.
     pub(super) fn weight(&self) -> usize {
         let renames: usize = self.renames.iter().map(|(_, path)| path.as_str().len() + 8).sum();

@@ -2,14 +2,13 @@
 //!
 //! A tag, once given, keeps its meaning for ever. A field at its default isn't written.
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use wgo_core::ByteRate;
 use wgo_core::dht::snapshot::Snapshot;
-use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, InfoHashes, PieceIndex};
+use wgo_proto::{FileIndex, InfoHashV1, InfoHashV2, PieceIndex};
 
 use wgo_core::piece_mgr::Priority;
-use wgo_core::session::{ChosenGoals, Place, Ratio};
+use wgo_core::session::Ratio;
 
 use super::codec::{Field, RowError, RowReader, RowWriter};
 use super::fields::{
@@ -179,44 +178,11 @@ fn decode_files(f: &mut Field<'_>, s: &mut Settings) -> Result<(), RowError> {
     Ok(())
 }
 
-/// A row without fields.
-fn blank() -> Settings {
-    Settings {
-        hashes: InfoHashes { v1: None, v2: None },
-        name: String::new(),
-        folder: PathBuf::new(),
-        added_at: 0,
-        wanted: Wanted::Started,
-        check_asked: false,
-        error: None,
-        labels: Vec::new(),
-        sequential: false,
-        up_limit: None,
-        down_limit: None,
-        place: Place::default(),
-        goals: ChosenGoals::default(),
-        goal_reached: None,
-        file_priorities: Vec::new(),
-        ends_first: false,
-        parted: None,
-        awaited: None,
-        trackers: None,
-        user_peers: Vec::new(),
-        moving: None,
-        final_folder: None,
-        renames: Vec::new(),
-        renaming: None,
-        part_suffix: None,
-        completion_owed: false,
-        newer: Default::default(),
-    }
-}
-
 pub(super) fn decode_settings(row: &[u8]) -> Result<Settings, RowError> {
     use settings::*;
     let mut row = RowReader::new(row)?;
     let (mut name, mut folder) = (None, None);
-    let mut s = blank();
+    let mut s = Settings::blank();
     while let Some(mut f) = row.next_field()? {
         match f.tag {
             HASH_V1 => s.hashes.v1 = Some(InfoHashV1(f.array()?)),

@@ -382,10 +382,10 @@ impl Driver {
         }
         entry.have = rest.have;
         entry.partials = rest.partials;
-        let in_doubt = !rest.suspects.is_empty();
-        entry.suspects.extend(rest.suspects);
         let untold =
             finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
+        let in_doubt = !rest.suspects.is_empty();
+        entry.suspects.extend(rest.suspects);
         // Its time has been counted meanwhile, and goes on.
         let Counters { active_secs, seeding_secs, idle_secs, .. } = entry.counters;
         entry.counters = Counters { active_secs, seeding_secs, idle_secs, ..rest.counters };
