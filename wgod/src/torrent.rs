@@ -74,6 +74,35 @@ struct State {
     broken: bool,
     /// Scratch space.
     wakes: Vec<PeerKey>,
+    #[cfg(debug_assertions)]
+    asserted: Asserted,
+}
+
+/// When a Swarm's invariants were last asserted, and how long that took. They get a share of the time and not each call:
+/// thousands of addresses take far longer to look at than one of them to add.
+#[cfg(debug_assertions)]
+struct Asserted {
+    at: std::time::Instant,
+    took: std::time::Duration,
+}
+
+#[cfg(debug_assertions)]
+impl Asserted {
+    /// So many times as long as it took, nothing is asserted again.
+    const REST: u32 = 3;
+
+    fn new() -> Asserted {
+        Asserted { at: std::time::Instant::now(), took: std::time::Duration::ZERO }
+    }
+
+    fn assert<B>(&mut self, swarm: &Swarm<B>) {
+        if self.at.elapsed() < self.took * Self::REST {
+            return;
+        }
+        let begun = std::time::Instant::now();
+        swarm.check_invariants();
+        *self = Asserted { at: std::time::Instant::now(), took: begun.elapsed() };
+    }
 }
 
 /// What a new [`Torrent`] is made of.
@@ -119,6 +148,8 @@ impl Torrent {
                 timer_at: None,
                 broken: false,
                 wakes: Vec::new(),
+                #[cfg(debug_assertions)]
+                asserted: Asserted::new(),
             }),
         })
     }
@@ -188,11 +219,10 @@ impl Torrent {
 
     /// Calls the Swarm. One that panics is never called again, and the timer task is sent to report it.
     fn guarded<R>(&self, state: &mut State, f: impl FnOnce(&mut Swarm<BlockBuf>) -> R) -> Result<R, Broken> {
-        let swarm = &mut state.swarm;
         let called = catch_unwind(AssertUnwindSafe(|| {
-            let result = f(swarm);
+            let result = f(&mut state.swarm);
             #[cfg(debug_assertions)]
-            swarm.check_invariants();
+            state.asserted.assert(&state.swarm);
             result
         }));
         called.map_err(|_| {

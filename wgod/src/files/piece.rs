@@ -61,7 +61,7 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
         let len = one.torrent.layout().piece_len(one.piece);
         one.torrent.cx.hashed.fetch_add(u64::from(len), Ordering::Relaxed);
     }
-    let verdicts: Vec<_> = pieces.chunks(MAX_LANES).flat_map(verify_each).collect();
+    let verdicts: Vec<_> = pieces.chunks_mut(MAX_LANES).flat_map(|some| verify_each(some)).collect();
     let mut good = Vec::with_capacity(pieces.len());
     for (mut one, verdict) in pieces.into_iter().zip(verdicts) {
         if let (Ok(right), Some(witness)) = (&verdict, one.witness.take()) {
@@ -83,7 +83,7 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
 type Pieces<T> = SmallVec<[T; MAX_LANES]>;
 
 /// Whether each piece matches its hash.
-fn verify_each(pieces: &[Storing]) -> Pieces<Result<bool, DiskError>> {
+fn verify_each(pieces: &mut [Storing]) -> Pieces<Result<bool, DiskError>> {
     let verifier = |one: &Storing| PieceHasher::of(&one.torrent.info, one.piece);
     let mut verifiers: Pieces<PieceHasher> = pieces.iter().map(verifier).collect();
     let mut verdicts: Pieces<Result<bool, DiskError>> =
@@ -97,6 +97,11 @@ fn verify_each(pieces: &[Storing]) -> Pieces<Result<bool, DiskError>> {
                 *verdict = Err(error);
                 None
             }));
+        }
+        for (one, spilled) in pieces.iter_mut().zip(&spilled) {
+            if let (Some(witness), Some(block)) = (&mut one.witness, spilled) {
+                witness.see_spilled(number, block);
+            }
         }
         let mut inputs: Pieces<&[u8]> = SmallVec::new();
         for ((one, spilled), verdict) in pieces.iter().zip(&spilled).zip(&mut verdicts) {

@@ -13,6 +13,8 @@ type Tell = Box<dyn FnOnce(bool, &Digests) + Send>;
 pub struct Witness {
     key: RandomState,
     always: bool,
+    /// What was read back, by block number: right if the piece is.
+    spilled: Vec<(usize, Digest)>,
     tell: Tell,
 }
 
@@ -24,16 +26,28 @@ impl Witness {
         always: bool,
         tell: impl FnOnce(bool, &Digests) + Send + 'static,
     ) -> Witness {
-        Witness { key, always, tell: Box::new(tell) }
+        Witness { key, always, spilled: Vec::new(), tell: Box::new(tell) }
     }
 
-    /// The piece was hashed. Blocks that were spilled have no digests: a disk may have changed them.
+    /// A block was read back to be hashed with the others.
+    pub(super) fn see_spilled(&mut self, number: u32, block: &[u8]) {
+        if self.always {
+            self.spilled.push((number as usize, Digest(self.key.hash_one(block))));
+        }
+    }
+
+    /// The piece was hashed. Of a wrong one, blocks that were spilled have no digests: a disk may have changed them.
     pub(super) fn hear(self, right: bool, blocks: &[Option<BlockBuf>]) {
         if right && !self.always {
             return;
         }
         let digest = |block: &BlockBuf| Digest(self.key.hash_one(&block[..]));
-        let digests: Vec<_> = blocks.iter().map(|block| block.as_ref().map(digest)).collect();
+        let mut digests: Vec<_> = blocks.iter().map(|block| block.as_ref().map(digest)).collect();
+        for (number, digest) in self.spilled.into_iter().filter(|_| right) {
+            if let Some(place) = digests.get_mut(number) {
+                *place = Some(digest);
+            }
+        }
         contain(|| (self.tell)(right, &digests));
     }
 }

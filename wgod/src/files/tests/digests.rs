@@ -50,3 +50,28 @@ fn digests_differ_where_blocks_do_and_are_told_only_if_they_matter() {
     let (_, told) = store(&rig, &files, (&RandomState::new(), true), blocks());
     assert_ne!(told[0].1, *right, "another run has other digests");
 }
+
+#[test]
+fn of_a_right_piece_spilled_blocks_have_digests_too_and_of_a_wrong_one_they_have_none() {
+    let rig = Rig::new();
+    let torrent = multi("d", 65_536, &[file("a", 65_536)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    let key = RandomState::new();
+    let (outcome, told) = store(&rig, &files, (&key, true), torrent.blocks(rig.storage.pool(), 0));
+    assert_eq!(outcome, StoreOutcome::Stored);
+    let right = told[0].1.clone();
+    // Blocks 1 and 3 are there from before.
+    let spilled = || {
+        let mut blocks = torrent.blocks(rig.storage.pool(), 0);
+        (blocks[1], blocks[3]) = (None, None);
+        blocks
+    };
+    let (outcome, told) = store(&rig, &files, (&key, true), spilled());
+    assert_eq!((outcome, &told[0]), (StoreOutcome::Stored, &(true, right)));
+    let mut wrong = spilled();
+    wrong[2].as_mut().unwrap()[7] ^= 1;
+    let (outcome, told) = store(&rig, &files, (&key, true), wrong);
+    assert_eq!(outcome, StoreOutcome::BadHash);
+    assert_eq!((told[0].1[1], told[0].1[3]), (None, None), "a disk may have changed them");
+}
