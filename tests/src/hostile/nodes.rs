@@ -1,4 +1,4 @@
-//! Nodes of the DHT that flood ours: with garbage, questions, announcements, items, and answers to nothing (BEP 5, 44).
+//! Nodes of the DHT that flood ours: with garbage, questions, announcements, items, and answers to nothing (BEP 5, 44, 51).
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ pub fn attacks() -> Vec<Attack> {
         attack("DHT: pings of one address", "datagrams", heard, pings),
         attack("DHT: find_node of thousands of addresses", "datagrams", heard, find_node),
         attack("DHT: get_peers of all hashes", "datagrams", heard, get_peers),
+        attack("DHT: sample_infohashes of thousands of addresses", "datagrams", heard, samples),
         attack("DHT: announce_peer with forged tokens", "datagrams", heard, forged),
         // 32,768 peers of 8192 torrents are kept.
         attack(
@@ -79,6 +80,11 @@ fn find_node(field: &Field<'_>) -> u64 {
 
 fn get_peers(field: &Field<'_>) -> u64 {
     flood(field, field.many(500, 4000), &|_| query("get_peers", &[b"9:info_hash20:", &random(20)]))
+}
+
+/// The question of those who list all that is shared (BEP 51).
+fn samples(field: &Field<'_>) -> u64 {
+    flood(field, field.many(500, 4000), &|_| query("sample_infohashes", &[b"6:target20:", &random(20)]))
 }
 
 fn announce(hash: &[u8], port: u16, token: &[u8]) -> Vec<u8> {

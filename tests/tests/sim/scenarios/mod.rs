@@ -3,6 +3,7 @@ mod basics;
 mod chaos;
 mod disks;
 mod distance;
+mod efficiency;
 mod explored;
 mod limits;
 mod lives;
