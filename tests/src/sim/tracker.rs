@@ -119,7 +119,8 @@ impl World {
         let mut others: Vec<NodeId> = peers.iter().copied().filter(|other| *other != node).collect();
         tracker.events.entry((id, node)).or_default().extend(announce.event);
         self.rng.shuffle(&mut others);
-        let want = announce.stats.num_want as usize;
+        // Whoever wants nobody may be told of somebody nevertheless.
+        let want = (announce.stats.num_want as usize).max(2);
         let addrs: Vec<_> = others.into_iter().take(want).map(|other| self.nodes[other].addr).collect();
         if lost {
             return self.answered(node, id, epoch, |s, now| {
@@ -137,12 +138,16 @@ impl World {
             && announce.event != Some(Event::Stopped)
             && let Some(entry) = self.nodes[node].torrents.get_mut(&id)
         {
-            let before = entry.named_by.replace(announce.url.clone());
+            // Another one begins with that; one that hears more before it is told good-bye is used no more.
+            let begins = announce.event == Some(Event::Started) || entry.named_by.is_none();
+            let before = entry.named_by.take_if(|_| begins);
             // Whoever came before any had answered came by one of them.
             if before.is_some_and(|before| before != announce.url) {
                 entry.named.clear();
             }
-            entry.named.extend(&addrs);
+            if *entry.named_by.get_or_insert_with(|| announce.url.clone()) == announce.url {
+                entry.named.extend(&addrs);
+            }
         }
         self.answered(node, id, epoch, |s, now| s.on_announced(now, announce.id, &outcome, &addrs));
     }

@@ -146,6 +146,9 @@ pub enum Answered {
     AsBefore,
     /// By [`Policy::OneTracker`] another tracker is used than before: its peers are to be left (BEP 27).
     Moved,
+    /// By the same policy this tracker is not the one that is used, as it answers too late or hears that we leave:
+    /// nobody whom it names is to be met.
+    Unused,
 }
 
 /// The trackers of one torrent.
@@ -227,8 +230,7 @@ impl TrackerList {
 
     /// The tracker answered.
     pub fn on_success(&mut self, now: Time, id: AnnounceId, outcome: &Outcome) -> Answered {
-        let Some(tracker) = self.get_mut(id.tracker) else { return Answered::AsBefore };
-        let sent = tracker.succeed(now, id.attempt, outcome);
+        let sent = self.get_mut(id.tracker).and_then(|tracker| tracker.succeed(now, id.attempt, outcome));
         let mut answered = Answered::AsBefore;
         // One that we take our leave of is used no more for saying good-bye.
         if sent.is_some_and(|sent| !sent.farewell) {
@@ -238,6 +240,8 @@ impl TrackerList {
                 }
             }
             answered = self.use_only(id.tracker);
+        } else if self.policy == Policy::OneTracker && self.used != Some(id.tracker) {
+            answered = Answered::Unused;
         }
         self.forget_if_gone(id.tracker);
         self.rearm();

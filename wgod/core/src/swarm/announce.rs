@@ -87,14 +87,17 @@ impl<B> Swarm<B> {
 
     /// A tracker answered.
     pub fn on_announced(&mut self, now: Time, id: AnnounceId, outcome: &Outcome, peers: &[SocketAddr]) {
-        if self.trackers.on_success(now, id, outcome) == Answered::Moved {
+        let answered = self.trackers.on_success(now, id, outcome);
+        if answered == Answered::Moved {
             // Nobody may be a bridge between the peers of two private trackers (BEP 27).
             self.peer_mgr.forget_all();
             self.close_all(&CloseReason::OtherTracker);
         }
         // A torrent that has ended has no clock any more: what it still owes goes out here.
         self.announce_due(now);
-        self.add_candidates(now, peers.iter().copied(), Source::Tracker);
+        if answered != Answered::Unused {
+            self.add_candidates(now, peers.iter().copied(), Source::Tracker);
+        }
     }
 
     /// A tracker could not be reached or refused us; `reason` is for the operator.

@@ -212,6 +212,11 @@ fn when_a_private_torrent_moves_to_another_tracker_all_peers_of_the_old_one_go()
     let mut dialled = Rig::info(1, Reserved::default());
     dialled.direction = Direction::Outgoing;
     assert_eq!(rig.swarm.connect(rig.now, dialled), Err(CloseReason::OtherTracker));
+    // The old one is told good-bye. Whoever it names now stays a stranger, as does whom it names too late.
+    let farewell = announces(&mut rig);
+    assert_eq!((farewell.len(), &farewell[0].url), (1, &first[0].url));
+    rig.swarm.on_announced(rig.now, again[0].id, &Outcome::default(), &[addr(5)]);
+    rig.swarm.on_announced(rig.now, farewell[0].id, &Outcome::default(), &[addr(6)]);
     rig.wait(secs(1));
     assert_eq!(dials(&mut rig), [addr(4)]);
 }
