@@ -93,6 +93,11 @@ impl Base {
         *self.settled() = None;
     }
 
+    /// Whether a download was prepared.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled().is_some()
+    }
+
     /// Whether the torrent was prepared in another folder than this one.
     pub(super) fn is_settled_elsewhere(&self, folder: FolderId) -> bool {
         self.settled().is_some_and(|settled| settled != folder)

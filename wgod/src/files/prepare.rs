@@ -33,8 +33,9 @@ pub(super) fn prepare(torrent: &TorrentFiles) -> Result<Space, DiskError> {
             torrent.note_volume(&made.parent);
             let is_new = !made.gained.is_empty();
             let mut state = torrent.state();
-            state.gained.extend(made.gained);
             if is_new {
+                // All on the way to it: a try that failed may have made some of them.
+                state.gained.extend(torrent.folders_of(file, entry));
                 state.dirty.insert(file);
             }
         }

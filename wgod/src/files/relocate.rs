@@ -27,7 +27,7 @@ mod survey;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -283,9 +283,10 @@ impl Relocation {
     }
 }
 
-/// The folder of a path relative to its base; empty for the base itself.
-fn parent_of(path: &SafePath) -> PathBuf {
-    path.as_path().parent().map(PathBuf::from).unwrap_or_default()
+/// The folders that lead to a path, relative to its base, which is the last and empty. All of them are to be synced,
+/// also those that were there: an earlier try may have made them, and ended before that was durable.
+fn folders_of(path: &SafePath) -> impl Iterator<Item = PathBuf> {
+    path.as_path().ancestors().skip(1).map(Path::to_owned)
 }
 
 /// Whether two descriptions are of one and the same file.

@@ -249,13 +249,14 @@ impl Renaming {
             left.extend(folders_of(&from.path));
             gained.extend(folders_of(&to.path));
         }
+        // Before the old folders go: each file is under one of its names at any time.
+        self.sync(sides.to.base, &gained)?;
         sides.from.base.forget_parents();
         // Deeper folders sort after those that hold them.
         for folder in left.iter().rev().filter(|folder| !folder.as_os_str().is_empty()) {
             remove_folder(&self.cx.disk, sides.from.base, folder)?;
         }
-        self.sync(sides.from.base, &left)?;
-        Ok(self.sync(sides.to.base, &gained)?)
+        Ok(self.sync(sides.from.base, &left)?)
     }
 
     fn rename(

@@ -205,6 +205,11 @@ impl TorrentFiles {
         now.device != self.device || now.folder.is_some_and(|folder| self.base.is_settled_elsewhere(folder))
     }
 
+    /// Whether its folder was there, or was made, for a download that goes on.
+    pub fn is_settled(&self) -> bool {
+        self.base.is_settled()
+    }
+
     /// Its metainfo.
     pub fn info(&self) -> &Info {
         &self.info
@@ -366,9 +371,9 @@ impl TorrentFiles {
         self.note_volume(&opened.parent);
         {
             let mut state = self.state();
-            state.gained.extend(opened.gained);
-            if expected == Expected::Missing {
-                // It may be there because an earlier run made it, and ended before its folders were synced.
+            if expected == Expected::Missing || !opened.gained.is_empty() {
+                // They may be there because an earlier run made them and ended before they were synced, or because a
+                // try that failed did.
                 state.gained.extend(self.folders_of(file, entry));
             }
             if state.dirty.contains(&file) {

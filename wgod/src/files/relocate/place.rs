@@ -17,7 +17,7 @@ use super::super::sync::Stamp;
 use super::super::torrent::{Preallocate, TorrentFiles, TorrentSpec};
 use super::copy::is_unsupported;
 use super::survey::{Way, is_whole_copy};
-use super::{MoveError, Relocation, Source, is_same, parent_of};
+use super::{MoveError, Relocation, Source, folders_of, is_same};
 
 /// What is in the new place now.
 #[derive(Debug, Default)]
@@ -99,13 +99,12 @@ impl Relocation {
         folders: &mut BTreeSet<PathBuf>,
     ) -> Result<Came, MoveError> {
         let disk = &self.cx.disk;
+        let path = &source.name.path;
+        folders.extend(folders_of(path));
         if way == Way::There {
             return self.adopt(source);
         }
-        let path = &source.name.path;
-        let (target, gained) = self.to.open_parent(disk, path, Parents::Create)?;
-        folders.extend(gained);
-        folders.insert(parent_of(path));
+        let (target, _) = self.to.open_parent(disk, path, Parents::Create)?;
         let (from, to) = (
             At::inside(&source.parent.handle, path.file_name()),
             At::inside(&target.handle, self.staged_name(file)),
@@ -162,7 +161,11 @@ impl Relocation {
         match stat.len == len && self.is_equal(path, &ours, &theirs, len)? {
             true => {
                 // It is to outlive the one that goes.
-                disk.sync_all(&theirs).map_err(|e| DiskError::new(DiskOp::Sync, self.to.full(path), &e))?;
+                disk.sync_all(&theirs).map_err(|e| {
+                    // The next try is to compare what is on the disk, not what memory still shows of it.
+                    disk.disk().release(&theirs, 0..len);
+                    DiskError::new(DiskOp::Sync, self.to.full(path), &e)
+                })?;
                 Ok(Came::WasThere)
             }
             false => Err(foreign()),

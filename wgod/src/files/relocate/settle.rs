@@ -2,7 +2,7 @@
 //! called off: what was put there goes.
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use wgo_proto::FileIndex;
@@ -14,7 +14,7 @@ use super::super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::super::names::OnDisk;
 use super::super::place::Place;
 use super::super::remove::remove_folder;
-use super::{MoveError, Relocation, Source, is_same, parent_of};
+use super::{MoveError, Relocation, Source, folders_of, is_same};
 
 /// What is left in the old place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,12 +111,12 @@ impl Relocation {
                     }
                     (_, renamed) => renamed.map_err(|e| failed(&e))?,
                 }
-                folders.insert(parent_of(&path));
+                folders.extend(folders_of(&path));
                 return Ok(());
             }
             if there.is_some() {
                 // It may have got it in a run that was killed before it was durable.
-                folders.insert(parent_of(&path));
+                folders.extend(folders_of(&path));
                 return Ok(());
             }
         }
@@ -136,12 +136,11 @@ impl Relocation {
         let disk = &self.cx.disk;
         let known = self.source(file, entry)?.filter(|source| self.is_known(file, &source.stat));
         let Some(Source { name: OnDisk { path, .. }, parent, stat }) = known else { return Ok(()) };
-        let (target, gained) = self.to.open_parent(disk, &path, Parents::Create)?;
+        let (target, _) = self.to.open_parent(disk, &path, Parents::Create)?;
         if target.device != stat.device {
             return Ok(());
         }
-        folders.extend(gained);
-        folders.insert(parent_of(&path));
+        folders.extend(folders_of(&path));
         let from = At::inside(&parent.handle, path.file_name());
         let to = At::inside(&target.handle, path.file_name());
         let renamed = disk.run(Op::RenameNew { from, to });
@@ -163,7 +162,7 @@ impl Relocation {
             if self.is_shared(from, file, entry) {
                 continue;
             }
-            folders.extend(entry.path.as_path().ancestors().skip(1).map(Path::to_owned));
+            folders.extend(folders_of(&entry.path));
             if let Err(error) = self.clear_file(file, entry) {
                 settled.note(error);
             }
@@ -220,7 +219,7 @@ impl Relocation {
         let mut folders = BTreeSet::new();
         for (file, entry) in self.payload() {
             let Some(parent) = self.folder_of(&self.to, &entry.path)? else { continue };
-            folders.extend(entry.path.as_path().ancestors().skip(1).map(Path::to_owned));
+            folders.extend(folders_of(&entry.path));
             let staged = At::inside(&parent.handle, self.staged_name(file));
             match disk.run(Op::Unlink(staged)) {
                 Err(e) if e.raw_os_error() != Some(Errno::NOENT.raw_os_error()) => {

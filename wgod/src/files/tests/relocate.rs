@@ -103,7 +103,32 @@ fn what_is_placed_is_durable_and_nothing_goes_before_the_new_names_are() {
     let named = steps.iter().rposition(|step| step.starts_with("name")).unwrap();
     let first = steps.iter().position(|step| step.starts_with("unlink")).unwrap();
     let synced = steps[named..first].iter().filter(|step| *step == "sync").count();
-    assert_eq!((named < first, synced), (true, 3), "{steps:?}");
+    assert_eq!((named < first, synced), (true, 4), "{steps:?}");
+}
+
+#[test]
+fn folders_that_an_earlier_try_made_are_synced_by_the_one_that_succeeds() {
+    for way in WAYS {
+        for after in 0.. {
+            let bench = Bench::new(way);
+            bench.mark().unwrap();
+            bench.disk.cut(after);
+            let first = bench.place();
+            let over = bench.disk.is_over();
+            bench.disk.cut(usize::MAX);
+            let placed = bench.place().unwrap();
+            let steps = bench.disk.trace.lock().unwrap().clone();
+            // Behind what is done for each file.
+            let last = steps.iter().rev().take_while(|step| *step == "sync").count();
+            // Files that can have one name only come later, with their folders.
+            assert!(last >= 4, "{way:?} after {after}: new, t, t/a and t/a/b: {steps:?}");
+            assert!(placed.stamps.len() == 3);
+            if !over {
+                first.unwrap();
+                break;
+            }
+        }
+    }
 }
 
 #[test]
