@@ -15,7 +15,9 @@ use crate::store::FileStamp;
 /// Whether something of the torrent is on disk, as far as is known; at least its folder was.
 pub(super) fn has_begun(cx: &Cx) -> bool {
     let known = !cx.have.is_empty() || !cx.durable.is_empty() || !cx.partials.is_empty();
-    let prepared = cx.live.is_some() || cx.writing || cx.mount.is_some();
+    // One that is live may only be read from, since its folder can't be made.
+    let settled = cx.files.as_ref().is_some_and(|files| files.is_settled());
+    let prepared = settled || cx.writing || cx.mount.is_some();
     prepared || known || cx.stamps.iter().any(Option::is_some)
 }
 

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use wgo_api::params::RemoveParams;
 use wgo_api::torrent::{State, Torrent as Row, Trouble};
+use wgo_proto::metainfo::Metainfo;
 use wgo_proto::wire::message::id;
 
-use super::super::{Command, Tunables, Verb};
+use super::super::{AddRequest, Command, Tunables, Verb};
 use super::{PIECE, hash_of, seed, until_listed};
 use crate::files::disk::{FsStat, OnDone, Output};
 use crate::files::{Disk, Handle, Mount, Mounts, Op, RealDisk};
@@ -24,6 +25,8 @@ struct Nas {
     free: Mutex<Option<u64>>,
     /// No write succeeds.
     full: AtomicBool,
+    /// No folder can be made.
+    read_only: AtomicBool,
 }
 
 impl Nas {
@@ -44,6 +47,9 @@ impl Disk for Nas {
     fn submit(&self, op: Op, done: OnDone) {
         if self.full.load(Ordering::Relaxed) && matches!(op, Op::Write { .. } | Op::SetLen { .. }) {
             return done(Err(io::ErrorKind::StorageFull.into()).into());
+        }
+        if self.read_only.load(Ordering::Relaxed) && matches!(op, Op::CreateDir { .. }) {
+            return done(Err(io::Error::from_raw_os_error(rustix::io::Errno::ROFS.raw_os_error())).into());
         }
         let asks = matches!(op, Op::StatFs(_));
         let mut completion = RealDisk.perform(op);
@@ -322,6 +328,33 @@ async fn a_download_without_room_at_the_start_uploads_what_it_has() {
     assert_eq!(body[8..], payload[wgo_proto::BLOCK_LEN as usize..][..wgo_proto::BLOCK_LEN as usize]);
     nas.set_free(5000);
     peer.expect(id::REQUEST).await;
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_could_not_be_made_at_the_start_is_made_when_it_can_be() {
+    let (rig, nas) = mounted().await;
+    nas.read_only.store(true, Ordering::Relaxed);
+    let file = torrent_file("t", &noise(PIECE), PIECE);
+    let folder = rig.folder.join("new/deep");
+    let metainfo = Metainfo::parse(&file).expect("a torrent of ours");
+    let request = AddRequest { folder: folder.clone(), ..request(&rig, metainfo, &file) };
+    let added = rig.session.ask(|reply| Command::Add(Box::new(request), reply)).await;
+    assert_eq!(added.expect("it answers").error, None);
+    let row = rig.until("t", State::Error).await;
+    assert_eq!(row.error_kind, Some(Trouble::NotWritable), "{row:?}");
+    until_listed(&rig, &hash_of(&file), true).await;
+    nas.read_only.store(false, Ordering::Relaxed);
+    assert_eq!(rig.until("t", State::Downloading).await.error, None);
+    seed(&rig, &file).await.expect(id::REQUEST).await;
+    // Once it was there it isn't made again.
+    fs::remove_dir(&folder).expect("nothing is in it");
+    rig.act(Verb::Stop).await;
+    rig.until("t", State::Stopped).await;
+    rig.act(Verb::Start).await;
+    let row = rig.until("t", State::Error).await;
+    assert!(row.error.is_some_and(|error| error.contains("is missing; bring it back")));
+    assert!(!folder.exists());
     rig.quit().await;
 }
 
