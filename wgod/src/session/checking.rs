@@ -127,6 +127,14 @@ impl CheckProgress {
         }
     }
 
+    /// Pieces that were found to be right can't be made durable: they are not there, and no later sync will tell.
+    pub(super) fn lose(&self, pieces: &[PieceIndex]) {
+        let mut state = self.lock();
+        for piece in pieces {
+            state.good.clear(piece.0);
+        }
+    }
+
     /// What it has found so far, for the store.
     pub(super) fn owed(&self) -> OwedCheck {
         let state = self.lock();
@@ -193,7 +201,7 @@ impl CheckProgress {
         (rate > 0 && left > 0).then(|| Duration::from_secs(left.div_ceil(rate)))
     }
 
-    /// Bits are only ever added, so poison is ignored.
+    /// Each bit is right by itself, so poison is ignored.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,7 +13,7 @@ use super::super::checking::{CheckProgress, Plan};
 use super::super::doubt::{doubted, is_unchanged};
 use super::super::entry::{to_file_stamp, to_stored};
 use super::super::fault;
-use super::checkpoint::in_doubt;
+use super::checkpoint::{in_doubt, refute, store_fault};
 use super::hindrance::Hindrance;
 use super::{Cx, Outcome, close, missing, open_files, run_job};
 use crate::clock::unix_now;
@@ -124,10 +124,11 @@ struct Checking<'a> {
 
 impl Checking<'_> {
     /// Files that are found complete get their own names, without which the torrent isn't.
-    async fn name_and_end(mut self, found: Found) -> Outcome {
+    async fn name_and_end(mut self, mut found: Found) -> Outcome {
         if self.files.has_suffixed() {
             let (torrent, have) = (self.files.clone(), found.have.clone());
             let named: SyncOutcome = run_job(&self.cx.engine, |done| Job::Name { torrent, have, done }).await;
+            self.lose(&named.failed, Some(&mut found));
             let fault = match (in_doubt(&named), &named.unnamed) {
                 (Some(error), _) => match fault::of_disk(&error) {
                     None => return self.pause().await,
@@ -138,7 +139,7 @@ impl Checking<'_> {
             // Who hears of its completion looks for its files under their own names.
             if let Some(fault) = fault.filter(|_| self.cx.is_met(&found.have)) {
                 self.keep().await;
-                return Outcome::Unnameable(Box::new(self.progress.owed()), fault);
+                return Outcome::Unended(Box::new(self.progress.owed()), fault);
             }
             for (file, stamp) in (0..).map(FileIndex).zip(&mut self.stamps) {
                 if let Some(stamp) = stamp {
@@ -181,7 +182,12 @@ impl Checking<'_> {
                 ..Progress::default()
             };
             cx.engine.tell(Event::Hashed(cx.id, progress.clone()));
-            report(cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await);
+            let put = cx.engine.store.put(vec![Change::Progress(cx.id, change)]).await;
+            // Hooks and callers who wait are not told of a completion that a crash would undo.
+            if let (Err(error), Some(_), None) = (&put, completed_at, cx.completed_at) {
+                return Outcome::Unended(Box::new(progress.owed()), store_fault(error));
+            }
+            report(put);
         }
         Outcome::Checked {
             files: files.clone(),
@@ -193,20 +199,31 @@ impl Checking<'_> {
         }
     }
 
-    /// Makes durable what was hashed. What can't be made durable is not there: to hash it once more would only tell
-    /// what is in memory.
+    /// Makes durable what was hashed.
     async fn settle(&self, found: &mut Found) -> Option<DiskError> {
         let mut hashed = self.progress.good();
         hashed.intersect_with(&found.have);
         let settled = self.make_durable(&hashed).await;
-        for (file, error) in settled.failed {
-            tracing::warn!(%error, "its pieces are fetched again");
-            for piece in self.cx.info.pieces_in(file).filter(|piece| hashed.get(piece.0)) {
-                found.have.clear(piece.0);
-                self.cx.engine.store.log_refuted(self.cx.id, piece);
-            }
-        }
+        self.lose(&settled.failed, Some(found));
         settled.folder
+    }
+
+    /// What can't be made durable is not there: to sync it once more would only seem to succeed, and to hash it would
+    /// only tell what is in memory.
+    fn lose(&self, failed: &[(FileIndex, DiskError)], mut found: Option<&mut Found>) {
+        for (file, error) in failed {
+            tracing::warn!(%error, "its pieces are fetched again");
+            let hashed = self.progress.good();
+            let lost: Vec<PieceIndex> =
+                self.cx.info.pieces_in(*file).filter(|piece| hashed.get(piece.0)).collect();
+            if let Some(found) = &mut found {
+                for piece in &lost {
+                    found.have.clear(piece.0);
+                }
+            }
+            refute(self.cx, &lost);
+            self.progress.lose(&lost);
+        }
     }
 
     /// Syncs the files of pieces that were found to be right and that no checkpoint has covered: whoever wrote them may
@@ -235,8 +252,9 @@ impl Checking<'_> {
 
     async fn keep(&self) {
         let synced = self.make_durable(&self.progress.good()).await;
-        if synced.folder.is_some() || !synced.failed.is_empty() {
-            // It is hashed again.
+        self.lose(&synced.failed, None);
+        if synced.folder.is_some() {
+            // The next time syncs it again.
             return;
         }
         let change = Change::Check(self.cx.id, Box::new(self.progress.owed()));

@@ -38,7 +38,7 @@ pub(super) async fn run(cx: Cx) -> Outcome {
         Change::Counters(cx.id, add_counters(&cx.counters, counters)),
     ];
     if let Err(error) = cx.engine.store.put(changes).await {
-        return Outcome::NotCheckpointed { fault: store_fault(&error) };
+        return Outcome::NotCheckpointed { fault: store_fault(&error), synced: Some(stamps) };
     }
     match unnamed {
         None => Outcome::Checkpointed { durable: have, stamps, completed_at },
@@ -97,7 +97,7 @@ fn failed(cx: &Cx, live: &std::sync::Arc<Torrent>, error: DiskError) -> Outcome 
         refute(cx, &lost);
     }
     let unknown = || Fault { kind: FaultKind::Unreachable, message: error.to_string() };
-    Outcome::NotCheckpointed { fault: fault::of_disk(&error).unwrap_or_else(unknown) }
+    Outcome::NotCheckpointed { fault: fault::of_disk(&error).unwrap_or_else(unknown), synced: None }
 }
 
 /// Nobody is to look for these pieces after a crash: memory would still show what never reached the disk.
@@ -111,7 +111,7 @@ pub(super) fn store_fault(error: &StoreError) -> Fault {
     let full = error.is_disk_full();
     let kind = if full { FaultKind::DiskFull } else { FaultKind::NotWritable };
     let what = if full { "the disk that holds wgod's state is full" } else { "its state could not be saved" };
-    Fault { kind, message: format!("{what}: {error}; downloading goes on by itself when it can be saved") }
+    Fault { kind, message: format!("{what}: {error}; it goes on by itself when it can be saved") }
 }
 
 /// The fault of a file system that has too little room for downloads, given what of it is free now.

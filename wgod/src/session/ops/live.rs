@@ -263,14 +263,17 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         }
         None => {
             // The last piece may have come after the last checkpoint.
-            rest.completed_at = cx.completed_at.or_else(|| finished.then(|| unix_now().max(0) as u64));
+            let completed_at = cx.completed_at.or_else(|| finished.then(|| unix_now().max(0) as u64));
             let mut hashed = rest.have.clone();
             hashed.subtract(&rest.unverified);
-            let progress = progress(&cx, &hashed, &rest.partials, false, rest.completed_at, &rest.stamps);
+            let progress = progress(&cx, &hashed, &rest.partials, false, completed_at, &rest.stamps);
             let changes =
                 vec![Change::Progress(cx.id, progress), Change::Counters(cx.id, rest.counters.clone())];
             let put = cx.engine.store.put(changes).await;
             rest.durable = put.is_ok();
+            if rest.durable {
+                rest.completed_at = completed_at;
+            }
             rest.undurable = put.as_ref().err().map(|error| {
                 format!("its files are whole, but wgod could not note what is in them: {error}")
             });

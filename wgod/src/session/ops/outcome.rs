@@ -34,9 +34,9 @@ pub(in crate::session) enum Outcome {
     },
     /// A check was paused here.
     Paused(Box<OwedCheck>),
-    /// A check found all that is wanted, but a file can't have its own name: it is tried again with what is left
-    /// of the check.
-    Unnameable(Box<OwedCheck>, Fault),
+    /// A check found all that is wanted, but a file can't have its own name, or it can't be stored: it is tried again
+    /// with what is left of the check.
+    Unended(Box<OwedCheck>, Fault),
     /// A check was called off before it began.
     Cancelled,
     /// A move's files are whole in the new place.
@@ -69,8 +69,8 @@ pub(in crate::session) enum Outcome {
     Checkpointed { durable: Bitfield, stamps: Vec<Option<FileStamp>>, completed_at: Option<u64> },
     /// The same of a torrent that has all it wants, but a file can't have its own name: it isn't complete.
     Unnamed { durable: Bitfield, stamps: Vec<Option<FileStamp>>, fault: Fault },
-    /// A checkpoint failed.
-    NotCheckpointed { fault: Fault },
+    /// A checkpoint failed. `synced`: what the files are, if only the store didn't take it.
+    NotCheckpointed { fault: Fault, synced: Option<Vec<Option<FileStamp>>> },
     /// There was no Swarm to checkpoint.
     NoCheckpoint,
     /// What stood in the way is gone.
@@ -161,7 +161,7 @@ impl Driver {
     fn take_cancelled(&mut self, id: TorrentId, outcome: Outcome, check: &CheckProgress) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let owed = match outcome {
-            Outcome::Paused(owed) | Outcome::Unnameable(owed, _) => Some(owed),
+            Outcome::Paused(owed) | Outcome::Unended(owed, _) => Some(owed),
             // It ended by itself just before, and nobody waits for that any more.
             Outcome::Checked { files, .. } => {
                 entry.files = Some(files);
@@ -223,7 +223,12 @@ impl Driver {
                 entry.stamps = stamps;
                 self.on_not_checkpointed(id, fault);
             }
-            Outcome::NotCheckpointed { fault } => self.on_not_checkpointed(id, fault),
+            Outcome::NotCheckpointed { fault, synced } => {
+                if let Some(stamps) = synced {
+                    entry.stamps = stamps;
+                }
+                self.on_not_checkpointed(id, fault);
+            }
             Outcome::NoCheckpoint => self.session.on_checkpointed(now, id, false),
             Outcome::Healed { files, place } => self.on_healed(id, files, place),
             Outcome::HealedUnknown => self.session.on_healed(now, id),
@@ -248,7 +253,7 @@ impl Driver {
                 }
                 self.on_removed(id, result, &counters, reply);
             }
-            Outcome::Unnameable(owed, fault) => {
+            Outcome::Unended(owed, fault) => {
                 entry.owed = Some(owed);
                 self.waking.remove(&id);
                 self.fault(id, fault);
@@ -384,7 +389,9 @@ impl Driver {
         entry.partials = rest.partials;
         let untold =
             finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
-        let in_doubt = !rest.suspects.is_empty();
+        // What is complete and isn't known to be so was not stored, or not named: the end of a check does both.
+        let unended = finished && entry.is_known() && rest.completed_at.is_none();
+        let in_doubt = unended || !rest.suspects.is_empty();
         entry.suspects.extend(rest.suspects);
         // Its time has been counted meanwhile, and goes on.
         let Counters { active_secs, seeding_secs, idle_secs, .. } = entry.counters;

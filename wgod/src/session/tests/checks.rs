@@ -1,6 +1,7 @@
 //! Checks that are paused, by a stop, an end of the daemon or a crash, and go on where they were.
 use std::io::{self, IoSliceMut};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -126,6 +127,8 @@ struct Gate {
     /// Reads that may still pass.
     open: Mutex<usize>,
     freed: Condvar,
+    /// Syncs of files that fail.
+    bad_syncs: AtomicUsize,
 }
 
 impl Gate {
@@ -147,6 +150,14 @@ impl Disk for Gate {
             let mut open = self.freed.wait_while(open, |open| *open == 0).expect("whole");
             *open -= 1;
         }
+        if matches!(op, Op::SyncData(_)) {
+            let bad =
+                self.bad_syncs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bad| bad.checked_sub(1));
+            if bad.is_ok() {
+                let error = io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
+                return done(Err(error).into());
+            }
+        }
         RealDisk.submit(op, done);
     }
 
@@ -164,7 +175,12 @@ async fn standing() -> (Rig, Arc<Gate>) {
     const LEN: usize = 40 << 20;
     let mut payload = vec![0; LEN];
     fastrand::Rng::with_seed(1).fill(&mut payload);
-    let gate = Arc::new(Gate { beyond: LEN as u64 / 4 * 3, open: Mutex::new(0), freed: Condvar::new() });
+    let gate = Arc::new(Gate {
+        beyond: LEN as u64 / 4 * 3,
+        open: Mutex::new(0),
+        freed: Condvar::new(),
+        bad_syncs: AtomicUsize::new(0),
+    });
     let rig = Rig::on(gate.clone()).await;
     std::fs::write(rig.folder.join("t"), &payload).expect("written");
     rig.add(&torrent_file("t", &payload, 1 << 20)).await;
@@ -196,6 +212,25 @@ async fn a_stop_pauses_a_check_and_a_clean_end_keeps_it() {
     assert_eq!(row.done_bytes, u64::from(checked(&kept)) << 20);
     rig.act(Verb::Start).await;
     rig.until("t", State::Seeding).await;
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_synced_when_a_check_was_paused_is_not_believed_at_its_end() {
+    let (rig, gate) = standing().await;
+    gate.bad_syncs.store(1, Ordering::Relaxed);
+    let answers = async {
+        rig.until("t", State::Stopped).await;
+        gate.open();
+    };
+    tokio::join!(rig.act(Verb::Stop), answers);
+    let lost = checked(&record(&rig).await);
+    assert!(lost >= 8, "they were hashed, and were right: {lost}");
+    assert_eq!(rig.row("t").await.done_bytes, 0);
+    rig.act(Verb::Start).await;
+    // Every further sync succeeds, which says nothing about those.
+    let row = rig.until("t", State::Downloading).await;
+    assert_eq!(row.done_bytes, u64::from(40 - lost) << 20);
     rig.quit().await;
 }
 

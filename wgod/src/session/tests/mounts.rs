@@ -404,3 +404,60 @@ async fn a_full_disk_of_the_state_is_told_from_that_of_the_files() {
     assert_eq!(rig.until("t", State::Downloading).await.error, None);
     rig.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_that_finds_all_is_not_over_before_that_is_saved() {
+    let state = Arc::new(Nas::default());
+    let rig = Rig::on_two(Arc::new(RealDisk), state.clone()).await;
+    let payload = noise(2 * PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    fs::write(rig.folder.join("t"), &payload).expect("written");
+    let metainfo = Metainfo::parse(&file).expect("a torrent of ours");
+    let request = AddRequest { paused: true, ..request(&rig, metainfo, &file) };
+    let added = rig.session.ask(|reply| Command::Add(Box::new(request), reply)).await;
+    assert_eq!(added.expect("it answers").error, None);
+    state.full.store(true, Ordering::Relaxed);
+    rig.act(Verb::Start).await;
+    let row = rig.until("t", State::Error).await;
+    assert_eq!((row.error_kind, row.completed_at), (Some(Trouble::DiskFull), None), "{row:?}");
+    state.full.store(false, Ordering::Relaxed);
+    let row = rig.until("t", State::Seeding).await;
+    assert_eq!(row.completed_at, kept_completion(&rig).await);
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_gets_complete_and_is_stopped_before_that_is_saved_is_complete_once_it_is() {
+    let state = Arc::new(Nas::default());
+    let rig = Rig::on_two(Arc::new(RealDisk), state.clone()).await;
+    let payload = noise(PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    rig.add(&file).await;
+    let peer = seed(&rig, &file).await;
+    state.full.store(true, Ordering::Relaxed);
+    for _ in 0..4 {
+        let asked = block_of(&peer.expect(id::REQUEST).await, None);
+        peer.send(&piece_message(asked, &payload, PIECE)).await;
+    }
+    let row = rig.until("t", State::Error).await;
+    assert_eq!((row.done_bytes, row.completed_at), (PIECE as u64, None), "{row:?}");
+    rig.act(Verb::Stop).await;
+    assert_eq!(rig.until("t", State::Stopped).await.completed_at, None);
+    drop(peer);
+    state.full.store(false, Ordering::Relaxed);
+    rig.act(Verb::Start).await;
+    let row = rig.until_row("t", |row| row.state == State::Seeding && row.completed_at.is_some()).await;
+    assert_eq!(row.completed_at, kept_completion(&rig).await);
+    rig.quit().await;
+}
+
+/// When the store says that the torrent got complete.
+async fn kept_completion(rig: &Rig) -> Option<u64> {
+    let mut kept = None;
+    rig.engine
+        .store
+        .load(|record| kept = record.expect("readable").progress.completed_at)
+        .await
+        .expect("readable");
+    kept
+}
