@@ -8,17 +8,21 @@ use super::entry::Entry;
 use crate::clock::unix_now;
 
 impl Driver {
-    /// Lifts bans. Who left is tried again when somebody names it, or when it comes by itself.
-    pub(super) fn unban(&self, id: TorrentId, which: Unban) {
-        let Some(entry) = self.entries.get(&id) else { return };
-        let ip = match which {
-            Unban::All => None,
-            Unban::Address(ip) => Some(ip),
+    /// Lifts bans; says so if there were none. Who left is tried again when somebody names it, or when it comes by
+    /// itself.
+    pub(super) fn unban(&self, id: TorrentId, which: Unban) -> Option<String> {
+        let entry = self.entries.get(&id)?;
+        let (ip, none) = match which {
+            Unban::All => (None, "nobody is banned".to_owned()),
+            Unban::Address(ip) => (Some(ip), format!("{ip} is not banned")),
         };
-        if let Some(live) = &entry.live {
-            let lifted = self.engine.call(live, |swarm, now| swarm.unban(now, ip));
-            entry.span().in_scope(|| tracing::info!(lifted, "bans lifted"));
+        let lift = |live| self.engine.call(live, |swarm, now| swarm.unban(now, ip));
+        let lifted = entry.live.as_ref().and_then(lift).unwrap_or_default();
+        if lifted == 0 {
+            return Some(none);
         }
+        entry.span().in_scope(|| tracing::info!(lifted, "bans lifted"));
+        None
     }
 
     /// The bans of a torrent, those that end first first.

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 use wgo_api::error::{ApiError, Kind};
 use wgo_api::goals::{AfterGoal as ApiAfterGoal, Choice};
 use wgo_api::params::{AddParams, QueueParams, QueueTo, QueueWord, SetParams};
-use wgo_api::result::{ActResult, Acted};
+use wgo_api::result::{ActResult, ActStatus, Acted};
 use wgo_api::torrent::Priority as ApiPriority;
 use wgo_core::limiter::Direction;
 use wgo_core::piece_mgr::{Order, Priority};
@@ -24,10 +24,12 @@ impl Driver {
             Ok(selected) => selected,
             Err(error) => return drop(reply.send(Err(error))),
         };
-        for (_, id) in &selected {
-            self.set_one(*id, params);
+        let mut acted = Vec::new();
+        for (given, id) in selected {
+            self.set_one(id, params);
+            acted.push((id, self.set_and_unbanned(&given, id, params)));
         }
-        self.answer_when_kept(selected, Vec::new(), reply);
+        self.answer_when_kept(acted, Vec::new(), reply);
     }
 
     /// Moves torrents in the queue; answers when it would survive a crash.
@@ -47,7 +49,8 @@ impl Driver {
         let changed = self.session.reorder(self.engine.clock.now(), &ids, shift);
         // Those that made room have to be kept as well.
         let others = changed.into_iter().filter(|id| !ids.contains(id)).collect();
-        self.answer_when_kept(selected, others, reply);
+        let acted = selected.iter().map(|(given, id)| (*id, self.acted(given, *id))).collect();
+        self.answer_when_kept(acted, others, reply);
     }
 
     /// The torrents of a call that is done for all of them or for none.
@@ -58,14 +61,9 @@ impl Driver {
 
     /// Answers when the store has these torrents as they are now; what goes wrong with others is told of the
     /// first.
-    fn answer_when_kept(
-        &mut self,
-        selected: Vec<(String, TorrentId)>,
-        others: Vec<TorrentId>,
-        reply: ActReply,
-    ) {
-        let acted: Vec<Acted> = selected.iter().map(|(given, id)| self.acted(given, *id)).collect();
-        let selected = selected.into_iter().map(|(_, id)| id).enumerate();
+    fn answer_when_kept(&mut self, acted: Vec<(TorrentId, Acted)>, others: Vec<TorrentId>, reply: ActReply) {
+        let (ids, acted): (Vec<TorrentId>, Vec<Acted>) = acted.into_iter().unzip();
+        let selected = ids.into_iter().enumerate();
         let mut waits = Waits::new();
         for (at, id) in selected.chain(others.into_iter().map(|id| (0, id))) {
             let saved = self.saved(id);
@@ -78,11 +76,19 @@ impl Driver {
         self.answer_when(waits, acted, Kind::Disk, reply);
     }
 
+    /// Lifts bans if that is asked for, too: what the call has come to.
+    fn set_and_unbanned(&self, given: &str, id: TorrentId, params: &SetParams) -> Acted {
+        let acted = self.acted(given, id);
+        let Some(note) = params.unbanned().ok().flatten().and_then(|unban| self.unban(id, unban)) else {
+            return acted;
+        };
+        let only = SetParams { unban: None, ..params.clone() }.check().is_err();
+        let status = if only { ActStatus::Unchanged } else { acted.status };
+        Acted { note: Some(note), status, ..acted }
+    }
+
     fn set_one(&mut self, id: TorrentId, params: &SetParams) {
         let now = self.engine.clock.now();
-        if let Ok(Some(unban)) = params.unbanned() {
-            self.unban(id, unban);
-        }
         if let Some(priority) = params.priority {
             self.session.set_priority(now, id, rank(priority));
         }

@@ -2,6 +2,7 @@
 use wgo_api::error::Kind;
 use wgo_api::goals::{AfterGoal as ApiAfterGoal, Choice};
 use wgo_api::params::SetParams;
+use wgo_api::result::ActStatus;
 use wgo_core::session::{AfterGoal, ChosenGoals, Ratio};
 use wgo_proto::wire::Message;
 
@@ -132,5 +133,20 @@ async fn a_set_that_is_wrong_in_anything_changes_nothing() {
     }
     assert_eq!(rig.row("t").await, before);
     assert_eq!(before.limits.up, 1000);
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lifts_a_ban_that_is_none_is_told_so() {
+    let (rig, _) = seeding(SetParams { up: Some(0), ..of("t") }).await;
+    for (unban, note) in [("192.0.2.7", "192.0.2.7 is not banned"), ("all", "nobody is banned")] {
+        let only = SetParams { unban: Some(unban.into()), ..of("t") };
+        let more = SetParams { up: Some(1000), ..only.clone() };
+        for (params, status) in [(only, ActStatus::Unchanged), (more, ActStatus::Ok)] {
+            let set = rig.session.ask(|reply| Command::Set(Box::new(params), reply)).await;
+            let acted = set.expect("it answers").expect("it is done").torrents.remove(0);
+            assert_eq!((acted.status, acted.note.as_deref(), acted.error), (status, Some(note), None));
+        }
+    }
     rig.quit().await;
 }
