@@ -84,7 +84,9 @@ pub struct Driver {
     /// Tasks that gather an answer for a caller.
     pub(super) replies: JoinSet<()>,
     /// Settings on their way to the store, at most one save for each torrent.
-    pub(super) saves: JoinSet<TorrentId>,
+    pub(super) saves: JoinSet<(TorrentId, bool)>,
+    /// Torrents whose settings the store didn't take.
+    pub(super) unsaved: BTreeSet<TorrentId>,
     /// Who waits for a torrent to wake.
     pub(super) waking: HashMap<TorrentId, Vec<oneshot::Sender<Option<Arc<Torrent>>>>>,
     /// Torrents that were removed and that the store could not forget, as on a full disk.
@@ -166,6 +168,7 @@ impl Driver {
             rename_surveys: JoinSet::new(),
             replies: JoinSet::new(),
             saves: JoinSet::new(),
+            unsaved: BTreeSet::new(),
             waking: HashMap::new(),
             remembered: Vec::new(),
             version: first_version,
@@ -329,7 +332,7 @@ impl Driver {
                 Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
                 Some(id) = self.broken.recv() => self.on_broken(id),
                 Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
-                Some(Ok(id)) = self.saves.join_next() => self.on_saved(id),
+                Some(Ok((id, done))) = self.saves.join_next() => self.on_saved(id, done),
                 Some(Ok(surveyed)) = self.surveys.join_next() => self.on_surveyed(surveyed),
                 Some(Ok(surveyed)) = self.rename_surveys.join_next() => self.on_rename_surveyed(surveyed),
                 Some(_answered) = self.replies.join_next() => {}
@@ -365,7 +368,7 @@ impl Driver {
         tokio::pin!(patience);
         while !self.op_of.is_empty() || !self.saves.is_empty() {
             tokio::select! {
-                Some(Ok(id)) = self.saves.join_next() => self.on_saved(id),
+                Some(Ok((id, done))) = self.saves.join_next() => self.on_saved(id, done),
                 Some(ended) = self.ops.join_next_with_id() => self.on_op(ended),
                 Some((torrent, action)) = self.actions.recv() => self.on_action(&torrent, action),
                 () = &mut patience => {

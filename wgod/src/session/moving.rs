@@ -281,7 +281,12 @@ impl Driver {
                 }
                 self.spawn(id, relocate::place(cx, other, kept, progress));
             }
-            MoveStage::Undoing => self.spawn(id, relocate::undo(cx, other)),
+            MoveStage::Undoing => {
+                // One that the session knows nothing of is undone beside all else, and not tried again.
+                let waits = self.session.row(id).is_some_and(|row| row.phase == Phase::Moving);
+                let saved = waits.then(|| self.saved(id));
+                self.spawn(id, relocate::undo(cx, other, saved));
+            }
             MoveStage::Switched => {
                 let kept = self.kept(id, &other);
                 if let Some(entry) = self.entries.get_mut(&id) {
@@ -348,9 +353,19 @@ impl Driver {
         self.arrived(id);
     }
 
-    /// The torrent stays where it was, by wish or because of `why`.
+    /// A move can't be made: what is in the new place goes next.
+    pub(super) fn on_called_off(&mut self, id: TorrentId, why: String) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(moving) = &mut entry.settings.moving else { return };
+        moving.stage = MoveStage::Undoing;
+        entry.move_error = Some(why);
+        entry.lane.push_front(Op::Move);
+    }
+
+    /// The torrent stays where it was, by wish or because of `why`, or of what a move that was called off ended by.
     pub(super) fn on_unmoved(&mut self, id: TorrentId, why: Option<String>) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        let why = why.or_else(|| entry.move_error.take());
         let arrives = entry.settings.final_folder.is_some();
         match &why {
             Some(_) if arrives => {}

@@ -195,7 +195,9 @@ impl Driver {
             Op::Remove { data, reply } => {
                 let other = cx.moving.as_ref().map(|moving| self.kept(id, &moving.other)).unwrap_or_default();
                 let kept = remove::Kept { here: self.kept(id, &cx.folder), other };
-                self.spawn(id, remove::run(cx, kept, data, reply));
+                let settings = self.entries.get(&id).map(|entry| Box::new(entry.settings.clone()));
+                let moves = settings.filter(|_| cx.moving.is_some());
+                self.spawn(id, remove::run(cx, kept, data, moves, reply));
             }
         }
     }

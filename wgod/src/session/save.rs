@@ -41,14 +41,15 @@ impl Driver {
         self.saves.spawn(async move {
             let saved = store.put(changes).await;
             if let Err(error) = &saved {
-                tracing::error!(%error, "settings not saved; it is tried again with the next change");
+                tracing::error!(%error, "settings not saved; it is tried again by itself");
             }
+            let done = saved.is_ok();
             let why = saved.err().map(|error| format!("it may not outlast a restart: {error}"));
             for caller in told {
                 // Whoever asked may have hung up.
                 let _ = caller.send(why.clone().map_or(Ok(()), Err));
             }
-            id
+            (id, done)
         });
     }
 
@@ -63,9 +64,21 @@ impl Driver {
     }
 
     /// A save ended.
-    pub(super) fn on_saved(&mut self, id: TorrentId) {
+    pub(super) fn on_saved(&mut self, id: TorrentId, done: bool) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if std::mem::take(&mut entry.saving) == Saving::Again {
+        let again = std::mem::take(&mut entry.saving) == Saving::Again;
+        match done {
+            true => drop(self.unsaved.remove(&id)),
+            false => drop(self.unsaved.insert(id)),
+        }
+        if again {
+            self.save(id);
+        }
+    }
+
+    /// Saves again what could not be saved: whoever asked was told that it is in force, and may not come again.
+    pub(super) fn save_again(&mut self) {
+        for id in std::mem::take(&mut self.unsaved) {
             self.save(id);
         }
     }

@@ -62,6 +62,7 @@ impl Driver {
     pub(super) fn watch_disks(&mut self) {
         self.watch_mounts();
         self.forget_again();
+        self.save_again();
         self.watch_arrivals();
         let folders = self.downloads();
         self.disks.known.retain(|device, disk| disk.asked || folders.contains_key(device));

@@ -43,6 +43,8 @@ pub(in crate::session) enum Outcome {
     Placed(Placed),
     /// The new place has all, and the old one nothing any more.
     Moved { files: Arc<TorrentFiles> },
+    /// The move can't be made: it is called off, and what is in the new place goes.
+    CalledOff { why: String },
     /// The files stay where they were, by wish or because of this.
     Unmoved { why: Option<String> },
     /// Something stands in the way of a move.
@@ -206,6 +208,7 @@ impl Driver {
             }
             Outcome::Placed(placed) => self.on_placed(id, placed),
             Outcome::Moved { files } => self.on_moved(id, files),
+            Outcome::CalledOff { why } => self.on_called_off(id, why),
             Outcome::Unmoved { why } => self.on_unmoved(id, why),
             Outcome::MoveFaulted(fault) => self.on_move_faulted(id, fault),
             Outcome::MoveStopped => self.on_move_stopped(id),

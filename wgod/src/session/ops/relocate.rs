@@ -106,13 +106,7 @@ pub(in crate::session) async fn place(
         // Trying again is no use before somebody does something about it, and the old place is whole. Nobody
         // waits for one that goes to its final folder: until that can be reached it seeds on.
         MoveError::Disk(ref disk) if disk.kind != DiskErrorKind::Full && !arrives => faulted(&to, disk),
-        error => {
-            let undone =
-                run_job(&cx.engine, |done| Job::Relocate { relocation, work: RelocateWork::Undo(done) });
-            let left = undone.await.err();
-            let left = left.map(|left| format!("; and what was copied could not be removed: {left}"));
-            Outcome::Unmoved { why: Some(not_moved(&to, &error) + left.as_deref().unwrap_or_default()) }
-        }
+        error => Outcome::CalledOff { why: not_moved(&to, &error) },
     }
 }
 
@@ -244,8 +238,21 @@ async fn finish(
     Ok(files)
 }
 
-/// Removes what was put into the new place of a move that was called off.
-pub(in crate::session) async fn undo(cx: Cx, to: PathBuf) -> Outcome {
+/// Removes what was put into the new place of a move that was called off, once the store knows that: as long as it says
+/// that the move goes on, a place without its mark counts as one that is gone. `saved`: none if nobody can wait.
+pub(in crate::session) async fn undo(
+    cx: Cx,
+    to: PathBuf,
+    saved: Option<oneshot::Receiver<Result<(), String>>>,
+) -> Outcome {
+    if let Some(Err(why)) = match saved {
+        Some(saved) => saved.await.ok(),
+        None => None,
+    } {
+        let message =
+            format!("that its move was called off could not be saved: {why}; it is tried again by itself");
+        return Outcome::MoveFaulted(Fault { kind: FaultKind::DiskFull, message });
+    }
     match take_back(&cx, to.clone()).await {
         Err(MoveError::Disk(error)) if error.kind == DiskErrorKind::Stopped => Outcome::MoveStopped,
         Err(error) => {

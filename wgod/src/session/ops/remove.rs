@@ -1,13 +1,16 @@
 //! Removing a torrent: its files if that was asked for, then everything that is known of it.
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use wgo_core::TorrentId;
 use wgo_proto::FileIndex;
 
 use super::{Cx, Outcome, live, missing, open_files, relocate, rename, run_job};
-use crate::files::{Job, RemoveOutcome, SyncOutcome};
+use crate::engine::Engine;
+use crate::files::{DiskError, Job, RemoveOutcome, SyncOutcome, TorrentFiles};
 use crate::session::save::report;
-use crate::store::{Change, CheckKind, OwedCheck, Progress};
+use crate::store::{Change, CheckKind, MoveStage, OwedCheck, Progress, Settings};
 
 /// Files that other torrents have too: they stay.
 pub(super) struct Kept {
@@ -17,19 +20,24 @@ pub(super) struct Kept {
     pub(super) other: BTreeSet<FileIndex>,
 }
 
+/// `moves`: the settings of a torrent that is on its way.
 pub(super) async fn run(
     mut cx: Cx,
     kept: Kept,
     data: bool,
+    mut moves: Option<Box<Settings>>,
     reply: oneshot::Sender<Result<(), String>>,
 ) -> Outcome {
     let (engine, id) = (cx.engine.clone(), cx.id);
-    match cx.moving {
-        Some(_) => relocate::abandon(&cx, kept.other).await,
+    match &mut moves {
+        Some(settings) => leave_one_place(&cx, settings, kept.other).await,
         None => rename::abandon(&mut cx, kept.here.clone()).await,
     }
+    // Of those that stay, nobody needs what was kept apart.
+    let has_parts = cx.is_known() && cx.info.part_file().is_some();
     let files = match (&cx.files, data) {
         (Some(files), _) => Ok(Some(files.clone())),
+        (None, false) if has_parts => Ok(open_files(&cx).await.ok()),
         (None, false) => Ok(None),
         // Nobody knows what they would be.
         (None, true) if !cx.is_known() => Ok(None),
@@ -43,6 +51,7 @@ pub(super) async fn run(
     let top = cx.info.files.first().and_then(|file| file.path.components().next());
     let root = top.map_or_else(|| cx.folder.clone(), |top| cx.folder.join(top));
     let mut counters = cx.counters.clone();
+    let mut staying = None;
     // Also for one that sleeps: it answers to its info-hash.
     if let Outcome::Down { rest, .. } = live::halt(cx).await {
         counters = rest.counters;
@@ -53,14 +62,10 @@ pub(super) async fn run(
         }
         Ok(None) => Ok(()),
         Ok(Some(torrent)) if data => {
-            // Cut off in the middle, it has nothing but what is found then.
-            let nothing = OwedCheck::anew(CheckKind::Full);
-            let nothing = Progress { check: Some(Box::new(nothing)), ..Progress::default() };
-            report(engine.store.put(vec![Change::Progress(id, nothing)]).await);
-            let job = |done| Job::Remove { torrent, kept: kept.here, done };
-            let outcome: RemoveOutcome = run_job(&engine, job).await;
-            match (absent, outcome.errors.first()) {
-                (Some(why), _) if outcome.removed == 0 => Err(format!(
+            let moved = moves.map(|settings| Change::Settings(id, settings));
+            let removed = delete(&engine, id, moved, torrent, kept.here).await;
+            match (absent, removed.errors.first()) {
+                (Some(why), _) if removed.removed == 0 => Err(format!(
                     "it is removed, but none of its files were deleted: {why}; \
                     when that is back, delete {} yourself",
                     root.display()
@@ -72,7 +77,7 @@ pub(super) async fn run(
             }
         }
         Ok(Some(torrent)) => {
-            let _synced: SyncOutcome = run_job(&engine, |done| Job::Close { torrent, done }).await;
+            staying = Some(torrent);
             Ok(())
         }
     };
@@ -80,6 +85,9 @@ pub(super) async fn run(
     let changes = vec![Change::Counters(id, counters.clone()), Change::Remove(id)];
     let stored = engine.store.put(changes).await;
     let forgotten = stored.is_ok();
+    if let Some(torrent) = staying {
+        leave(&engine, torrent, has_parts && forgotten).await;
+    }
     if let Err(error) = stored {
         let before = match result {
             Err(failed) => format!("{failed}; and it is still in wgod's state"),
@@ -90,4 +98,46 @@ pub(super) async fn run(
         ));
     }
     Outcome::Removed { result, forgotten, counters, reply }
+}
+
+/// Deletes its files. `moved`: what else the store is to hear first.
+async fn delete(
+    engine: &Engine,
+    id: TorrentId,
+    moved: Option<Change>,
+    torrent: Arc<TorrentFiles>,
+    kept: BTreeSet<FileIndex>,
+) -> RemoveOutcome {
+    // Cut off in the middle, it has nothing but what is found then.
+    let nothing = OwedCheck::anew(CheckKind::Full);
+    let nothing = Progress { check: Some(Box::new(nothing)), ..Progress::default() };
+    let changes = moved.into_iter().chain([Change::Progress(id, nothing)]);
+    report(engine.store.put(changes.collect()).await);
+    run_job(engine, |done| Job::Remove { torrent, kept, done }).await
+}
+
+/// Lets go of files that stay, and deletes what was kept apart of unwanted ones: nobody knows of that any more.
+async fn leave(engine: &Engine, torrent: Arc<TorrentFiles>, drop_parts: bool) {
+    let files = torrent.clone();
+    if drop_parts {
+        let dropped: Result<(), DiskError> =
+            run_job(engine, |done| Job::DropParts { torrent: files, done }).await;
+        if let Err(error) = dropped {
+            tracing::warn!(%error, "what was kept of unwanted files stays on disk");
+        }
+    }
+    let _synced: SyncOutcome = run_job(engine, |done| Job::Close { torrent, done }).await;
+}
+
+/// Ends a move. The store hears before anything changes that it goes on no more, or after a crash the place without its
+/// mark would count as one that is gone.
+async fn leave_one_place(cx: &Cx, settings: &mut Settings, kept: BTreeSet<FileIndex>) {
+    if let Some(moving) = &mut settings.moving
+        && moving.stage == MoveStage::Placing
+    {
+        moving.stage = MoveStage::Undoing;
+        report(cx.engine.store.put(vec![Change::Settings(cx.id, Box::new(settings.clone()))]).await);
+    }
+    relocate::abandon(cx, kept).await;
+    settings.moving = None;
 }

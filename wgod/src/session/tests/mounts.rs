@@ -20,11 +20,11 @@ use crate::store::TorrentRecord;
 
 /// The machine's disk with a table of mounts and a measure of room of its own.
 #[derive(Default)]
-struct Nas {
+pub(super) struct Nas {
     mounted: Mutex<Vec<PathBuf>>,
     free: Mutex<Option<u64>>,
     /// No write succeeds.
-    full: AtomicBool,
+    pub(super) full: AtomicBool,
     /// No folder can be made.
     read_only: AtomicBool,
 }

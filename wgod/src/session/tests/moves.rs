@@ -1,6 +1,7 @@
 //! Moves: called off, cut short, refused, and in the way of other commands.
 use std::io::{self, IoSliceMut};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
 
 use rustix::io::Errno;
@@ -11,10 +12,12 @@ use wgo_api::{ApiError, Kind};
 use wgo_proto::wire::message::id;
 
 use super::super::{Command, Verb};
+use super::mounts::Nas;
 use super::{PIECE, downloading, hash_of, seed, until_listed};
 use crate::files::disk::OnDone;
 use crate::files::{Disk, Handle, Op, RealDisk};
 use crate::rig::*;
+use crate::store::{TorrentRecord, Wanted};
 
 /// A real disk on which moves are copies, which stand still or fail at will.
 #[derive(Default)]
@@ -28,11 +31,20 @@ struct Copying {
     /// Stretches that are copied before the next stands still.
     left: Option<u32>,
     fails: Option<Errno>,
+    /// Deleting the file "t" stands still.
+    holds: bool,
 }
 
 impl Copies {
+    fn hold(&self, holds: bool) {
+        self.state.lock().expect("whole").holds = holds;
+        self.changed.notify_all();
+    }
+
     fn set(&self, left: Option<u32>, fails: Option<Errno>) {
-        *self.state.lock().expect("whole") = Copying { left, fails };
+        let mut state = self.state.lock().expect("whole");
+        *state = Copying { left, fails, ..*state };
+        drop(state);
         self.changed.notify_all();
     }
 }
@@ -49,6 +61,10 @@ impl Disk for Copies {
                 if let Some(errno) = state.fails {
                     return done(refuse(errno));
                 }
+            }
+            Op::Unlink(ref at) if at.path.ends_with("t") => {
+                let state = self.state.lock().expect("whole");
+                drop(self.changed.wait_while(state, |s| s.holds).expect("whole"));
             }
             _ => {}
         }
@@ -68,8 +84,13 @@ const LEN: usize = 6 << 20;
 
 /// A seed of 6 MiB on a disk of which copies are made in six stretches.
 async fn seeding() -> (Rig, Arc<Copies>, Vec<u8>) {
+    seeding_with(Arc::new(RealDisk)).await
+}
+
+/// The same, with the state on another disk.
+async fn seeding_with(state: Arc<dyn Disk>) -> (Rig, Arc<Copies>, Vec<u8>) {
     let disk = Arc::new(Copies::default());
-    let rig = Rig::on(disk.clone()).await;
+    let rig = Rig::on_two(disk.clone(), state).await;
     let payload = noise(LEN);
     std::fs::write(rig.folder.join("t"), &payload).expect("written");
     rig.add(&torrent_file("t", &payload, 1 << 18)).await;
@@ -310,6 +331,74 @@ async fn a_torrent_removed_in_the_middle_leaves_one_place_or_none() {
         }
         rig.quit().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_removed_in_the_middle_is_not_on_its_way_any_more_should_the_removal_be_cut() {
+    let (rig, disk, _) = standing().await;
+    disk.hold(true);
+    let params = RemoveParams { all: true, data: true, ..RemoveParams::default() };
+    let removal = rig.session.ask(|reply| Command::Remove(params, reply));
+    let (acted, ()) = tokio::join!(removal, async {
+        disk.set(None, None);
+        let mut stored = record(&rig).await;
+        while stored.progress.check.is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            stored = record(&rig).await;
+        }
+        assert_eq!(stored.settings.moving, None);
+        disk.hold(false);
+    });
+    assert!(acted.is_some_and(|acted| acted.is_ok()));
+    rig.quit().await;
+}
+
+/// Of the only torrent.
+async fn record(rig: &Rig) -> TorrentRecord {
+    let mut found = None;
+    rig.engine.store.load(|record| found = record.ok()).await.expect("readable");
+    found.expect("it is there")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_comes_to_nothing_leaves_its_mark_until_that_is_saved() {
+    let state = Arc::new(Nas::default());
+    let (rig, disk, payload) = seeding_with(state.clone()).await;
+    disk.set(Some(2), None);
+    move_away(&rig).await;
+    rig.until("t", State::Moving).await;
+    state.full.store(true, Ordering::Relaxed);
+    disk.set(None, Some(Errno::NOSPC));
+    let row = rig.until("t", State::Error).await;
+    assert!(
+        row.error.as_ref().is_some_and(|error| error.contains("called off could not be saved")),
+        "{row:?}"
+    );
+    let entries = || std::fs::read_dir(elsewhere(&rig)).expect("it is there").flatten();
+    assert!(entries().any(|entry| entry.file_name().to_string_lossy().ends_with("-move")));
+    state.full.store(false, Ordering::Relaxed);
+    rig.until("t", State::Seeding).await;
+    assert_only_in(&rig.folder, &elsewhere(&rig), &payload);
+    while record(&rig).await.settings.moving.is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_could_not_be_saved_are_saved_when_they_can_be() {
+    let state = Arc::new(Nas::default());
+    let (rig, _, _) = seeding_with(state.clone()).await;
+    state.full.store(true, Ordering::Relaxed);
+    let acted = rig.act(Verb::Stop).await.torrents.remove(0);
+    assert!(acted.error.is_some_and(|error| error.contains("may not outlast a restart")));
+    state.full.store(false, Ordering::Relaxed);
+    let begun = std::time::Instant::now();
+    while record(&rig).await.settings.wanted != Wanted::Stopped {
+        assert!(begun.elapsed() < SOON, "nobody saves it");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    rig.quit().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

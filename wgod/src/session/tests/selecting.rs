@@ -195,3 +195,23 @@ async fn a_choice_of_nothing_that_exists_changes_nothing() {
     assert_eq!(priorities(&shown), [FilePriority::Normal; 3]);
     rig.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_hidden_is_left_of_a_torrent_that_is_removed_without_its_files() {
+    for sleeps in [false, true] {
+        let (file, payload) = torrent();
+        let rig = Rig::new().await;
+        assert_eq!(add(&rig, &file, choice(&["b"], &[], &[])).await.error.map(|e| e.to_string()), None);
+        serve(&rig, &file, &payload, |row| row.completed_at.is_some()).await;
+        assert!(part_file(&rig).is_some());
+        let rig = if sleeps {
+            rig.act(Verb::Stop).await;
+            rig.restart().await
+        } else {
+            rig
+        };
+        super::remove(&rig, false).await;
+        assert_eq!(super::names(&rig.folder.join("t")), ["b"]);
+        rig.quit().await;
+    }
+}
