@@ -28,7 +28,7 @@ const DEATHS_OF_A_LIFE: u64 = 40;
 /// Power cuts of one, which each take what many kills leave.
 const CUTS_OF_A_LIFE: u64 = 15;
 
-/// Power cuts of one whose disk fails, each after a time of that.
+/// Power cuts of one whose disk fails, each after a time of that, unless another number is asked for.
 const DEATHS_OF_A_SUFFERER: u64 = 4;
 /// Where what wasn't synced is lost, in turn.
 const CUTS: [Power; 3] = [Power::CutsAll, Power::CutsPayload, Power::CutsState];
@@ -42,6 +42,8 @@ pub struct Options {
     pub cuts: u64,
     /// So many lives on a disk that fails operations.
     pub faults: u64,
+    /// Power cuts of each of those; 4 if not said.
+    pub deaths: u64,
     /// The first life's; each further one has the next.
     pub seed: u64,
 }
@@ -129,7 +131,8 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Tally {
         live(None, &mut tally, deaths, say);
     }
     for _ in 0..options.faults {
-        live(Some(Power::Faults), &mut tally, DEATHS_OF_A_SUFFERER, say);
+        let deaths = if options.deaths == 0 { DEATHS_OF_A_SUFFERER } else { options.deaths };
+        live(Some(Power::Faults), &mut tally, deaths, say);
     }
     tally
 }

@@ -1,6 +1,6 @@
 //! Kills the real daemon, and cuts the power of its disk, for as long as it is told; see `wgo_tests::crash`.
 //!
-//! `--kills N`, `--cuts N`, `--faults LIVES`, `--seed N`. What fails prints its seed and keeps its folders.
+//! `--kills N`, `--cuts N`, `--faults LIVES`, `--deaths N` of each of those, `--seed N`. What fails prints its seed and keeps its folders.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it says how far it is")]
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let options = match options() {
         Ok(options) => options,
         Err(why) => {
-            eprintln!("{why}\nusage: crash [--kills N] [--cuts N] [--faults LIVES] [--seed N]");
+            eprintln!("{why}\nusage: crash [--kills N] [--cuts N] [--faults LIVES] [--deaths N] [--seed N]");
             return ExitCode::from(2);
         }
     };
@@ -43,6 +43,7 @@ fn options() -> Result<Options, String> {
             "--kills" => &mut options.kills,
             "--cuts" => &mut options.cuts,
             "--faults" => &mut options.faults,
+            "--deaths" => &mut options.deaths,
             "--seed" => &mut options.seed,
             other => return Err(format!("unknown argument {other:?}")),
         };

@@ -76,7 +76,9 @@ impl Judge<'_> {
             known.present
         );
         if !there && *known.present.sure() && !known.volatile {
-            known.end(known.leaving);
+            // What could not be deleted, or not durably, is there again: whoever asked was told.
+            let deleted = known.leaving && !known.may_return;
+            known.end(deleted);
         }
         known.present.see(there, known.volatile);
     }
@@ -157,6 +159,9 @@ impl Judge<'_> {
                 return shown;
             }
             known.unknown = false;
+            if known.is_emptied() {
+                return shown;
+            }
             let problem = self.problem(known, item, &shown);
             let Some(problem) = problem else {
                 // What a check found is believed also when it could not be stored.
@@ -195,8 +200,10 @@ impl Judge<'_> {
     }
 
     /// Waits until nothing stands in any torrent's way.
-    pub(super) fn heal(self) {
-        let troubled = |torrent: &Torrent| torrent.state == State::Error;
+    pub(super) fn heal(self, world: &World) {
+        let all = || world.torrents.iter().zip(&self.stock.items);
+        let is_emptied = |id: &str| all().any(|(known, item)| known.is_emptied() && item.torrent.id() == id);
+        let troubled = |torrent: &Torrent| torrent.state == State::Error && !is_emptied(&torrent.info_hash);
         let healed = try_until(HEALED, || (!self.operator.list().iter().any(troubled)).then_some(()));
         assert!(healed.is_some(), "it does not heal: {:#?}", self.operator.list());
     }
@@ -249,7 +256,12 @@ impl Judge<'_> {
         let mut tags = Vec::new();
         for (torrent, item) in world.torrents.iter().zip(&self.stock.items) {
             let present = *torrent.present.sure();
-            let folders = if present { torrent.folders() } else { Vec::new() };
+            // What a move left behind and could not delete durably may be there again.
+            let folders = match present {
+                true if self.lenient => self.folders.to_vec(),
+                true => torrent.folders(),
+                false => Vec::new(),
+            };
             let names: BTreeSet<&PathBuf> = torrent.names.values().flatten().collect();
             known.extend(folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name))));
             let left =

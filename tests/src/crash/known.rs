@@ -108,13 +108,7 @@ impl World {
                 known.completed &= !data;
                 known.may_return = false;
                 if !data {
-                    known.parts_left |= !known.aside.is_empty();
-                    known.left = Some(Left {
-                        folders: known.folders(),
-                        names: known.names.sure().clone(),
-                        aside: known.aside.clone(),
-                        pieces: None,
-                    });
+                    known.leave();
                 }
             }
             Act::Start(_) => known.started.ask(true),
@@ -141,7 +135,9 @@ impl World {
     /// It was refused.
     pub(super) fn refuse(&mut self, act: &Act) {
         if let Act::Remove { at, .. } = act {
-            self.torrents[*at].may_return = true;
+            let known = &mut self.torrents[*at];
+            known.may_return = true;
+            known.leave();
         }
         match act.torrent() {
             Some(at) => self.torrents[at].volatile = true,
@@ -217,6 +213,17 @@ impl Known {
         self.gone = Vec::new();
     }
 
+    /// Its files stay, or some of them may.
+    fn leave(&mut self) {
+        self.parts_left |= !self.aside.is_empty();
+        self.left = Some(Left {
+            folders: self.folders(),
+            names: self.names.sure().clone(),
+            aside: self.aside.clone(),
+            pieces: None,
+        });
+    }
+
     /// It is gone: its files too if `data`.
     pub(super) fn end(&mut self, data: bool) {
         self.present.settle(false);
@@ -229,6 +236,12 @@ impl Known {
         }
         self.leaving = false;
         self.completed = false;
+    }
+
+    /// Whether its files were deleted and that could not be stored, as whoever asked was told: when it comes back it may
+    /// show what is gone.
+    pub(super) fn is_emptied(&self) -> bool {
+        self.leaving && self.may_return
     }
 
     /// Every folder that it may have files in.

@@ -151,7 +151,7 @@ impl<'a> Life<'a> {
             known.target = None;
         }
         let judge = judge(&self.operator, self.stock, &self.home);
-        judge.heal();
+        judge.heal(&self.world);
         judge.settle(&mut self.world);
         assert!(process.ended().is_none(), "the daemon ended");
         process.kill9();

@@ -41,11 +41,7 @@ fn what_was_acknowledged_survives_power_cuts_and_nothing_is_ahead_of_the_disk() 
 
 #[test]
 fn a_daemon_heals_when_its_disk_works_again_and_has_lost_nothing() {
-    // On a loaded machine it has failed once, and it isn't known whether the daemon or its judge was wrong.
-    if !wgo_tests::wait::long() {
-        return eprintln!("SKIPPED a_daemon_heals_when_its_disk_works_again: it takes WGOD_LONG=1");
-    }
     if has_fuse("a_daemon_heals_when_its_disk_works_again_and_has_lost_nothing") {
-        crash(&["--faults", "1", "--seed", "3"]);
+        crash(&["--faults", "1", "--deaths", "2", "--seed", "3"]);
     }
 }

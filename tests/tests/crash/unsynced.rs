@@ -1,9 +1,10 @@
 //! What must be synced before it is said: each of these was found by a seed of `crash`.
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use wgo_api::State;
-use wgo_tests::crash::disk::Disk;
+use wgo_tests::crash::disk::{Disk, Faults};
 use wgo_tests::net::Net;
 use wgo_tests::seeder::Seeder;
 use wgo_tests::wait::{SOON, TRANSFER, until};
@@ -55,6 +56,30 @@ fn what_a_killed_run_wrote_is_synced_before_the_next_one_believes_it() {
     assert_eq!(daemon.pieces(&id), believed, "what was committed is still had");
     let there = payload.pieces_on_disk(&folder);
     assert!(believed.iter().zip(&there).all(|(had, there)| !had || *there), "{believed:?} of {there:?}");
+}
+
+#[test]
+fn what_a_failed_sync_lost_reads_as_written_until_memory_lets_go_of_it() {
+    let at = tempfile::tempdir().unwrap();
+    let test = "what_a_failed_sync_lost_reads_as_written_until_memory_lets_go_of_it";
+    let Some((disk, folder)) = disk(at.path(), test) else { return };
+    let (old, new) = ([1; 8192], [2; 8192]);
+    let file = File::options().create_new(true).read(true).write(true).open(folder.join("f")).unwrap();
+    let content = || {
+        let mut content = [0; 8192];
+        file.read_exact_at(&mut content, 0).unwrap();
+        content
+    };
+    file.write_all_at(&old, 0).unwrap();
+    file.sync_all().unwrap();
+    file.write_all_at(&new, 0).unwrap();
+    disk.fail(Faults { sync: 1.0, ..Faults::default() });
+    assert!(file.sync_all().is_err());
+    disk.fail(Faults::default());
+    file.sync_all().unwrap();
+    assert!(content() == new);
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert!(content() == old);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
 use super::tree::{Change, Made, Node, Tree};
@@ -181,6 +181,11 @@ impl Filesystem for Mounted {
         entry(reply, made.and_then(|()| attr(&tree, ino.0)));
     }
 
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // What memory holds of it outlasts a close, as on a disk.
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+    }
+
     fn read(
         &self,
         _: &Request,
@@ -261,7 +266,9 @@ impl Filesystem for Mounted {
         let mut tree = self.tree();
         let made = tree.make(dir.0, name, Made::File, mode & !umask);
         match made.and_then(|ino| attr(&tree, ino)) {
-            Ok(attr) => reply.created(&TTL, &attr, Generation(0), FileHandle(0), FopenFlags::empty()),
+            Ok(attr) => {
+                reply.created(&TTL, &attr, Generation(0), FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE)
+            }
             Err(errno) => reply.error(errno),
         }
     }

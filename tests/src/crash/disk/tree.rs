@@ -282,9 +282,12 @@ impl Tree {
             return Err(Errno::EINVAL);
         };
         if failed.is_err() {
-            // As Linux does: what could not be written is dropped, and no later sync tries again. It still reads
-            // as written until the memory is needed; a power cut, or the next mount, shows it.
+            // As Linux does: what could not be written is dropped, and no later sync tries again. It still reads as
+            // written as long as the kernel's page cache has it; what reaches us then is what the platter holds.
             pending.clear();
+            let len = seen.bytes.len();
+            seen.bytes.clone_from(&kept.bytes);
+            seen.bytes.resize(len, 0);
             return failed;
         }
         // That only the time is another is nothing that `fdatasync` writes.
