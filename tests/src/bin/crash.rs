@@ -1,6 +1,7 @@
 //! Kills the real daemon, and cuts the power of its disk, for as long as it is told; see `wgo_tests::crash`.
 //!
-//! `--kills N`, `--cuts N`, `--faults LIVES`, `--deaths N` of each of those, `--seed N`. What fails prints its seed and keeps its folders.
+//! `--kills N`, `--cuts N`, `--faults LIVES`, `--deaths N` of each of those, `--seed N`. What fails prints its seed and
+//! keeps its folders.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it says how far it is")]
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
