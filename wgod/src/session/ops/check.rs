@@ -227,11 +227,16 @@ impl Checking<'_> {
     }
 
     /// Syncs the files of pieces that were found to be right and that no checkpoint has covered: whoever wrote them may
-    /// not have done that, as an earlier run that was killed.
+    /// not have done that, as an earlier run that was killed. Likewise files that none knew: once they are known, one
+    /// that a power cut takes away again would be waited for.
     async fn make_durable(&self, hashed: &Bitfield) -> SyncOutcome {
         let is_news = |piece: &PieceIndex| hashed.get(piece.0) && !self.cx.durable.get(piece.0);
+        let is_there = |stamps: &[Option<FileStamp>], file: FileIndex| {
+            stamps.get(file.0 as usize).is_some_and(Option::is_some)
+        };
         let has_news = |file: &FileIndex| {
-            on_disk(self.cx, *file) && self.cx.info.pieces_in(*file).any(|piece| is_news(&piece))
+            let is_new = is_there(&self.stamps, *file) && !is_there(&self.cx.stamps, *file);
+            on_disk(self.cx, *file) && (is_new || self.cx.info.pieces_in(*file).any(|piece| is_news(&piece)))
         };
         let all = (0..self.cx.info.files.len() as u32).map(FileIndex);
         let files: Vec<FileIndex> = all.filter(has_news).collect();

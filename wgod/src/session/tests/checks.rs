@@ -129,9 +129,16 @@ struct Gate {
     freed: Condvar,
     /// Syncs of files that fail.
     bad_syncs: AtomicUsize,
+    /// Syncs of files so far.
+    syncs: AtomicUsize,
 }
 
 impl Gate {
+    fn new(beyond: u64) -> Arc<Gate> {
+        let (bad_syncs, syncs) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Gate { beyond, open: Mutex::new(0), freed: Condvar::new(), bad_syncs, syncs })
+    }
+
     fn open(&self) {
         *self.open.lock().expect("whole") = usize::MAX;
         self.freed.notify_all();
@@ -151,6 +158,7 @@ impl Disk for Gate {
             *open -= 1;
         }
         if matches!(op, Op::SyncData(_)) {
+            self.syncs.fetch_add(1, Ordering::Relaxed);
             let bad =
                 self.bad_syncs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bad| bad.checked_sub(1));
             if bad.is_ok() {
@@ -175,12 +183,7 @@ async fn standing() -> (Rig, Arc<Gate>) {
     const LEN: usize = 40 << 20;
     let mut payload = vec![0; LEN];
     fastrand::Rng::with_seed(1).fill(&mut payload);
-    let gate = Arc::new(Gate {
-        beyond: LEN as u64 / 4 * 3,
-        open: Mutex::new(0),
-        freed: Condvar::new(),
-        bad_syncs: AtomicUsize::new(0),
-    });
+    let gate = Gate::new(LEN as u64 / 4 * 3);
     let rig = Rig::on(gate.clone()).await;
     std::fs::write(rig.folder.join("t"), &payload).expect("written");
     rig.add(&torrent_file("t", &payload, 1 << 20)).await;
@@ -231,6 +234,19 @@ async fn what_could_not_be_synced_when_a_check_was_paused_is_not_believed_at_its
     // Every further sync succeeds, which says nothing about those.
     let row = rig.until("t", State::Downloading).await;
     assert_eq!(row.done_bytes, u64::from(40 - lost) << 20);
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_nobody_knew_is_durable_before_it_is_known_whatever_is_in_it() {
+    let gate = Gate::new(u64::MAX);
+    let rig = Rig::on(gate.clone()).await;
+    // As a run leaves it that is killed in the middle of its first write.
+    std::fs::write(rig.folder.join("t"), [0; 100]).expect("written");
+    rig.add(&torrent_file("t", &noise(PIECE), PIECE)).await;
+    rig.until("t", State::Downloading).await;
+    assert!(record(&rig).await.progress.files.iter().any(Option::is_some), "it is known");
+    assert_eq!(gate.syncs.load(Ordering::Relaxed), 1);
     rig.quit().await;
 }
 
