@@ -192,6 +192,11 @@ impl Known {
             self.folder.ask(folder.to_owned());
             self.started.ask(started);
             self.labels.ask(labels.to_owned());
+            self.limits.ask((0, 0));
+            self.ratio.ask(None);
+            self.sequential.ask(false);
+            self.skipped.ask(BTreeSet::new());
+            self.names.ask(names);
             self.unknown |= magnet;
             return;
         }
