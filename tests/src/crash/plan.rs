@@ -125,7 +125,11 @@ fn one(at: usize, known: &Known, stock: &Stock, folders: &[PathBuf], dice: &mut 
     match dice.u8(..100) {
         0..=11 => Act::Remove { at, data: true },
         // What lies in two places, or under names of a rename, isn't found by who adds it again.
-        12..=17 if *known.names.sure() == stock.items[at].paths() && known.folder.is_certain() => {
+        12..=17
+            if *known.names.sure() == stock.items[at].paths()
+                && known.names.is_certain()
+                && known.folder.is_certain() =>
+        {
             Act::Remove { at, data: false }
         }
         12..=29 => Act::Move { at, folder },
