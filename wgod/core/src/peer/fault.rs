@@ -99,10 +99,3 @@ pub enum CloseReason {
     #[error("torrent stopped")]
     Stopped,
 }
-
-impl CloseReason {
-    /// Whether the peer is at fault, so that its address is not tried again soon.
-    pub fn is_fault(&self) -> bool {
-        matches!(self, CloseReason::Fault(_) | CloseReason::NotReading | CloseReason::Banned(_))
-    }
-}

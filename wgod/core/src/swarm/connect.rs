@@ -7,7 +7,6 @@ use wgo_proto::wire::{Message, allowed_fast};
 
 use super::messages::allow_fast;
 use super::{Action, Swarm};
-use crate::address::may_name;
 use crate::dial_pacer::Lane;
 use crate::ip_filter::IpFilter;
 use crate::peer::{CloseReason, Direction, Peer, PeerInfo};
@@ -172,19 +171,6 @@ impl<B> Swarm<B> {
         if filtered > 0 {
             self.act(Action::Filtered(filtered));
         }
-    }
-
-    /// Learns of peers from whoever is at `teller`, who may name only what isn't nearer to us than itself
-    /// ([`may_name`]).
-    pub fn add_candidates_from(
-        &mut self,
-        now: Time,
-        addrs: impl IntoIterator<Item = SocketAddr>,
-        source: Source,
-        teller: IpAddr,
-    ) {
-        let named = addrs.into_iter().take(MAX_AT_ONCE).filter(|addr| may_name(teller, addr.ip()));
-        self.add_candidates(now, named, source);
     }
 
     /// Another filter of the operator's: whoever it has, and is connected, goes.
