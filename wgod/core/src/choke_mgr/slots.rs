@@ -201,6 +201,16 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_changed_before_it_can_be_judged() {
+        let count = |secs, rate, trials| {
+            let now = Time::from_start(Duration::from_secs(secs));
+            counted(Automatic { up_limit: None, rate: ByteRate(rate), now, trials }, 100)
+        };
+        let begun = count(1000, 0, Trials::default());
+        assert_eq!(count(1001, 1 << 40, begun.1), begun);
+    }
+
+    #[test]
     fn slots_stay_few_on_a_slow_line_and_follow_a_fast_one() {
         for (takers, each, line, fewest, most) in [
             // takers, what each takes, the line

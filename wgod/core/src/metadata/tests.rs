@@ -221,6 +221,19 @@ fn what_is_larger_than_there_is_room_for_is_not_asked_for_and_the_rest_goes_on()
     assert_eq!((share_held(0), share_held(1000)), (MAX_HELD, MIN_HELD));
 }
 
+#[test]
+fn more_sizes_than_can_be_kept_apart_wait_until_nobody_claims_one_of_the_others() {
+    let mut fetch = Fetch::default();
+    let count = MAX_VARIANTS as u32;
+    (0..count).for_each(|n| fetch.offer(key(n), n + 1));
+    assert_eq!(asks(&mut fetch, secs(0)).len(), MAX_VARIANTS);
+    fetch.offer(key(count), count + 1);
+    assert!(asks(&mut fetch, secs(0)).is_empty());
+    fetch.leave(key(7));
+    fetch.offer(key(count), count + 1);
+    assert_eq!(asks(&mut fetch, secs(0)), [(key(count), 0)]);
+}
+
 proptest! {
     /// Whatever peers do in whatever order, nothing is forgotten and memory stays bounded.
     #[test]

@@ -212,6 +212,20 @@ fn open_pieces_are_finished_before_others_are_opened() {
 }
 
 #[test]
+fn an_open_piece_behind_many_that_a_peer_lacks_is_found() {
+    let mut mgr = warm_torrent(100, 2);
+    let only = |piece| some(104, [piece]);
+    for piece in 0..100 {
+        mgr.add_peer(&only(piece));
+        assert_eq!(pieces(&pick(&mut mgr, ask(piece, &only(piece), 1))), [piece]);
+    }
+    for piece in (0..100).rev() {
+        let rest = Block { piece: index(piece), offset: BLOCK_LEN, len: BLOCK_LEN };
+        assert_eq!(pick(&mut mgr, ask(200, &only(piece), 1)), [rest]);
+    }
+}
+
+#[test]
 fn a_fast_peer_opens_its_own_piece_and_others_join_it_only_when_nothing_else_is_left() {
     let mut mgr = warm_torrent(3, 4);
     let has = PeerHave::All;

@@ -162,6 +162,30 @@ fn what_changes_meanwhile_leads_to_another_round_at_once() {
 }
 
 #[test]
+fn what_is_needed_follows_from_the_state_and_counts_from_the_next_round_on() {
+    for (known, finished, need) in [
+        (false, false, Need::Metadata),
+        (false, true, Need::Metadata),
+        (true, false, Need::Pieces),
+        (true, true, Need::Nothing),
+    ] {
+        assert_eq!(Need::of(known, finished), need);
+    }
+    for (need, asks_soon) in [(Need::Pieces, true), (Need::Nothing, false)] {
+        let mut driver = Driver::new();
+        driver.rounds.join(secs(0), TorrentId(1), v1(1), Need::Pieces);
+        let begun = driver.begin(secs(0), true);
+        assert_eq!(driver.rounds.torrent_of(begun[0].1), Some(TorrentId(1)));
+        driver.rounds.set_need(TorrentId(1), need);
+        driver.rounds.set_need(TorrentId(2), Need::Metadata);
+        driver.end(secs(1), &begun, 0);
+        assert_eq!(driver.rounds.torrent_of(begun[0].1), None);
+        assert_eq!(!driver.begin(secs(60), true).is_empty(), asks_soon, "{need:?}");
+        assert_eq!(driver.rounds.len(), 1, "nobody joins by that");
+    }
+}
+
+#[test]
 fn an_operator_is_obeyed_once_a_minute() {
     let mut driver = Driver::new();
     driver.rounds.join(secs(0), TorrentId(1), v1(1), Need::Nothing);

@@ -1,7 +1,7 @@
 //! What strangers try.
 use super::*;
 use proptest::prelude::*;
-use wgo_proto::krpc::{Contact, Nodes, Values};
+use wgo_proto::krpc::{Contact, ErrorCode, ErrorReply, Nodes, Values};
 
 /// Answers every query of the node that goes to `from` with `make`.
 fn answer_all(
@@ -74,6 +74,42 @@ fn who_answers_under_our_id_is_not_believed_and_others_are_who_they_say_themselv
     answer_all(&mut dht, secs(1), &to_named, |sent| Some((sent.to, transaction(sent), Response::new(real))));
     let known: Vec<_> = dht.overlays[0].table.iter().map(|node| node.contact.id).collect();
     assert!(known.contains(&real) && !known.contains(&NodeId([7; 20])), "nobody is who others say he is");
+}
+
+#[test]
+fn who_refuses_is_of_no_use_and_nobody_waits_for_more() {
+    let refuse = |dht: &mut Dht, sent: &Transmit| {
+        let transaction = transaction(sent);
+        let error = ErrorReply { code: ErrorCode::SERVER, message: b"no" };
+        let body = Body::Error(error);
+        told(dht, secs(1), sent.to, &Packet { transaction: &transaction, version: None, ip: None, body })
+    };
+    let (mut dht, sent) = asking();
+    assert_eq!(refuse(&mut dht, &sent[0]), []);
+    let Some(Event::Done { outcome, .. }) = dht.poll_event() else { panic!("the lookup is over") };
+    assert_eq!((outcome.asked, outcome.answered, dht.stats().nodes_v4), (1, 0, 0));
+    assert_eq!(refuse(&mut dht, &sent[0]), []);
+    assert_eq!((dht.stats().counted.replies, dht.stats().counted.unexpected), (1, 1), "it counts once");
+
+    // It gave a token, and doesn't take the announce.
+    let mut dht = lone(Config::default());
+    dht.add_routers(secs(1), &[at("20.1.1.1:1")]);
+    let announce = Some(Announce { port: None, seed: false });
+    dht.get_peers(secs(1), hash(7), Family::V4, PeersWanted { announce, ..PeersWanted::default() }).unwrap();
+    let sent: Vec<_> = std::iter::from_fn(|| dht.poll_transmit()).collect();
+    let token = Response { token: Some(b"t"), ..Response::new(NodeId([1; 20])) };
+    let announced =
+        answer_all(&mut dht, secs(1), &sent, |sent| Some((sent.to, transaction(sent), token.clone())));
+    let is_announce = |sent: &&Transmit| sent.datagram.windows(13).any(|bytes| bytes == b"announce_peer");
+    let announced = announced.iter().find(is_announce).expect("the only node is announced to");
+    refuse(&mut dht, announced);
+    let outcomes: Vec<_> = std::iter::from_fn(|| dht.poll_event())
+        .filter_map(|event| if let Event::Done { outcome, .. } = event { Some(outcome) } else { None })
+        .collect();
+    assert_eq!(
+        outcomes.iter().map(|outcome| (outcome.answered, outcome.stored)).collect::<Vec<_>>(),
+        [(1, 0)]
+    );
 }
 
 #[test]

@@ -33,6 +33,16 @@ fn the_first_protocol_that_works_maps_all_ports_and_the_others_are_left_alone() 
 }
 
 #[test]
+fn a_server_of_another_version_of_pcp_is_asked_by_nat_pmp_at_once() {
+    let mut rig = Rig::new(Gateway::new(Nothing, Well, Not));
+    assert_eq!(rig.mapped(), []);
+    let unsupported_version = [&[2, 0x81, 0, 1][..], &[0; 20]].concat();
+    rig.map.handle_packet(rig.now, &unsupported_version);
+    rig.settle();
+    assert_eq!(rig.mapped(), both(6868, Protocol::NatPmp));
+}
+
+#[test]
 fn leases_are_renewed_at_half_their_time_and_keep_the_port_that_was_given() {
     for (pcp, nat_pmp, upnp) in [(Well, Not, Not), (Not, Well, Not)] {
         let mut gateway = Gateway::new(pcp, nat_pmp, upnp);

@@ -1,7 +1,10 @@
 //! Whom we dial, whom we let in, and what ends a connection.
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::rig::*;
+use crate::dial_pacer::Lane;
+use crate::ip_filter::Builder;
 use crate::peer::{CloseReason, Direction, Encryption, PeerInfo};
 use crate::peer_mgr::{Greeting, Source};
 use crate::swarm::{Action, IDLE_AFTER};
@@ -77,6 +80,50 @@ fn a_failed_dial_makes_room_for_the_next() {
     rig.wait(secs(1));
     let second = dials(&mut rig);
     assert!(!second.is_empty() && second.iter().all(|addr| !first.contains(addr)));
+}
+
+#[test]
+fn a_dial_that_got_no_turn_is_tried_again_however_often() {
+    let mut rig = Rig::new(4, &[]);
+    rig.swarm.add_candidates(rig.now, [addr(1)], Source::Tracker);
+    for _ in 0..9 {
+        rig.wait(secs(100));
+        assert_eq!(dials(&mut rig), [addr(1)]);
+        rig.swarm.on_dial_postponed(rig.now, addr(1));
+    }
+}
+
+#[test]
+fn a_dial_matters_by_who_named_the_address_and_how_few_sources_there_are() {
+    let mut rig = Rig::new(4, &[]);
+    rig.swarm.add_candidates(rig.now, [addr(1)], Source::User);
+    rig.swarm.add_candidates(rig.now, [addr(2)], Source::Tracker);
+    (11..15).for_each(|n| _ = rig.plain(n));
+    assert_eq!((rig.swarm.dial_lane(addr(1)), rig.swarm.dial_lane(addr(2))), (Lane::Named, Lane::First));
+    rig.plain(15);
+    assert_eq!((rig.swarm.dial_lane(addr(1)), rig.swarm.dial_lane(addr(2))), (Lane::Named, Lane::Rest));
+    let mut seed = Rig::new(1, &[0]);
+    seed.swarm.add_candidates(seed.now, [addr(2)], Source::Tracker);
+    assert_eq!(seed.swarm.dial_lane(addr(2)), Lane::Rest);
+}
+
+#[test]
+fn whom_a_new_filter_has_goes_and_is_neither_dialled_nor_let_in() {
+    let mut rig = Rig::new(4, &[]);
+    let (gone, kept) = (rig.plain(1), rig.plain(2));
+    rig.swarm.add_candidates(rig.now, [addr(3), addr(4)], Source::Tracker);
+    rig.woken();
+    let mut filter = Builder::default();
+    [1, 3].into_iter().for_each(|n| filter.block(addr(n).ip(), addr(n).ip()));
+    rig.swarm.set_ip_filter(Arc::new(filter.build()));
+    rig.check();
+    assert_eq!((rig.closing(gone), rig.closing(kept)), (Some(CloseReason::Filtered), None));
+    assert_eq!(rig.woken(), [gone]);
+    assert_eq!(rig.count(|action| matches!(action, Action::Filtered(1))), 1);
+    rig.wait(secs(1));
+    assert_eq!(dials(&mut rig), [addr(4)]);
+    let refused = rig.swarm.connect(rig.now, Rig::info(3, Reserved::default()));
+    assert_eq!(refused.expect_err("it is filtered"), CloseReason::Filtered);
 }
 
 #[test]
