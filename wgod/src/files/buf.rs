@@ -270,6 +270,28 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_share_a_pool_never_share_a_buffer() {
+        let pool = BufPool::new();
+        let uses = if cfg!(miri) { 3 } else { 1000 };
+        std::thread::scope(|scope| {
+            for thread in 1..=4 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for _ in 0..uses {
+                        let mut buf = pool.take().unwrap();
+                        buf.append(&[thread; 64]);
+                        std::thread::yield_now();
+                        assert_eq!(buf[..], [thread; 64]);
+                        drop(buf);
+                        pool.trim();
+                    }
+                });
+            }
+        });
+        assert_eq!(pool.leased_blocks(), 0);
+    }
+
+    #[test]
     fn without_memory_a_buffer_is_refused_and_counted_and_nothing_else_happens() {
         let pool = BufPool::new();
         let out = pool.take().unwrap();
