@@ -231,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn a_request_for_udp_over_ipv6_has_its_protocol_and_whole_addresses() {
+        let client: IpAddr = "2001:db8::5".parse().unwrap();
+        let asked = Map { client, transport: Transport::Udp, address: any_address(client), ..request() };
+        let packet = asked.encode();
+        let IpAddr::V6(client) = client else { unreachable!() };
+        assert_eq!((&packet[8..24], packet[36], &packet[44..]), (&client.octets()[..], 17, &[0; 16][..]));
+    }
+
+    #[test]
     fn answers_are_read_and_those_to_others_can_be_told() {
         let asked = Map { address: "203.0.113.9".parse().unwrap(), ..request() };
         let mapping =
@@ -255,6 +264,10 @@ mod tests {
         // A server of another version may not know where the mapping lies in a request.
         let outcome = Outcome::Refused(Refusal::Version, None);
         assert_eq!(Answer::decode(&answer(1, 0, 5, &asked)[..24]), Ok(Answer { epoch: 5, outcome }));
+        // What we never ask for may be refused as well.
+        let outcome = Outcome::Refused(Refusal::Unsupported, None);
+        let peer = [&[2, ANSWER | 2, 0, 4], &answer(4, 0, 5, &asked)[4..24]].concat();
+        assert_eq!(Answer::decode(&peer), Ok(Answer { epoch: 5, outcome }));
         let announced = [&[2, 128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9][..], &[0; 12]].concat();
         assert_eq!(Answer::decode(&announced), Ok(Answer { epoch: 9, outcome: Outcome::Announced }));
     }

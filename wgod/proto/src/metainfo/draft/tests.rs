@@ -217,6 +217,20 @@ fn the_deepest_tree_that_is_made_can_be_read() {
 }
 
 #[test]
+fn a_file_without_a_folder_is_the_torrent_and_keeps_its_permission() {
+    for version in [Version::V1, Version::V2, Version::Hybrid] {
+        let [mut file] = <[NewFile; 1]>::try_from(files(&[("n", 5)])).unwrap();
+        file.executable = true;
+        let shape = Shape { folder: false, ..shape(version) };
+        let draft = Draft::new(shape, vec![file]).unwrap();
+        let hashes = hash(&draft, &[&Content { path: Vec::new(), bytes: vec![1; 5] }]);
+        let read = Metainfo::from_info(&draft.info(&hashes, &InfoKeys::default())).unwrap();
+        let [entry] = &read.info.files[..] else { panic!("{:?}", read.info.files) };
+        assert_eq!((entry.path.as_str(), entry.len, entry.executable), ("n", 5, true), "{version:?}");
+    }
+}
+
+#[test]
 fn the_automatic_piece_length_grows_with_the_square_root() {
     for (total, len) in [
         (0, 16 << 10),

@@ -75,6 +75,8 @@ fn links_stay_inside_the_torrent() {
     for target in ["2:..1:x", "1:a2:..2:..", "11:/etc/passwd", "1:.", "0:", "4:a/..1:b"] {
         assert!(matches!(link(target, ""), Err(MetainfoError::Symlink { .. })), "{target}");
     }
+    let nowhere = link("", "6:lengthi0e").unwrap();
+    assert_eq!(nowhere.info.files[1].symlink, None, "a link without a target is an empty file");
     assert!(matches!(link("1:x", "6:lengthi5e"), Err(MetainfoError::Symlink { .. })));
     assert!(matches!(link("i4e", ""), Err(MetainfoError::Invalid { key: "symlink path", .. })));
 }
@@ -130,6 +132,24 @@ fn a_newer_version_is_named_before_anything_else() {
 }
 
 #[test]
+fn what_an_info_dictionary_must_have_is_named_when_it_is_missing() {
+    let pieces = "01234567890123456789";
+    for (info, expected) in [
+        ("d12:meta version1:2e".to_owned(), "meta version"),
+        (format!("d4:name1:t12:piece lengthi16384e6:pieces20:{pieces}e"), "`length` or `files`"),
+        (format!("d6:lengthi1e4:name1:t6:pieces20:{pieces}e"), "`piece length`"),
+        (format!("d6:lengthi1e4:name1:t12:piece lengthi16384e6:pieces20:{pieces}e"), ""),
+        (format!("d6:lengthi16385e4:name1:t12:piece lengthi16384e6:pieces20:{pieces}e"), "40 are needed"),
+        ("d9:file treede12:meta versioni2e4:name1:t12:piece lengthi16385ee".to_owned(), "16385"),
+    ] {
+        match Metainfo::from_info(info.as_bytes()) {
+            Ok(_) => assert_eq!(expected, "", "{info}"),
+            Err(error) => assert!(!expected.is_empty() && error.to_string().contains(expected), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn a_malformed_file_tree_is_refused() {
     let file = format!("d0:d6:lengthi1e{ROOT}ee");
     assert!(v2(&format!("d1:a{file}e")).is_ok());
@@ -148,6 +168,7 @@ fn a_malformed_file_tree_is_refused() {
         (format!("d1:ad1:b{file}0:deee"), "out of order"),
         ("d1:ad0:d6:lengthi1eeee".to_owned(), "no `pieces root`"),
         ("d1:ad0:d6:lengthi1e11:pieces root3:abceee".to_owned(), "no `pieces root`"),
+        (format!("d1:ad0:d4:attr1:p6:lengthi1e{ROOT}eee"), "is a pad file"),
     ];
     for (tree, expected) in cases {
         let error = v2(&tree).unwrap_err().to_string();
@@ -177,6 +198,16 @@ fn the_halves_of_a_hybrid_must_agree() {
         let error = Metainfo::from_info(&replaced(&info, from, to)).unwrap_err();
         assert!(matches!(error, MetainfoError::Hybrid { .. }), "{error}");
     }
+    // One half lists more at its end.
+    let last = Content { path: vec![b"d".to_vec()], bytes: Vec::new() };
+    let longer = Recipe { files: [hybrid().files, vec![last]].concat(), ..hybrid() }.info();
+    for (info, from, to, expected) in [
+        (&longer, &b"d6:lengthi0e4:pathl1:dee"[..], &b""[..], "\"t/d\" is only in `file tree`"),
+        (&longer, b"1:dd0:d6:lengthi0eee", b"", "\"t/d\" is only in `files`"),
+    ] {
+        let error = Metainfo::from_info(&replaced(info, from, to)).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
     // A pad file of a whole piece after the last file would give v1 a piece that v2 does not have.
     let padded = replaced(&info, b"i40000e4:pathl1:cee", b"i40000e4:pathl1:ceed4:attr1:p6:lengthi16384ee");
     assert!(matches!(Metainfo::from_info(&padded), Err(MetainfoError::Hybrid { .. })));
@@ -193,6 +224,14 @@ fn piece_layers_are_believed_only_when_they_hash_to_the_root() {
     }
     let short = replaced(&torrent, b"96:", b"95:");
     assert!(Metainfo::parse(&short).is_err());
+    // A layer of two pieces for three, and a root that is none.
+    let at = (0..torrent.len()).find(|&at| torrent[at..].starts_with(b"96:")).unwrap();
+    let fewer = [&torrent[..at], b"64:", &torrent[at + 35..]].concat();
+    let root: String = torrent[at - 32..at].iter().map(|byte| format!("{byte:02x}")).collect();
+    let error = Metainfo::parse(&fewer).unwrap_err().to_string();
+    assert!(error.contains(&root) && error.contains("one hash for each piece"), "{error}");
+    let error = Metainfo::parse(&[&torrent[..at - 35], b"2:ab0:ee"].concat()).unwrap_err();
+    assert!(matches!(error, MetainfoError::Invalid { key: "piece layers", .. }), "{error}");
     let without = Metainfo::parse(&torrent).unwrap();
     let checked = (0..4).filter(|&piece| without.info.hashes.check(PieceIndex(piece)).is_some()).count();
     assert_eq!(checked, 4);

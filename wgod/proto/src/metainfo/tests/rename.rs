@@ -1,5 +1,5 @@
 //! Files under other paths than their maker's.
-use super::super::{Metainfo, RenameError};
+use super::super::{MAX_PATHS_LEN, Metainfo, RenameError};
 use crate::bencode::Encoder;
 use crate::metainfo::Info;
 use crate::path::SafePath;
@@ -167,6 +167,25 @@ fn a_torrent_is_named_after_the_one_thing_that_is_all_of_it() {
     assert!(single("f").is_named_after(&safe("f")));
     let nested = single("f").with_paths(&[(FileIndex(0), safe("d/f"))]).unwrap();
     assert!(nested.is_named_after(&safe("d/f")) && !nested.is_named_after(&safe("d")));
+}
+
+#[test]
+fn a_torrent_has_one_place_while_all_its_files_lie_in_one_folder() {
+    let moved = |path: &str| show().with_paths(&[(FileIndex(0), safe(path))]).unwrap();
+    assert!(single("f").has_one_place() && show().has_one_place() && moved("Show/x/a").has_one_place());
+    assert!(!moved("Other/a").has_one_place() && !moved("a").has_one_place());
+}
+
+#[test]
+fn paths_are_never_longer_in_all_than_those_of_a_torrent_may_be() {
+    let deep = safe(&vec!["x".repeat(200); 14].join("/"));
+    let files: Vec<String> = (0..MAX_PATHS_LEN / deep.as_str().len() + 1).map(|n| n.to_string()).collect();
+    let made: Vec<Made<'_>> = files.iter().map(|name| (name.as_str(), false, "")).collect();
+    let info = info("Show", &made);
+    // That they are one path would be found next.
+    let all: Vec<_> = (0..).map(FileIndex).zip(files.iter().map(|_| deep.clone())).collect();
+    assert_eq!(info.with_paths(&all).map(|_| ()), Err(RenameError::TooLong));
+    assert!(matches!(info.with_paths(&all[..2]), Err(RenameError::Clash { .. })));
 }
 
 #[test]

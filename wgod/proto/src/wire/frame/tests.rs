@@ -214,6 +214,18 @@ fn wrong_lengths_are_refused_from_the_header_alone() {
 }
 
 #[test]
+fn each_message_has_the_name_of_its_bep() {
+    let all: Vec<u8> = [(0..=9), (13..=17), (20..=23)].into_iter().flatten().collect();
+    let mut names: Vec<&str> = all.iter().map(|&id| id::name(id)).collect();
+    assert_eq!((names[2], names[13], names[18]), ("interested", "reject request", "hash reject"));
+    assert!((0..=255).filter(|id| !all.contains(id)).all(|id| id::name(id) == "unknown message"));
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all.len(), "each has its own");
+    assert_eq!(Message::KeepAlive.name(), "keep-alive");
+}
+
+#[test]
 fn the_largest_lengths_are_refused_from_four_bytes() {
     let limits = Limits::new(Some(100));
     for found in [u32::MAX, 1 << 31, MAX_OTHER_LEN + 1] {
