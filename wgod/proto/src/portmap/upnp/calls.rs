@@ -188,6 +188,7 @@ mod tests {
         assert_eq!(fault.to_string(), "error 718 (Conflict[31m)");
         assert_eq!(read_reply(failed.as_bytes()), Ok(Reply::Failed(fault)));
         let bare = Fault { code: 0, text: String::new() };
+        assert_eq!(bare.to_string(), "error 0");
         assert_eq!(read_reply(envelope("<s:Fault/>").as_bytes()), Ok(Reply::Failed(bare)));
         assert_eq!(read_reply(b"<html></html>"), Err(Unusable::Lacks("a SOAP body")));
         assert!(read_reply(b"").is_err() && read_reply(b"<!DOCTYPE html><html>").is_err());

@@ -121,6 +121,9 @@ fn url_data_is_found_among_the_options() {
     let mut out = Vec::new();
     put_url_data(&mut out, b"/dir?a=b&c=d");
     assert_eq!(out, dir);
+    let mut none = Vec::new();
+    put_url_data(&mut none, b"");
+    assert_eq!(none, b"\x02\x00");
 }
 
 #[test]

@@ -149,9 +149,11 @@ fn messages() -> impl Strategy<Value = Owned> {
 fn the_bytes_are_those_of_the_beps() {
     let block = Block { piece: PieceIndex(1), offset: 0x4000, len: 0x2000 };
     let range = HashRange { pieces_root: [9; 32], base_layer: 1, index: 2, length: 3, proof_layers: 4 };
-    let cases: [(Message<'_>, &[u8]); 14] = [
+    let cases: [(Message<'_>, &[u8]); 16] = [
         (Message::KeepAlive, &[0, 0, 0, 0]),
         (Message::Choke, &[0, 0, 0, 1, 0]),
+        (Message::Unchoke, &[0, 0, 0, 1, 1]),
+        (Message::Interested, &[0, 0, 0, 1, 2]),
         (Message::NotInterested, &[0, 0, 0, 1, 3]),
         (Message::Have(PieceIndex(0x0102)), &[0, 0, 0, 5, 4, 0, 0, 1, 2]),
         (Message::Bitfield(&[0xf0]), &[0, 0, 0, 2, 5, 0xf0]),
@@ -169,11 +171,15 @@ fn the_bytes_are_those_of_the_beps() {
         let mut wire = Vec::new();
         message.encode(&mut wire);
         assert_eq!(wire, expected, "{}", message.name());
+        assert_eq!(message.id(), expected.get(4).copied(), "{}", message.name());
     }
     assert_eq!(block_header(block), [0, 0, 0x20, 9, 7, 0, 0, 0, 1, 0, 0, 0x40, 0]);
     let mut wire = Vec::new();
     Message::HashRequest(range).encode(&mut wire);
     assert_eq!(wire[..5], [0, 0, 0, 49, 21]);
+    let of_hashes =
+        [Message::HashRequest(range), Message::Hashes { range, hashes: &[] }, Message::HashReject(range)];
+    assert_eq!(of_hashes.map(|message| message.id()), [Some(21), Some(22), Some(23)]);
     assert_eq!(wire[37..], [0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4]);
 }
 
