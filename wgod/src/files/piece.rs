@@ -61,7 +61,7 @@ pub(super) fn store_each(mut pieces: Vec<Storing>) {
         let len = one.torrent.layout().piece_len(one.piece);
         one.torrent.cx.hashed.fetch_add(u64::from(len), Ordering::Relaxed);
     }
-    let verdicts: Vec<_> = pieces.chunks_mut(MAX_LANES).flat_map(|some| verify_each(some)).collect();
+    let verdicts: Vec<_> = pieces.chunks_mut(MAX_LANES).flat_map(verify_each).collect();
     let mut good = Vec::with_capacity(pieces.len());
     for (mut one, verdict) in pieces.into_iter().zip(verdicts) {
         if let (Ok(right), Some(witness)) = (&verdict, one.witness.take()) {
