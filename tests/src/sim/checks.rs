@@ -2,13 +2,21 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use wgo_core::choke_mgr::{Automatic, Candidate, ChokeKey, SeedingRule, Settings, SlotCount, fill, rank};
+use std::time::Duration;
+
+use wgo_core::choke_mgr::{
+    Automatic, Candidate, ChokeKey, Decision, SeedingRule, Settings, SlotCount, Standing, fill, rank,
+};
 use wgo_core::swarm::SwarmView;
-use wgo_core::{ByteRate, TorrentId};
+use wgo_core::{ByteRate, PeerKey, TorrentId};
 use wgo_proto::PieceIndex;
 
-use crate::sim::link::NodeId;
+use crate::sim::link::{EndId, NodeId};
 use crate::sim::world::World;
+
+/// Nobody keeps an optimistic slot for longer than this while others wait: who takes slowly has it for 90 s, and the
+/// next round is 10 s away at most.
+const LONGEST_TURN: Duration = Duration::from_secs(100);
 
 impl World {
     fn choke_settings(&self, node: NodeId, rate: ByteRate) -> Settings {
@@ -44,6 +52,7 @@ impl World {
         (choke.slots, choke.trials) = (Some(decision.slots), decision.trials);
         choke.optimistic = (decision.slots as usize / 5).max(usize::from(decision.slots > 0));
         self.check_waits(node, &candidates);
+        self.check_turns(node, &candidates, &decision);
         let kept: BTreeSet<ChokeKey> = decision.regular.iter().chain(&decision.optimistic).copied().collect();
         for candidate in candidates.iter().filter(|c| !kept.contains(&c.key)) {
             let (id, key) = candidate.key;
@@ -75,6 +84,38 @@ impl World {
         live.map(|swarm| swarm.unchoked()).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
+    /// An optimistic slot goes on while somebody waits for one.
+    fn check_turns(&self, node: NodeId, candidates: &[Candidate], decision: &Decision) {
+        let waits = |c: &&Candidate| c.interested && matches!(c.standing, Standing::Waiting(_));
+        let left =
+            |c: &&Candidate| !decision.regular.contains(&c.key) && !decision.optimistic.contains(&c.key);
+        let Some(waiting) = candidates.iter().filter(waits).find(left) else { return };
+        for one in candidates.iter().filter(|c| decision.optimistic.contains(&c.key)) {
+            if let Standing::Optimistic(turn) = one.standing {
+                let (who, key) = (one.key, waiting.key);
+                assert!(
+                    turn.age <= LONGEST_TURN,
+                    "node {node} keeps {who:?} in its slot, and lets {key:?} wait"
+                );
+            }
+        }
+    }
+
+    /// What a fast peer asked for and was not answered is still to be sent to it (BEP 6).
+    pub fn check_owed(&self, end: EndId, key: PeerKey) {
+        let one = &self.links[end.link].ends[end.side];
+        let entry = self.nodes[one.node].torrents.get(&self.links[end.link].torrent);
+        let live = entry.and_then(|entry| entry.live.as_ref()).filter(|swarm| swarm.closing(key).is_none());
+        let (Some(swarm), Some(asked)) = (live, one.watch.unanswered_bytes()) else { return };
+        let pulled: u64 = one.pulled.iter().map(|block| u64::from(block.len)).sum();
+        let owed = swarm.upload_backlog(key) + pulled;
+        assert_eq!(
+            asked, owed,
+            "node {} forgets requests of {key:?}, or sends what nobody asked for",
+            one.node
+        );
+    }
+
     /// What holds of a node after every step.
     pub fn check_node(&self, node: NodeId) {
         let one = &self.nodes[node];
@@ -85,6 +126,7 @@ impl World {
         for (id, entry) in &one.torrents {
             let Some(swarm) = &entry.live else { continue };
             self.check_memory(node, *id, swarm);
+            assert_eq!(swarm.dialing(), entry.dialing.len(), "node {node} counts its dials for {id:?} wrong");
             let counters = swarm.view(self.clock(node)).counters;
             assert_eq!((counters.uploaded, counters.downloaded), (entry.sent, entry.received), "{id:?}");
             assert!(counters.wasted <= counters.downloaded);

@@ -15,6 +15,7 @@ use crate::sim::jobs::Task;
 use crate::sim::keeping::newcomer;
 use crate::sim::link::{EndId, NodeId};
 use crate::sim::node::{Entry, Payload};
+use crate::sim::tracker::Heard;
 use crate::sim::world::{Event, World};
 
 impl World {
@@ -194,6 +195,8 @@ impl World {
         }
         entry.bad.clear();
         entry.spoilt.clear();
+        entry.dialing.clear();
+        entry.failed_dials.clear();
         entry.live = Some(swarm);
         entry.paced = false;
         entry.epoch += 1;
@@ -285,6 +288,7 @@ impl World {
             entry.lane.clear();
             entry.partials.clear();
             entry.have = entry.durable.clone();
+            entry.told_complete &= entry.durable.is_full();
             entry.sent = 0;
             entry.received = 0;
             entry.counters = Default::default();
@@ -303,6 +307,8 @@ impl World {
             links.into_iter().for_each(|link| self.cut(link));
             self.tracker.events.remove(&(*id, node));
         }
+        let of_it = |((_, of, _), _): &(&(TorrentId, NodeId, u32), &mut Heard)| *of == node;
+        self.tracker.sessions.iter_mut().filter(of_it).for_each(|(_, heard)| heard.gone = true);
         let one = &mut self.nodes[node];
         one.crashed = true;
         one.leaving.clear();
@@ -351,6 +357,7 @@ impl World {
         self.check_useful(node, id);
         let now = self.now;
         let Some(entry) = self.nodes[node].torrents.get_mut(&id) else { return };
+        assert!(!std::mem::replace(&mut entry.told_complete, true), "node {node} completes {id:?} twice");
         entry.completed += 1;
         entry.finished_at = Some(now);
         if let Some(told) = self.nodes[node].keeping.told.get_mut(&id) {

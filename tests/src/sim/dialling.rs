@@ -13,6 +13,8 @@ use crate::sim::world::{Event, World};
 
 /// How long a dialler waits for nobody.
 const DIAL_TIME: Duration = Duration::from_secs(3);
+/// Half a minute, a quarter less, is the least between a dial that failed and the next to the same address.
+const RETRY: Duration = Duration::from_millis(22_500);
 
 impl World {
     pub fn epoch(&self, node: NodeId, id: TorrentId) -> u32 {
@@ -22,6 +24,9 @@ impl World {
     /// A Swarm wants a connection.
     pub fn dial(&mut self, from: NodeId, torrent: TorrentId, to: SocketAddr) {
         let (wait, epoch) = (self.millis(5, 60), self.epoch(from, torrent));
+        if let Some(entry) = self.nodes[from].torrents.get_mut(&torrent) {
+            assert!(entry.dialing.insert(to), "node {from} dials {to} while it dials it");
+        }
         self.tell(Some(from), || format!("dials {to} for torrent {}", torrent.0));
         self.after(wait, Event::Dialled { from, torrent, to, epoch });
     }
@@ -141,8 +146,10 @@ impl World {
             return self.tell_end(end.other());
         }
         if self.links[link].cut {
-            self.call(from, torrent, |swarm, now| swarm.on_dial_failed(now, addr));
-            return;
+            return self.dial_failed(from, torrent, addr, epoch);
+        }
+        if let Some(entry) = self.nodes[from].torrents.get_mut(&torrent) {
+            entry.dialing.remove(&addr);
         }
         let id = self.peer_id_of(node);
         let info = info(addr, Direction::Outgoing, id, self.common(from, node));
@@ -163,8 +170,21 @@ impl World {
     pub fn dial_failed(&mut self, from: NodeId, torrent: TorrentId, addr: SocketAddr, epoch: u32) {
         if self.epoch(from, torrent) == epoch {
             self.tell(Some(from), || format!("could not reach {addr}"));
+            self.note_failed_dial(from, torrent, addr);
             self.call(from, torrent, |swarm, now| swarm.on_dial_failed(now, addr));
         }
+    }
+
+    /// Whoever can't be reached is left alone for a while. One that failed too often is forgotten, so another may name
+    /// it at once: two tries may be near each other, three never are.
+    fn note_failed_dial(&mut self, from: NodeId, torrent: TorrentId, addr: SocketAddr) {
+        let now = self.clock(from);
+        let Some(entry) = self.nodes[from].torrents.get_mut(&torrent) else { return };
+        entry.dialing.remove(&addr);
+        let [first, second] = entry.failed_dials.insert(addr, [None, None]).unwrap_or_default();
+        entry.failed_dials.insert(addr, [second, Some(now)]);
+        let pause = first.map_or(RETRY, |first| now.since(first));
+        assert!(pause >= RETRY, "node {from} dialled {addr} three times in vain within {pause:?}");
     }
 
     /// An end will hear that the connection is over, after what is still on its way to it.

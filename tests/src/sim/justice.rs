@@ -168,19 +168,21 @@ impl World {
     }
 
     /// Nothing private leaves a private torrent: no exchange of addresses is offered, and none takes place (BEP 27).
-    pub fn check_private(&self, node: NodeId, id: TorrentId, message: &Message<'_>) {
-        let (content, Message::Extended { id: number, body }) = (self.content(id), message) else { return };
-        if !content.private {
-            return;
-        }
+    /// Of others it takes place once a minute (BEP 11).
+    pub fn check_exchange(&mut self, end: EndId, message: &Message<'_>) {
+        let Message::Extended { id: number, body } = message else { return };
+        let link = &self.links[end.link];
+        let (node, content) = (link.ends[end.side].node, self.content(link.torrent));
         let limits = Limits::new(Some(content.layout.piece_count()));
         match ExtMessage::decode(*number, body, &limits) {
-            Ok(ExtMessage::Handshake(said)) => {
+            Ok(ExtMessage::Handshake(said)) if content.private => {
                 let offered = said.extensions.get(Extension::Pex).is_some_and(|id| id != 0);
                 assert!(!offered, "node {node} offers to exchange addresses of a private torrent");
             }
             Ok(ExtMessage::Pex(pex)) => {
-                panic!("node {node} tells of the peers of a private torrent: {pex:?}")
+                assert!(!content.private, "node {node} tells of the peers of a private torrent: {pex:?}");
+                let now = self.clock(node);
+                self.links[end.link].ends[end.side].watch.exchanges(now);
             }
             _ => {}
         }

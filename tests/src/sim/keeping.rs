@@ -394,6 +394,9 @@ impl Entry {
             spoilt: Default::default(),
             named: Default::default(),
             named_by: None,
+            dialing: Default::default(),
+            failed_dials: Default::default(),
+            told_complete: false,
             paced: false,
             have,
         }

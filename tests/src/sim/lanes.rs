@@ -229,6 +229,7 @@ impl World {
             if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
                 let lost: Vec<PieceIndex> = have.iter_and_not(&entry.durable).map(PieceIndex).collect();
                 entry.have = entry.durable.clone();
+                entry.told_complete &= entry.have.is_full();
                 entry.partials.clear();
                 entry.lossy = true;
                 self.refute(node, id, &lost);
@@ -253,6 +254,7 @@ impl World {
         }
         if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
             entry.lossy = true;
+            entry.told_complete &= lost.is_empty();
         }
         self.refute(node, id, &lost);
     }

@@ -161,6 +161,12 @@ pub struct Entry {
     /// Addresses that the tracker in use has named, and which tracker that is.
     pub named: BTreeSet<SocketAddr>,
     pub named_by: Option<Arc<str>>,
+    /// Addresses that its Swarm dials now.
+    pub dialing: BTreeSet<SocketAddr>,
+    /// When the last two dials of an address failed, by the node's clock.
+    pub failed_dials: BTreeMap<SocketAddr, [Option<Time>; 2]>,
+    /// Its completion was told, and it has been complete since.
+    pub told_complete: bool,
     /// Its Swarm knows that a download limit holds.
     pub paced: bool,
 }

@@ -161,6 +161,7 @@ impl World {
         entry.lossy |= !entry.partials.is_empty() || have != entry.have;
         let news = have != entry.durable || entry.writing || stamps != entry.stamps || !hashed.is_empty();
         entry.completed_at = have.is_full().then(|| entry.completed_at.unwrap_or(1));
+        entry.told_complete &= have.is_full();
         entry.stamps = stamps;
         entry.stored_at.clear();
         entry.suspects.clear();

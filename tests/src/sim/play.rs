@@ -46,6 +46,7 @@ impl World {
         for planned in &plan.happenings {
             let at = Time::from_start(planned.at);
             self.run_for(at.since(self.now));
+            self.check_leaving();
             hook(self, &planned.what);
             self.tell(None, || format!("{}: {:?}", planned.number, planned.what));
             self.befall(plan, &planned.what);
@@ -110,23 +111,29 @@ impl World {
                 self.add(*node, id(torrent), none, Check::Full);
             }
             Happening::Remove(node, torrent, data) if self.obeys(*node) => {
+                self.note_leaving(*node, id(torrent));
                 self.remove(*node, id(torrent), *data);
             }
             Happening::Start(node, torrent) if self.obeys(*node) => {
                 self.command(*node, |session, now| session.start(now, id(torrent)));
             }
             Happening::Stop(node, torrent) if self.obeys(*node) => {
+                self.note_leaving(*node, id(torrent));
                 self.command(*node, |session, now| session.stop(now, id(torrent)));
             }
             Happening::Verify(node, torrent) if self.obeys(*node) => {
                 self.command(*node, |session, now| session.verify(now, id(torrent)));
             }
-            Happening::Leave(node) if self.obeys(*node) => self.leave(*node),
+            Happening::Leave(node) if self.obeys(*node) => {
+                (0..plan.torrents.len()).for_each(|torrent| self.note_leaving(*node, id(&torrent)));
+                self.leave(*node);
+            }
             Happening::Crash(node) if self.obeys(*node) => self.crash(*node),
             Happening::Return(node) => self.come_back(plan, *node, Check::None),
             Happening::Restart(node, check) => self.come_back(plan, *node, *check),
             Happening::Trackers { first_down, other_down } => {
                 (self.tracker.down, self.other_tracker.down) = (*first_down, *other_down);
+                self.tracker.down_at = Some(self.now);
             }
             Happening::AnswersLost(percent) => {
                 (self.tracker.answers_lost, self.other_tracker.answers_lost) = (*percent, *percent);
@@ -224,6 +231,7 @@ impl World {
         }
         self.check_books();
         self.check_bans();
+        self.check_leaving();
         honest.iter().for_each(|node| self.leave(*node));
         self.run_for(FAREWELL);
         self.check_farewells(&honest, mended);

@@ -3,7 +3,7 @@
 use wgo_core::PeerKey;
 use wgo_core::limiter::Direction;
 use wgo_core::peer::{CloseReason, PeerFault};
-use wgo_proto::wire::{Frame, Limits, next_frame};
+use wgo_proto::wire::{Frame, Limits, Message, next_frame};
 
 use crate::sim::jobs::Task;
 use crate::sim::link::{EndId, Incoming};
@@ -147,6 +147,9 @@ impl World {
                     match next_frame(rest, &limits).map_err(|e| PeerFault::Malformed(e.to_string()))? {
                         Frame::Message { message, consumed } => {
                             one.watch.hears(&message);
+                            if let Message::Cancel(block) = message {
+                                one.watch.hears_cancel(block, one.pulled.contains(&block));
+                            }
                             self.tell(Some(node), || {
                                 format!("connection {} hears {}", end.link, words(&message))
                             });

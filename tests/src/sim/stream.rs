@@ -36,7 +36,12 @@ impl World {
             if let Some(reason) = self.call(node, torrent, |swarm, _| swarm.closing(key)).flatten() {
                 return self.end(end, reason);
             }
-            if !self.drain(end) || !self.pull(end, key, node, torrent) {
+            if !self.drain(end) {
+                return;
+            }
+            let any = self.pull(end, key, node, torrent);
+            self.check_owed(end, key);
+            if !any {
                 return;
             }
         }
@@ -213,7 +218,7 @@ impl World {
             let frame = next_frame(&control[at..], &limits).expect("what we send is well-formed");
             let Frame::Message { message, consumed } = frame else { panic!("control bytes hold {frame:?}") };
             self.tell(Some(node), || format!("connection {} sends {}", end.link, words(&message)));
-            self.check_private(node, torrent, &message);
+            self.check_exchange(end, &message);
             let claimed = self.links[end.link].ends[end.side].watch.sends(&message);
             for piece in claimed {
                 self.check_on_disk(node, torrent, piece);

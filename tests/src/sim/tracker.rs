@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use wgo_core::TorrentId;
 use wgo_core::swarm::{Action, Swarm};
 use wgo_core::tracker::{Announce, Event, Outcome, Retry};
+use wgo_core::{Time, TorrentId};
 
 use crate::sim::link::NodeId;
 use crate::sim::node::Payload;
@@ -13,6 +13,19 @@ use crate::sim::world::{Event as Happening, World};
 
 /// An announce takes less to come to its tracker.
 const UNDER_WAY: Duration = Duration::from_secs(1);
+/// What trackers ask for is less than the minute that everybody leaves them in peace.
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// One that did not answer is asked again after a quarter of a minute, a quarter less.
+const RETRY: Duration = Duration::from_secs(11);
+/// Who leaves has said so within this time.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// A session that has to end with a word.
+#[derive(Clone, Copy, Debug)]
+pub struct Farewell {
+    who: (TorrentId, NodeId, u32),
+    since: Time,
+}
 
 /// What a tracker knows of each torrent, and what it heard from whom.
 #[derive(Default)]
@@ -20,6 +33,8 @@ pub struct Tracker {
     pub peers: BTreeMap<TorrentId, BTreeSet<NodeId>>,
     pub events: BTreeMap<(TorrentId, NodeId), Vec<Event>>,
     pub down: bool,
+    /// When it was down last.
+    pub down_at: Option<Time>,
     /// Of a hundred answers so many are lost on their way.
     pub answers_lost: u32,
     /// What it heard in each session of each torrent, by the session's key.
@@ -30,7 +45,11 @@ pub struct Tracker {
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     pub last: Option<Event>,
-    pub last_at: wgo_core::Time,
+    pub last_at: Time,
+    /// By the clock of whoever spoke.
+    said_at: Option<Time>,
+    /// Whoever spoke is dead.
+    pub gone: bool,
     /// Its last answer did not arrive: the same may come once more.
     pub unsure: bool,
     pub started: bool,
@@ -42,7 +61,12 @@ pub struct Heard {
 
 impl Heard {
     /// BEP 3: `started` comes first, `completed` once and never of who began complete, `stopped` last.
-    fn hear(&mut self, who: NodeId, announce: &Announce) {
+    fn hear(&mut self, who: NodeId, now: Time, announce: &Announce) {
+        if let (None, Some(before)) = (announce.event, self.said_at) {
+            let (least, pause) = (if self.unsure { RETRY } else { MIN_INTERVAL }, now.since(before));
+            assert!(pause + UNDER_WAY >= least, "node {who} announces after {pause:?}: {self:?}");
+        }
+        self.said_at = Some(now);
         let repeats = self.unsure && announce.event == self.last;
         match announce.event {
             Some(Event::Started) => {
@@ -105,11 +129,11 @@ impl World {
         }
         let lost = self.tracker_at(&announce.url).answers_lost;
         let lost = lost > 0 && self.rng.u32(..100) < lost;
-        let now = self.now;
+        let (now, clock) = (self.now, self.clock(node));
         let jumped = self.nodes[node].jumped.is_some_and(|at| now.since(at) < UNDER_WAY);
         let tracker = self.tracker_at(&announce.url);
         let heard = tracker.sessions.entry((id, node, announce.key)).or_default();
-        heard.hear(node, &announce);
+        heard.hear(node, clock, &announce);
         (heard.unsure, heard.last_at) = (lost || jumped, now);
         let peers = tracker.peers.entry(id).or_default();
         match announce.event {
@@ -158,7 +182,7 @@ impl World {
         node: NodeId,
         id: TorrentId,
         epoch: u32,
-        f: impl FnOnce(&mut Swarm<Payload>, wgo_core::Time),
+        f: impl FnOnce(&mut Swarm<Payload>, Time),
     ) {
         if self.epoch(node, id) == epoch {
             self.call(node, id, f);
@@ -189,6 +213,31 @@ impl World {
         self.save(node, id);
     }
 
+    /// A node leaves a torrent, in order: the first tracker, if it is there, is to hear that.
+    pub fn note_leaving(&mut self, node: NodeId, id: TorrentId) {
+        let of_it = |((of, who, _), _): &(&(TorrentId, NodeId, u32), &Heard)| (*of, *who) == (id, node);
+        let latest = self.tracker.sessions.iter().filter(of_it).max_by_key(|(_, heard)| heard.last_at);
+        let speaks = latest.filter(|(_, heard)| heard.started && !heard.stopped && !heard.gone);
+        if let Some((who, _)) = speaks.filter(|_| !self.tracker.down) {
+            self.farewells.push(Farewell { who: *who, since: self.now });
+        }
+    }
+
+    /// Whoever left a while ago has said so, unless the tracker was down or the machine was suspended meanwhile.
+    pub fn check_leaving(&mut self) {
+        let (due, rest) = std::mem::take(&mut self.farewells)
+            .into_iter()
+            .partition(|farewell: &Farewell| self.now.since(farewell.since) >= FAREWELL);
+        self.farewells = rest;
+        for Farewell { who, since } in due {
+            let meanwhile = |at: Option<Time>| at.is_some_and(|at| at >= since);
+            let one = &self.nodes[who.1];
+            let excused = meanwhile(self.tracker.down_at) || meanwhile(one.jumped) || self.is_frozen(who.1);
+            let heard = &self.tracker.sessions[&who];
+            assert!(excused || heard.gone || heard.stopped, "node {} left without a word: {heard:?}", who.1);
+        }
+    }
+
     /// Of a private torrent nobody is dialled but whom the tracker in use named (BEP 27).
     pub fn check_dial(&self, node: NodeId, id: TorrentId, addr: SocketAddr) {
         let entry = &self.nodes[node].torrents[&id];
@@ -197,7 +246,7 @@ impl World {
     }
 
     /// Everybody who has left the swarms of the first tracker, which was there all the while, has said so.
-    pub fn check_farewells(&self, left: &[NodeId], since: wgo_core::Time) {
+    pub fn check_farewells(&self, left: &[NodeId], since: Time) {
         let mut latest = BTreeMap::new();
         for ((id, node, _), heard) in &self.tracker.sessions {
             let known: &mut &Heard = latest.entry((id, node)).or_insert(heard);

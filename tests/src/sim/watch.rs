@@ -1,7 +1,9 @@
 //! What one end of a connection may say, judged by what it has said and heard: the rules of BEP 3
 //! and BEP 6 as seen on the wire, without looking into the Swarm.
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use wgo_core::Time;
 use wgo_proto::wire::{ExtMessage, Limits, Message};
 use wgo_proto::{Bitfield, Block, PieceIndex};
 
@@ -23,7 +25,14 @@ pub struct Watch {
     /// Requests made and not answered, each once.
     pub asking: BTreeSet<Block>,
     ever_asked: BTreeSet<Block>,
+    /// Requests heard and called off before they were pulled: such a block is not sent any more.
+    called_off: BTreeSet<Block>,
+    /// When this end told of others, by its clock (BEP 11).
+    exchanged_at: Option<Time>,
 }
+
+/// Between two messages of BEP 11 to one peer.
+const EXCHANGE_PACE: Duration = Duration::from_secs(60);
 
 impl Watch {
     pub fn new(pieces: u32, fast: bool) -> Watch {
@@ -39,6 +48,8 @@ impl Watch {
             asked: BTreeMap::new(),
             asking: BTreeSet::new(),
             ever_asked: BTreeSet::new(),
+            called_off: BTreeSet::new(),
+            exchanged_at: None,
         }
     }
 
@@ -113,6 +124,7 @@ impl Watch {
 
     /// This end sends a block.
     pub fn sends_block(&mut self, block: Block) {
+        assert!(!self.called_off.contains(&block), "sent {block:?}, which was called off");
         assert!(self.told.get(block.piece.0), "sent {block:?} without having announced the piece");
         self.answers(block);
     }
@@ -149,7 +161,10 @@ impl Watch {
                 }
             }
             Message::AllowedFast(piece) => drop(self.allowed_fast.insert(piece)),
-            Message::Request(block) => *self.asked.entry(block).or_default() += 1,
+            Message::Request(block) => {
+                self.called_off.remove(&block);
+                *self.asked.entry(block).or_default() += 1;
+            }
             Message::Reject(block) => drop(self.asking.remove(&block)),
             _ => {}
         }
@@ -160,9 +175,32 @@ impl Watch {
         self.asking.remove(&block)
     }
 
+    /// This end hears that a request of which nothing was `pulled` yet is called off.
+    pub fn hears_cancel(&mut self, block: Block, pulled: bool) {
+        if !pulled && self.asked.get(&block) == Some(&1) {
+            self.called_off.insert(block);
+            if !self.fast {
+                self.asked.remove(&block);
+            }
+        }
+    }
+
+    /// This end tells of others, at a time by its clock.
+    pub fn exchanges(&mut self, now: Time) {
+        if let Some(before) = self.exchanged_at.replace(now) {
+            assert!(now.since(before) >= EXCHANGE_PACE, "told of others at {before:?} and again at {now:?}");
+        }
+    }
+
     /// Requests heard and not answered, of a fast peer: each must be answered some day (BEP 6).
     pub fn unanswered(&self) -> usize {
         if self.fast { self.asked.len() } else { 0 }
+    }
+
+    /// The payload of those.
+    pub fn unanswered_bytes(&self) -> Option<u64> {
+        let bytes = |(block, count): (&Block, &u32)| u64::from(block.len) * u64::from(*count);
+        self.fast.then(|| self.asked.iter().map(bytes).sum())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::sim::link::{EndId, Link, NodeId};
 use crate::sim::node::{Habits, Node, Payload};
 use crate::sim::played::Played;
 use crate::sim::scale::Scale;
-use crate::sim::tracker::Tracker;
+use crate::sim::tracker::{Farewell, Tracker};
 use crate::sim::weather::Weather;
 
 /// Something that happens at its time.
@@ -93,6 +93,8 @@ pub struct World {
     pub tracker: Tracker,
     /// The second tracker of torrents that have one.
     pub other_tracker: Tracker,
+    /// Who has to say good-bye.
+    pub farewells: Vec<Farewell>,
     /// Since when, by how many others around, somebody has waited for a slot.
     pub waits: BTreeMap<(NodeId, ChokeKey), Wait>,
     /// What happens, as text, if somebody wants to read it; the oldest falls out.
@@ -134,6 +136,7 @@ impl World {
             weather: Weather::default(),
             tracker: Tracker::default(),
             other_tracker: Tracker::default(),
+            farewells: Vec::new(),
             waits: BTreeMap::new(),
             log: None,
             most_steps: u64::MAX,

@@ -393,8 +393,13 @@ impl PeerMgr {
         None
     }
 
+    /// Dials under way.
+    pub fn dialing(&self) -> usize {
+        self.table.dialing() + self.forgotten.len()
+    }
+
     fn has_room(&self) -> bool {
-        let dialing = self.table.dialing() + self.forgotten.len();
+        let dialing = self.dialing();
         let places = self.limits.connections;
         dialing < self.limits.half_open
             && self.connections.len() + dialing < places

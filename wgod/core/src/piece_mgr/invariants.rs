@@ -1,8 +1,9 @@
 //! What is always true of a [`PieceMgr`]; asserted after every step of simulations and tests.
-use wgo_proto::PieceIndex;
+use wgo_proto::{Block, PieceIndex};
 
 use super::candidates::CLASSES;
 use super::{PeerHave, PieceMgr, Priority};
+use crate::PeerKey;
 
 impl<B> PieceMgr<B> {
     /// Panics where the state contradicts itself. O(pieces).
@@ -24,6 +25,14 @@ impl<B> PieceMgr<B> {
                 assert_eq!(self.candidates.contains(piece.0, class), expected, "{piece:?} in {class:?}");
             }
         }
+    }
+
+    /// Every block that is asked for, with each peer that it is asked of.
+    pub fn requests(&self) -> impl Iterator<Item = (PeerKey, Block)> + '_ {
+        self.open.iter().flat_map(|partial| {
+            let block = |number| self.layout.block(partial.piece, number);
+            partial.requests().map(move |(peer, number)| (peer, block(number)))
+        })
     }
 
     /// Panics unless `peers` are what is counted as available. O(pieces × peers).

@@ -344,6 +344,15 @@ impl<B> Partial<B> {
         }
     }
 
+    /// Who is asked for which block, by number.
+    pub(super) fn requests(&self) -> impl Iterator<Item = (PeerKey, u32)> + '_ {
+        let asked = |(state, number): (&'_ BlockState<B>, u32)| match state {
+            BlockState::Requested(of) => of.iter().map(|peer| (*peer, number)).collect(),
+            _ => SmallVec::<[_; 2]>::new(),
+        };
+        self.blocks.iter().zip(0..).flat_map(asked)
+    }
+
     /// Panics where the parts of this piece's state contradict each other.
     pub(super) fn check_invariants(&self) {
         let count = |of: fn(&BlockState<B>) -> bool| self.blocks.iter().filter(|s| of(s)).count() as u32;

@@ -197,6 +197,11 @@ impl<B> Swarm<B> {
         self.peer_mgr.on_postponed(now, addr);
     }
 
+    /// Dials that `Action::Dial` asked for and that have not come to an end.
+    pub fn dialing(&self) -> usize {
+        self.peer_mgr.dialing()
+    }
+
     /// How much a dial that `Action::Dial` asked for matters.
     pub fn dial_lane(&self, addr: SocketAddr) -> Lane {
         match () {

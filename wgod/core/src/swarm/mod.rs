@@ -13,6 +13,7 @@ mod connect;
 mod dht;
 mod extension;
 mod have_log;
+mod invariants;
 mod messages;
 mod metadata;
 mod peers;
@@ -384,44 +385,6 @@ impl<B> Swarm<B> {
             && self.actions.iter().any(|a| matches!(a, Action::InterestChanged));
         if !again {
             self.actions.push_back(action);
-        }
-    }
-
-    /// Asserts what must always hold; for tests and simulations.
-    pub fn check_invariants(&self) {
-        self.pieces.check_invariants();
-        self.check_metadata();
-        self.check_contacts();
-        self.check_bounds();
-        self.pieces.check_availability(self.peers.iter().map(|(_, peer)| &peer.has));
-        self.peer_mgr.check_invariants();
-        self.smart_ban.check_invariants();
-        self.trackers.check_invariants();
-        assert_eq!(self.peer_mgr.counts().connected, self.peers.len(), "connections in both tables");
-        assert_eq!(self.have_bytes, bytes_of(&self.layout, self.pieces.have()), "bytes stored");
-        assert_eq!(self.left_bytes, bytes_of(&self.layout, self.pieces.wanted()), "bytes left");
-        let mut seen = std::collections::BTreeSet::new();
-        for (key, peer) in self.peers.iter() {
-            for request in peer.pipeline.iter() {
-                assert!(peer.has.get(request.block.piece), "{key:?} asked for a piece it lacks");
-                assert!(seen.insert((key, request.block)), "{key:?} asked twice for {:?}", request.block);
-                assert!(
-                    !peer.peer_choking || peer.allowed_fast.contains(&request.block.piece),
-                    "{key:?} asked while choked"
-                );
-            }
-            assert!(
-                self.unknown.is_none() || peer.pipeline.is_empty(),
-                "{key:?} asked before the pieces are known"
-            );
-            assert_eq!(peer.interesting, self.pieces.interesting_count(&peer.has), "{key:?} interest count");
-            if peer.am_choking {
-                let allowed = |b: &Block| peer.allowed_by_us.contains(&b.piece);
-                assert!(peer.uploads.iter().all(allowed), "{key:?} is served while choked");
-            }
-        }
-        if self.pieces.is_finished() {
-            assert!(self.peers.iter().all(|(_, p)| p.pipeline.is_empty() || !p.am_interested));
         }
     }
 }
