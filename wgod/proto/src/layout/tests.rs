@@ -17,6 +17,11 @@ fn any_layout() -> impl Strategy<Value = Layout> {
     prop_oneof![v1, v2]
 }
 
+/// Small, or so large that a sum of two wraps round.
+fn any_number() -> impl Strategy<Value = u32> {
+    prop_oneof![0..=2 * MAX_REQUEST_LEN, any::<u32>(), u32::MAX - MAX_REQUEST_LEN..=u32::MAX]
+}
+
 proptest! {
     #[test]
     fn the_pieces_spans_cover_every_byte_of_every_file_once_and_in_order(layout in any_layout()) {
@@ -73,13 +78,26 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_peer_sends_is_checked_without_panic(layout in any_layout(), p: u32, offset: u32, len: u32) {
+    fn whatever_a_peer_sends_is_checked_without_panic(
+        layout in any_layout(), p: u32, there: bool, offset in any_number(), len in any_number(),
+    ) {
+        // Nearly no number names a piece that there is.
+        let p = if there { p % layout.piece_count() } else { p };
         let block = Block { piece: piece(p), offset, len };
         let inside = u64::from(offset) + u64::from(len) <= u64::from(layout.piece_len(piece(p)));
         prop_assert_eq!(layout.check(block).is_ok(), inside && len > 0 && len <= MAX_REQUEST_LEN);
         layout.is_whole_block(block);
         layout.spans(piece(p), offset, len).for_each(drop);
         layout.pieces_of(FileIndex(p));
+    }
+}
+
+#[test]
+fn a_block_whose_end_is_beyond_all_numbers_is_refused() {
+    let layout = Layout::v1(100, &[250]).unwrap();
+    for (offset, len) in [(0, 0), (100, 1), (99, 2), (u32::MAX, 1), (u32::MAX - 9, 20), (u32::MAX - 1, 102)] {
+        let block = Block { piece: piece(1), offset, len };
+        assert_eq!(layout.check(block), Err(OutOfRange { block, piece_len: 100 }));
     }
 }
 
