@@ -1,6 +1,6 @@
 //! Pieces whose hash is wrong: who is banned, who is only suspected.
 use super::rig::*;
-use crate::peer::{CloseReason, PeerFault};
+use crate::peer::{CloseReason, PeerFault, PeerInfo};
 use crate::piece_mgr::BadBlocks;
 use crate::swarm::PieceOutcome;
 use crate::units::PeerKey;
@@ -97,4 +97,24 @@ fn named_bad_blocks_convict_who_sent_them() {
     rig.check();
     assert!(rig.closing(a).is_some());
     assert_eq!(rig.closing(b), None);
+}
+
+/// One ban is of a whole /64: whoever else is connected from there goes with the one who earned it.
+#[test]
+fn all_connections_that_a_ban_covers_end() {
+    let mut rig = Rig::new(3, &[]);
+    let mut from = |addr: &str, n: u8| {
+        let info = PeerInfo { addr: addr.parse().unwrap(), ..Rig::info(n, fast()) };
+        rig.swarm.connect(rig.now, info).unwrap()
+    };
+    let key = from("[2001:470:1:2::3]:7000", 1);
+    let (beside, elsewhere) = (from("[2001:470:1:2::4]:7000", 2), from("[2001:470:1:3::3]:7000", 3));
+    rig.says(key, &Message::HaveAll);
+    rig.says(key, &Message::Unchoke);
+    let piece = serves_a_piece(&mut rig, key);
+    rig.woken();
+    fails(&mut rig, piece);
+    let why = CloseReason::Banned(PeerFault::Poisoned(PieceIndex(piece)).to_string());
+    assert_eq!((rig.closing(beside), rig.closing(elsewhere)), (Some(why), None));
+    assert!(rig.woken().contains(&beside));
 }
