@@ -82,7 +82,7 @@ impl World {
         let pieces = self.content(torrent).layout.piece_count();
         let far = [from, node].map(|node| self.nodes[node].habits.distance);
         let latency = far.into_iter().flatten().max().unwrap_or(latency);
-        let end = |node| End::new(node, Watch::new(pieces, common.fast()));
+        let end = |node| End::new(node, Watch::new(pieces, common.fast(), self.clock(node)));
         let id = EndId { link: self.links.len(), side: 1 };
         let ends = [end(from), end(node)];
         self.links.push(Link { torrent, latency, ends, cut: false, deaf: [false; 2] });

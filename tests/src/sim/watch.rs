@@ -27,15 +27,16 @@ pub struct Watch {
     ever_asked: BTreeSet<Block>,
     /// Requests heard and called off before they were pulled: such a block is not sent any more.
     called_off: BTreeSet<Block>,
-    /// When this end told of others, by its clock (BEP 11).
-    exchanged_at: Option<Time>,
+    /// When the connection began, by this end's clock, and how often it has told of others since (BEP 11).
+    began: Time,
+    exchanged: u32,
 }
 
 /// Between two messages of BEP 11 to one peer.
 const EXCHANGE_PACE: Duration = Duration::from_secs(60);
 
 impl Watch {
-    pub fn new(pieces: u32, fast: bool) -> Watch {
+    pub fn new(pieces: u32, fast: bool, began: Time) -> Watch {
         Watch {
             fast,
             peer_choking: true,
@@ -49,7 +50,8 @@ impl Watch {
             asking: BTreeSet::new(),
             ever_asked: BTreeSet::new(),
             called_off: BTreeSet::new(),
-            exchanged_at: None,
+            began,
+            exchanged: 0,
         }
     }
 
@@ -185,11 +187,12 @@ impl Watch {
         }
     }
 
-    /// This end tells of others, at a time by its clock.
+    /// This end tells of others, at a time by its clock. One message may have waited for the line, so that the next
+    /// follows sooner; all together are never too many.
     pub fn exchanges(&mut self, now: Time) {
-        if let Some(before) = self.exchanged_at.replace(now) {
-            assert!(now.since(before) >= EXCHANGE_PACE, "told of others at {before:?} and again at {now:?}");
-        }
+        let (times, age) = (self.exchanged, now.since(self.began));
+        assert!(age >= EXCHANGE_PACE * times, "told of others {times} times in {age:?}, and again");
+        self.exchanged += 1;
     }
 
     /// Requests heard and not answered, of a fast peer: each must be answered some day (BEP 6).
