@@ -55,11 +55,9 @@ impl<B> Swarm<B> {
     /// never asked for again, or comes twice.
     fn check_requests(&self, asked: &BTreeSet<(PeerKey, Block)>) {
         let counted: BTreeSet<(PeerKey, Block)> = self.pieces.requests().collect();
-        if let Some(lost) = counted.difference(asked).next() {
-            panic!("{lost:?} is counted as asked for, and is not");
-        }
-        if let Some(stray) = asked.difference(&counted).next() {
-            panic!("{stray:?} is asked for, and not counted");
-        }
+        let lost = counted.difference(asked).next();
+        assert!(lost.is_none(), "{lost:?} is counted as asked for, and is not");
+        let stray = asked.difference(&counted).next();
+        assert!(stray.is_none(), "{stray:?} is asked for, and not counted");
     }
 }
