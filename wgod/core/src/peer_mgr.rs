@@ -384,7 +384,7 @@ impl PeerMgr {
                 self.table.remove(addr);
             } else if candidate.seed && self.seeding {
                 self.table.update(addr, |candidate| candidate.state = State::Resting);
-            } else if self.is_single(addr.ip()) && self.is_ip_taken(addr.ip()) {
+            } else if self.is_busy(addr) {
                 self.table.update(addr, |candidate| candidate.state = State::Waiting(now + RECONNECT));
             } else {
                 return Some(addr);
@@ -411,9 +411,13 @@ impl PeerMgr {
         self.limits.one_per_ip && !ip.is_loopback()
     }
 
-    fn is_ip_taken(&self, ip: IpAddr) -> bool {
-        self.connections.range(ports_of(ip)).next().is_some()
-            || self.table.of_ip(ip).any(|(_, candidate)| candidate.state == State::Dialing)
+    /// Whether it must wait: where there may be only one connection for the one that there is, else for a dial to it
+    /// that is still under way, as it was named again after it was forgotten.
+    fn is_busy(&self, addr: SocketAddr) -> bool {
+        let ip = addr.ip();
+        let is_dialed = || self.table.of_ip(ip).any(|(_, candidate)| candidate.state == State::Dialing);
+        let is_taken = || self.connections.range(ports_of(ip)).next().is_some() || is_dialed();
+        self.forgotten.contains(&addr) || self.is_single(ip) && is_taken()
     }
 
     fn refusal(&self, addr: SocketAddr, peer_id: PeerId) -> Option<Refusal> {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::Time;
 use entry::{Sent, Tracker};
 pub use entry::{State, TrackerStatus};
+pub use one::Answered;
 
 /// URLs of trackers in their tiers (BEP 12), which torrents share.
 pub type Tiers = Arc<[Vec<Arc<str>>]>;
@@ -137,18 +138,6 @@ pub enum Policy {
     FirstTier,
     /// The one that answered last, until it fails: for private torrents (BEP 27).
     OneTracker,
-}
-
-/// What an answer changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answered {
-    /// Nothing but what is shown and when the next announce is due.
-    AsBefore,
-    /// By [`Policy::OneTracker`] another tracker is used than before: its peers are to be left (BEP 27).
-    Moved,
-    /// By the same policy this tracker is not the one that is used, as it answers too late or hears that we leave:
-    /// nobody whom it names is to be met.
-    Unused,
 }
 
 /// The trackers of one torrent.

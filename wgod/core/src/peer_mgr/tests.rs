@@ -392,6 +392,20 @@ fn what_is_forgotten_is_not_dialled_and_not_connected() {
 }
 
 #[test]
+fn who_is_named_again_while_a_forgotten_dial_goes_on_waits_for_its_end() {
+    let mut peers = PeerMgr::new(Limits::default(), id(1), 1);
+    peers.add(secs(0), peer(1), Source::Tracker);
+    let addr = peers.next_dial(secs(0)).unwrap();
+    peers.forget_all();
+    assert_eq!(peers.add(secs(1), addr, Source::Tracker), Added::New);
+    assert_eq!(peers.next_dial(secs(1)), None);
+    assert_eq!(peers.on_connected(secs(2), addr, Origin::Outgoing, id(11)), Err(Refusal::Forgotten));
+    peers.check_invariants();
+    assert_eq!(peers.next_dial(secs(100)), Some(addr));
+    assert_eq!(peers.on_connected(secs(101), addr, Origin::Outgoing, id(11)), Ok(()));
+}
+
+#[test]
 fn neighbours_do_not_fill_the_table() {
     let mut peers = manager(Limits::default());
     let added = |peers: &mut PeerMgr, n, source| peers.add(secs(0), peer(n), source);

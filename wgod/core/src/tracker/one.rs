@@ -3,8 +3,20 @@
 //! The tracker that answered last is used until it fails; then the others are tried, one after the other, in
 //! their order. One that is used no longer hears that we leave.
 use super::entry::Tracker;
-use super::{Answered, Policy, TrackerId, TrackerList};
+use super::{Policy, TrackerId, TrackerList};
 use crate::Time;
+
+/// What an answer changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing but what is shown and when the next announce is due.
+    AsBefore,
+    /// By [`Policy::OneTracker`] another tracker is used than before: its peers are to be left (BEP 27).
+    Moved,
+    /// By the same policy this tracker is not the one that is used, as it answers too late or hears that we leave:
+    /// nobody whom it names is to be met.
+    Unused,
+}
 
 impl TrackerList {
     /// The next announce that is wanted of the one tracker that is used, or of those that may take its place.
