@@ -51,6 +51,16 @@ impl Session {
         }
     }
 
+    /// A torrent that was halted has all it wants, and that could not be stored: the end of a check does that before it
+    /// runs again. One that was started again meanwhile gets a checkpoint, as if it had just finished.
+    pub fn on_unended(&mut self, id: TorrentId) {
+        if self.rows.get(&id).is_some_and(|row| row.live && row.finished) {
+            self.change(id, |row| row.completing = true);
+            return self.checkpoint(id);
+        }
+        self.on_doubt(id);
+    }
+
     /// Something about the torrent's disk changed: whether anything stands in its way is seen now, without
     /// waiting for the next probe.
     pub fn try_again(&mut self, now: Time, id: TorrentId) {

@@ -358,7 +358,7 @@ impl Session {
         Some(now + if stores { CHECKPOINT_INTERVAL } else { LOOK_INTERVAL })
     }
 
-    fn checkpoint(&mut self, id: TorrentId) {
+    pub(super) fn checkpoint(&mut self, id: TorrentId) {
         let Some(row) = self.rows.get_mut(&id).filter(|r| !r.checkpointing && r.live && r.known) else {
             return;
         };

@@ -394,7 +394,7 @@ impl Driver {
             finished && rest.durable && rest.completed_at.is_some() && entry.settings.completion_owed;
         // What is complete and isn't known to be so was not stored, or not named: the end of a check does both.
         let unended = finished && entry.is_known() && rest.completed_at.is_none();
-        let in_doubt = unended || !rest.suspects.is_empty();
+        let in_doubt = !rest.suspects.is_empty();
         entry.suspects.extend(rest.suspects);
         // Its time has been counted meanwhile, and goes on.
         let Counters { active_secs, seeding_secs, idle_secs, .. } = entry.counters;
@@ -405,8 +405,10 @@ impl Driver {
             self.look_at_goal(id);
         } else {
             self.session.on_halted(now, id, finished);
-            if in_doubt {
-                self.session.on_doubt(id);
+            match unended {
+                true => self.session.on_unended(id),
+                false if in_doubt => self.session.on_doubt(id),
+                false => {}
             }
             self.arrive_at_last(id);
         }

@@ -250,3 +250,26 @@ fn what_was_in_doubt_when_it_stopped_is_hashed_before_it_runs() {
     rig.call(|s, now| s.start(now, A));
     assert_eq!(rig.effects(), [Effect::Save(A), Effect::Check(A, Check::Suspects)]);
 }
+
+#[test]
+fn what_got_complete_and_could_not_be_stored_is_stored_also_when_it_is_started_before_it_was_halted() {
+    let complete = || {
+        let mut rig = Rig::live();
+        rig.call(|s, now| s.on_finished(now, A));
+        rig.call(|s, now| s.on_checkpointed(now, A, false));
+        rig.call(|s, now| s.stop(now, A));
+        rig.effects();
+        rig
+    };
+    let mut rig = complete();
+    rig.call(|s, _| s.on_unended(A));
+    rig.call(|s, now| s.start(now, A));
+    assert_eq!(rig.effects(), [Effect::Save(A), Effect::Check(A, Check::Suspects)]);
+    let mut rig = complete();
+    rig.call(|s, now| s.start(now, A));
+    rig.effects();
+    rig.call(|s, _| s.on_unended(A));
+    assert_eq!(rig.effects(), [Effect::Checkpoint(A)]);
+    rig.call(|s, now| s.on_checkpointed(now, A, true));
+    assert!(rig.effects().contains(&Effect::Completed(A)));
+}
