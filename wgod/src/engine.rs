@@ -306,7 +306,8 @@ impl Engine {
     /// The torrent that answers to `hash`, woken if it sleeps.
     pub async fn torrent_for(&self, hash: &WireHash) -> Option<Arc<Torrent>> {
         let id = self.registry.find(hash)?;
-        if let Some(torrent) = self.registry.live(id) {
+        // One that is just going to sleep wakes again.
+        if let Some(torrent) = self.registry.live(id).filter(|torrent| !torrent.is_stopping()) {
             return Some(torrent);
         }
         let (reply, woken) = oneshot::channel();

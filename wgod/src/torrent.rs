@@ -45,7 +45,7 @@ pub struct Torrent {
     pub span: tracing::Span,
     /// Its peers' tasks, and every other task that works for it.
     pub tasks: TaskTracker,
-    /// Set by [`stop`](Self::stop); ends those tasks.
+    /// Ends those tasks. Set by [`stop`](Self::stop), and before it where nobody may connect any more.
     pub stopping: CancellationToken,
     /// The session was told that the Swarm panicked.
     pub(crate) broken_told: AtomicBool,

@@ -93,8 +93,12 @@ pub async fn accept(
         }
     };
     let unknown = HandshakeFailed::Unknown(theirs.hash);
-    let Some(torrent) = engine.torrent_for(&theirs.hash).await else { return Err(unknown) };
+    let Some(mut torrent) = engine.torrent_for(&theirs.hash).await else { return Err(unknown) };
     link.write_all(reply, &ours(engine, &torrent, theirs.hash), HANDSHAKE_LIMIT).await?;
+    if torrent.is_stopping() {
+        // It went to sleep meanwhile.
+        torrent = engine.torrent_for(&theirs.hash).await.ok_or(unknown)?;
+    }
     let info = info(addr, Direction::Incoming, &theirs, &link);
     Ok((torrent, link, info))
 }

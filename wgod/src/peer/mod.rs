@@ -111,6 +111,9 @@ impl Live {
         let _said = span(&torrent, addr).entered();
         let dht_port = engine.dht.port(addr);
         let connect = |swarm: &mut Swarm<BlockBuf>, now| -> Result<PeerKey, CloseReason> {
+            if torrent.is_stopping() {
+                return Err(CloseReason::Stopped);
+            }
             let key = swarm.connect(now, info)?;
             if let Some(port) = dht_port {
                 swarm.tell_dht_port(key, port);

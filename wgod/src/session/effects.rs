@@ -297,8 +297,8 @@ impl Driver {
             Event::PeerFound(id, addrs) => self.name_peers(id, &addrs),
             Event::Wake(id, reply) => match self.entries.get(&id).map(|entry| entry.live.clone()) {
                 None => drop(reply),
-                Some(Some(live)) => drop(reply.send(Some(live))),
-                Some(None) => {
+                Some(Some(live)) if !live.is_stopping() => drop(reply.send(Some(live))),
+                Some(_) => {
                     let waiting = self.waking.entry(id).or_default();
                     waiting.retain(|other| !other.is_closed());
                     waiting.push(reply);

@@ -263,3 +263,23 @@ async fn what_is_acknowledged_is_in_the_store_whatever_the_lane_is_busy_with() {
     }
     rig.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_as_a_torrent_goes_to_sleep_is_served() {
+    let rig = Rig::new().await;
+    let payload = noise(PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    std::fs::write(rig.folder.join("t"), &payload).expect("written");
+    assert_eq!(rig.add(&file).await.error, None);
+    rig.until("t", State::Seeding).await;
+    until_listed(&rig, &hash_of(&file), true).await;
+    let mut last = rig.peer(hash_of(&file), 1).await;
+    for round in 0..300_u64 {
+        // It is idle as soon as the last has gone.
+        drop(last);
+        tokio::time::sleep(Duration::from_micros(round % 50 * 40)).await;
+        last = rig.peer(hash_of(&file), 1).await;
+        last.expect(id::HAVE_ALL).await;
+    }
+    rig.quit().await;
+}

@@ -161,11 +161,15 @@ fn make(cx: &mut Cx, files: Option<&Arc<TorrentFiles>>) -> Arc<Torrent> {
 /// A torrent without work keeps its files open to whoever asks, but no Swarm.
 pub(super) async fn go_dormant(cx: Cx) -> Outcome {
     let Some(live) = &cx.live else { return Outcome::Done };
-    let Ok((quiet, next_announce, counters)) =
-        live.call(|swarm, now| (swarm.may_sleep(), swarm.next_announce(), swarm.view(now).counters))
-    else {
-        return Outcome::Done;
-    };
+    let asked = live.call(|swarm, now| {
+        let quiet = swarm.may_sleep();
+        if quiet {
+            // Whoever connects from now on finds that it is too late, and wakes it.
+            live.stopping.cancel();
+        }
+        (quiet, swarm.next_announce(), swarm.view(now).counters)
+    });
+    let Ok((quiet, next_announce, counters)) = asked else { return Outcome::Done };
     if !quiet {
         // A peer came meanwhile; it goes to sleep another time.
         return Outcome::NotIdle;
