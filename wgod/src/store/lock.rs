@@ -22,7 +22,15 @@ const MAX_OWNER_LEN: u64 = 8192;
 #[derive(Debug)]
 pub(super) struct DirLock {
     /// Holds the `flock`.
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file isn't enough: a program that is just being started (a hook) has a copy of it until its `exec`,
+        // and the next daemon would be refused meanwhile.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl DirLock {
@@ -42,7 +50,7 @@ impl DirLock {
             Err(e) => return Err(StoreError::io("cannot lock", &path, e.into())),
         }
         write_owner(&mut file, socket).map_err(|e| StoreError::io("cannot write", &path, e))?;
-        Ok(DirLock { _file: file })
+        Ok(DirLock { file })
     }
 }
 
@@ -138,6 +146,15 @@ mod tests {
         }
         drop(first);
         DirLock::take(&dir, Path::new("/elsewhere")).unwrap();
+    }
+
+    #[test]
+    fn it_is_given_up_although_a_copy_of_its_file_is_open() {
+        let root = tempfile::tempdir().unwrap();
+        let lock = DirLock::take(root.path(), Path::new("s")).unwrap();
+        let _copy = lock.file.try_clone().unwrap();
+        drop(lock);
+        DirLock::take(root.path(), Path::new("s")).unwrap();
     }
 
     #[test]
