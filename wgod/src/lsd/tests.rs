@@ -44,6 +44,10 @@ async fn neighbours_are_dialled_and_nobody_else_and_their_torrents_are_announced
     assert_eq!(rig.add(&file).await.error, None);
     rig.until("t", State::Downloading).await;
     let lsd = &rig.engine.lsd;
+    // It is told as a download as soon as it is to be one, and joins when its files are ready.
+    while lsd.announcer().poll_timeout().is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!(lsd.announcer().take(rig.engine.clock.now()), [hash], "at once");
 
     let listener = Listener::bind(&Outlet::default(), "127.0.0.1:0".parse().unwrap()).unwrap();

@@ -6,6 +6,7 @@ use wgo_api::error::ApiError;
 use wgo_api::params::{FilesParams, MoveParams, RenameParams};
 use wgo_api::result::Acted;
 use wgo_api::torrent::{State, Torrent as Row};
+use wgo_proto::BLOCK_LEN;
 use wgo_proto::wire::message::id;
 
 use super::super::{Command, Tunables, Verb};
@@ -59,7 +60,8 @@ async fn a_download_gets_its_own_name_in_the_end_whatever_the_setting_is_by_then
         let (rig, peer, payload, file) = begun(3).await;
         assert_eq!(on_disk(&rig, "t").await, None, "nothing is on disk");
         give(&peer, &payload, 5).await;
-        rig.until_row("t", |row| row.done_bytes == PIECE as u64).await;
+        let given = 5 * u64::from(BLOCK_LEN);
+        rig.until_row("t", |row| row.done_bytes == PIECE as u64 && row.downloaded_bytes == given).await;
         assert_eq!(on_disk(&rig, "t").await.as_deref(), Some("t.part"));
         rig.act(Verb::Stop).await;
         rig.until("t", State::Stopped).await;
@@ -78,7 +80,7 @@ async fn a_download_gets_its_own_name_in_the_end_whatever_the_setting_is_by_then
         give(&peer, &payload, 7).await;
         let row = until_whole(&rig, "t", &payload, &rig.folder).await;
         // The block that was there when it was stopped may have been given up by the check.
-        assert!(row.downloaded_bytes <= payload.len() as u64 + u64::from(wgo_proto::BLOCK_LEN));
+        assert!(row.downloaded_bytes <= payload.len() as u64 + u64::from(BLOCK_LEN));
         let rig = rig.restart().await;
         assert_eq!(rig.until("t", State::Seeding).await.completed_at, row.completed_at);
         rig.quit().await;
