@@ -41,6 +41,9 @@ pub(super) struct Known {
     pub(super) leaving: bool,
     /// Its check may have been asked for.
     pub(super) checks: bool,
+    /// Other files of it were asked for, since when it was not seen to be at rest. Its files may have been made ready for
+    /// that before the check that it owed had ended, which alone notes how they are.
+    pub(super) selected_anew: bool,
     pub(super) left: Option<Left>,
     /// It was removed without its files, which were partly kept aside; whoever adds it again knows nothing of that.
     pub(super) parts_left: bool,
@@ -79,6 +82,7 @@ impl World {
             completed: false,
             leaving: false,
             checks: false,
+            selected_anew: false,
             left: None,
             parts_left: false,
             may_return: false,
@@ -127,6 +131,7 @@ impl World {
                 known.skipped.ask(skip.clone());
                 known.aside.extend(skip);
                 known.completed = false;
+                known.selected_anew = true;
             }
             Act::DaemonDown(_) => {}
         }

@@ -1,4 +1,5 @@
 //! One state directory from its first start through many deaths until all of it is whole.
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -175,6 +176,7 @@ impl<'a> Life<'a> {
     /// One run of the daemon; whether it was killed.
     fn live(&mut self, death: Death, tally: &mut Tally, round: u64) -> bool {
         let mut process = self.start();
+        let mut anew = self.selected_anew();
         self.judge(&mut process, round % SETTLE_EVERY == SETTLE_EVERY - 1);
         for _ in 0..self.dice.usize(..3) {
             self.act(tally, None);
@@ -205,9 +207,16 @@ impl<'a> Life<'a> {
         }
         self.home.assert_no_error();
         if self.power == Power::On {
-            self.home.assert_hashed_little();
+            anew.extend(self.selected_anew());
+            self.home.assert_hashed_little(&anew);
         }
         true
+    }
+
+    /// The torrents of which other files may be wanted than what is stored of their files is about.
+    fn selected_anew(&self) -> BTreeSet<String> {
+        let all = self.world.torrents.iter().zip(&self.stock.items);
+        all.filter(|(known, _)| known.selected_anew).map(|(_, item)| item.torrent.id()).collect()
     }
 
     /// Starts the daemon and waits until it answers.
