@@ -5,9 +5,11 @@ use wgo_core::ByteRate;
 use wgo_core::choke_mgr::{Automatic, SlotCount};
 use wgo_core::limiter::Direction;
 use wgo_core::session::Check;
+use wgod::files::Preallocate;
 
 use crate::sim::content::Shape;
-use crate::sim::disk::Condition;
+use crate::sim::disk::{Condition, Failing};
+use crate::sim::keeping::STATE_DEVICE;
 use crate::sim::node::Habits;
 use crate::sim::plan::{Begin, Happening, Plan, Planned, PlannedNode, PlannedTorrent};
 use crate::sim::rogue::Class;
@@ -46,7 +48,8 @@ pub fn generate(seed: u64) -> Plan {
         nodes.push(rascal(&mut rng, torrents.len()));
     }
     let weather = if rng.u32(..3) == 0 { Weather::default() } else { weather(&mut rng) };
-    let happenings = happenings(&mut rng, &size, &nodes, torrents.len());
+    let mut happenings = happenings(&mut rng, &size, &nodes, torrents.len());
+    stores(seed, &mut nodes, &mut happenings);
     Plan { seed, torrents, nodes, weather, happenings }
 }
 
@@ -196,5 +199,58 @@ fn happening(rng: &mut fastrand::Rng, nodes: &[PlannedNode], torrents: usize) ->
         30 if !origin => Happening::Disk(node, Condition::Full),
         31 => Happening::Disk(node, Condition::Well),
         _ => Happening::Resets(1),
+    }
+}
+
+/// Gives some honest nodes of some worlds the daemon's own store, and disks that lose what no sync has covered.
+fn stores(seed: u64, nodes: &mut [PlannedNode], happenings: &mut Vec<Planned>) {
+    // What else a seed is stays as it is.
+    let rng = &mut fastrand::Rng::with_seed(seed ^ 0x2545_f491_4f6c_dd1d);
+    if rng.bool() {
+        return;
+    }
+    let mut keepers = Vec::new();
+    for (number, node) in nodes.iter_mut().enumerate().filter(|(_, node)| node.honest && !node.origin) {
+        if rng.u32(..3) > 0 {
+            keepers.push(number);
+            node.habits = Habits {
+                store: true,
+                disk_millis: [5, 40, 400][rng.usize(..3)],
+                preallocate: [Preallocate::None, Preallocate::Sparse, Preallocate::Full][rng.usize(..3)],
+                ..node.habits.clone()
+            };
+        }
+    }
+    let longest = happenings.last().map_or(20_000, |last| last.at.as_millis() as u64);
+    let first = happenings.len();
+    for number in first..first + rng.usize(..=first / 3 + 2) {
+        let Some(&node) = keepers.get(rng.usize(..keepers.len().max(1))) else { break };
+        let at = Duration::from_millis(rng.u64(..=longest));
+        happenings.push(Planned { number, at, what: misfortune(rng, node) });
+        // It begins again some time.
+        let back = at + Duration::from_millis(rng.u64(..20_000));
+        happenings.push(Planned { number, at: back, what: Happening::Return(node) });
+    }
+    happenings.sort_by_key(|planned| planned.at);
+    happenings.iter_mut().enumerate().for_each(|(number, planned)| planned.number = number);
+}
+
+fn misfortune(rng: &mut fastrand::Rng, node: usize) -> Happening {
+    match rng.u32(..6) {
+        0 | 1 => Happening::PowerCut(node, None),
+        2 => {
+            Happening::PowerCut(node, Some([rng.u64(..12), rng.u64(..100), rng.u64(..1000)][rng.usize(..3)]))
+        }
+        3 => Happening::Crash(node),
+        _ => {
+            let device = if rng.u32(..3) == 0 { STATE_DEVICE } else { 0 };
+            // The store reads its own pages all the time; what it can't read at a start keeps it from starting.
+            let what = match rng.u32(..4) {
+                0 if device != STATE_DEVICE => Failing::Reads,
+                0 | 1 => Failing::Writes,
+                _ => Failing::Syncs,
+            };
+            Happening::Fail(node, device, what, rng.u32(1..4))
+        }
     }
 }

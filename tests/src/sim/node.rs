@@ -297,6 +297,13 @@ impl Node {
         id.0 % self.habits.disks
     }
 
+    /// Whether everything of a torrent is stored, and durably where that is to last.
+    pub fn has_for_good(&self, id: TorrentId) -> bool {
+        let lasts = self.habits.store;
+        self.is_complete(id)
+            && (!lasts || self.torrents.get(&id).is_some_and(|entry| entry.durable.is_full()))
+    }
+
     /// Whether everything of a torrent is stored.
     pub fn is_complete(&self, id: TorrentId) -> bool {
         self.torrents.get(&id).is_some_and(|entry| match &entry.live {

@@ -287,7 +287,12 @@ impl World {
         if self.nodes[node].disk.is_dark() || self.epoch(node, id) != epoch {
             return;
         }
-        if let Some(error) = in_doubt(&outcome) {
+        let doubt = in_doubt(&outcome);
+        self.tell(Some(node), || match &doubt {
+            None => format!("torrent {}: a checkpoint of {} pieces", id.0, have.count()),
+            Some(error) => format!("torrent {}: a checkpoint fails: {error}", id.0),
+        });
+        if let Some(error) = doubt {
             self.lose_doubtful(node, id);
             self.checkpointed(node, id, false);
             let unknown = || Fault { kind: FaultKind::Unreachable, message: error.to_string() };

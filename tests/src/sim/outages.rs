@@ -197,7 +197,7 @@ impl Outages {
             world.boot(victim);
         }
         world.settle();
-        remove_again(world, victim);
+        world.remove_again(victim);
         let wait = world.millis(1, 2000);
         self.pass(world, victim, wait);
         let hashed: u32 = world.nodes[victim].torrents.values().map(|entry| entry.hashed).sum();
@@ -259,7 +259,7 @@ impl Outages {
                 world.boot(victim);
             }
             world.settle();
-            remove_again(world, victim);
+            world.remove_again(victim);
             for id in self.ids.clone() {
                 if !world.nodes[victim].torrents.contains_key(&id) {
                     self.add(world, victim, id);
@@ -294,17 +294,6 @@ fn try_boot(world: &mut World, victim: NodeId, changes: u64) -> bool {
         return false;
     }
     true
-}
-
-/// Torrents that were being removed with their files are removed once more.
-fn remove_again(world: &mut World, victim: NodeId) {
-    let told = &world.nodes[victim].keeping.told;
-    let leaving: Vec<TorrentId> = told.iter().filter(|(_, told)| told.leaving).map(|(id, _)| *id).collect();
-    for id in
-        leaving.into_iter().filter(|id| world.nodes[victim].torrents.contains_key(id)).collect::<Vec<_>>()
-    {
-        world.remove(victim, id, true);
-    }
 }
 
 /// What was planned to fail doesn't; with `all` there is room again, too.

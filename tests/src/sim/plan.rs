@@ -8,7 +8,7 @@ use wgo_core::limiter::Direction;
 use wgo_core::session::Check;
 
 use crate::sim::content::Shape;
-use crate::sim::disk::Condition;
+use crate::sim::disk::{Condition, Failing};
 use crate::sim::node::Habits;
 use crate::sim::weather::Weather;
 
@@ -73,7 +73,10 @@ pub enum Happening {
     Return(usize),
     Crash(usize),
     Restart(usize, Check),
-    Trackers { first_down: bool, other_down: bool },
+    Trackers {
+        first_down: bool,
+        other_down: bool,
+    },
     AnswersLost(u32),
     Weather(Weather),
     Part(u64),
@@ -86,6 +89,10 @@ pub enum Happening {
     Jump(usize, Duration),
     Suspend(usize, Duration, bool),
     Disk(usize, Condition),
+    /// The next so many operations of a kind fail on a device of a node that has a store.
+    Fail(usize, u64, Failing, u32),
+    /// The power of a node that has a store goes: now, or after so many changes of its disks.
+    PowerCut(usize, Option<u64>),
 }
 
 impl fmt::Display for Plan {
@@ -110,7 +117,7 @@ impl fmt::Display for Plan {
             writeln!(
                 f,
                 "node {number}: {kind}, begins {:?}, fast {}, line {}, up {:?}, down {:?}, nat {}, memory {}, slots {:?}, \
-                 max peers {}, socket {}, pex {}, clock {:?}",
+                 max peers {}, socket {}, pex {}, clock {:?}, store {}, disk {} ms, {:?}",
                 node.begins,
                 h.fast,
                 h.line,
@@ -122,7 +129,10 @@ impl fmt::Display for Plan {
                 h.max_peers,
                 h.socket,
                 h.pex,
-                h.clock
+                h.clock,
+                h.store,
+                h.disk_millis,
+                h.preallocate
             )?;
         }
         for planned in &self.happenings {

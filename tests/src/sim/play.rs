@@ -16,7 +16,7 @@ use crate::sim::world::World;
 /// back-offs are half an hour, and a tracker's may come before a peer's.
 const RECOVERY: Duration = Duration::from_secs(4 * 3600);
 /// Steps after which a world is taken for one that never ends.
-const MOST_STEPS: u64 = 12_000_000;
+const MOST_STEPS: u64 = 60_000_000;
 /// Who leaves has told everybody so in this time.
 const FAREWELL: Duration = Duration::from_secs(30);
 
@@ -71,6 +71,8 @@ impl World {
             }
             let node = self.node(planned.habits.clone());
             self.nodes[node].up = !planned.absent;
+            // Before anything fails.
+            self.open_store(node);
             for (torrent, begin) in planned.begins.iter().filter(|_| !planned.absent) {
                 let id = TorrentId(*torrent as u64);
                 let pieces = self.content(id).layout.piece_count();
@@ -108,7 +110,8 @@ impl World {
                     && !plan.nodes[*node].absent =>
             {
                 let none = Bitfield::new(self.content(id(torrent)).layout.piece_count());
-                self.add(*node, id(torrent), none, Check::Full);
+                let added = self.try_add(*node, id(torrent), none, Check::Full);
+                assert!(added || self.nodes[*node].habits.store, "a state in memory can be kept");
             }
             Happening::Remove(node, torrent, data) if self.obeys(*node) => {
                 self.note_leaving(*node, id(torrent));
@@ -157,7 +160,18 @@ impl World {
             Happening::Suspend(node, time, jumps) if !plan.nodes[*node].absent => {
                 self.suspend(*node, *time, *jumps);
             }
-            Happening::Disk(node, condition) => self.set_disk(*node, 0, *condition),
+            Happening::Disk(node, condition) => {
+                self.trouble(*node);
+                self.set_disk(*node, 0, *condition);
+            }
+            Happening::Fail(node, device, what, times) if !plan.nodes[*node].absent => {
+                self.trouble(*node);
+                self.nodes[*node].disk.fail(*device, *what, *times);
+            }
+            Happening::PowerCut(node, None) if self.obeys(*node) => self.power_cut(*node),
+            Happening::PowerCut(node, Some(changes)) if self.obeys(*node) => {
+                self.nodes[*node].disk.cut_after(*changes);
+            }
             _ => {}
         }
     }
@@ -167,12 +181,26 @@ impl World {
         if self.nodes[node].up || plan.nodes[node].absent || plan.nodes[node].habits.rogue.is_some() {
             return;
         }
-        if self.nodes[node].session.rows().next().is_none() {
-            return self.restart(node, check);
+        let left = self.nodes[node].session.rows().next().is_some();
+        if self.nodes[node].habits.store {
+            match self.nodes[node].disk.is_dark() {
+                // In the middle of its last work.
+                true => self.power_cut(node),
+                // It ended in order, and knows what it kept.
+                false if left => self.crash(node),
+                false => {}
+            }
+        } else if left {
+            self.nodes[node].up = true;
+            let ids: Vec<_> = self.nodes[node].torrents.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.command(node, |session, now| session.start(now, id)));
+            return;
         }
-        self.nodes[node].up = true;
-        let ids: Vec<_> = self.nodes[node].torrents.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.command(node, |session, now| session.start(now, id)));
+        self.restart(node, check);
+        if self.nodes[node].habits.store {
+            self.settle();
+            self.remove_again(node);
+        }
     }
 
     /// All is well again: whatever was stopped is started, whatever was cut is whole. Who was bad stays so.
@@ -192,6 +220,8 @@ impl World {
                 continue;
             }
             self.set_disk(node, 0, Condition::Well);
+            self.nodes[node].disk.mend();
+            self.nodes[node].disk.set_dark(false);
             self.come_back(plan, node, Check::None);
             for direction in [wgo_core::limiter::Direction::Up, wgo_core::limiter::Direction::Down] {
                 self.limit(node, direction, None);
@@ -220,7 +250,7 @@ impl World {
         let wants = |world: &World, node: NodeId, id: TorrentId| world.nodes[node].torrents.contains_key(&id);
         self.run("all honest nodes finish", limit, |world| {
             honest.iter().all(|node| {
-                served.iter().all(|id| !wants(world, *node, *id) || world.nodes[*node].is_complete(*id))
+                served.iter().all(|id| !wants(world, *node, *id) || world.nodes[*node].has_for_good(*id))
             })
         });
         self.run_for(Duration::from_secs(5));

@@ -66,6 +66,18 @@ impl World {
         whole && !dark
     }
 
+    /// Torrents that were being removed with their files are removed once more.
+    pub fn remove_again(&mut self, node: NodeId) {
+        let told = &self.nodes[node].keeping.told;
+        let leaving: Vec<TorrentId> =
+            told.iter().filter(|(_, told)| told.leaving).map(|(id, _)| *id).collect();
+        for id in leaving {
+            if self.nodes[node].torrents.contains_key(&id) {
+                self.remove(node, id, true);
+            }
+        }
+    }
+
     /// Something is done to a node's disks after which checkpoints may be late.
     pub fn trouble(&mut self, node: NodeId) {
         self.nodes[node].keeping.troubled = Some(self.now);

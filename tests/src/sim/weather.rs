@@ -162,6 +162,8 @@ impl World {
         let now = self.now;
         let one = &mut self.nodes[node];
         one.frozen_until = None;
+        // It made no checkpoint meanwhile.
+        one.keeping.troubled = Some(now);
         if let Some(since) = one.stood_since.take() {
             one.clock.stand_still(since, now);
         }

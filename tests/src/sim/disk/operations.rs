@@ -190,6 +190,7 @@ impl State {
     fn sync(&mut self, file: &Handle) -> io::Result<()> {
         let inode = self.reach(file)?;
         self.change()?;
+        let untold = self.tree.file_mut(inode).is_ok_and(Pages::take_untold);
         let fails = self.fails(self.tree.device(inode), Failing::Syncs);
         let mut chance = self.chance();
         match (self.tree.file_mut(inode), fails) {
@@ -202,7 +203,7 @@ impl State {
             (Err(_), true) => {}
             (Err(_), false) => self.tree.sync_folder(inode),
         }
-        if fails { Err(Errno::IO.into()) } else { Ok(()) }
+        if fails || untold { Err(Errno::IO.into()) } else { Ok(()) }
     }
 
     fn sync_fs(&mut self, file: &Handle) -> io::Result<()> {
@@ -215,7 +216,7 @@ impl State {
         }
         let mut chance = self.chance();
         let reverts = chance.bool();
-        self.tree.files_mut(device).for_each(|pages| pages.fail_sync(&mut chance, reverts));
+        self.tree.files_mut(device).for_each(|pages| pages.fail_sync_of_all(&mut chance, reverts));
         Err(Errno::IO.into())
     }
 

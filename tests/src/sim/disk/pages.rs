@@ -54,6 +54,8 @@ pub(super) struct Pages {
     before: BTreeMap<u64, Vec<Sector>>,
     /// What the platter has instead of what a failed sync lost.
     lost: BTreeMap<u64, Sector>,
+    /// A sync of its whole file system lost some of it, which its own next sync tells, as Linux has it.
+    untold: bool,
 }
 
 impl Pages {
@@ -224,6 +226,17 @@ impl Pages {
         (self.synced_len, self.synced_mtime) = (self.len, self.mtime);
     }
 
+    /// A sync of its whole file system fails; see [`fail_sync`](Self::fail_sync).
+    pub(super) fn fail_sync_of_all(&mut self, rng: &mut fastrand::Rng, reverts: bool) {
+        self.untold |= !self.before.is_empty();
+        self.fail_sync(rng, reverts);
+    }
+
+    /// Whether its own sync has still to tell of one that failed.
+    pub(super) fn take_untold(&mut self) -> bool {
+        std::mem::take(&mut self.untold)
+    }
+
     /// A sync that fails: some pages were written, the others count as written. `reverts`: what reads show is what
     /// the platter has, as file systems do that read a page again.
     pub(super) fn fail_sync(&mut self, rng: &mut fastrand::Rng, reverts: bool) {
@@ -265,6 +278,7 @@ impl Pages {
             false => self.synced_len,
         };
         self.len = new.max(self.synced_len);
+        self.untold = false;
         self.forget();
         for (_, sectors) in by_page(std::mem::take(&mut self.before)) {
             let choice = rng.u32(..100);

@@ -1,7 +1,9 @@
 //! `stop` is answered when the torrent has stopped, for scripts that copy its files next.
 use std::io::{self, IoSliceMut};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use wgo_api::ApiError;
@@ -11,7 +13,7 @@ use wgo_api::torrent::State;
 use wgo_proto::wire::message::id;
 
 use super::super::{Command, Verb};
-use super::{PIECE, seed};
+use super::{PIECE, give, seed};
 use crate::files::disk::OnDone;
 use crate::files::{Disk, Handle, Op, RealDisk};
 use crate::rig::*;
@@ -22,6 +24,8 @@ use crate::store::Have;
 struct Held {
     held: Mutex<bool>,
     freed: Condvar,
+    /// Syncs that have waited, or do.
+    waited: AtomicU32,
 }
 
 impl Held {
@@ -34,7 +38,9 @@ impl Held {
 impl Disk for Held {
     fn submit(&self, op: Op, done: OnDone) {
         if matches!(op, Op::SyncData(_) | Op::SyncAll(_) | Op::SyncFs(_)) {
-            drop(self.freed.wait_while(self.held.lock().expect("whole"), |held| *held).expect("whole"));
+            let held = self.held.lock().expect("whole");
+            self.waited.fetch_add(u32::from(*held), Ordering::Relaxed);
+            drop(self.freed.wait_while(held, |held| *held).expect("whole"));
         }
         RealDisk.submit(op, done);
     }
@@ -48,22 +54,31 @@ impl Disk for Held {
     }
 }
 
+/// Blocks of a piece.
+const BLOCKS: usize = PIECE / wgo_proto::BLOCK_LEN as usize;
+/// A checkpoint begins so soon after a piece, on the slowest machine.
+const CHECKPOINT: Duration = Duration::from_secs(90);
+
 type Answer = oneshot::Receiver<Result<ActResult, ApiError>>;
 
-/// A torrent with one piece that no checkpoint covers, told to stop on a disk that makes nothing durable.
-async fn stopping() -> (Rig, Arc<Held>, Answer) {
+/// A torrent with one piece that no checkpoint covers, on a disk that makes nothing durable from now on; its payload and
+/// its file.
+async fn one_piece() -> (Rig, Arc<Held>, Vec<u8>, Vec<u8>) {
     let disk = Arc::new(Held::default());
     let rig = Rig::on(disk.clone()).await;
     let payload = noise(4 * PIECE);
     let file = torrent_file("t", &payload, PIECE);
     rig.add(&file).await;
     let peer = seed(&rig, &file).await;
-    for _ in 0..PIECE / wgo_proto::BLOCK_LEN as usize {
-        let asked = block_of(&peer.expect(id::REQUEST).await, None);
-        peer.send(&piece_message(asked, &payload, PIECE)).await;
-    }
+    give(&peer, &payload, BLOCKS).await;
     peer.expect(id::HAVE).await;
     disk.set(true);
+    (rig, disk, payload, file)
+}
+
+/// The same, told to stop.
+async fn stopping() -> (Rig, Arc<Held>, Answer) {
+    let (rig, disk, ..) = one_piece().await;
     let params = SelectParams { all: true, ..SelectParams::default() };
     let answer = rig.session.begin(|reply| Command::Act(Verb::Stop, params, reply)).await;
     rig.until("t", State::Stopped).await;
@@ -115,5 +130,33 @@ async fn one_that_has_stopped_is_answered_at_once_whatever_its_disk_does() {
     disk.set(true);
     rig.act(Verb::Stop).await;
     disk.set(false);
+    rig.quit().await;
+}
+
+/// What comes while the disk syncs is of the next checkpoint: this sync may not cover it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_says_nothing_of_a_piece_that_came_while_it_was_made() {
+    let (rig, disk, payload, file) = one_piece().await;
+    let begun = Instant::now();
+    while disk.waited.load(Ordering::Relaxed) == 0 {
+        assert!(begun.elapsed() < CHECKPOINT, "no checkpoint begins");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let peer = seed(&rig, &file).await;
+    give(&peer, &payload, BLOCKS).await;
+    peer.expect(id::HAVE).await;
+    disk.set(false);
+    let noted = loop {
+        match stored(&rig).await {
+            (Have::Nothing, _) => {}
+            (Have::Some { bits, .. }, writing) => break (bits, writing),
+            (Have::All, _) => panic!("it isn't whole"),
+        }
+        assert!(begun.elapsed() < 2 * CHECKPOINT, "no checkpoint ends");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let (bits, writing) = noted;
+    assert_eq!((bits.iter().map(|bits| bits.count_ones()).sum::<u32>(), writing), (1, true));
+    drop(peer);
     rig.quit().await;
 }
