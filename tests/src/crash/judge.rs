@@ -242,7 +242,7 @@ impl Judge<'_> {
         let owes = known.checks && torrent.state == State::Stopped;
         assert!(complete || !known.completed || known.leaving || owes, "{name} was complete: {torrent:#?}");
         known.checks &= !complete;
-        known.selected_anew &= owes;
+        known.selected_anew &= torrent.state == State::Stopped;
         if known.unknown {
             return;
         }

@@ -45,7 +45,9 @@ async fn neighbours_are_dialled_and_nobody_else_and_their_torrents_are_announced
     rig.until("t", State::Downloading).await;
     let lsd = &rig.engine.lsd;
     // It is told as a download as soon as it is to be one, and joins when its files are ready.
+    let begun = std::time::Instant::now();
     while lsd.announcer().poll_timeout().is_none() {
+        assert!(begun.elapsed() < SOON, "it doesn't join");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(lsd.announcer().take(rig.engine.clock.now()), [hash], "at once");
