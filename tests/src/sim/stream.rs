@@ -228,12 +228,15 @@ impl World {
     }
 
     /// Blocks that were read for an end go out; `None` for one that could not be read.
-    pub fn send_blocks(&mut self, end: EndId, blocks: Vec<(Block, Option<Vec<u8>>)>) {
+    pub fn send_blocks(&mut self, end: EndId, mut blocks: Vec<(Block, Option<Vec<u8>>)>) {
         let torrent = self.links[end.link].torrent;
         let node = self.links[end.link].ends[end.side].node;
         let Some(key) = self.links[end.link].ends[end.side].key else { return };
         self.links[end.link].ends[end.side].reading = false;
         self.links[end.link].ends[end.side].pulled.clear();
+        let mut kept = blocks.iter().map(|(block, _)| *block).collect();
+        self.call(node, torrent, |swarm, _| swarm.refuse_lost(key, &mut kept));
+        blocks.retain(|(block, _)| kept.contains(block));
         for (block, payload) in blocks {
             let Some(mut payload) = payload else {
                 self.call(node, torrent, |swarm, _| swarm.on_upload_failed(key, block));

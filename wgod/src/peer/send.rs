@@ -110,8 +110,11 @@ impl Sender {
     /// A finished read becomes the batch.
     fn take_read(&mut self, connection: &Connection) -> Result<bool, CloseReason> {
         let Some(result) = self.read.take() else { return Ok(false) };
-        let Some((_, blocks)) = self.reading.take() else { return Ok(false) };
+        let Some((_, mut blocks)) = self.reading.take() else { return Ok(false) };
+        connection.torrent.call(|swarm, _| swarm.refuse_lost(connection.key, &mut blocks))?;
         match result {
+            // They are all of one piece.
+            Ok(_) if blocks.is_empty() => return Ok(false),
             Ok(mut bytes) => {
                 write_headers(&blocks, &mut bytes);
                 self.encrypt(&mut bytes);

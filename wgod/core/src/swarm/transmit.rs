@@ -26,7 +26,8 @@ impl<B> Swarm<B> {
     /// the peer to `uploads` until they hold at least `budget` bytes (at least one block if the budget
     /// is not zero). Control messages go before the blocks.
     ///
-    /// What is pulled is the caller's to send; a choke or cancel that comes later does not reach it.
+    /// What is pulled is the caller's to send; a choke or cancel that comes later does not reach it. Of what `uploads`
+    /// holds before, from an earlier call, lost pieces are refused.
     pub fn poll_transmit(
         &mut self,
         now: Time,
@@ -35,6 +36,7 @@ impl<B> Swarm<B> {
         control: &mut Vec<u8>,
         uploads: &mut Vec<Block>,
     ) {
+        self.refuse_lost(key, uploads);
         let Some(peer) = self.peers.peer_mut(key) else { return };
         peer.woken = false;
         control.append(&mut peer.outbox);
@@ -76,6 +78,14 @@ impl<B> Swarm<B> {
             peer.send(&Message::Reject(block));
             self.wake(key);
         }
+    }
+
+    /// Takes out of `blocks`, which were pulled and have not been sent, those of pieces that were lost meanwhile: what
+    /// was read of such a piece may be bad. Their requests are refused.
+    pub fn refuse_lost(&mut self, key: PeerKey, blocks: &mut Vec<Block>) {
+        let have = self.pieces.have();
+        let lost: Vec<Block> = blocks.extract_if(.., |block| !have.get(block.piece.0)).collect();
+        lost.into_iter().for_each(|block| self.on_upload_failed(key, block));
     }
 
     /// Asks the peer's task to come and pull. A task whose socket takes nothing has not come although it

@@ -139,6 +139,24 @@ fn a_block_that_can_not_be_read_is_refused() {
 }
 
 #[test]
+fn what_was_pulled_of_a_piece_that_is_lost_meanwhile_is_refused() {
+    let (mut rig, key) = seeding(2, true);
+    (0..2).for_each(|piece| rig.says(key, &request(piece, 0)));
+    let mut pulled = rig.pulled(key, u64::MAX).1;
+    assert_eq!(pulled.len(), 2);
+    rig.swarm.lose(rig.now, [PieceIndex(0)]);
+    rig.swarm.refuse_lost(key, &mut pulled);
+    assert_eq!(pulled.iter().map(|block| block.piece.0).collect::<Vec<_>>(), [1]);
+    assert!(rig.heard(key).contains(&Said::Reject(0, 0)));
+    // And what waits to be sent when more is pulled.
+    rig.swarm.lose(rig.now, [PieceIndex(1)]);
+    let (now, mut control) = (rig.now, Vec::new());
+    rig.swarm.poll_transmit(now, key, 0, &mut control, &mut pulled);
+    assert!(pulled.is_empty());
+    assert_eq!(control.get(4), Some(&16), "a reject");
+}
+
+#[test]
 fn paused_uploads_choke_everyone_and_blame_nobody() {
     let (mut rig, key) = seeding(2, true);
     for _ in 0..600 {
