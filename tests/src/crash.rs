@@ -44,6 +44,8 @@ pub struct Options {
     pub faults: u64,
     /// Power cuts of each of those; 4 if not said.
     pub deaths: u64,
+    /// The operator waits between requests, for as long as a checkpoint by the clock takes to come, and syncs are slow.
+    pub patient: bool,
     /// The first life's; each further one has the next.
     pub seed: u64,
 }
@@ -116,7 +118,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(String)) -> Tally {
     let mut seed = options.seed;
     let mut live = |power: Option<Power>, tally: &mut Tally, deaths: u64, say: &mut dyn FnMut(String)| {
         let power = power.unwrap_or(CUTS[seed as usize % CUTS.len()]);
-        let mut life = Life::new(seed, at, &stock, stock.addr(from), power);
+        let mut life = Life::new((seed, power, options.patient), at, &stock, stock.addr(from));
         life.run(tally, deaths);
         tally.lives += 1;
         say(format!("seed {seed}, {power:?}: {}", tally.line(begun)));

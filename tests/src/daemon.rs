@@ -323,8 +323,9 @@ impl Daemon {
     #[track_caller]
     pub fn listens(&self, like: IpAddr) -> SocketAddr {
         let listen = self.status().listen;
-        let mut addrs = listen.iter().map(|addr| addr.parse::<SocketAddr>().unwrap());
-        let found = addrs.find(|addr| addr.is_ipv4() == like.is_ipv4());
+        let addrs = || listen.iter().map(|addr| addr.parse::<SocketAddr>().unwrap());
+        let same = addrs().find(|addr| addr.ip() == like);
+        let found = same.or_else(|| addrs().find(|addr| addr.is_ipv4() == like.is_ipv4()));
         let addr = found.unwrap_or_else(|| panic!("no listener like {like} among {listen:?}"));
         if addr.ip().is_unspecified() { SocketAddr::new(like, addr.port()) } else { addr }
     }

@@ -23,17 +23,21 @@ pub struct Lan {
     ours: File,
     theirs: File,
     holder: Space,
-    _net: Net,
 }
 
 impl Lan {
     /// Moves this thread to our end; `None`, said loudly, where that can't be.
     pub fn required(test: &str) -> Option<Lan> {
         let net = Net::required(test)?;
+        Lan::beside(&net, test)
+    }
+
+    /// The same for a thread that has a network of its own.
+    pub fn beside(_net: &Net, test: &str) -> Option<Lan> {
         let holder = Space::new();
         let ours = namespace();
         let theirs = File::open(format!("/proc/{}/ns/net", holder.pid())).unwrap();
-        let lan = Lan { ours, theirs, holder, _net: net };
+        let lan = Lan { ours, theirs, holder };
         if !lan.lay() {
             skip(test, "no pair of veth interfaces here");
             return None;
@@ -59,6 +63,19 @@ impl Lan {
     /// Takes the cable away, with both interfaces.
     pub fn cut(&self) {
         shell(&format!("ip link del {INTERFACE}"));
+    }
+
+    /// Whether the way to everywhere else leads over the cable, through the neighbour.
+    pub fn lead(&self, on: bool) {
+        let verb = if on { "replace" } else { "del" };
+        let (ours, gateway) = (&self.ours, self.theirs(true));
+        // Whoever calls it may be at either end.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                enter_namespace(ours).unwrap();
+                shell(&format!("ip route {verb} default via {gateway}"));
+            });
+        });
     }
 
     /// Moves this thread to the neighbours' end.

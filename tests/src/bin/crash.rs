@@ -1,7 +1,8 @@
 //! Kills the real daemon, and cuts the power of its disk, for as long as it is told; see `wgo_tests::crash`.
 //!
-//! `--kills N`, `--cuts N`, `--faults LIVES`, `--deaths N` of each of those, `--seed N`. What fails prints its seed and
-//! keeps its folders.
+//! `--kills N`, `--cuts N`, `--faults LIVES`, `--deaths N` of each of those, `--seed N`; `--patient`: the operator waits, so
+//! that checkpoints come by the clock, and several runs of other seeds can go on beside each other. What fails prints its
+//! seed and keeps its folders.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it says how far it is")]
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -15,7 +16,9 @@ fn main() -> ExitCode {
     let options = match options() {
         Ok(options) => options,
         Err(why) => {
-            eprintln!("{why}\nusage: crash [--kills N] [--cuts N] [--faults LIVES] [--deaths N] [--seed N]");
+            eprintln!(
+                "{why}\nusage: crash [--kills N] [--cuts N] [--faults LIVES] [--deaths N] [--seed N] [--patient]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -46,6 +49,10 @@ fn options() -> Result<Options, String> {
             "--faults" => &mut options.faults,
             "--deaths" => &mut options.deaths,
             "--seed" => &mut options.seed,
+            "--patient" => {
+                options.patient = true;
+                continue;
+            }
             other => return Err(format!("unknown argument {other:?}")),
         };
         let value = args.next().ok_or_else(|| format!("{arg} needs a number"))?;

@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, MountOption};
 
@@ -74,6 +75,11 @@ impl Disk {
     /// What fails from now on.
     pub fn fail(&self, faults: Faults) {
         self.tree().faults = faults;
+    }
+
+    /// How long each sync takes from now on.
+    pub fn slow(&self, sync: Duration) {
+        self.tree().sync_takes = sync;
     }
 
     /// Operations that failed on purpose so far.

@@ -18,12 +18,18 @@ use crate::wait::pause;
 
 /// The daemon's download limit at first, bytes/s.
 const DOWN: u64 = 1_000_000;
+/// The same of a daemon that lives long.
+const PATIENT_DOWN: u64 = 40_000;
 /// A start or an end takes this long at most, on a machine that is busy with many other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks whether it answers: a start takes some ten milliseconds.
 const POLL: Duration = Duration::from_millis(4);
 /// Between requests to a daemon whose disk fails, microseconds.
 const SUFFERED: u64 = 150_000;
+/// The longest pause of a patient operator, microseconds: a checkpoint by the clock comes after 30 s.
+const LINGER: u64 = 30_000_000;
+/// The longest sync of a patient operator's disk, milliseconds; there are torrents of 80 files, each synced.
+const SLOW_SYNC: u64 = 60;
 /// A settled look takes as long as some deaths.
 const SETTLE_EVERY: u64 = 6;
 
@@ -43,8 +49,11 @@ enum Death {
 }
 
 impl Death {
-    fn choose(dice: &mut fastrand::Rng) -> Death {
+    fn choose(dice: &mut fastrand::Rng, patient: bool) -> Death {
         let micros = |dice: &mut fastrand::Rng, most: u64| Duration::from_micros(dice.u64(..most));
+        if patient && dice.u8(..4) > 0 {
+            return Death::After(micros(dice, LINGER));
+        }
         match dice.u8(..100) {
             0..=14 => Death::Starting(micros(dice, 80_000)),
             15..=44 => Death::Answered,
@@ -60,6 +69,7 @@ impl Death {
 pub(super) struct Life<'a> {
     seed: u64,
     power: Power,
+    patient: bool,
     dice: fastrand::Rng,
     home: Home,
     stock: &'a Stock,
@@ -70,12 +80,22 @@ pub(super) struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    pub(super) fn new(seed: u64, ip: IpAddr, stock: &'a Stock, seeder: SocketAddr, power: Power) -> Life<'a> {
-        let home = Home::new(power, ip, DOWN);
+    pub(super) fn new(
+        (seed, power, patient): (u64, Power, bool),
+        ip: IpAddr,
+        stock: &'a Stock,
+        seeder: SocketAddr,
+    ) -> Life<'a> {
+        let down = if patient { PATIENT_DOWN } else { DOWN };
+        let home = Home::new(power, ip, down);
         let operator = Operator::new(&home.socket(), seeder);
-        let world = World::new(stock, DOWN);
-        let dice = fastrand::Rng::with_seed(seed);
-        Life { seed, power, dice, home, stock, operator, world, plan: Vec::new(), begun: Instant::now() }
+        let world = World::new(stock, down);
+        let mut dice = fastrand::Rng::with_seed(seed);
+        if let Some(disk) = home.disk.as_ref().filter(|_| patient) {
+            disk.slow(Duration::from_millis(dice.u64(..SLOW_SYNC)));
+        }
+        let (plan, begun) = (Vec::new(), Instant::now());
+        Life { seed, power, patient, dice, home, stock, operator, world, plan, begun }
     }
 
     fn note(&mut self, what: String) {
@@ -90,7 +110,7 @@ impl<'a> Life<'a> {
             died += 1;
         }
         while died < deaths {
-            let death = Death::choose(&mut self.dice);
+            let death = Death::choose(&mut self.dice, self.patient);
             self.note(format!("--- {death:?}"));
             let killed = match death {
                 Death::Starting(after) => self.die_starting(after),
@@ -113,7 +133,8 @@ impl<'a> Life<'a> {
             return false;
         }
         // Between power cuts there are kills: what a run did not sync, the next one must.
-        if !self.power.is_cut() || self.dice.u8(..10) < 4 {
+        let kills = if self.patient { 1 } else { 4 };
+        if !self.power.is_cut() || self.dice.u8(..10) < kills {
             tally.kills += 1;
             return !self.power.is_cut();
         }
@@ -180,6 +201,9 @@ impl<'a> Life<'a> {
         self.judge(&mut process, round % SETTLE_EVERY == SETTLE_EVERY - 1);
         for _ in 0..self.dice.usize(..3) {
             self.act(tally, None);
+            if self.patient {
+                pause(Duration::from_micros(self.dice.u64(..LINGER)));
+            }
         }
         match death {
             Death::After(delay) => {
@@ -253,7 +277,7 @@ impl<'a> Life<'a> {
 
     /// Asks for some things at once; `kill` ends the daemon so long after.
     fn act(&mut self, tally: &mut Tally, kill: Option<(u32, Duration)>) {
-        let acts = plan::burst(&self.world, self.stock, &self.home.folders, &mut self.dice);
+        let acts = plan::burst(&self.world, self.stock, &self.home.folders, self.patient, &mut self.dice);
         self.perform(&acts, tally, kill);
     }
 

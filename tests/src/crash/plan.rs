@@ -84,9 +84,17 @@ const LABELS: [&str; 4] = ["films", "linux", "größe", "x"];
 const RENAMED: &str = ".renamed";
 /// Download limits of the daemon, bytes/s: downloads last through some lives.
 const RATES: [u64; 4] = [400_000, 1_000_000, 3_000_000, 8_000_000];
+/// The same where lives are long.
+const PATIENT_RATES: [u64; 4] = [10_000, 30_000, 60_000, 200_000];
 
 /// Some acts to be done at once, each about another torrent.
-pub(super) fn burst(world: &World, stock: &Stock, folders: &[PathBuf], dice: &mut fastrand::Rng) -> Vec<Act> {
+pub(super) fn burst(
+    world: &World,
+    stock: &Stock,
+    folders: &[PathBuf],
+    patient: bool,
+    dice: &mut fastrand::Rng,
+) -> Vec<Act> {
     let count = [1, 1, 1, 2, 2, 3, 4][dice.usize(..7)];
     let mut torrents: Vec<usize> = (0..stock.items.len()).collect();
     dice.shuffle(&mut torrents);
@@ -96,7 +104,8 @@ pub(super) fn burst(world: &World, stock: &Stock, folders: &[PathBuf], dice: &mu
         .map(|at| one(at, &world.torrents[at], stock, folders, dice))
         .collect();
     if dice.u8(..12) == 0 {
-        acts.push(Act::DaemonDown(RATES[dice.usize(..RATES.len())]));
+        let rates = if patient { PATIENT_RATES } else { RATES };
+        acts.push(Act::DaemonDown(rates[dice.usize(..rates.len())]));
     }
     acts
 }

@@ -7,6 +7,7 @@ use super::held::Held;
 use super::measure::Measured;
 use super::proxies::Liar;
 use crate::daemon::Daemon;
+use crate::lan::Lan;
 
 /// A built without optimisations, with every invariant of the engine asserted at every message, takes so much longer.
 const UNOPTIMISED: u32 = 20;
@@ -116,6 +117,8 @@ pub struct Field<'a> {
     pub fetched: &'a Held,
     /// The proxy that the daemon connects by, where it has one.
     pub proxy: Option<&'a Liar>,
+    /// The cable to its neighbours, where it has any.
+    pub lan: Option<&'a Lan>,
     /// Whether this is the long form, without any pace.
     pub long: bool,
     /// Which run this is; what is added must have a name of its own.

@@ -18,6 +18,7 @@ pub mod held;
 pub mod measure;
 pub mod messages;
 pub mod metadata;
+pub mod neighbours;
 pub mod nodes;
 pub mod proxies;
 pub mod requests;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<(&'static str, stage::Kind, Vec<Attack>)> {
         ("metadata", stage::Kind::Plain, metadata::attacks()),
         ("sources", stage::Kind::Plain, sources::attacks()),
         ("nodes", stage::Kind::Dht, nodes::attacks()),
+        ("neighbours", stage::Kind::Lan, neighbours::attacks()),
         ("trackers", stage::Kind::Plain, trackers::attacks()),
         ("control", stage::Kind::Plain, control::attacks()),
         ("callers", stage::Kind::Plain, callers::attacks()),

@@ -12,6 +12,7 @@ use super::held::Held;
 use super::measure::{FIGURES, Measured, measure, settle};
 use super::proxies::Liar;
 use crate::daemon::{Daemon, Settings};
+use crate::lan::Lan;
 use crate::net::Net;
 use crate::procfs;
 use crate::wait::{SOON, until};
@@ -56,6 +57,8 @@ pub enum Kind {
     Dht,
     /// Connecting by a proxy that lies.
     Proxy,
+    /// With neighbours on a cable, and a gateway among them.
+    Lan,
 }
 
 /// A running stage.
@@ -69,6 +72,7 @@ pub struct Stage {
     long: bool,
     runs: u32,
     proxy: Option<Liar>,
+    lan: Option<Lan>,
     _folder: TempDir,
     net: Net,
 }
@@ -85,7 +89,11 @@ impl Stage {
         let of = |name: &str, len: u64| Held::new(name, pieces, (len / u64::from(pieces)) as u32, &[]);
         let (seeded, fetched) = (of("seeded.bin", seeded), of("fetched.bin", fetched));
         let proxy = (kind == Kind::Proxy).then(|| Liar::start(net.ip()));
-        let daemon = Daemon::with(settings(&net, kind, proxy.as_ref()));
+        let lan = match kind {
+            Kind::Lan => Some(Lan::beside(&net, name)?),
+            _ => None,
+        };
+        let daemon = Daemon::with(settings(&net, kind, proxy.as_ref(), lan.as_ref()));
         let folder = folder();
         seeded.write(folder.path());
         let seeds = daemon.add(&seeded.torrent, folder.path(), &[]);
@@ -97,7 +105,7 @@ impl Stage {
         until("the honest transfers are under way", SOON, || {
             good.iter().all(|good| good.bytes() >= UNDER_WAY).then_some(())
         });
-        Some(Stage { good, daemon, seeded, fetched, long, runs: 0, proxy, _folder: folder, net })
+        Some(Stage { good, daemon, seeded, fetched, long, runs: 0, proxy, lan, _folder: folder, net })
     }
 
     /// Runs an attack and says what it cost.
@@ -119,6 +127,7 @@ impl Stage {
                 seeded: &self.seeded,
                 fetched: &self.fetched,
                 proxy: self.proxy.as_ref(),
+                lan: self.lan.as_ref(),
                 long: self.long,
                 run,
                 end: Instant::now() + span,
@@ -206,13 +215,15 @@ fn folder() -> TempDir {
     builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir()).unwrap()
 }
 
-fn settings(net: &Net, kind: Kind, proxy: Option<&Liar>) -> Settings {
+fn settings(net: &Net, kind: Kind, proxy: Option<&Liar>, lan: Option<&Lan>) -> Settings {
     let network = match proxy {
         Some(proxy) => format!("proxy = \"socks5://{}\"\nport_mapping = false", proxy.addr()),
+        None if lan.is_some() => String::new(),
         None => "port_mapping = false".to_owned(),
     };
     Settings {
-        ips: vec![net.home()],
+        // The way out is by the first.
+        ips: lan.map(|lan| lan.ours(true)).into_iter().chain([net.home()]).collect(),
         network,
         // Slots are for everybody: who is interested gets one, and that is no attack.
         slots: Some(1000),

@@ -1,10 +1,14 @@
 //! Those who take part in a way of their own: small state machines that speak the wire, and do on it what no engine
 //! of ours would. What they do is honest in its bytes only where its class says so.
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use wgo_core::peer::CloseReason;
-use wgo_proto::wire::{Frame, Limits, Message, block_header, next_frame};
+use wgo_proto::wire::extended::{Pex, PexFlags, PexPeer};
+use wgo_proto::wire::{
+    ExtMessage, Extension, ExtensionIds, Frame, Limits, Message, block_header, next_frame,
+};
 use wgo_proto::{Bitfield, Block, PieceIndex};
 
 use crate::sim::content::Content;
@@ -36,10 +40,12 @@ pub enum Class {
     Deaf,
     /// Sends what no message is.
     Garbler,
+    /// Tells of peers that there are none of, whether it was asked or not (BEP 11).
+    Gossip,
 }
 
 impl Class {
-    pub const ALL: [Class; 11] = [
+    pub const ALL: [Class; 12] = [
         Class::Liar,
         Class::Poisoner,
         Class::Staller,
@@ -51,6 +57,7 @@ impl Class {
         Class::FreeRider,
         Class::Deaf,
         Class::Garbler,
+        Class::Gossip,
     ];
 
     /// It says that it has everything.
@@ -86,6 +93,8 @@ const MAX_OUT: usize = 1 << 20;
 const FLOOD: u32 = 200;
 /// Blocks that a free rider asks for at once.
 const WINDOW: u32 = 8;
+/// Peers that a gossip tells of at once.
+const RUMOURS: u32 = 3;
 
 impl Rogue {
     fn new(class: Class, fast: bool, content: &Content, rng: &mut fastrand::Rng) -> Rogue {
@@ -215,6 +224,7 @@ impl Rogue {
                 self.out.extend(garbage);
             }
             Class::Garbler => {}
+            Class::Gossip => self.gossip(rng),
         }
         true
     }
@@ -263,10 +273,31 @@ impl Rogue {
         }
     }
 
+    fn gossip(&mut self, rng: &mut fastrand::Rng) {
+        let added = (0..RUMOURS).map(|_| PexPeer { addr: rumour(rng), flags: PexFlags::default() }).collect();
+        let pex = ExtMessage::Pex(Pex { added, dropped: Vec::new() });
+        if self.out.len() < MAX_OUT {
+            pex.encode(&ExtensionIds::local([Extension::Pex]), &mut self.out);
+        }
+    }
+
     fn ask_next(&mut self, content: &Content) {
         self.next = (self.next + 1) % content.layout.piece_count();
         self.say(&Message::Request(content.layout.block(PieceIndex(self.next), 0)));
     }
+}
+
+/// The first two bytes of addresses that nobody has.
+const NOWHERE: [u8; 2] = [11, 200];
+
+fn rumour(rng: &mut fastrand::Rng) -> SocketAddr {
+    let [a, b] = NOWHERE;
+    SocketAddr::from(([a, b, rng.u8(..), rng.u8(1..)], 6868))
+}
+
+/// Whether nobody but a gossip can have told of an address.
+pub fn is_rumour(addr: SocketAddr) -> bool {
+    matches!(addr.ip(), IpAddr::V4(ip) if ip.octets().starts_with(&NOWHERE))
 }
 
 fn any_block(content: &Content, rng: &mut fastrand::Rng) -> Block {

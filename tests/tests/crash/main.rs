@@ -1,5 +1,5 @@
 //! Kills and power cuts of the real daemon, in their fast form: the program `crash` with few of them. The long form is
-//! `cargo run -p wgo-tests --bin crash -- --kills 2000 --cuts 500 --faults 20`.
+//! `cargo run -p wgo-tests --bin crash -- --kills 2000 --cuts 500 --faults 20`, and with `--patient` several beside each other.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, reason = "tests")]
 use std::process::Command;
 

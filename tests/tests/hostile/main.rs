@@ -58,6 +58,11 @@ fn floods_of_datagrams_leave_nothing_behind() {
 }
 
 #[test]
+fn neighbours_and_gateways_that_flood_leave_nothing_behind() {
+    judge("neighbours_and_gateways", 2, Kind::Lan, &hostile::neighbours::attacks(), (0, 1));
+}
+
+#[test]
 fn bad_trackers_hold_up_nobody() {
     judge("bad_trackers", 2, Kind::Plain, &hostile::trackers::attacks(), (0, 1));
 }

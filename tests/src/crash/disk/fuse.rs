@@ -3,6 +3,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
@@ -12,6 +13,7 @@ use fuser::{
 };
 
 use super::tree::{Change, Made, Node, Tree};
+use crate::wait::pause;
 
 /// Nothing changes behind the kernel's back while it is mounted.
 const TTL: Duration = Duration::from_secs(3600);
@@ -29,6 +31,19 @@ pub(super) struct Mounted(pub(super) Arc<Mutex<Tree>>);
 impl Mounted {
     fn tree(&self) -> MutexGuard<'_, Tree> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a sync when it has taken its time, in which others are served.
+    fn synced(&self, reply: ReplyEmpty, sync: impl FnOnce(&mut Tree) -> Result<(), Errno>) {
+        let mut tree = self.tree();
+        let (done, takes) = (sync(&mut tree), tree.sync_takes);
+        if takes.is_zero() {
+            return empty(reply, done);
+        }
+        thread::spawn(move || {
+            pause(takes);
+            empty(reply, done);
+        });
     }
 }
 
@@ -227,11 +242,11 @@ impl Filesystem for Mounted {
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        empty(reply, self.tree().sync_file(ino.0, datasync));
+        self.synced(reply, |tree| tree.sync_file(ino.0, datasync));
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        empty(reply, self.tree().sync_dir(ino.0));
+        self.synced(reply, |tree| tree.sync_dir(ino.0));
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {

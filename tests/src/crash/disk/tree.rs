@@ -1,7 +1,7 @@
 //! Files and folders of the disk, each as it is seen and as it is on the platter.
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::Errno;
 
@@ -98,6 +98,8 @@ pub(super) struct Tree {
     pub(super) renamings: Vec<Renaming>,
     pub(super) faults: Faults,
     pub(super) failures: u64,
+    /// What a sync takes. It covers what came before it, as it does on a disk.
+    pub(super) sync_takes: Duration,
     next: u64,
     dice: fastrand::Rng,
 }
@@ -110,6 +112,7 @@ impl Default for Tree {
             renamings: Vec::new(),
             faults: Faults::default(),
             failures: 0,
+            sync_takes: Duration::ZERO,
             next: ROOT + 1,
             dice: fastrand::Rng::with_seed(0),
         }
