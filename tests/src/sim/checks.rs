@@ -157,7 +157,9 @@ impl World {
     /// What a node says it has is on its disk, and right.
     pub fn check_on_disk(&mut self, node: NodeId, id: TorrentId, piece: PieceIndex) {
         let seen = |world: &World| world.nodes[node].torrents[&id].seen_good.get(piece.0);
-        if !seen(self) && !self.nodes[node].keeping.rotten.contains(&(id, piece)) {
+        let one = &self.nodes[node];
+        let excused = one.disk.has_lost_unheard() || one.keeping.rotten.contains(&(id, piece));
+        if !seen(self) && !excused {
             assert!(self.is_on_disk(node, id, piece), "node {node} announced {piece:?}, which it lacks");
             if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {
                 entry.seen_good.set(piece.0);

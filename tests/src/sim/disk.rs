@@ -75,6 +75,8 @@ struct State {
     dark: bool,
     /// What fails on a device, and how often.
     failing: Vec<(u64, Failing, u32)>,
+    /// A sync of a whole device lost what somebody had written to it who may not have asked for the sync.
+    lost_unheard: bool,
 }
 
 struct Open {
@@ -124,6 +126,12 @@ impl SimDisk {
     /// Nothing that was to fail fails any more.
     pub fn mend(&self) {
         self.state().failing.clear();
+    }
+
+    /// Whether a sync of a whole device failed: other torrents than the one that asked for it read what they have lost, until
+    /// their own sync tells them.
+    pub fn has_lost_unheard(&self) -> bool {
+        self.state().lost_unheard
     }
 
     /// Pulls a device out: what was not synced is lost, and what is open leads nowhere.

@@ -65,9 +65,10 @@ impl World {
             CloseReason::Banned(why) => why.clone(),
             _ => return,
         };
-        let poisons = self.nodes[other].habits.poison > 0
+        let node = &self.nodes[other];
+        let poisons = (node.habits.poison > 0 || node.disk.has_lost_unheard())
             && matches!(reason, CloseReason::Fault(PeerFault::Poisoned(_)) | CloseReason::Banned(_));
-        let bad = poisons || self.nodes[other].habits.rogue.is_some();
+        let bad = poisons || node.habits.rogue.is_some();
         assert!(bad, "honest node {other} is accused: {fault}");
         self.nodes[other].faults += 1;
     }
@@ -159,7 +160,8 @@ impl World {
                 for (ip, ban) in swarm.bans(self.clock(number)) {
                     let who = self.nodes.iter().position(|other| other.addr.ip() == ip);
                     let bad = who.is_some_and(|who| {
-                        self.nodes[who].habits.poison > 0 || self.nodes[who].habits.rogue.is_some()
+                        let node = &self.nodes[who];
+                        node.habits.poison > 0 || node.habits.rogue.is_some() || node.disk.has_lost_unheard()
                     });
                     assert!(bad, "node {number} bans honest node {who:?} in {id:?}: {ban:?}");
                 }

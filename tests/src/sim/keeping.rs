@@ -331,6 +331,7 @@ fn merge(told: &mut BTreeMap<TorrentId, Told>, before: BTreeMap<TorrentId, Told>
             }
         }
         one.wanted.extend(old.wanted);
+        one.leaving |= old.leaving;
     }
 }
 

@@ -217,6 +217,7 @@ impl State {
         let mut chance = self.chance();
         let reverts = chance.bool();
         self.tree.files_mut(device).for_each(|pages| pages.fail_sync_of_all(&mut chance, reverts));
+        self.lost_unheard = true;
         Err(Errno::IO.into())
     }
 
