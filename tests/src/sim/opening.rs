@@ -114,11 +114,17 @@ impl World {
             _ => (Bitfield::new(count), Bitfield::full(count)),
         };
         let mut good = self.hash(node, &files, &wanted);
+        // And files that nobody knew, as the shell does.
+        let is_there = |stamps: &[Option<FileStamp>], file: FileIndex| {
+            stamps.get(file.0 as usize).is_some_and(Option::is_some)
+        };
+        let known = &self.nodes[node].torrents[&id].stamps;
         let found: Vec<FileIndex> = (0..self.content(id).layout.file_count())
             .map(FileIndex)
             .filter(|file| {
-                let pieces = || self.content(id).info.pieces_in(*file);
-                self.is_stored(id, *file) && pieces().any(|piece| good.get(piece.0))
+                let is_new = is_there(&stamps, *file) && !is_there(known, *file);
+                let mut pieces = self.content(id).info.pieces_in(*file);
+                self.is_stored(id, *file) && (is_new || pieces.any(|piece| good.get(piece.0)))
             })
             .collect();
         if !found.is_empty() {
