@@ -153,7 +153,9 @@ impl Engine {
                 }
                 StoreOutcome::BadHash => {
                     engine.counters.hash_failures.one_more();
-                    owner.span.in_scope(|| tracing::info!(piece = piece.0, "wrong hash"));
+                    owner.span.in_scope(|| {
+                        tracing::info!(fault = "wrong hash", piece = piece.0, "a piece is thrown away")
+                    });
                     PieceOutcome::BadHash(BadBlocks::All)
                 }
                 StoreOutcome::Failed(error) => {

@@ -8,7 +8,6 @@ use wgo_proto::PeerId;
 use wgo_proto::wire::{Handshake, Reserved};
 
 use crate::sim::link::{End, EndId, Link, NodeId};
-use crate::sim::rogue::is_rumour;
 use crate::sim::watch::Watch;
 use crate::sim::world::{Event, World};
 
@@ -25,11 +24,6 @@ impl World {
     /// A Swarm wants a connection.
     pub fn dial(&mut self, from: NodeId, torrent: TorrentId, to: SocketAddr) {
         let (wait, epoch) = (self.millis(5, 60), self.epoch(from, torrent));
-        let private = self.content(torrent).private;
-        assert!(
-            !private || !is_rumour(to),
-            "node {from} believes what peers of a private torrent tell: {to}"
-        );
         if let Some(entry) = self.nodes[from].torrents.get_mut(&torrent) {
             assert!(entry.dialing.insert(to), "node {from} dials {to} while it dials it");
         }

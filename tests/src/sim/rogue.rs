@@ -1,7 +1,7 @@
 //! Those who take part in a way of their own: small state machines that speak the wire, and do on it what no engine
 //! of ours would. What they do is honest in its bytes only where its class says so.
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use wgo_core::peer::CloseReason;
@@ -287,17 +287,9 @@ impl Rogue {
     }
 }
 
-/// The first two bytes of addresses that nobody has.
-const NOWHERE: [u8; 2] = [11, 200];
-
+/// An address that nobody has, nor any tracker names.
 fn rumour(rng: &mut fastrand::Rng) -> SocketAddr {
-    let [a, b] = NOWHERE;
-    SocketAddr::from(([a, b, rng.u8(..), rng.u8(1..)], 6868))
-}
-
-/// Whether nobody but a gossip can have told of an address.
-pub fn is_rumour(addr: SocketAddr) -> bool {
-    matches!(addr.ip(), IpAddr::V4(ip) if ip.octets().starts_with(&NOWHERE))
+    SocketAddr::from(([11, 200, rng.u8(..), rng.u8(1..)], 6868))
 }
 
 fn any_block(content: &Content, rng: &mut fastrand::Rng) -> Block {

@@ -67,25 +67,26 @@ pub(super) async fn find(outlet: &Outlet, link: Link) -> Result<Found, Told> {
             Err(_) => return Err(last),
         };
         // Whoever else answers may be a gateway, but isn't ours.
-        if from.ip() != IpAddr::V4(link.gateway) {
-            continue;
-        }
-        let location = match read_found(packet.get(..len).unwrap_or_default()) {
-            Ok(location) if location.ip() == link.gateway => location,
-            Ok(location) => {
+        let found = (from.ip() == IpAddr::V4(link.gateway))
+            .then(|| read_found(packet.get(..len).unwrap_or_default()));
+        match found {
+            Some(Ok(location)) if location.ip() != link.gateway => {
                 last = Told::Failed(format!("it names a description elsewhere: {location}"));
+            }
+            Some(Ok(location)) if tried.len() < MAX_LOCATIONS && tried.insert(location.to_string()) => {
+                match describe(outlet, &location).await {
+                    Ok(found) => return Ok(found),
+                    Err(why) => last = Told::Failed(why),
+                }
+                // What came meanwhile is looked at, however long that took.
                 continue;
             }
-            Err(error) => {
-                last = Told::Failed(error.to_string());
-                continue;
-            }
-        };
-        if tried.len() < MAX_LOCATIONS && tried.insert(location.to_string()) {
-            match describe(outlet, &location).await {
-                Ok(found) => return Ok(found),
-                Err(why) => last = Told::Failed(why),
-            }
+            Some(Err(error)) => last = Told::Failed(error.to_string()),
+            _ => {}
+        }
+        // Where answers come without end, none has to be waited for.
+        if begun.elapsed() >= SEARCH_TIME {
+            return Err(last);
         }
     }
 }

@@ -128,7 +128,7 @@ impl Driver {
         let _said = entry.span().entered();
         match verdict {
             Verdict::Wrong => {
-                tracing::info!(size, "metadata with a wrong hash");
+                tracing::info!(fault = "wrong hash", size, "metadata is thrown away");
                 if let Some(live) = entry.live.clone() {
                     self.engine.call(&live, |swarm, now| swarm.metadata_wrong(now, size));
                 }
