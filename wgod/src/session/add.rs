@@ -246,6 +246,7 @@ impl Driver {
             named_anew: false,
             lane: VecDeque::new(),
             busy: false,
+            learns: false,
             leaving: true,
             removing: false,
             saving: super::save::Saving::default(),

@@ -26,7 +26,7 @@ use super::entry::{About, Entry, Shown, from_stored, on_disk, selection_of};
 use super::goals::Activity;
 use super::happened::Telling;
 use super::metadata::{settle_choice, take_up};
-use super::moving::{Surveyed, underway};
+use super::moving::{Postponed, Surveyed, underway};
 use super::network::Network;
 use super::ops::{Op, Outcome};
 use super::renaming;
@@ -79,6 +79,8 @@ pub struct Driver {
     pub(super) saved_beside: BTreeSet<TorrentId>,
     /// Moves that were asked for, looked into.
     pub(super) surveys: JoinSet<Surveyed>,
+    /// Moves that wait until metadata is saved.
+    pub(super) postponed: Vec<Postponed>,
     /// Renames that were asked for, looked into.
     pub(super) rename_surveys: JoinSet<renaming::Surveyed>,
     /// Tasks that gather an answer for a caller.
@@ -165,6 +167,7 @@ impl Driver {
             op_of: HashMap::new(),
             saved_beside: BTreeSet::new(),
             surveys: JoinSet::new(),
+            postponed: Vec::new(),
             rename_surveys: JoinSet::new(),
             replies: JoinSet::new(),
             saves: JoinSet::new(),
@@ -483,6 +486,7 @@ fn entry_of(
         named_anew: false,
         lane: VecDeque::new(),
         busy: false,
+        learns: false,
         leaving: false,
         removing: false,
         saving: super::save::Saving::default(),

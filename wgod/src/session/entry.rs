@@ -102,6 +102,8 @@ pub struct Entry {
     pub(super) lane: VecDeque<Op>,
     /// An operation is under way.
     pub(super) busy: bool,
+    /// It makes metadata durable that has just come, and files where the torrent belongs.
+    pub(super) learns: bool,
     /// It is being added or removed: it is not listed.
     pub(super) leaving: bool,
     /// It is being removed.
@@ -206,6 +208,11 @@ impl Entry {
     pub(super) fn paths_of<'a>(&self, info: &'a Info) -> impl Iterator<Item = (FileIndex, Cow<'a, str>)> {
         let seconds = !self.is_finished() || self.stamps.iter().flatten().any(|stamp| stamp.suffixed);
         paths_in(info, seconds)
+    }
+
+    /// Metadata of it has come, and what is made of it isn't done yet.
+    pub(super) fn is_learning(&self) -> bool {
+        self.learns || self.lane.iter().any(|op| matches!(op, Op::Learn(_)))
     }
 
     /// The path that a file has on disk, if it ends in the suffix of those that aren't complete.

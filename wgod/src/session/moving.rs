@@ -19,6 +19,7 @@ use wgo_proto::FileIndex;
 pub(super) use progress::MoveProgress;
 
 use super::Driver;
+use super::entry::Entry;
 use super::ops::{Cx, Op, Outcome, Placed, relocate};
 use crate::files::{DiskErrorKind, MoveError};
 use crate::store::{Change, Move, MoveStage, Rename, Settings};
@@ -45,6 +46,15 @@ pub(super) struct Surveyed {
     pub(super) marked: bool,
     pub(super) result: Result<(), MoveError>,
     pub(super) asker: Asker,
+}
+
+/// A move that was asked for while metadata of the torrent was made durable: until that is done it is open whether there
+/// are files to be moved.
+#[derive(Debug)]
+pub(super) struct Postponed {
+    id: TorrentId,
+    folder: PathBuf,
+    reply: oneshot::Sender<Result<(), ApiError>>,
 }
 
 /// Who wants a torrent moved.
@@ -118,7 +128,13 @@ impl Driver {
             return Err(renaming(names));
         }
         if !entry.is_known() {
-            return Ok(self.redirect_unknown(id, folder));
+            if !entry.is_learning() {
+                return Ok(self.redirect_unknown(id, folder));
+            }
+            let (reply, wait) = oneshot::channel();
+            // Bounded by the callers, each of whom waits for the answer.
+            self.postponed.push(Postponed { id, folder: folder.to_owned(), reply });
+            return Ok(Asked::Waits(wait));
         }
         if let Some(redirected) = self.redirect(id, folder) {
             return redirected.map(Asked::Waits);
@@ -132,6 +148,30 @@ impl Driver {
         let (reply, wait) = oneshot::channel();
         self.survey(id, folder.to_owned(), Asker::Caller(reply));
         Ok(Asked::Waits(wait))
+    }
+
+    /// Moves that were put off are asked for, once it is known what there is to be moved.
+    pub(super) fn ask_postponed(&mut self, id: TorrentId) {
+        if self.postponed.is_empty() || self.entries.get(&id).is_some_and(Entry::is_learning) {
+            return;
+        }
+        let due: Vec<Postponed> = self.postponed.extract_if(.., |one| one.id == id).collect();
+        for Postponed { folder, reply, .. } in due {
+            let answer = match self.ask_move(id, &folder) {
+                Ok(Asked::Waits(wait)) => {
+                    // If it is dropped, so is the other end: whoever asked hears of that.
+                    self.replies.spawn(async move {
+                        if let Ok(answer) = wait.await {
+                            drop(reply.send(answer));
+                        }
+                    });
+                    continue;
+                }
+                Ok(Asked::Moves | Asked::There) => Ok(()),
+                Err(error) => Err(error),
+            };
+            drop(reply.send(answer));
+        }
     }
 
     /// Nothing stands in the way of a move, or something does.

@@ -146,6 +146,7 @@ impl Driver {
         }
         let Some(op) = next else { return };
         entry.busy = true;
+        entry.learns = matches!(op, Op::Learn(_));
         let Some(mut cx) = self.cx(id) else { return };
         if matches!(op, Op::GoLive | Op::Halt | Op::Remove { .. })
             && let Some(entry) = self.entries.get_mut(&id)

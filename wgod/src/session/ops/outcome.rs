@@ -146,6 +146,7 @@ impl Driver {
         let mut cancelled = None;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.busy = false;
+            entry.learns = false;
             entry.moving = None;
             cancelled = entry.check.take().filter(|check| check.is_cancelled());
         }
@@ -157,6 +158,7 @@ impl Driver {
         self.tell_trackers(id);
         self.touch();
         self.next_op(id);
+        self.ask_postponed(id);
     }
 
     /// A check was called off: how far it came is kept for the next one, unless that begins anew.

@@ -1,12 +1,18 @@
 //! Torrents whose metadata has to come, with a real driver and a real store.
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use wgo_api::error::Kind;
-use wgo_api::params::{Choice, FilesParams};
+use wgo_api::params::{Choice, FilesParams, MoveParams};
 use wgo_api::result::{AddStatus, Added};
 use wgo_api::torrent::{FilePriority, State};
 use wgo_proto::metainfo::Metainfo;
 use wgo_proto::{InfoHashV1, InfoHashV2, InfoHashes};
 
 use super::super::{AddRequest, Command, Verb};
+use super::stop::Held;
+use super::{PIECE, give, names, seed};
 use crate::rig::*;
 use crate::store::Change;
 
@@ -97,5 +103,39 @@ async fn files_of_another_unfinished_torrent_are_not_written_to() {
     let rig = rig.restart().await;
     rig.act(Verb::Start).await;
     rig.until("c", State::Downloading).await;
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_is_asked_for_while_the_metadata_is_saved_waits_and_leaves_nothing_behind() {
+    let disk = Arc::new(Held::default());
+    let rig = Rig::on(disk.clone()).await;
+    let (old, new) = (rig.folder.join("old"), rig.folder.join("new"));
+    let payload = noise(2 * PIECE);
+    let file = torrent_file("t", &payload, PIECE);
+    let link = Metainfo::unknown(hashes(&file), "link".to_owned());
+    let add = AddRequest { folder: old.clone(), ..request(&rig, link, &[]) };
+    rig.session.ask(|reply| Command::Add(Box::new(add), reply)).await.expect("it answers");
+    rig.until("link", State::Metadata).await;
+    // Its folder is being made, which is to be durable.
+    disk.set(true);
+    let metainfo = Metainfo::parse(&file).expect("a torrent of ours");
+    let known = AddRequest { folder: old.clone(), ..request(&rig, metainfo, &file) };
+    let added = rig.session.begin(|reply| Command::Add(Box::new(known), reply)).await.expect("it runs");
+    while disk.waited.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let params = MoveParams { all: true, folder: Some(new.clone()), ..MoveParams::default() };
+    let moved = rig.session.begin(|reply| Command::Move(params, reply)).await.expect("it runs");
+    rig.row("link").await;
+    disk.set(false);
+    assert_eq!(added.await.expect("it answers").status, AddStatus::Present);
+    assert_eq!(moved.await.expect("it answers").expect("it is done").torrents[0].error, None);
+    rig.until_row("t", |row| row.folder == new.to_string_lossy() && row.state == State::Downloading).await;
+    let peer = seed(&rig, &file).await;
+    give(&peer, &payload, 8).await;
+    rig.until("t", State::Seeding).await;
+    assert_eq!((names(&old), names(&new)), (vec![], vec!["t".to_owned()]));
+    assert!(std::fs::read(new.join("t")).expect("it is there") == payload);
     rig.quit().await;
 }

@@ -21,15 +21,15 @@ use crate::store::Have;
 
 /// A real disk that makes nothing durable while it is held.
 #[derive(Default)]
-struct Held {
+pub(super) struct Held {
     held: Mutex<bool>,
     freed: Condvar,
     /// Syncs that have waited, or do.
-    waited: AtomicU32,
+    pub(super) waited: AtomicU32,
 }
 
 impl Held {
-    fn set(&self, held: bool) {
+    pub(super) fn set(&self, held: bool) {
         *self.held.lock().expect("whole") = held;
         self.freed.notify_all();
     }
