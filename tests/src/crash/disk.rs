@@ -77,9 +77,9 @@ impl Disk {
         self.tree().faults = faults;
     }
 
-    /// How long each sync takes from now on.
-    pub fn slow(&self, sync: Duration) {
-        self.tree().sync_takes = sync;
+    /// How long a sync takes from now on, for each byte.
+    pub fn slow(&self, pace: Duration) {
+        self.tree().sync_pace = pace;
     }
 
     /// Operations that failed on purpose so far.

@@ -28,8 +28,9 @@ const POLL: Duration = Duration::from_millis(4);
 const SUFFERED: u64 = 150_000;
 /// The longest pause of a patient operator, microseconds: a checkpoint by the clock comes after 30 s.
 const LINGER: u64 = 30_000_000;
-/// The longest sync of a patient operator's disk, milliseconds; there are torrents of 80 files, each synced.
-const SLOW_SYNC: u64 = 60;
+/// What syncs of a patient operator's disk take at most for each byte, nanoseconds: two seconds for what came since the
+/// last checkpoint.
+const SLOW_SYNC: u64 = 4_000;
 /// A settled look takes as long as some deaths.
 const SETTLE_EVERY: u64 = 6;
 
@@ -92,7 +93,7 @@ impl<'a> Life<'a> {
         let world = World::new(stock, down);
         let mut dice = fastrand::Rng::with_seed(seed);
         if let Some(disk) = home.disk.as_ref().filter(|_| patient) {
-            disk.slow(Duration::from_millis(dice.u64(..SLOW_SYNC)));
+            disk.slow(Duration::from_nanos(dice.u64(..SLOW_SYNC)));
         }
         let (plan, begun) = (Vec::new(), Instant::now());
         Life { seed, power, patient, dice, home, stock, operator, world, plan, begun }

@@ -27,8 +27,15 @@ pub(super) enum Saving {
 impl Driver {
     /// Keeps the torrent's settings as they are now.
     pub(super) fn save(&mut self, id: TorrentId) {
-        let Some(settings) = self.wishes(id) else { return };
+        let settings = self.wishes(id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(settings) = settings else {
+            if entry.removing {
+                // Whoever waits for that may be what its removal waits for.
+                entry.awaiting_save.clear();
+            }
+            return;
+        };
         if entry.saving != Saving::No {
             entry.saving = Saving::Again;
             return;
@@ -53,7 +60,7 @@ impl Driver {
         });
     }
 
-    /// The same; the answer comes when they are on disk.
+    /// The same; the answer comes when they are on disk, and none for a torrent that is being removed.
     pub(super) fn saved(&mut self, id: TorrentId) -> oneshot::Receiver<Result<(), String>> {
         let (done, saved) = oneshot::channel();
         if let Some(entry) = self.entries.get_mut(&id) {

@@ -34,9 +34,10 @@ impl Mounted {
     }
 
     /// Answers a sync when it has taken its time, in which others are served.
-    fn synced(&self, reply: ReplyEmpty, sync: impl FnOnce(&mut Tree) -> Result<(), Errno>) {
+    fn synced(&self, ino: INodeNo, reply: ReplyEmpty, sync: impl FnOnce(&mut Tree) -> Result<(), Errno>) {
         let mut tree = self.tree();
-        let (done, takes) = (sync(&mut tree), tree.sync_takes);
+        let takes = tree.sync_time(ino.0);
+        let done = sync(&mut tree);
         if takes.is_zero() {
             return empty(reply, done);
         }
@@ -242,11 +243,11 @@ impl Filesystem for Mounted {
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, datasync: bool, reply: ReplyEmpty) {
-        self.synced(reply, |tree| tree.sync_file(ino.0, datasync));
+        self.synced(ino, reply, |tree| tree.sync_file(ino.0, datasync));
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.synced(reply, |tree| tree.sync_dir(ino.0));
+        self.synced(ino, reply, |tree| tree.sync_dir(ino.0));
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {

@@ -98,8 +98,8 @@ pub(super) struct Tree {
     pub(super) renamings: Vec<Renaming>,
     pub(super) faults: Faults,
     pub(super) failures: u64,
-    /// What a sync takes. It covers what came before it, as it does on a disk.
-    pub(super) sync_takes: Duration,
+    /// What a sync takes for each byte. It covers what was written before it, as it does on a disk.
+    pub(super) sync_pace: Duration,
     next: u64,
     dice: fastrand::Rng,
 }
@@ -112,7 +112,7 @@ impl Default for Tree {
             renamings: Vec::new(),
             faults: Faults::default(),
             failures: 0,
-            sync_takes: Duration::ZERO,
+            sync_pace: Duration::ZERO,
             next: ROOT + 1,
             dice: fastrand::Rng::with_seed(0),
         }
@@ -276,6 +276,18 @@ impl Tree {
             pending.push(change);
         }
         Ok(())
+    }
+
+    /// How long a sync takes.
+    pub(super) fn sync_time(&self, ino: u64) -> Duration {
+        let written = |change: &Change| match change {
+            Change::Write { bytes, .. } => bytes.len() as u32,
+            Change::SetLen { .. } | Change::Touch { .. } => 0,
+        };
+        match self.inodes.get(&ino).map(|inode| &inode.node) {
+            Some(Node::File { pending, .. }) => self.sync_pace * pending.iter().map(written).sum(),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Brings a file's content over; with `data` alone not a time without which it can be read.

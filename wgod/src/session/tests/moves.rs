@@ -3,9 +3,10 @@ use std::io::{self, IoSliceMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use rustix::io::Errno;
-use wgo_api::params::{MoveParams, RemoveParams};
+use wgo_api::params::{LabelParams, MoveParams, RemoveParams};
 use wgo_api::result::{ActResult, Acted};
 use wgo_api::torrent::State;
 use wgo_api::{ApiError, Kind};
@@ -13,7 +14,8 @@ use wgo_proto::wire::message::id;
 
 use super::super::{Command, Verb};
 use super::mounts::Nas;
-use super::{PIECE, downloading, hash_of, seed, until_listed};
+use super::stop::Held;
+use super::{PIECE, downloading, hash_of, names, seed, until_listed};
 use crate::files::disk::OnDone;
 use crate::files::{Disk, Handle, Op, RealDisk};
 use crate::rig::*;
@@ -191,6 +193,32 @@ async fn a_move_goes_on_after_the_daemon_ended_in_the_middle() {
         |row: &wgo_api::Torrent| row.state == State::Seeding && row.folder == to.display().to_string();
     rig.until_row("t", moved).await;
     assert_only_in(&to, &rig.folder, &payload);
+    rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torrent_is_removed_although_the_second_half_of_its_move_waits_for_a_save() {
+    let state = Arc::new(Held::default());
+    let (rig, disk, _) = seeding_with(state.clone()).await;
+    disk.set(Some(3), None);
+    move_away(&rig).await;
+    rig.until_row("t", |row| row.state == State::Moving && row.progress > 0.2).await;
+    // A save is under way, and that of the new place has to come after it.
+    state.set(true);
+    let labels = LabelParams { all: true, set: Some(vec!["x".into()]), ..LabelParams::default() };
+    let labelled = rig.session.begin(|reply| Command::Label(labels, reply)).await.expect("it runs");
+    disk.set(None, None);
+    let to = elsewhere(&rig);
+    rig.until_row("t", |row| row.folder == to.display().to_string()).await;
+    let params = RemoveParams { all: true, data: true, ..RemoveParams::default() };
+    let removed = rig.session.begin(|reply| Command::Remove(params, reply)).await.expect("it runs");
+    // The next command comes after it.
+    drop(rig.session.ask(|reply| Command::Name("t".to_owned(), reply)).await);
+    state.set(false);
+    let removed = tokio::time::timeout(Duration::from_secs(60), removed).await.expect("it is removed");
+    assert_eq!(removed.expect("it answers").expect("it is done").torrents[0].error, None);
+    drop(labelled);
+    assert_eq!((names(&to), names(&rig.folder)), (vec![], vec![]));
     rig.quit().await;
 }
 
