@@ -16,7 +16,8 @@ use crate::units::TorrentId;
 /// From the end of one round to the next. Nodes forget announces after half an hour.
 pub const INTERVAL: Duration = Duration::from_secs(15 * 60);
 
-/// Who found nobody, and needs somebody, tries again after this, then after twice as long, up to [`INTERVAL`].
+/// Who found nobody, and needs somebody, or has still no metadata, tries again after this, then after twice as long, up
+/// to [`INTERVAL`].
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 
 /// An operator's wish counts once in this time.
@@ -305,7 +306,9 @@ impl Rounds {
         // Nobody there at all, or nobody who has it: who needs nobody is in no hurry, but isn't announced either.
         let vain = match entry.need {
             Need::Nothing => entry.found.answered == 0,
-            Need::Pieces | Need::Metadata => entry.found.peers == 0,
+            Need::Pieces => entry.found.peers == 0,
+            // Whoever was found hasn't given it: many are gone, or nobody can reach them.
+            Need::Metadata => true,
         };
         let wait = match (at_once, vain) {
             (true, _) => Duration::ZERO,

@@ -110,12 +110,13 @@ fn lookups_without_hurry_leave_room_for_those_in_a_hurry() {
 }
 
 #[test]
-fn a_round_that_found_somebody_is_followed_by_one_in_a_quarter_of_an_hour() {
+fn a_round_that_found_who_was_needed_is_followed_by_one_in_a_quarter_of_an_hour() {
     for (need, peers, earliest, latest) in [
         (Need::Nothing, 0, 13 * 60, 17 * 60),
         (Need::Pieces, 1, 13 * 60, 17 * 60),
         (Need::Pieces, 0, 9, 11),
         (Need::Metadata, 0, 9, 11),
+        (Need::Metadata, 1, 9, 11),
     ] {
         let mut driver = Driver::new();
         driver.rounds.join(secs(0), TorrentId(1), v1(1), need);
