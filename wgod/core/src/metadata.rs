@@ -84,11 +84,13 @@ impl Default for Fetch {
 }
 
 impl Fetch {
-    /// A peer says that it has metadata of `size` bytes, 1 to [`MAX_METADATA_LEN`].
+    /// A peer says that it has metadata of `size` bytes, 1 to [`MAX_METADATA_LEN`]. One that names another size again and
+    /// again is asked no more.
     pub fn offer(&mut self, key: PeerKey, size: u32) {
         if self.sources.get(&key).is_some_and(|known| known.size == size) {
             return;
         }
+        let changes = self.sources.get(&key).map_or(0, |known| known.changes.saturating_add(1));
         self.leave(key);
         if !self.variants.contains_key(&size) {
             if self.variants.len() >= MAX_VARIANTS && !self.drop_orphan() {
@@ -96,7 +98,7 @@ impl Fetch {
             }
             self.variants.insert(size, Variant::default());
         }
-        let source = Source { size, asked: SmallVec::new(), strikes: 0, rests_until: Time::ZERO };
+        let source = Source { size, asked: SmallVec::new(), strikes: 0, rests_until: Time::ZERO, changes };
         self.sources.insert(key, source);
     }
 

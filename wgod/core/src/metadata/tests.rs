@@ -1,6 +1,7 @@
 //! Tests of fetching metadata: who is asked for what, and who is found to lie.
 use proptest::prelude::*;
 
+use super::variant::MAX_CHANGES;
 use super::*;
 
 const PIECE: usize = 16 * 1024;
@@ -182,6 +183,20 @@ fn pieces_that_nobody_asked_for_or_of_another_length_are_no_use() {
     assert_eq!(fetch.on_piece(key(1), 1, Some(said + 1), &bytes[..came]), Err(Unfit::Size { said, came }));
     fetch.check_invariants();
     assert_eq!(fetch.held(), 0);
+}
+
+#[test]
+fn who_names_another_size_again_and_again_is_asked_no_more() {
+    let mut fetch = Fetch::default();
+    for size in 1..100 {
+        fetch.offer(key(1), size);
+        let asked = asks(&mut fetch, secs(0)).len();
+        assert_eq!(asked, usize::from(size <= 1 + u32::from(MAX_CHANGES)), "{size}");
+        fetch.check_invariants();
+    }
+    fetch.leave(key(1));
+    fetch.offer(key(1), 1);
+    assert_eq!(asks(&mut fetch, secs(0)), [(key(1), 0)], "another connection");
 }
 
 #[test]

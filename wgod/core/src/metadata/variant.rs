@@ -16,6 +16,8 @@ pub(super) const WINDOW: usize = 4;
 pub(super) const REST: Duration = Duration::from_secs(20);
 /// Failures beyond this lengthen the rest no more.
 const MAX_STRIKES: u8 = 15;
+/// A peer that names another size more often than this is asked no more: it would have us write as much as it does.
+pub(super) const MAX_CHANGES: u8 = 3;
 
 /// A peer that has the metadata.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Source {
     pub(super) asked: SmallVec<[Asked; WINDOW]>,
     pub(super) strikes: u8,
     pub(super) rests_until: Time,
+    /// Times that it named another size than before.
+    pub(super) changes: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +73,7 @@ impl Source {
     }
 
     pub(super) fn may_be_asked(&self, now: Time) -> bool {
-        self.rests_until <= now && self.outstanding() < WINDOW
+        self.rests_until <= now && self.outstanding() < WINDOW && self.changes <= MAX_CHANGES
     }
 
     pub(super) fn strike(&mut self, now: Time) {
