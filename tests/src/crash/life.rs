@@ -133,7 +133,7 @@ impl<'a> Life<'a> {
         if !killed {
             return false;
         }
-        // Between power cuts there are kills: what a run did not sync, the next one must.
+        // Between power cuts there are kills, so many of ten: what a run did not sync, the next one must.
         let kills = if self.patient { 1 } else { 4 };
         if !self.power.is_cut() || self.dice.u8(..10) < kills {
             tally.kills += 1;

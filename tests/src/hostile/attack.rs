@@ -8,6 +8,7 @@ use super::measure::Measured;
 use super::proxies::Liar;
 use crate::daemon::Daemon;
 use crate::lan::Lan;
+use crate::wait::pause;
 
 /// A built without optimisations, with every invariant of the engine asserted at every message, takes so much longer.
 const UNOPTIMISED: u32 = 20;
@@ -86,6 +87,11 @@ impl Bound {
     }
 }
 
+/// Datagrams a second in the short form.
+const PACE: f64 = 4_000.0;
+/// Sent in one go before it is looked at the clock.
+const BURST: usize = 50;
+
 /// One way to do wrong.
 #[derive(Clone, Copy)]
 pub struct Attack {
@@ -136,6 +142,20 @@ impl Field<'_> {
     /// How many of something there are in the short and in the long form.
     pub fn many(&self, short: usize, long: usize) -> usize {
         if self.long { long } else { short }
+    }
+
+    /// Has datagrams sent until the time is over, each by its number, in the short form at a pace. Gives how many.
+    pub fn paced(&self, mut send: impl FnMut(usize)) -> u64 {
+        let (mut sent, began) = (0, Instant::now());
+        while !self.over() {
+            if !self.long && sent as f64 > began.elapsed().as_secs_f64() * PACE {
+                pause(Duration::from_millis(1));
+                continue;
+            }
+            (sent..sent + BURST).for_each(&mut send);
+            sent += BURST;
+        }
+        sent as u64
     }
 
     /// The daemon's control socket.

@@ -10,11 +10,7 @@ use wgo_proto::units::WireHash;
 use super::attack::{Attack, Bound, Field};
 use super::web::Web;
 use crate::lan::Ear;
-use crate::wait::pause;
 
-/// Datagrams a second in the short form, and how many go before it is looked at the clock.
-const PACE: f64 = 4_000.0;
-const BURST: usize = 50;
 /// Hashes of one datagram.
 const HASHES: usize = 20;
 /// Where gateways are asked: PCP and NAT-PMP, and the search of UPnP.
@@ -48,18 +44,7 @@ fn flood(field: &Field<'_>, make: &dyn Fn(usize) -> Vec<u8>) -> u64 {
     let Some(lan) = field.lan else { return 0 };
     lan.cross();
     let ear = Ear::open(true);
-    let (mut sent, began) = (0, Instant::now());
-    while !field.over() {
-        if !field.long && sent as f64 > began.elapsed().as_secs_f64() * PACE {
-            pause(Duration::from_millis(1));
-            continue;
-        }
-        for _ in 0..BURST {
-            ear.say(&make(sent));
-            sent += 1;
-        }
-    }
-    sent as u64
+    field.paced(|n| ear.say(&make(n)))
 }
 
 fn random<const N: usize>() -> [u8; N] {

@@ -1,14 +1,9 @@
 //! Nodes of the DHT that flood ours: with garbage, questions, announcements, items, and answers to nothing (BEP 5, 44, 51).
 use std::net::UdpSocket;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::attack::{Attack, Bound, Field};
-use crate::wait::pause;
 
-/// Datagrams a second in the short form.
-const PACE: f64 = 4_000.0;
-/// Sent in one go before it is looked at the clock.
-const BURST: usize = 50;
 /// An answer comes within this.
 const ANSWER: Duration = Duration::from_millis(200);
 
@@ -41,19 +36,10 @@ pub fn attacks() -> Vec<Attack> {
 fn flood(field: &Field<'_>, sources: usize, make: &dyn Fn(usize) -> Vec<u8>) -> u64 {
     let bind = |n| UdpSocket::bind((field.attacker(n), 0)).unwrap();
     let sockets: Vec<UdpSocket> = (0..sources).map(bind).collect();
-    let (mut sent, began) = (0, Instant::now());
-    while !field.over() {
-        if !field.long && sent as f64 > began.elapsed().as_secs_f64() * PACE {
-            pause(Duration::from_millis(1));
-            continue;
-        }
-        for _ in 0..BURST {
-            // What the system drops is no concern of the attacker's.
-            let _ = sockets[sent % sources].send_to(&make(sent), field.to);
-            sent += 1;
-        }
-    }
-    sent as u64
+    field.paced(|n| {
+        // What the system drops is no concern of the attacker's.
+        let _ = sockets[n % sources].send_to(&make(n), field.to);
+    })
 }
 
 fn random(len: usize) -> Vec<u8> {
@@ -121,17 +107,11 @@ fn announces(field: &Field<'_>) -> u64 {
         }
     }
     assert!(!known.is_empty(), "somebody is given a token");
-    let (mut sent, began) = (0_usize, Instant::now());
-    while !field.over() {
-        if !field.long && sent as f64 > began.elapsed().as_secs_f64() * PACE {
-            pause(Duration::from_millis(1));
-            continue;
-        }
-        let (socket, token) = &known[sent % known.len()];
-        let _ = socket.send_to(&announce(&random(20), sent as u16 | 1, token), field.to);
-        sent += 1;
-    }
-    (sent + known.len()) as u64
+    let sent = field.paced(|n| {
+        let (socket, token) = &known[n % known.len()];
+        let _ = socket.send_to(&announce(&random(20), n as u16 | 1, token), field.to);
+    });
+    sent + known.len() as u64
 }
 
 fn items(field: &Field<'_>) -> u64 {

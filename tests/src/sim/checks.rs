@@ -158,7 +158,9 @@ impl World {
     pub fn check_on_disk(&mut self, node: NodeId, id: TorrentId, piece: PieceIndex) {
         let seen = |world: &World| world.nodes[node].torrents[&id].seen_good.get(piece.0);
         let one = &self.nodes[node];
-        let excused = one.disk.has_lost_unheard() || one.keeping.rotten.contains(&(id, piece));
+        // What a checkpoint has covered no sync of others can lose.
+        let doubtful = one.disk.has_lost_unheard() && !one.torrents[&id].durable.get(piece.0);
+        let excused = doubtful || one.keeping.rotten.contains(&(id, piece));
         if !seen(self) && !excused {
             assert!(self.is_on_disk(node, id, piece), "node {node} announced {piece:?}, which it lacks");
             if let Some(entry) = self.nodes[node].torrents.get_mut(&id) {

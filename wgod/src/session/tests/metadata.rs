@@ -1,7 +1,7 @@
 //! Torrents whose metadata has to come, with a real driver and a real store.
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wgo_api::error::Kind;
 use wgo_api::params::{Choice, FilesParams, MoveParams};
@@ -122,7 +122,9 @@ async fn a_move_that_is_asked_for_while_the_metadata_is_saved_waits_and_leaves_n
     let metainfo = Metainfo::parse(&file).expect("a torrent of ours");
     let known = AddRequest { folder: old.clone(), ..request(&rig, metainfo, &file) };
     let added = rig.session.begin(|reply| Command::Add(Box::new(known), reply)).await.expect("it runs");
+    let begun = Instant::now();
     while disk.waited.load(Ordering::Relaxed) == 0 {
+        assert!(begun.elapsed() < SOON, "its folder is not made");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let params = MoveParams { all: true, folder: Some(new.clone()), ..MoveParams::default() };
