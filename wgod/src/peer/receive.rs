@@ -27,13 +27,13 @@ const SCRATCH_LEN: usize = 128 * 1024;
 /// Bytes after which a connection that still has more lets others go first.
 const TURN: usize = 512 * 1024;
 /// And messages: of four bytes each there are 131,072 in a turn of bytes, and others wait for each of them.
-const TURN_MESSAGES: u32 = 1000;
-/// A read that brought so many messages, of fewer bytes than these on average, is followed by a short one, so that a
+const TURN_MESSAGES: u32 = 250;
+/// A read that brought so many messages, of no more bytes than these on average, is followed by a short one, so that a
 /// turn ends about where it should.
-const MANY_MESSAGES: u32 = 100;
-const SHORT_MESSAGE: usize = 32;
+const MANY_MESSAGES: u32 = 10;
+const SHORT_MESSAGE: usize = 128;
 /// Bytes of a short read.
-const SHORT_READ: usize = 4 * 1024;
+const SHORT_READ: usize = 2 * 1024;
 /// A message of which so much has come is gathered before it is looked at again.
 const LONG_MESSAGE: usize = 16 * 1024;
 /// Memory is asked for again after so long.
@@ -386,7 +386,7 @@ impl Receiver {
 
 /// Whether so many messages in so many bytes are a flood of short ones.
 fn is_chatty(messages: u32, bytes: usize) -> bool {
-    messages >= MANY_MESSAGES && bytes < messages as usize * SHORT_MESSAGE
+    messages >= MANY_MESSAGES && bytes <= messages as usize * SHORT_MESSAGE
 }
 
 /// The bytes that came, decrypted, at least one unless a signal came between; `None` when nothing has come, or (but
@@ -435,10 +435,12 @@ mod tests {
     fn a_turn_ends_soon_after_its_last_message_however_short_they_are() {
         let keep_alives = |bytes: usize| (bytes / 4) as u32;
         assert!(is_chatty(keep_alives(SCRATCH_LEN), SCRATCH_LEN));
-        // What follows a long read is short ones, and what one of them brings fits a turn about twice.
+        // What follows a long read is short ones, and what one of them brings is little more than two turns.
         assert!(is_chatty(keep_alives(SHORT_READ), SHORT_READ));
-        assert!(keep_alives(SHORT_READ) < 2 * TURN_MESSAGES);
+        assert!(keep_alives(SHORT_READ) < 3 * TURN_MESSAGES);
+        // Longer messages keep reads short, too, as long as they flood.
+        assert!((4..=SHORT_MESSAGE).all(|len| is_chatty((SHORT_READ / len) as u32, SHORT_READ)));
         // Blocks, and a few messages, are read as far as there is room.
-        assert!(!is_chatty(8, SCRATCH_LEN) && !is_chatty(20, 20 * 17));
+        assert!(!is_chatty(8, SCRATCH_LEN) && !is_chatty(9, 9 * 17));
     }
 }
