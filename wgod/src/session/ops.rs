@@ -165,7 +165,13 @@ impl Driver {
             }
             Op::Move => self.begin_relocation(id, cx),
             Op::Select => {
-                let wish = self.entries.get(&id).and_then(|entry| Some(entry.wish.as_ref()?.files.clone()));
+                let entry = self.entries.get_mut(&id);
+                let wish = entry.and_then(|entry| {
+                    let wish = entry.wish.as_ref()?.files.clone();
+                    // It closes them, whether or not it comes to anything.
+                    entry.files = None;
+                    Some(wish)
+                });
                 match wish {
                     Some(wish) => self.spawn(id, select::run(cx, wish)),
                     // An earlier one did it.

@@ -1,6 +1,8 @@
 //! Other files of a torrent are wanted: their bytes leave the part file, those of files that aren't wanted any
 //! more go there from now on. Changes nothing that the store says: done again after a crash it comes to the
 //! same.
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use wgo_core::piece_mgr::Priority;
 use wgo_core::session::Fault;
@@ -10,7 +12,7 @@ use super::check::{on_disk, stat_all};
 use super::checkpoint::{in_doubt, merge_stamps};
 use super::hindrance::Hindrance;
 use super::{Cx, Outcome, close, missing, open_files, run_job};
-use crate::files::{DiskError, Job, SyncOutcome};
+use crate::files::{DiskError, Job, SyncOutcome, TorrentFiles};
 use crate::session::fault;
 use crate::session::selecting::Selected;
 
@@ -30,10 +32,16 @@ pub(super) async fn run(mut cx: Cx, wish: Vec<Priority>) -> Outcome {
 }
 
 async fn select(cx: &Cx, wish: &[Priority]) -> Result<Selected, Hindrance> {
-    let is_skipped = |file: &FileIndex| wish.get(file.0 as usize) == Some(&Priority::Skip);
     let files = open_files(cx).await?;
-    missing::place(cx, &files).await?;
-    let found = stat_all(cx, &files).await?;
+    let selected = rearrange(cx, &files, wish).await;
+    close(cx, files).await;
+    selected
+}
+
+async fn rearrange(cx: &Cx, files: &Arc<TorrentFiles>, wish: &[Priority]) -> Result<Selected, Hindrance> {
+    let is_skipped = |file: &FileIndex| wish.get(file.0 as usize) == Some(&Priority::Skip);
+    missing::place(cx, files).await?;
+    let found = stat_all(cx, files).await?;
     let is_there = |file: &FileIndex| found.get(file.0 as usize).is_some_and(Option::is_some);
     let all: Vec<FileIndex> = (0..cx.info.layout.file_count()).map(FileIndex).collect();
     let parted = |file: &FileIndex| cx.info.is_parted(*file);
@@ -51,7 +59,6 @@ async fn select(cx: &Cx, wish: &[Priority]) -> Result<Selected, Hindrance> {
         }
         stamps = merge_stamps(cx, &synced);
     }
-    close(cx, files).await;
     let unmade = |file: &FileIndex| on_disk(cx, *file) && !is_there(file);
     let apart = all.iter().copied().filter(|f| is_skipped(f) && (parted(f) || unmade(f)));
     let apart: Vec<FileIndex> = apart.collect();

@@ -6,7 +6,9 @@ use wgo_api::error::{ApiError, Kind};
 use wgo_api::params::{Choice, FilesParams, Known};
 use wgo_api::result::FilesResult;
 use wgo_api::torrent::{FilePriority, State};
+use wgo_proto::BLOCK_LEN;
 use wgo_proto::bencode::Encoder;
+use wgo_proto::wire::Message;
 use wgo_proto::wire::message::id;
 
 use super::super::{AddRequest, Command, Verb};
@@ -214,4 +216,32 @@ async fn nothing_hidden_is_left_of_a_torrent_that_is_removed_without_its_files()
         assert_eq!(super::names(&rig.folder.join("t")), ["b"]);
         rig.quit().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_choice_that_can_not_be_made_leaves_a_torrent_that_works() {
+    let (file, payload) = torrent();
+    let rig = Rig::new().await;
+    assert_eq!(add(&rig, &file, choice(&["b"], &[], &[])).await.error.map(|e| e.to_string()), None);
+    serve(&rig, &file, &payload, |row| row.completed_at.is_some()).await;
+    let in_the_way = rig.folder.join("t/a");
+    std::fs::create_dir(&in_the_way).expect("nothing is there");
+    let error = choose(&rig, choice(&[], &[], &["a"])).await.expect_err("a's share has no place");
+    assert!(error.message.starts_with("the wanted files stay as they were: "), "{error}");
+    std::fs::remove_dir(&in_the_way).expect("nothing is in it");
+
+    rig.until("t", State::Seeding).await;
+    super::until_listed(&rig, &super::hash_of(&file), true).await;
+    let peer = rig.peer(super::hash_of(&file), 1).await;
+    peer.says(&[Message::HaveNone, Message::Interested]).await;
+    peer.expect(id::UNCHOKE).await;
+    // b begins in the middle of its piece.
+    let wanted = block(1, (PIECE / 2) as u32 / BLOCK_LEN);
+    peer.says(&[Message::Request(wanted)]).await;
+    let body = peer.expect(id::PIECE).await;
+    assert!(body[8..] == payload[PIECE * 3 / 2..][..BLOCK_LEN as usize]);
+    choose(&rig, choice(&[], &[], &["a"])).await.expect("nothing is in the way");
+    serve(&rig, &file, &payload, |row| row.completed_at.is_some()).await;
+    assert!(std::fs::read(&in_the_way).expect("it is wanted") == payload[..PIECE * 3 / 2]);
+    rig.quit().await;
 }
