@@ -2,6 +2,7 @@
 mod arrival;
 mod checks;
 mod claims;
+mod defects;
 mod goals;
 mod many;
 mod metadata;

@@ -37,7 +37,7 @@ pub(super) async fn run(mut cx: Cx, kind: CheckKind, progress: Arc<CheckProgress
     }
     let files = match open_files(&cx).await {
         Ok(files) => files,
-        Err(error) => return Hindrance::from(error).outcome(Outcome::Cancelled),
+        Err(error) => return Hindrance::from(error).outcome(),
     };
     let outcome = look(&cx, &files, kind, &progress).await;
     if !matches!(outcome, Outcome::Checked { .. }) {
@@ -53,7 +53,7 @@ async fn look(cx: &Cx, files: &Arc<TorrentFiles>, kind: CheckKind, progress: &Ar
     let begun = async { Ok::<_, Hindrance>((missing::place(cx, files).await?, stat_all(cx, files).await?)) };
     let (place, stamps) = match begun.await {
         Ok(begun) => begun,
-        Err(hindrance) => return hindrance.outcome(Outcome::Cancelled),
+        Err(hindrance) => return hindrance.outcome(),
     };
     let check = Checking { cx, files, place, stamps, progress };
     let found = match kind {

@@ -14,18 +14,18 @@ pub(super) enum Hindrance {
     Elsewhere(Whereabouts),
     /// The files are not what they were.
     Changed,
-    /// The storage was stopped: that says nothing about the files.
+    /// The storage was stopped, or a job of it panicked: that says nothing about the files.
     Stopped,
 }
 
 impl Hindrance {
-    /// How the operation ends; `stopped` if the storage did.
-    pub(super) fn outcome(self, stopped: Outcome) -> Outcome {
+    /// How the operation ends.
+    pub(super) fn outcome(self) -> Outcome {
         match self {
             Hindrance::Fault(fault) => Outcome::Faulted(fault),
             Hindrance::Elsewhere(now) => Outcome::Remounted { device: now.device },
             Hindrance::Changed => Outcome::Changed,
-            Hindrance::Stopped => stopped,
+            Hindrance::Stopped => Outcome::Unfinished,
         }
     }
 }

@@ -36,14 +36,14 @@ pub(super) async fn go_live(mut cx: Cx) -> Outcome {
     }
     let files = match open_files(&cx).await {
         Ok(files) => files,
-        Err(error) => return Hindrance::from(error).outcome(Outcome::Done),
+        Err(error) => return Hindrance::from(error).outcome(),
     };
     let ready = if cx.writes { prepare(&cx, &files).await.map(Some) } else { seal(&cx, &files).await };
     let (place, fault) = match ready {
         Ok(place) => (place, None),
         // What can't be written to may still be read from.
         Err(Hindrance::Fault(fault)) if fault.kind < FaultKind::Unreachable => (None, Some(fault)),
-        Err(hindrance) => return hindrance.outcome(Outcome::Done),
+        Err(hindrance) => return hindrance.outcome(),
     };
     let torrent = make(&mut cx, Some(&files));
     if fault.is_some() {
@@ -345,7 +345,7 @@ pub(super) async fn probe(cx: Cx) -> Outcome {
     }
     match reach(&cx).await {
         Ok((files, place)) => Outcome::Healed { files, place },
-        Err(hindrance) => hindrance.outcome(Outcome::Done),
+        Err(hindrance) => hindrance.outcome(),
     }
 }
 

@@ -37,8 +37,6 @@ pub(in crate::session) enum Outcome {
     /// A check found all that is wanted, but a file can't have its own name, or it can't be stored: it is tried again
     /// with what is left of the check.
     Unended(Box<OwedCheck>, Fault),
-    /// A check was called off before it began.
-    Cancelled,
     /// A move's files are whole in the new place.
     Placed(Placed),
     /// The new place has all, and the old one nothing any more.
@@ -111,6 +109,8 @@ pub(in crate::session) enum Outcome {
     },
     /// Nothing to report.
     Done,
+    /// Storage did not do it: it is being stopped, or a job of it panicked.
+    Unfinished,
 }
 
 /// Where a torrent stood when its Swarm was dropped.
@@ -178,12 +178,15 @@ impl Driver {
         }
     }
 
-    /// An operation of the torrent panicked: what it was doing is unknown, so the torrent is taken down.
-    /// One that was being added or removed is forgotten; whoever asked gets no answer.
+    /// An operation of the torrent panicked, or a disk job of it: what it was doing is unknown, so the torrent is
+    /// taken down. One that was being added or removed is forgotten; whoever asked gets no answer.
     fn op_failed(&mut self, id: TorrentId) {
+        let fault = Fault { kind: FaultKind::Broken, message: Broken.to_string() };
+        self.waking.remove(&id);
+        self.on_not_selected(id, &fault);
         match self.entries.get(&id) {
             Some(entry) if entry.leaving => drop(self.forget(id)),
-            _ => self.fault(id, Fault { kind: FaultKind::Broken, message: Broken.to_string() }),
+            _ => self.fault(id, fault),
         }
     }
 
@@ -263,8 +266,10 @@ impl Driver {
                 self.waking.remove(&id);
                 self.fault(id, fault);
             }
-            // Only the end of the daemon ends a check that nobody called off.
-            Outcome::Paused(_) | Outcome::Cancelled | Outcome::Done => {}
+            Outcome::Done => {}
+            // Only the end of the daemon ends a check that nobody called off, and storage.
+            Outcome::Paused(_) | Outcome::Unfinished if self.is_stopping() => {}
+            Outcome::Paused(_) | Outcome::Unfinished => self.op_failed(id),
         }
     }
 

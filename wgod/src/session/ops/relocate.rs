@@ -102,7 +102,7 @@ pub(in crate::session) async fn place(
     };
     match error {
         MoveError::Cancelled => Outcome::MoveStopped,
-        MoveError::Disk(ref disk) if disk.kind == DiskErrorKind::Stopped => Outcome::MoveStopped,
+        MoveError::Disk(ref disk) if disk.kind == DiskErrorKind::Stopped => Outcome::Unfinished,
         // Trying again is no use before somebody does something about it, and the old place is whole. Nobody
         // waits for one that goes to its final folder: until that can be reached it seeds on.
         MoveError::Disk(ref disk) if disk.kind != DiskErrorKind::Full && !arrives => faulted(&to, disk),
@@ -112,12 +112,12 @@ pub(in crate::session) async fn place(
 
 /// What is had must be there: what is missing would be left behind.
 async fn all_there(cx: &Cx) -> Result<(), Outcome> {
-    let stands = |fault: Option<Fault>| fault.map_or(Outcome::MoveStopped, Outcome::MoveFaulted);
+    let stands = |fault: Option<Fault>| fault.map_or(Outcome::Unfinished, Outcome::MoveFaulted);
     let files = open_files(cx).await.map_err(|error| stands(fault::of_open(&error)))?;
     match missing::place(cx, &files).await {
         Ok(_) => {}
         Err(Hindrance::Fault(fault)) => return Err(Outcome::MoveFaulted(fault)),
-        Err(_) => return Err(Outcome::MoveStopped),
+        Err(_) => return Err(Outcome::Unfinished),
     }
     let stamps = check::stat_all(cx, &files).await.map_err(|error| stands(fault::of_disk(&error)))?;
     missing::files(cx, &cx.have, &stamps).map_or(Ok(()), |fault| Err(Outcome::MoveFaulted(fault)))
@@ -176,7 +176,7 @@ async fn verify(cx: &Cx, placed: &PlacedFiles, progress: &Arc<MoveProgress>) -> 
 }
 
 fn faulted(to: &std::path::Path, error: &DiskError) -> Outcome {
-    let Some(Fault { kind, message }) = fault::of_disk(error) else { return Outcome::MoveStopped };
+    let Some(Fault { kind, message }) = fault::of_disk(error) else { return Outcome::Unfinished };
     let message = format!(
         "moving to {}: {message}; its old place is whole, and `wgoctl move ID --cancel` goes back to it",
         to.display()
@@ -204,7 +204,7 @@ pub(in crate::session) async fn settle(
     }
     match finish(&cx, from, kept).await {
         Ok(files) => Outcome::Moved { files },
-        Err(fault) => fault.map_or(Outcome::MoveStopped, Outcome::MoveFaulted),
+        Err(fault) => fault.map_or(Outcome::Unfinished, Outcome::MoveFaulted),
     }
 }
 
@@ -254,7 +254,7 @@ pub(in crate::session) async fn undo(
         return Outcome::MoveFaulted(Fault { kind: FaultKind::DiskFull, message });
     }
     match take_back(&cx, to.clone()).await {
-        Err(MoveError::Disk(error)) if error.kind == DiskErrorKind::Stopped => Outcome::MoveStopped,
+        Err(MoveError::Disk(error)) if error.kind == DiskErrorKind::Stopped => Outcome::Unfinished,
         Err(error) => {
             tracing::warn!(torrent = cx.info.name, to = %to.display(), %error, "what was copied stays");
             Outcome::Unmoved { why: None }

@@ -79,11 +79,11 @@ pub(in crate::session) async fn run(
         return Outcome::Renamed { ended: Ok(()), files: reopen(&cx, was_open).await };
     };
     if is_stopped(&error) {
-        return Outcome::Done;
+        return Outcome::Unfinished;
     }
     match work(&cx, &renaming, RenamingWork::Undo).await {
         Ok(()) => Outcome::Renamed { ended: Err(refusal(&error)), files: reopen(&cx, was_open).await },
-        Err(back) if is_stopped(&back) => Outcome::Done,
+        Err(back) if is_stopped(&back) => Outcome::Unfinished,
         Err(back) => {
             tracing::warn!(error = %back, "files have partly new names, and don't get the old ones back");
             Outcome::RenameStands(stands(&error))

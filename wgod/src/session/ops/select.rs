@@ -27,7 +27,7 @@ pub(super) async fn run(mut cx: Cx, wish: Vec<Priority>) -> Outcome {
         Ok(selected) => Outcome::Selected(selected),
         Err(Hindrance::Fault(fault)) => Outcome::NotSelected(fault),
         Err(Hindrance::Elsewhere(_) | Hindrance::Changed) => Outcome::NotSelected(elsewhere(&cx)),
-        Err(Hindrance::Stopped) => Outcome::Done,
+        Err(Hindrance::Stopped) => Outcome::Unfinished,
     }
 }
 

@@ -16,7 +16,7 @@ use super::{PIECE, seed};
 use crate::rig::*;
 
 /// One and a half pieces, half of one that is shared by both neighbours, one and a half.
-const LENS: [(&str, usize); 3] = [("a", PIECE * 3 / 2), ("b", PIECE / 4), ("c", PIECE * 7 / 4)];
+pub(super) const LENS: [(&str, usize); 3] = [("a", PIECE * 3 / 2), ("b", PIECE / 4), ("c", PIECE * 7 / 4)];
 
 pub(super) fn torrent() -> (Vec<u8>, Vec<u8>) {
     let payload = noise(LENS.iter().map(|(_, len)| len).sum());
