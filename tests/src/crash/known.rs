@@ -13,7 +13,9 @@ pub(super) struct Left {
     pub(super) names: Vec<PathBuf>,
     /// Those of which bytes may lie elsewhere.
     pub(super) aside: BTreeSet<usize>,
-    /// Pieces that were seen in them; they must stay. `None`: not looked at yet.
+    /// They must stay. Not of one whose removal was refused or done by half: they may not have been synced.
+    pub(super) promised: bool,
+    /// Pieces that were seen in them. `None`: not looked at yet.
     pub(super) pieces: Option<Vec<bool>>,
 }
 
@@ -112,7 +114,7 @@ impl World {
                 known.completed &= !data;
                 known.may_return = false;
                 if !data {
-                    known.leave();
+                    known.leave(true);
                 }
             }
             Act::Start(_) => known.started.ask(true),
@@ -142,7 +144,7 @@ impl World {
         if let Act::Remove { at, .. } = act {
             let known = &mut self.torrents[*at];
             known.may_return = true;
-            known.leave();
+            known.leave(false);
         }
         match act.torrent() {
             Some(at) => self.torrents[at].volatile = true,
@@ -224,12 +226,13 @@ impl Known {
     }
 
     /// Its files stay, or some of them may.
-    fn leave(&mut self) {
+    fn leave(&mut self, promised: bool) {
         self.parts_left |= !self.aside.is_empty();
         self.left = Some(Left {
             folders: self.folders(),
             names: self.names.sure().clone(),
             aside: self.aside.clone(),
+            promised,
             pieces: None,
         });
     }

@@ -199,6 +199,7 @@ fn rest_of(cx: &Cx, counters: Counters, next_announce: Option<wgo_core::Time>) -
         suspects: Vec::new(),
         counters,
         stamps: cx.stamps.clone(),
+        unsynced: false,
         durable: false,
         undurable: None,
         completed_at: cx.completed_at,
@@ -229,6 +230,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
             suspects: Vec::new(),
             counters: cx.counters.clone(),
             stamps: cx.stamps.clone(),
+            unsynced: false,
             durable: false,
             undurable: Some("its engine failed; what it stored last is hashed at the next start".to_owned()),
             completed_at: cx.completed_at,
@@ -253,6 +255,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         suspects: Vec::new(),
         counters,
         stamps,
+        unsynced: false,
         durable: false,
         undurable: None,
         completed_at,
@@ -263,6 +266,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
         Some(error) => {
             tracing::warn!(%error, "not everything could be made durable");
             doubt(&cx, &mut rest, &outcome);
+            rest.unsynced = true;
             rest.undurable = Some(format!("what it stored last may not be on disk: {error}"));
         }
         None => {

@@ -123,6 +123,8 @@ pub(in crate::session) struct Rest {
     pub suspects: Vec<PieceIndex>,
     pub counters: Counters,
     pub stamps: Vec<Option<FileStamp>>,
+    /// The disk refused to make durable what it stored last.
+    pub unsynced: bool,
     pub durable: bool,
     /// Why what it stored last may not outlast a crash.
     pub undurable: Option<String>,

@@ -51,10 +51,11 @@ pub(super) async fn run(
     let top = cx.info.files.first().and_then(|file| file.path.components().next());
     let root = top.map_or_else(|| cx.folder.clone(), |top| cx.folder.join(top));
     let mut counters = cx.counters.clone();
-    let mut staying = None;
+    let (mut staying, mut unsynced) = (None, None);
     // Also for one that sleeps: it answers to its info-hash.
     if let Outcome::Down { rest, .. } = live::halt(cx).await {
         counters = rest.counters;
+        unsynced = rest.undurable.filter(|_| rest.unsynced);
     }
     let mut result = match files {
         Err(error) => {
@@ -78,7 +79,7 @@ pub(super) async fn run(
         }
         Ok(Some(torrent)) => {
             staying = Some(torrent);
-            Ok(())
+            unsynced.map_or(Ok(()), |why| Err(format!("it is removed, but {why}")))
         }
     };
     // What it transferred goes into the daemon's totals with the same commit.

@@ -1,13 +1,13 @@
 //! `stop` is answered when the torrent has stopped, for scripts that copy its files next.
 use std::io::{self, IoSliceMut};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use wgo_api::ApiError;
-use wgo_api::params::SelectParams;
+use wgo_api::params::{RemoveParams, SelectParams};
 use wgo_api::result::ActResult;
 use wgo_api::torrent::State;
 use wgo_proto::wire::message::id;
@@ -19,13 +19,14 @@ use crate::files::{Disk, Handle, Op, RealDisk};
 use crate::rig::*;
 use crate::store::Have;
 
-/// A real disk that makes nothing durable while it is held.
+/// A real disk that makes nothing durable while it is held, or once it is broken.
 #[derive(Default)]
 pub(super) struct Held {
     held: Mutex<bool>,
     freed: Condvar,
     /// Syncs that have waited, or do.
     pub(super) waited: AtomicU32,
+    broken: AtomicBool,
 }
 
 impl Held {
@@ -41,6 +42,10 @@ impl Disk for Held {
             let held = self.held.lock().expect("whole");
             self.waited.fetch_add(u32::from(*held), Ordering::Relaxed);
             drop(self.freed.wait_while(held, |held| *held).expect("whole"));
+            if self.broken.load(Ordering::Relaxed) {
+                let error = io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
+                return done(Err(error).into());
+            }
         }
         RealDisk.submit(op, done);
     }
@@ -131,6 +136,27 @@ async fn one_that_has_stopped_is_answered_at_once_whatever_its_disk_does() {
     rig.act(Verb::Stop).await;
     disk.set(false);
     rig.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stops_or_removes_it_hears_that_what_came_last_may_not_be_on_disk() {
+    for removes in [false, true] {
+        let (rig, disk, ..) = one_piece().await;
+        disk.broken.store(true, Ordering::Relaxed);
+        disk.set(false);
+        let answer: Option<Result<ActResult, ApiError>> = if removes {
+            let params = RemoveParams { all: true, ..RemoveParams::default() };
+            rig.session.ask(|reply| Command::Remove(params, reply)).await
+        } else {
+            let params = SelectParams { all: true, ..SelectParams::default() };
+            rig.session.ask(|reply| Command::Act(Verb::Stop, params, reply)).await
+        };
+        let acted = answer.expect("it answers").expect("there is one").torrents;
+        let error = acted[0].error.clone().unwrap_or_default();
+        assert!(error.contains("what it stored last may not be on disk: cannot sync"), "{error}");
+        assert_eq!(error.starts_with("it is removed, but"), removes, "{error}");
+        rig.quit().await;
+    }
 }
 
 /// What comes while the disk syncs is of the next checkpoint: this sync may not cover it.
