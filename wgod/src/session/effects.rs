@@ -331,6 +331,8 @@ impl Driver {
 
     /// Something stands in the torrent's way: the log says so once, the session decides what goes on.
     pub(super) fn fault(&mut self, id: TorrentId, fault: Fault) {
+        // Whoever waited for its Swarm did so in vain.
+        self.waking.remove(&id);
         // What is left undone then says nothing about the torrent.
         if self.is_stopping() {
             return;

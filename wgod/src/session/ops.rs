@@ -164,20 +164,7 @@ impl Driver {
                 });
             }
             Op::Move => self.begin_relocation(id, cx),
-            Op::Select => {
-                let entry = self.entries.get_mut(&id);
-                let wish = entry.and_then(|entry| {
-                    let wish = entry.wish.as_ref()?.files.clone();
-                    // It closes them, whether or not it comes to anything.
-                    entry.files = None;
-                    Some(wish)
-                });
-                match wish {
-                    Some(wish) => self.spawn(id, select::run(cx, wish)),
-                    // An earlier one did it.
-                    None => self.spawn(id, async { Outcome::Done }),
-                }
-            }
+            Op::Select => self.begin_selecting(id, cx),
             Op::DropParts { saved } => self.spawn(id, select::drop_parts(cx, saved)),
             Op::Rename => self.begin_rename(id, cx),
             Op::StartOver => {
@@ -221,6 +208,20 @@ impl Driver {
             entry.files = None;
         }
         self.spawn(id, check::run(cx, kind, progress));
+    }
+
+    fn begin_selecting(&mut self, id: TorrentId, cx: Cx) {
+        let wish = self.entries.get_mut(&id).and_then(|entry| {
+            let wish = entry.wish.as_ref()?.files.clone();
+            // They are closed, whether or not it comes to anything.
+            entry.files = None;
+            Some(wish)
+        });
+        match wish {
+            Some(wish) => self.spawn(id, select::run(cx, wish)),
+            // An earlier one did it.
+            None => self.spawn(id, async { Outcome::Done }),
+        }
     }
 
     pub(super) fn spawn(&mut self, id: TorrentId, work: impl Future<Output = Outcome> + Send + 'static) {

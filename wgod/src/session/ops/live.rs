@@ -223,19 +223,12 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     let Some(files) = live.files().cloned() else { return halt_unknown(&cx, ended).await };
     let Some((have, partials, counters)) = ended else {
         // A Swarm that can't be asked is down to the last checkpoint.
+        let why = "its engine failed; what it stored last is hashed at the next start";
         let rest = Rest {
             have: cx.durable.clone(),
             unverified: cx.unverified.clone(),
-            partials: Vec::new(),
-            suspects: Vec::new(),
-            counters: cx.counters.clone(),
-            stamps: cx.stamps.clone(),
-            unsynced: false,
-            durable: false,
-            undurable: Some("its engine failed; what it stored last is hashed at the next start".to_owned()),
-            completed_at: cx.completed_at,
-            next_announce: None,
-            trackers: None,
+            undurable: Some(why.to_owned()),
+            ..rest_of(&cx, cx.counters.clone(), None)
         };
         return Outcome::Down { rest: Box::new(rest), dormant: false };
     };
@@ -246,22 +239,7 @@ pub(super) async fn halt(mut cx: Cx) -> Outcome {
     let finished = finished && outcome.unnamed.is_none();
     let stamps = merge_stamps(&cx, &outcome);
     let counters = add_counters(&cx.counters, counters);
-    let unverified = live.unverified();
-    let completed_at = cx.completed_at;
-    let mut rest = Rest {
-        have,
-        unverified,
-        partials,
-        suspects: Vec::new(),
-        counters,
-        stamps,
-        unsynced: false,
-        durable: false,
-        undurable: None,
-        completed_at,
-        next_announce: None,
-        trackers: None,
-    };
+    let mut rest = Rest { have, partials, stamps, ..rest_of(&cx, counters, None) };
     match in_doubt(&outcome) {
         Some(error) => {
             tracing::warn!(%error, "not everything could be made durable");

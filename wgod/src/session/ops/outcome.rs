@@ -184,7 +184,6 @@ impl Driver {
     /// taken down. One that was being added or removed is forgotten; whoever asked gets no answer.
     fn op_failed(&mut self, id: TorrentId) {
         let fault = Fault { kind: FaultKind::Broken, message: Broken.to_string() };
-        self.waking.remove(&id);
         self.on_not_selected(id, &fault);
         match self.entries.get(&id) {
             Some(entry) if entry.leaving => drop(self.forget(id)),
@@ -251,10 +250,7 @@ impl Driver {
             Outcome::Ahead => self.on_ahead(id),
             Outcome::StartedOver => entry.start_over(),
             Outcome::Changed => self.changed(id, "they were changed while they could not be read"),
-            Outcome::Faulted(fault) => {
-                self.waking.remove(&id);
-                self.fault(id, fault);
-            }
+            Outcome::Faulted(fault) => self.fault(id, fault),
             Outcome::Added(born) => self.on_added(id, born),
             Outcome::NotIdle => self.session.wake(now, id),
             Outcome::Removed { result, forgotten, counters, reply } => {
@@ -265,7 +261,6 @@ impl Driver {
             }
             Outcome::Unended(owed, fault) => {
                 entry.owed = Some(owed);
-                self.waking.remove(&id);
                 self.fault(id, fault);
             }
             Outcome::Done => {}
