@@ -169,8 +169,7 @@ impl Judge<'_> {
                 known.completed |= torrent.completed_at.is_some() && !self.lenient;
                 return shown;
             };
-            let busy = matches!(torrent.state, State::Moving | State::Checking | State::Queued);
-            let moves = busy || !known.folder.is_certain() || !known.names.is_certain();
+            let moves = is_busy(torrent.state) || !known.folder.is_certain() || !known.names.is_certain();
             assert!(moves && look < LOOKS, "{problem}: {torrent:#?}\n{known:#?}");
             pause(LOOK_AGAIN);
         }
@@ -200,19 +199,20 @@ impl Judge<'_> {
         lost.then(|| format!("{name}: that it was complete is lost"))
     }
 
-    /// Waits until nothing stands in any torrent's way.
+    /// Waits until nothing stands in any torrent's way, nor may.
     pub(super) fn heal(self, world: &World) {
         let all = || world.torrents.iter().zip(&self.stock.items);
         let is_emptied = |id: &str| all().any(|(known, item)| known.is_emptied() && item.torrent.id() == id);
-        let troubled = |torrent: &Torrent| torrent.state == State::Error && !is_emptied(&torrent.info_hash);
+        // What is being checked or moved may have met the fault, and say so in a moment.
+        let may_be = |state: State| state == State::Error || is_busy(state);
+        let troubled = |torrent: &Torrent| may_be(torrent.state) && !is_emptied(&torrent.info_hash);
         let healed = try_until(HEALED, || (!self.operator.list().iter().any(troubled)).then_some(()));
         assert!(healed.is_some(), "it does not heal: {:#?}", self.operator.list());
     }
 
     /// Waits until what was interrupted has ended, and looks closely.
     pub(super) fn settle(self, world: &mut World) {
-        let busy =
-            |torrent: &Torrent| matches!(torrent.state, State::Checking | State::Moving | State::Queued);
+        let busy = |torrent: &Torrent| is_busy(torrent.state);
         let settled = try_until(SETTLED, || {
             let list = self.operator.list();
             (!list.iter().any(busy)).then_some(())
@@ -317,6 +317,11 @@ impl Judge<'_> {
             known.aside.clear();
         }
     }
+}
+
+/// Whether something of it has begun that has an end.
+fn is_busy(state: State) -> bool {
+    matches!(state, State::Moving | State::Checking | State::Queued)
 }
 
 /// The map of pieces that it says it has.

@@ -148,7 +148,7 @@ impl<'a> Life<'a> {
         true
     }
 
-    /// One run of the daemon on a disk that fails for a while, until it has healed; then the power is cut.
+    /// One run of the daemon on a disk that fails for a while; it may heal before the power is cut.
     fn suffer(&mut self, tally: &mut Tally) {
         let mut process = self.start();
         self.judge(&mut process, false);
@@ -165,19 +165,26 @@ impl<'a> Life<'a> {
             self.act(tally, None);
             pause(Duration::from_micros(self.dice.u64(..SUFFERED)));
         }
+        // A third of the lives end while it fails.
+        let heals = self.dice.u8(..3) > 0;
+        if !heals {
+            process.kill9();
+        }
         let Some(disk) = &self.home.disk else { return };
         disk.fail(Faults::default());
         tally.failures += disk.failures() - before;
-        self.note("--- the disk works again".into());
         for known in &mut self.world.torrents {
             // A move that could not be made was called off.
             known.target = None;
         }
-        let judge = judge(&self.operator, self.stock, &self.home);
-        judge.heal(&self.world);
-        judge.settle(&mut self.world);
-        assert!(process.ended().is_none(), "the daemon ended");
-        process.kill9();
+        if heals {
+            self.note("--- the disk works again".into());
+            let judge = judge(&self.operator, self.stock, &self.home);
+            judge.heal(&self.world);
+            judge.settle(&mut self.world);
+            assert!(process.ended().is_none(), "the daemon ended");
+            process.kill9();
+        }
         tally.cuts += 1;
         let seed = self.dice.u64(..);
         if let Some(disk) = &mut self.home.disk {

@@ -33,7 +33,7 @@ impl Driver {
             };
             let at = acted.len();
             acted.push(self.acted(&given, id));
-            if changed {
+            if changed || !self.is_saved(id) {
                 let saved = self.saved(id);
                 waits.spawn(async move { (at, saved.await.ok()) });
             }

@@ -88,6 +88,11 @@ impl Driver {
                 let acted = Acted { note: self.note_of(id), ..self.acted(&given, id) };
                 wait.map(|asked| match asked {
                     Asked::Waits(wait) => (acted, Some(wait)),
+                    Asked::Moves | Asked::There if !self.is_saved(id) => {
+                        let (reply, wait) = oneshot::channel();
+                        self.answer_when_saved(id, reply);
+                        (acted, Some(wait))
+                    }
                     Asked::Moves => (acted, None),
                     Asked::There => (acted.unchanged(), None),
                 })

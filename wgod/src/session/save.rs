@@ -70,6 +70,12 @@ impl Driver {
         saved
     }
 
+    /// Whether the store has the torrent's settings as they are: who asks for what is so already may be told that at once.
+    pub(super) fn is_saved(&self, id: TorrentId) -> bool {
+        let is_saving = self.entries.get(&id).is_some_and(|entry| entry.saving != Saving::No);
+        !is_saving && !self.unsaved.contains(&id)
+    }
+
     /// A save ended.
     pub(super) fn on_saved(&mut self, id: TorrentId, done: bool) {
         let Some(entry) = self.entries.get_mut(&id) else { return };

@@ -13,6 +13,7 @@ mod naming;
 mod queue;
 mod renames;
 mod rules;
+mod saving;
 mod selecting;
 mod stop;
 

@@ -109,19 +109,21 @@ impl Driver {
         };
         let shared = self.urls.share(&tiers);
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(()) };
-        if params.only_asks() || shared == entry.tiers {
+        let others = !params.only_asks() && shared != entry.tiers;
+        if others {
+            // Their URLs may be keys to accounts, so none is logged.
+            let count = tiers.iter().map(Vec::len).sum::<usize>();
+            entry.span().in_scope(|| tracing::info!(trackers = count, "its trackers are others now"));
+            entry.settings.trackers = Some(tiers);
+            entry.tiers = shared;
+            entry.retiered = true;
+            self.tell_trackers(id);
+            // They may have a say in its seeding goals.
+            self.look_at_goal(id);
+        } else if params.only_asks() || self.is_saved(id) {
             drop(reply.send(Ok(self.trackers_result(id))));
             return Ok(());
         }
-        // Their URLs may be keys to accounts, so none is logged.
-        let count = tiers.iter().map(Vec::len).sum::<usize>();
-        entry.span().in_scope(|| tracing::info!(trackers = count, "its trackers are others now"));
-        entry.settings.trackers = Some(tiers);
-        entry.tiers = shared;
-        entry.retiered = true;
-        self.tell_trackers(id);
-        // They may have a say in its seeding goals.
-        self.look_at_goal(id);
         self.touch();
         let saved = self.saved(id);
         let result = self.trackers_result(id);
