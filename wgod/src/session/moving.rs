@@ -235,7 +235,8 @@ impl Driver {
         let saved = self.saved(id);
         self.surveys.spawn(async move {
             let result = match saved.await {
-                Ok(_) => relocate::mark(&cx, folder.clone()).await,
+                Ok(Ok(())) => relocate::mark(&cx, folder.clone()).await,
+                Ok(Err(why)) => Err(MoveError::Unsaved { why }),
                 Err(_) => Err(MoveError::Cancelled),
             };
             Surveyed { id, folder, marked: true, result, asker }
@@ -487,7 +488,7 @@ fn refusal(error: &MoveError) -> ApiError {
             DiskErrorKind::Stopped => Kind::Stopping,
             _ => Kind::Disk,
         },
-        MoveError::Wrong { .. } => Kind::Disk,
+        MoveError::Wrong { .. } | MoveError::Unsaved { .. } => Kind::Disk,
         MoveError::Cancelled => Kind::Stopping,
     };
     ApiError::new(kind, error.to_string())

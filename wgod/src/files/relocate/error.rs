@@ -43,6 +43,12 @@ pub enum MoveError {
         /// The one that is there.
         other: String,
     },
+    /// The store doesn't take that it is to be moved: after a crash nobody would know what is in the new place.
+    #[error("nothing was moved, since that could not be saved: {why}")]
+    Unsaved {
+        /// What the store says.
+        why: String,
+    },
     /// There is not enough room.
     #[error(
         "{folder} has no room: {need} would be copied to it, it has {free} left, and `min_free_space` keeps {keep} of that; free some space, or choose another folder",

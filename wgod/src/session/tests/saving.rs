@@ -49,8 +49,9 @@ async fn who_asks_again_for_what_could_not_be_saved_is_not_told_that_it_is_done(
             assert!(error.contains("may not outlast a restart"), "{error}");
         }
     }
+    assert!(!rig.folder.with_file_name("elsewhere").exists(), "nobody would know of it after a crash");
     state.full.store(false, Ordering::Relaxed);
-    assert_eq!([label(&rig).await, add_tracker(&rig).await], [None, None]);
+    assert_eq!([label(&rig).await, add_tracker(&rig).await, go_elsewhere(&rig).await], [None, None, None]);
     rig.until_row("t", |row| row.state == State::Stopped && row.folder.ends_with("elsewhere")).await;
     assert_eq!(go_elsewhere(&rig).await, None);
     let rig = rig.restart().await;
