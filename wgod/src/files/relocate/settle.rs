@@ -216,7 +216,8 @@ impl Relocation {
         self.forget_open();
         self.cx.refs.drop_claims(self.id);
         let disk = &self.cx.disk;
-        let mut folders = BTreeSet::new();
+        // The mark is there in any case.
+        let mut folders = BTreeSet::from([PathBuf::new()]);
         for (file, entry) in self.payload() {
             let Some(parent) = self.folder_of(&self.to, &entry.path)? else { continue };
             folders.extend(folders_of(&entry.path));

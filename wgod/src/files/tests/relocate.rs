@@ -107,6 +107,17 @@ fn what_is_placed_is_durable_and_nothing_goes_before_the_new_names_are() {
 }
 
 #[test]
+fn that_the_mark_is_gone_is_durable_also_where_nothing_was_placed() {
+    let bench = Bench::new(None);
+    bench.mark().unwrap();
+    bench.disk.cut(usize::MAX);
+    bench.undo().unwrap();
+    let steps = bench.disk.trace.lock().unwrap().clone();
+    let gone = steps.iter().rposition(|step| step.starts_with("unlink")).unwrap();
+    assert_eq!(steps[gone + 1..], ["sync"], "{steps:?}");
+}
+
+#[test]
 fn folders_that_an_earlier_try_made_are_synced_by_the_one_that_succeeds() {
     for way in WAYS {
         for after in 0.. {
