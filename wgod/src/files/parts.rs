@@ -1,12 +1,15 @@
 //! The part file on disk: bytes of unwanted files in pieces that wanted ones share. Which bytes lie there
 //! is [`Info::spans`](wgo_proto::metainfo::Info::spans)' business, and all that reads and writes pieces
 //! follows it. Here is how they get into the file itself, once that is wanted.
+use std::path::Path;
+
 use wgo_proto::{FileIndex, PieceIndex};
 
 use super::bufs::Bufs;
 use super::disk::Handle;
 use super::error::{DiskError, DiskErrorKind, DiskOp};
 use super::remove::remove_file;
+use super::sync::sync_folder;
 use super::torrent::TorrentFiles;
 
 /// Bytes of one read and write.
@@ -96,8 +99,11 @@ pub(super) fn drop_parts(torrent: &TorrentFiles) -> Result<(), DiskError> {
         state.dirty.remove(&file);
         state.reopened.remove(&file);
     }
-    match torrent.entry(file) {
-        Some(entry) => remove_file(torrent, file, entry),
-        None => Ok(()),
+    let Some(entry) = torrent.entry(file) else { return Ok(()) };
+    remove_file(torrent, file, entry)?;
+    // Durably, whichever run removed it: it is forgotten next, and a power cut would bring it back to nobody.
+    match sync_folder(torrent, entry.path.as_path().parent().unwrap_or(Path::new(""))) {
+        Err(e) if e.kind == DiskErrorKind::Missing => Ok(()),
+        synced => synced,
     }
 }

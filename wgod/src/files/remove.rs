@@ -80,14 +80,12 @@ pub(super) fn remove(torrent: &TorrentFiles, kept: &BTreeSet<FileIndex>) -> Remo
             outcome.fail(e);
         }
     }
-    if outcome.removed > 0 {
-        folders.insert(PathBuf::new());
-        // Else a power cut might bring back what nobody knows any more.
-        for folder in &folders {
-            match sync_folder(torrent, folder) {
-                Err(e) if e.kind != DiskErrorKind::Missing => outcome.fail(e),
-                _ => {}
-            }
+    folders.insert(PathBuf::new());
+    // Else a power cut might bring back what nobody knows any more, also what a run that was killed had removed.
+    for folder in &folders {
+        match sync_folder(torrent, folder) {
+            Err(e) if e.kind != DiskErrorKind::Missing => outcome.fail(e),
+            _ => {}
         }
     }
     outcome

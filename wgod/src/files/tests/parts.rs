@@ -5,6 +5,7 @@ use std::sync::mpsc;
 
 use wgo_proto::{Block, FileIndex, PieceIndex};
 
+use super::relocate::bench::Cut;
 use super::rig::*;
 use crate::files::*;
 
@@ -115,6 +116,26 @@ fn nothing_is_taken_out_of_a_part_file_that_never_was() {
     rig.ask(|done| Job::DropParts { torrent: files.clone(), done }).unwrap();
     assert!(rig.sync(&files, false).is_durable());
     assert!(std::fs::read_dir(rig.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn that_a_part_file_is_gone_is_durable_whichever_run_removed_it() {
+    let disk = Cut::new(None);
+    let rig = Rig::with(disk.clone(), tempfile::tempdir().unwrap(), StorageLimits::default());
+    let torrent = parted(&torrent(), &[0]);
+    let files = rig.open(&torrent);
+    assert_eq!(rig.store(&files, &torrent, 1), StoreOutcome::Stored);
+    assert!(rig.sync(&files, false).is_durable());
+    for gone in ["unlink .0123.parts", "sync"] {
+        disk.cut(usize::MAX);
+        rig.ask(|done| Job::DropParts { torrent: files.clone(), done }).unwrap();
+        let steps = disk.trace.lock().unwrap().clone();
+        assert_eq!(
+            (steps.first().map(String::as_str), steps.last().map(String::as_str)),
+            (Some(gone), Some("sync")),
+            "{steps:?}"
+        );
+    }
 }
 
 #[test]

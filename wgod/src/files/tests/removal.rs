@@ -1,4 +1,5 @@
 //! Removal takes what is the torrent's own, and shared files stay.
+use super::relocate::bench::Cut;
 use super::rig::*;
 use crate::files::*;
 
@@ -31,6 +32,24 @@ fn nothing_is_left_of_a_torrent_that_had_its_folder_alone() {
     rig.store_all(&files, &torrent);
     assert_eq!(rig.remove(&files).removed, 2);
     assert_eq!(std::fs::read_dir(rig.path()).unwrap().count(), 0, "and the folder itself stays");
+}
+
+#[test]
+fn what_a_removal_that_was_killed_had_taken_is_gone_durably_after_the_next() {
+    let disk = Cut::new(None);
+    let rig = Rig::with(disk.clone(), tempfile::tempdir().unwrap(), StorageLimits::default());
+    let torrent = multi("r", 32768, &[file("a/x", 5), file("y", 5)]);
+    let files = rig.open(&torrent);
+    rig.prepare(&files);
+    rig.store_all(&files, &torrent);
+    // Killed before it synced a folder.
+    for path in ["r/a/x", "r/y"] {
+        std::fs::remove_file(rig.path().join(path)).unwrap();
+    }
+    std::fs::write(rig.path().join("r/a/mine"), "keep").unwrap();
+    disk.cut(usize::MAX);
+    assert_eq!(rig.remove(&files), RemoveOutcome::default());
+    assert_eq!(*disk.trace.lock().unwrap(), ["sync"; 3], "the folder, r and r/a");
 }
 
 #[test]
