@@ -145,7 +145,8 @@ fn one(at: usize, known: &Known, stock: &Stock, folders: &[PathBuf], dice: &mut 
         30..=37 => Act::Stop(at),
         38..=45 => Act::Start(at),
         46..=52 => Act::Verify(at),
-        53..=62 if !known.unknown => rename(at, known, dice),
+        // Of names in doubt nobody knows what they become.
+        53..=62 if !known.unknown && known.names.is_certain() => rename(at, known, dice),
         63..=70 => Act::Label { at, labels: labels(dice) },
         71..=77 => Act::Limits { at, up: 0, down: [0, 0, 200_000, 900_000][dice.usize(..4)] },
         78..=83 => Act::Ratio { at, ratio: [None, Some(70), Some(90)][dice.usize(..3)] },

@@ -91,6 +91,10 @@ impl Activity {
     }
 }
 
+/// Bytes that a WebSocket reads at a time. Between two reads others go first: jsonrpsee makes a task of each message, and
+/// what these answer is to be written, or found to be stuck, before more are made.
+const TURN: usize = 2048;
+
 /// A Unix stream that reports to an [`Activity`].
 pub(super) struct Watched {
     stream: UnixStream,
@@ -100,11 +104,13 @@ pub(super) struct Watched {
     stuck: Option<Pin<Box<Sleep>>>,
     /// Who wanted to read meanwhile.
     reader: Option<Waker>,
+    /// Others went first.
+    yielded: bool,
 }
 
 impl Watched {
     pub(super) fn new(stream: UnixStream, activity: Arc<Activity>, stall: Duration) -> Self {
-        Self { stream, activity, stall, stuck: None, reader: None }
+        Self { stream, activity, stall, stuck: None, reader: None, yielded: false }
     }
 
     /// Notes how a write went; a write that is stuck too long becomes an error.
@@ -126,6 +132,22 @@ impl Watched {
     }
 }
 
+impl Watched {
+    fn read_a_turn(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.yielded, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let len = buf.remaining().min(TURN);
+        let mut turn = ReadBuf::new(buf.initialize_unfilled_to(len));
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut turn);
+        let came = turn.filled().len();
+        buf.advance(came);
+        self.yielded = read.is_pending();
+        read
+    }
+}
+
 impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -136,7 +158,11 @@ impl AsyncRead for Watched {
             self.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = if self.activity.lasting.load(Ordering::Relaxed) {
+            self.read_a_turn(cx, buf)
+        } else {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        };
         if read.is_ready() {
             self.activity.touch();
         }
@@ -220,6 +246,32 @@ mod tests {
             done = async { server.write_all(b"x").await.unwrap(); server.read_exact(&mut buf).await } => { done.unwrap(); }
         }
         assert_eq!(&buf, b"question");
+    }
+
+    #[tokio::test]
+    async fn a_websocket_lets_others_go_first_after_each_turn() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let activity = Activity::new();
+        activity.last();
+        let mut server = Watched::new(server, activity, Duration::from_secs(3600));
+        let sent: Vec<u8> = (0..3 * TURN + 10).map(|n| n as u8).collect();
+        client.write_all(&sent).await.unwrap();
+        let (mut came, mut waits) = (Vec::new(), 0);
+        let mut buf = [0; 3 * TURN];
+        while came.len() < sent.len() {
+            let mut read = Box::pin(server.read(&mut buf));
+            match futures_util::poll!(read.as_mut()) {
+                Poll::Pending => waits += 1,
+                Poll::Ready(n) => {
+                    let n = n.unwrap();
+                    drop(read);
+                    assert!(n <= TURN, "{n}");
+                    came.extend_from_slice(&buf[..n]);
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(came == sent && waits >= 4, "{waits}");
     }
 
     #[tokio::test]
