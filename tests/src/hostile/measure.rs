@@ -15,6 +15,8 @@ use crate::{http, procfs};
 const LOOK: Duration = Duration::from_millis(20);
 /// Of the rate that the honest transfers have, what is enough to compare with.
 const ENOUGH: f64 = 0.85;
+/// An attack that is over sooner is watched for so long: of a shorter time a block more or less would make half.
+const LEAST: Duration = Duration::from_millis(500);
 /// Descriptors that may be left when an attack is over: what was opened for the honest peers meanwhile.
 const LEFT: usize = 24;
 /// The niceness of attackers; what they start inherits it.
@@ -89,6 +91,7 @@ pub fn measure(
             attack()
         });
         let units = attacker.join();
+        pause(LEAST.saturating_sub(before.at.elapsed()));
         done.store(true, Ordering::Relaxed);
         units.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
