@@ -168,6 +168,7 @@ impl<'a> Life<'a> {
         // A third of the lives end while it fails.
         let heals = self.dice.u8(..3) > 0;
         if !heals {
+            self.note("--- killed while the disk fails".into());
             process.kill9();
         }
         let Some(disk) = &self.home.disk else { return };

@@ -26,7 +26,8 @@ use crate::transport::Transport;
 const SCRATCH_LEN: usize = 128 * 1024;
 /// Bytes after which a connection that still has more lets others go first.
 const TURN: usize = 512 * 1024;
-/// And messages: of four bytes each there are 131,072 in a turn of bytes, and others wait for each of them.
+/// And messages: of four bytes each there are 131,072 in a turn of bytes, and others wait for each of them. Of the dearest,
+/// extension handshakes of 2.4 µs, these are 0.6 ms, in which a worker serves nobody else.
 const TURN_MESSAGES: u32 = 250;
 /// A read that brought so many messages, of no more bytes than these on average, is followed by a short one, so that a
 /// turn ends about where it should.

@@ -88,6 +88,7 @@ impl Driver {
                 let acted = Acted { note: self.note_of(id), ..self.acted(&given, id) };
                 wait.map(|asked| match asked {
                     Asked::Waits(wait) => (acted, Some(wait)),
+                    // It is so, but whoever had it so may have been told that this could not be saved.
                     Asked::Moves | Asked::There if !self.is_saved(id) => {
                         let (reply, wait) = oneshot::channel();
                         self.answer_when_saved(id, reply);

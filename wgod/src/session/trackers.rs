@@ -121,6 +121,7 @@ impl Driver {
             // They may have a say in its seeding goals.
             self.look_at_goal(id);
         } else if params.only_asks() || self.is_saved(id) {
+            // Else they are what was asked for, but the store doesn't know yet.
             drop(reply.send(Ok(self.trackers_result(id))));
             return Ok(());
         }

@@ -1,7 +1,8 @@
 //! A connection that knows when it last moved, and does not read while its writes are stuck.
 //!
 //! Without the latter a WebSocket client that sends requests and never takes the answers would make
-//! jsonrpsee queue them without bound.
+//! jsonrpsee queue them without bound. That a write is stuck shows only when it is tried, so a WebSocket reads little at
+//! a time.
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -130,9 +131,8 @@ impl Watched {
         }
         Poll::Pending
     }
-}
 
-impl Watched {
+    /// Reads a little, after others had their turn.
     fn read_a_turn(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !std::mem::replace(&mut self.yielded, true) {
             cx.waker().wake_by_ref();

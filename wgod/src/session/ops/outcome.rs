@@ -184,6 +184,7 @@ impl Driver {
     /// taken down. One that was being added or removed is forgotten; whoever asked gets no answer.
     fn op_failed(&mut self, id: TorrentId) {
         let fault = Fault { kind: FaultKind::Broken, message: Broken.to_string() };
+        // Whoever waits for a choice of files would wait for good.
         self.on_not_selected(id, &fault);
         match self.entries.get(&id) {
             Some(entry) if entry.leaving => drop(self.forget(id)),
@@ -264,7 +265,7 @@ impl Driver {
                 self.fault(id, fault);
             }
             Outcome::Done => {}
-            // Only the end of the daemon ends a check that nobody called off, and storage.
+            // As the daemon ends, so do checks that nobody called off, and storage.
             Outcome::Paused(_) | Outcome::Unfinished if self.is_stopping() => {}
             Outcome::Paused(_) | Outcome::Unfinished => self.op_failed(id),
         }
